@@ -1,0 +1,38 @@
+"""anystar_torch: zero-shot 3D instance segmentation, trained on volumes synthesised while it trains.
+
+Names are imported when first used, so that ``import anystar_torch`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from anystar_torch import matching as matching
+    from anystar_torch import ops as ops
+    from anystar_torch import targets as targets
+    from anystar_torch.compose import load_synthesizer as load_synthesizer
+    from anystar_torch.inference.predictor import AnyStar as AnyStar
+    from anystar_torch.rays import Rays as Rays
+
+_HOMES = {
+    "AnyStar": "anystar_torch.inference.predictor",
+    "Rays": "anystar_torch.rays",
+    "load_synthesizer": "anystar_torch.compose",
+}
+_MODULES = ("matching", "ops", "targets")
+
+__all__ = ["AnyStar", "Rays", "load_synthesizer", "matching", "ops", "targets"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return import_module(f"anystar_torch.{name}")
+    raise AttributeError(f"module 'anystar_torch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""What an instrument does to an image: one effect, one file."""

@@ -1,0 +1,1 @@
+"""From a volume to its instances: normalise, rescale, tile, collect candidates, suppress, render."""

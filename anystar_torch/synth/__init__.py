@@ -1,0 +1,1 @@
+"""The generative model: label fields, textures and backgrounds as functions of position."""

@@ -1,0 +1,24 @@
+"""Every test runs with the package's shape annotations checked, on a fixed number of threads."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+if "ANYSTAR_UNCHECKED" not in os.environ:  # the compile tests: checked functions cannot be traced
+    install_import_hook("anystar_torch", "beartype.beartype")
+
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real volumes, reference statistics and parity cases; skips where it is absent."""
+    folder = Path(os.environ.get("ANYSTAR_SHARED", ROOT.parent / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip(f"real volumes and parity cases are not at {folder} (set ANYSTAR_SHARED)")
+    return folder
