@@ -1,0 +1,150 @@
+"""What happens around the training step: stopping well, saying how fast it goes, refusing to train on nonsense."""
+
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch import Tensor
+
+from anystar_torch.data import Batch, SynthesisData
+
+LAST = "last.ckpt"
+
+
+def checkpoint(folder: str, every_n_steps: int) -> ModelCheckpoint:
+    """Checkpoints in ``folder``: ``last.ckpt`` every ``every_n_steps`` steps, and the best by validation loss.
+
+    Raises:
+        ValueError: ``every_n_steps`` below 1.
+    """
+    if every_n_steps < 1:
+        raise ValueError(f"callbacks.checkpoint.every_n_steps must be at least 1, got {every_n_steps}")
+    return ModelCheckpoint(
+        dirpath=folder,
+        filename="last",
+        every_n_train_steps=every_n_steps,
+        save_top_k=1,
+        monitor=None,
+        enable_version_counter=False,
+    )
+
+
+class StopGently(Callback):
+    """Ctrl-C and SIGTERM finish the step, write a checkpoint and end the run; a second signal ends it at once.
+
+    A checkpoint written in the middle of a step would not be a state the run ever was in.
+
+    Args:
+        folder: where ``last.ckpt`` goes.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.path = Path(folder, LAST)
+        self.received: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Takes both signals over."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._receive)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Leaves the run if a signal came during the step."""
+        if self.received is not None:
+            trainer.save_checkpoint(self.path)
+            trainer.should_stop = True
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Gives the signals back."""
+        self._restore()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Gives the signals back."""
+        self._restore()
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        for taken in self._previous:
+            signal.signal(taken, signal.SIG_DFL)
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+
+class Throughput(Callback):
+    """Logs samples per second and the share of the time that synthesis takes, both into the progress bar.
+
+    Args:
+        every_n_steps: steps between two figures.
+    """
+
+    def __init__(self, every_n_steps: int) -> None:
+        self.every_n_steps = every_n_steps
+        self._began, self._synthesis, self._samples = time.perf_counter(), 0.0, 0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Counts the step; logs when ``every_n_steps`` are full."""
+        data: SynthesisData = trainer.datamodule  # type: ignore[attr-defined]
+        self._synthesis += data.synthesis_seconds
+        self._samples += len(batch.ids) * trainer.world_size
+        if trainer.global_step % self.every_n_steps:
+            return
+        elapsed = time.perf_counter() - self._began
+        pl_module.log("samples/s", self._samples / elapsed, prog_bar=True)
+        pl_module.log("synthesis %", 100 * self._synthesis / elapsed, prog_bar=True)
+        self._began, self._synthesis, self._samples = time.perf_counter(), 0.0, 0
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss was NaN or infinite; the message names the samples that made it."""
+
+
+class StopOnNonFinite(Callback):
+    """Stops a run whose loss is not finite and names the ids of the batch, so that anyone can make it again.
+
+    The losses stay on their device and are read together, so that a GPU need not wait for the host at every step.
+
+    Args:
+        every_n_steps: steps between two looks.
+    """
+
+    def __init__(self, every_n_steps: int) -> None:
+        self.every_n_steps = every_n_steps
+        self._seen: list[tuple[int, Tensor, Tensor]] = []
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Remembers the loss; looks when ``every_n_steps`` have gathered."""
+        self._seen.append((trainer.global_step, batch.ids, outputs["loss"]))
+        if len(self._seen) >= self.every_n_steps:
+            self._look()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Looks at what is left."""
+        self._look()
+
+    def _look(self) -> None:
+        seen, self._seen = self._seen, []
+        if not seen:
+            return
+        finite = torch.stack([loss.detach() for _, _, loss in seen]).isfinite().tolist()
+        for (step, ids, _), fine in zip(seen, finite, strict=True):
+            if not fine:
+                raise NonFiniteLossError(
+                    f"the loss of step {step} is not finite; its batch has the ids {ids.tolist()}. "
+                    "Lower optimizer.lr, or look at these samples with: anystar gallery --ids"
+                )

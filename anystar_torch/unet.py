@@ -1,0 +1,88 @@
+"""The 3D U-Net of StarDist: the same layers, in the same order, with the same initial values.
+
+Follows csbdeep's ``unet_block`` as StarDist configures it. What is not usual in a U-Net and is kept, because weights
+must be exchangeable with Keras: the last convolution of every decoder level already halves the width (so the output has
+``filters`` channels), up-sampling repeats voxels, and the up-sampled channels come before those of the skip.
+"""
+
+import torch
+from torch import Tensor, nn
+
+KERAS_EPSILON = 1e-3
+KERAS_MOMENTUM = 0.01  # of the new value; Keras calls the rest, 0.99, the momentum
+
+Triple = tuple[int, int, int]
+
+
+def convolution(inputs: int, outputs: int, kernel: Triple) -> nn.Conv3d:
+    """A convolution that keeps the size, with Keras' initial values (Glorot uniform, zero bias)."""
+    layer = nn.Conv3d(inputs, outputs, kernel, padding="same")
+    nn.init.xavier_uniform_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def conv_block(inputs: int, outputs: int, kernel: Triple, batch_norm: bool) -> nn.Sequential:
+    """Convolution with bias, optional batch normalisation with Keras' constants, ReLU."""
+    layers: list[nn.Module] = [convolution(inputs, outputs, kernel)]
+    if batch_norm:
+        layers.append(nn.BatchNorm3d(outputs, eps=KERAS_EPSILON, momentum=KERAS_MOMENTUM))
+    return nn.Sequential(*layers, nn.ReLU(inplace=True))
+
+
+def conv_blocks(widths: list[int], kernel: Triple, batch_norm: bool) -> nn.Sequential:
+    """A chain of blocks through the given channel counts."""
+    pairs = zip(widths[:-1], widths[1:], strict=True)
+    return nn.Sequential(*(conv_block(a, b, kernel, batch_norm) for a, b in pairs))
+
+
+class UNet(nn.Module):
+    """U-Net from ``[B, in_channels, D, H, W]`` to ``[B, filters, D, H, W]``; sizes must be multiples of pool^depth.
+
+    Level n has two convolutions of ``filters * 2^n`` channels; the middle goes to ``filters * 2^depth`` and back to
+    ``filters * 2^(depth - 1)``.
+
+    Args:
+        in_channels: channels of the input.
+        filters: channels of the first level.
+        depth: how many times the resolution is reduced.
+        kernel: size of every convolution, (z, y, x).
+        pool: reduction from one level to the next, (z, y, x).
+        batch_norm: whether each convolution is followed by batch normalisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        filters: int = 32,
+        depth: int = 2,
+        kernel: Triple = (3, 3, 3),
+        pool: Triple = (2, 2, 2),
+        batch_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        widths = [filters * 2**level for level in range(depth + 1)]
+        inputs = [in_channels, *widths[: depth - 1]]
+        self.down = nn.ModuleList(
+            conv_blocks([before, width, width], kernel, batch_norm)
+            for before, width in zip(inputs, widths[:depth], strict=True)
+        )
+        self.middle = conv_blocks([widths[depth - 1], widths[depth], widths[depth - 1]], kernel, batch_norm)
+        self.up = nn.ModuleList(
+            conv_blocks([2 * widths[n], widths[n], widths[max(0, n - 1)]], kernel, batch_norm)
+            for n in reversed(range(depth))
+        )
+        self.pool = nn.MaxPool3d(pool)
+        self.upsample = nn.Upsample(scale_factor=tuple(float(p) for p in pool), mode="nearest")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, in_channels, D, H, W]`` to ``[B, filters, D, H, W]``."""
+        skips = []
+        for level in self.down:
+            skips.append(level(x))
+            x = self.pool(skips[-1])
+        x = self.middle(x)
+        for level in self.up:
+            x = level(torch.cat([self.upsample(x), skips.pop()], dim=1))
+        return x
