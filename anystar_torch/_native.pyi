@@ -1,0 +1,3 @@
+"""Types of the native kernels; one block per kernel, in the order of csrc/bindings.cpp."""
+
+def hardware_threads() -> int: ...
