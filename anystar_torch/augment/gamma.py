@@ -1,0 +1,50 @@
+"""Contrast: a power law on intensities, as a display or a detector has it."""
+
+from dataclasses import dataclass
+
+import torch
+
+from anystar_torch.arrays import PerSample, Volume, per_voxel
+from anystar_torch.augment.chain import apply_where
+from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
+from anystar_torch.random import Source
+
+
+def adjust_contrast(image: Volume, gamma: PerSample) -> Volume:
+    """Raise intensities, relative to the sample's own range, to a power; the range stays.
+
+    ``out = min + (max - min) * ((image - min) / (max - min))^gamma`` (MONAI ``AdjustContrast``).
+
+    Args:
+        image: ``[B, 1, D, H, W]``.
+        gamma: ``[B]``, positive; 1 leaves the image unchanged, above 1 darkens the middle of the range.
+    """
+    low, high = image.amin((1, 2, 3, 4), keepdim=True), image.amax((1, 2, 3, 4), keepdim=True)
+    span = high - low
+    # exp(gamma log x) and not pow: pow on the CPU rounds differently in the last elements of a tensor.
+    out = ((image - low) / (span + 1e-7)).log_().mul_(per_voxel(gamma)).exp_().mul_(span).add_(low)
+    return torch.where(per_voxel(gamma) == 1.0, image, out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomContrast:
+    """Contrast of some samples.
+
+    Attributes:
+        p: chance to apply.
+        gamma: range of the exponent, positive.
+    """
+
+    p: float
+    gamma: Range
+
+    def __post_init__(self) -> None:
+        check_chance("p", self.p)
+        check_range("gamma", self.gamma, 0.01, 100.0)
+
+    def __call__(self, image: Volume, source: Source) -> Volume:
+        """Draw an exponent per sample and apply it to ``image`` ``[B, 1, D, H, W]``."""
+        return apply_where(source.coin("applied", self.p), self._always, image, source)
+
+    def _always(self, image: Volume, source: Source) -> Volume:
+        return adjust_contrast(image, draw(source, "gamma", self.gamma))

@@ -1,0 +1,32 @@
+"""Contrast against MONAI."""
+
+import pytest
+import torch
+from monai.transforms import AdjustContrast
+
+from anystar_torch.augment.gamma import RandomContrast, adjust_contrast
+
+
+def test_equals_monai_sample_by_sample() -> None:
+    image = torch.rand(5, 1, 7, 8, 9, generator=torch.Generator().manual_seed(0)) * 3.0 - 1.0
+    gamma = torch.tensor([0.5, 0.9, 1.0, 2.0, 4.5])
+    out = adjust_contrast(image, gamma)
+    for n in range(5):
+        expected = AdjustContrast(gamma=float(gamma[n]))(image[n])
+        torch.testing.assert_close(out[n], torch.as_tensor(expected), atol=1e-4, rtol=0)
+
+
+def test_keeps_each_samples_range_and_order() -> None:
+    image = torch.rand(2, 1, 6, 6, 6, generator=torch.Generator().manual_seed(1)) * torch.tensor(
+        [1.0, 50.0]
+    ).view(2, 1, 1, 1, 1)
+    out = adjust_contrast(image, torch.tensor([0.5, 3.0]))
+    torch.testing.assert_close(out.flatten(1).amin(1), image.flatten(1).amin(1))
+    torch.testing.assert_close(out.flatten(1).amax(1), image.flatten(1).amax(1))
+    order = image[1].flatten().argsort()
+    assert (out[1].flatten()[order].diff() >= 0).all()
+
+
+def test_refuses_a_gamma_that_is_not_positive() -> None:
+    with pytest.raises(ValueError, match="gamma must be"):
+        RandomContrast(p=0.5, gamma=(0.0, 2.0))
