@@ -4,6 +4,7 @@ Input ``[B, 1, D, H, W]``, output on the grid ``[B, ., D/gz, H/gy, W/gx]``. Defi
 backbone "unet"), so that weights travel both ways.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,10 +13,10 @@ from torch import Tensor, nn
 
 from anystar_torch.arrays import Volume
 from anystar_torch.rays import Rays
-from anystar_torch.unet import Triple, UNet, conv_blocks, convolution
+from anystar_torch.unet import Triple, UNet, conv_block, conv_blocks, convolution
 
-Probability = Float[Tensor, "b 1 d h w"]
-Distances = Float[Tensor, "b r d h w"]
+Probability = Float[Tensor, "b 1 gd gh gw"]  # on the grid
+Distances = Float[Tensor, "b r gd gh gw"]
 
 
 class Prediction(NamedTuple):
@@ -55,7 +56,7 @@ class StarDist(nn.Module):
         filters: channels of the first level.
         depth: how many times the resolution is reduced after the grid.
         batch_norm: batch normalisation in the U-Net (never in the grid stage or the heads).
-        features: channels of the shared convolution before the heads.
+        features: channels of the shared convolution before the heads; 0 leaves it out.
 
     Raises:
         ValueError: a grid that is not made of powers of two.
@@ -65,8 +66,8 @@ class StarDist(nn.Module):
         self,
         *,
         rays: int,
-        anisotropy: tuple[float, float, float] = (1.0, 1.0, 1.0),
-        grid: Triple = (1, 1, 1),
+        anisotropy: Sequence[float | int] = (1.0, 1.0, 1.0),
+        grid: Sequence[int] = (1, 1, 1),
         filters: int = 32,
         depth: int = 2,
         batch_norm: bool = True,
@@ -85,18 +86,19 @@ class StarDist(nn.Module):
             "features": features,
         }
         kernel = (3, 3, 3)
-        self.rays = Rays.golden_spiral(rays, tuple(anisotropy))
+        self.rays = Rays.golden_spiral(rays, (anisotropy[0], anisotropy[1], anisotropy[2]))
         self.grid: Triple = (int(grid[0]), int(grid[1]), int(grid[2]))
         self.grid_stage = GridStage(self.grid, 1, filters, kernel)
         self.unet = UNet(self.grid_stage.out_channels, filters, depth, kernel, (2, 2, 2), batch_norm)
-        self.features = nn.Sequential(convolution(filters, features, kernel), nn.ReLU(inplace=True))
-        self.probability = convolution(features, 1, (1, 1, 1))
-        self.distances = convolution(features, rays, (1, 1, 1))
+        shared = conv_block(filters, features, kernel, False) if features else nn.Identity()
+        self.features = shared
+        self.probability = convolution(features or filters, 1, (1, 1, 1))
+        self.distances = convolution(features or filters, rays, (1, 1, 1))
 
     @property
     def divisor(self) -> Triple:
         """Sizes of the input must be multiples of this, (z, y, x)."""
-        factor = 2 ** self.architecture["depth"]
+        factor = 2 ** len(self.unet.down)
         return (self.grid[0] * factor, self.grid[1] * factor, self.grid[2] * factor)
 
     def logits(self, image: Volume) -> tuple[Probability, Distances]:

@@ -1,0 +1,170 @@
+"""Networks trained with StarDist or AnyStar in TensorFlow: their folder, read without TensorFlow.
+
+Such a folder holds ``config.json``, ``weights_best.h5`` (or ``weights_last.h5``) and often ``thresholds.json``. Keras
+loads weights by the order of the weighted layers, not by name (names of grid convolutions and batch normalisations
+change from run to run), and so does this: the n-th convolution of the file is the n-th of the network.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from anystar_torch.stardist import StarDist
+
+WEIGHT_FILES = ("weights_best.h5", "weights_last.h5")
+
+Arrays = dict[str, NDArray[np.float32]]
+
+
+def is_stardist_folder(folder: Path) -> bool:
+    """Whether ``folder`` looks like a StarDist model: a config.json beside Keras weights."""
+    return (folder / "config.json").is_file() and any(folder.glob("*.h5"))
+
+
+def load_stardist(folder: Path) -> tuple[StarDist, dict[str, float]]:
+    """The network of a StarDist folder, in evaluation mode, and its thresholds ("prob", "nms"; empty if unknown).
+
+    Raises:
+        ValueError: a folder this package cannot read, or a network it cannot express; says which and why.
+        ImportError: h5py is missing.
+    """
+    config = json.loads((folder / "config.json").read_text())
+    network = StarDist(**architecture(config))
+    files = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
+    load_weights(network, (files or sorted(folder.glob("*.h5")))[0])
+    thresholds = folder / "thresholds.json"
+    return network.eval(), json.loads(thresholds.read_text()) if thresholds.is_file() else {}
+
+
+def architecture(config: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of :class:`StarDist` from a StarDist ``config.json``.
+
+    Raises:
+        ValueError: a setting that :class:`StarDist` does not express.
+    """
+    expressible = {
+        "n_dim": 3,
+        "n_channel_in": 1,
+        "backbone": "unet",
+        "n_classes": None,
+        "unet_kernel_size": [3, 3, 3],
+        "unet_pool": [2, 2, 2],
+        "unet_n_conv_per_depth": 2,
+        "unet_activation": "relu",
+        "unet_last_activation": "relu",
+    }
+    for name, only in expressible.items():
+        if config.get(name, only) != only:
+            raise ValueError(f"this StarDist model has {name} = {config[name]}; only {only} can be loaded")
+    rays = config["rays_json"]
+    if rays["name"] != "Rays_GoldenSpiral":
+        raise ValueError(f"this StarDist model has {rays['name']}; only Rays_GoldenSpiral can be loaded")
+    return {
+        "rays": rays["kwargs"]["n"],
+        "anisotropy": tuple(rays["kwargs"].get("anisotropy") or (1.0, 1.0, 1.0)),
+        "grid": tuple(config["grid"]),
+        "filters": config["unet_n_filter_base"],
+        "depth": config["unet_n_depth"],
+        "batch_norm": config["unet_batch_norm"],
+        "features": config["net_conv_after_unet"],
+    }
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Copies a Keras weights file into ``network``, layer by layer in order.
+
+    Reads the legacy layout as Keras 2 and Keras 3 write it, and the Keras 3 layout (``*.weights.h5``).
+
+    Raises:
+        ValueError: the file's layers do not fit the network's.
+    """
+    layers = _read_layers(path)
+    for kind, module_type in (("convolution", nn.Conv3d), ("normalisation", nn.BatchNorm3d)):
+        stored = [layer for layer in layers if ("kernel" in layer) == (kind == "convolution")]
+        modules = [module for module in network.modules() if isinstance(module, module_type)]
+        if len(stored) != len(modules):
+            raise ValueError(
+                f"{path} has {len(stored)} {kind} layers, the network of its config.json has {len(modules)}"
+            )
+        for layer, module in zip(stored, modules, strict=True):
+            _copy(layer, module, path)
+
+
+def _read_layers(path: Path) -> list[Arrays]:
+    """The weighted layers of a file in the network's order, each as {"kernel", "bias"} or {"gamma", ...}."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(f"reading {path.name} needs h5py: pip install 'anystar_torch[keras]'") from error
+    try:
+        with h5py.File(path) as file:
+            return _legacy_layers(file) if "layer_names" in file.attrs else _keras3_layers(file)
+    except OSError as error:
+        raise ValueError(f"{path} is not a Keras weights file: {error}") from error
+
+
+def _legacy_layers(file: Any) -> list[Arrays]:
+    layers = []
+    for layer in (_text(name) for name in file.attrs["layer_names"]):
+        names = [_text(name) for name in file[layer].attrs["weight_names"]]
+        if names:
+            layers.append({_last(name): np.asarray(file[layer][name]) for name in names})
+    return layers
+
+
+def _keras3_layers(file: Any) -> list[Arrays]:
+    """Keras 3 counts layers per class (``conv3d``, ``conv3d_1``, ...) and numbers their variables."""
+    layers = []
+    for kind, names in (
+        ("conv3d", ("kernel", "bias")),
+        ("batch_normalization", ("gamma", "beta", "moving_mean", "moving_variance")),
+    ):
+        groups = [key for key in file["layers"] if key == kind or key.startswith(f"{kind}_")]
+        for key in sorted(groups, key=lambda key: int(key[len(kind) + 1 :] or 0)):
+            variables = file["layers"][key]["vars"]
+            if len(variables):
+                layers.append(
+                    {
+                        name: np.asarray(variables[str(i)])
+                        for i, name in enumerate(names)
+                        if str(i) in variables
+                    }
+                )
+    return layers
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode() if isinstance(name, bytes) else name
+
+
+def _last(name: str) -> str:
+    """``conv/kernel:0`` -> ``kernel``."""
+    return name.rsplit("/", 1)[-1].split(":")[0]
+
+
+_TARGETS = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+@torch.no_grad()
+def _copy(layer: Arrays, module: nn.Module, path: Path) -> None:
+    for name, values in layer.items():
+        # (z, y, x, in, out) in Keras, (out, in, z, y, x) here; both are cross-correlations, so nothing is flipped
+        values = values.transpose(4, 3, 0, 1, 2) if name == "kernel" else values
+        target = getattr(module, _TARGETS[name])
+        if tuple(target.shape) != values.shape:
+            raise ValueError(
+                f"{path} has a {name} of {values.shape} where the network has {tuple(target.shape)}"
+            )
+        target.copy_(torch.from_numpy(np.ascontiguousarray(values)))
