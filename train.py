@@ -11,7 +11,7 @@ import lightning as L
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from anystar_torch.compose import register_resolvers
+from anystar_torch.resolvers import register_resolvers
 from anystar_torch.report import last_checkpoint
 
 register_resolvers()

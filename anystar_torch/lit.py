@@ -53,7 +53,7 @@ class Training(L.LightningModule):
         self.loss = loss
         self.optimizer, self.schedule = optimizer, schedule
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
-        network.to(memory_format=self.memory_format)
+        network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of a batch; a loss that is not finite stops the run (see :class:`anystar_torch.callbacks.StopOnNonFinite`)."""

@@ -1,0 +1,68 @@
+"""Every YAML under configs/ is reachable, composes, and instantiates."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from anystar_torch.data import SynthesisData
+from anystar_torch.lit import Training
+from anystar_torch.report import Report
+from anystar_torch.resolvers import register_resolvers
+from tests.conftest import ROOT
+
+CONFIGS = ROOT / "configs"
+GROUPS = sorted(path.name for path in CONFIGS.iterdir() if path.is_dir())
+ADDED = ("experiment", "debug")  # not in the defaults list: chosen with a plus
+CHOICES = [
+    (group, path.stem)
+    for group in GROUPS
+    for path in sorted((CONFIGS / group).glob("*.yaml"))
+    if not path.stem.startswith("_")
+]
+SMALL = [
+    "model.filters=2",
+    "model.depth=1",
+    "shape=[16,16,16]",
+]  # so that anystar's 66 M parameters need not be made
+
+
+def composed(overrides, folder):
+    register_resolvers()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose("train", [*overrides, f"run_folder={folder}"])
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_composes_and_instantiates(group, choice, tmp_path):
+    plus = "+" if group in ADDED else ""
+    if group == "augment":
+        group = "augment@synth.augment"
+    config = composed([f"{plus}{group}={choice}", *SMALL], tmp_path)
+    assert isinstance(instantiate(config.training), Training)
+    assert isinstance(instantiate(config.data), SynthesisData)
+    assert isinstance(instantiate(config.report), Report)
+    for node in (config.callbacks, config.logger):
+        assert all(value is not None for value in instantiate(node).values())
+    assert config.trainer.max_steps > 0
+
+
+def test_the_paper_is_the_default(tmp_path):
+    config = composed(["+experiment=mix"], tmp_path)
+    assert (config.trainer.max_steps, config.batch_size, config.model.rays) == (180000, 2, 96)
+    assert (config.model.depth, config.model.filters, list(config.model.grid)) == (5, 32, [1, 1, 1])
+    assert config.training.optimizer.lr == 2e-4
+
+
+def test_the_command_line_wins(tmp_path):
+    config = composed(
+        [
+            "+experiment=mix",
+            "hardware=laptop",
+            "model=small",
+            "synth=plain",
+            "trainer.max_steps=50",
+            "seed=3",
+        ],
+        tmp_path,
+    )
+    assert (config.trainer.max_steps, config.seed, config.model.filters) == (50, 3, 16)

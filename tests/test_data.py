@@ -1,0 +1,84 @@
+"""Batches are a function of the step alone; targets belong to their labels."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from anystar_torch import load_synthesizer, targets
+from anystar_torch.data import StepBatches, SynthesisData
+
+
+@pytest.fixture(scope="module")
+def synthesizer():
+    return load_synthesizer("plain", shape=(16, 16, 16), seed=1)
+
+
+@pytest.fixture
+def data(synthesizer):
+    return SynthesisData(
+        synthesizer=synthesizer,
+        validation=synthesizer,
+        rays=8,
+        anisotropy=(1.0, 1.0, 1.0),
+        grid=(2, 2, 2),
+        batch_size=2,
+        validation_samples=3,
+    )
+
+
+def attach(data, **state):
+    data.trainer = SimpleNamespace(
+        **{"global_step": 0, "max_steps": 4, "global_rank": 0, "world_size": 1, "training": True, **state}
+    )
+    return data
+
+
+def ids_of(loader):
+    return [batch.tolist() for batch in loader]
+
+
+def test_steps_walk_through_one_sequence(data):
+    assert ids_of(attach(data).train_dataloader()) == [[0, 1], [2, 3], [4, 5], [6, 7]]
+
+
+def test_a_resumed_run_goes_on_where_it_was(data):
+    loader = attach(data, global_step=3).train_dataloader()
+    assert ids_of(loader) == [[6, 7]]
+    assert len(loader) == 4
+
+
+def test_ranks_share_each_step():
+    alone = list(StepBatches(8, start=0, stop=3))
+    shared = [list(StepBatches(2, start=0, stop=3, rank=rank, world=4)) for rank in range(4)]
+    assert [sum((shared[rank][step] for rank in range(4)), []) for step in range(3)] == alone
+
+
+def test_validation_ids_are_fixed_and_shared_out(data):
+    assert ids_of(attach(data).val_dataloader()) == [[0, 1], [2]]
+    assert ids_of(attach(data, global_rank=1, world_size=2).val_dataloader()) == [[1]]
+
+
+def test_targets_belong_to_the_labels(data):
+    batch = attach(data).on_after_batch_transfer(torch.tensor([5, 7]), 0)
+    assert batch.image.shape == batch.labels.shape == (2, 1, 16, 16, 16)
+    assert torch.equal(batch.distances, targets.star_distances(batch.labels, data.rays, (2, 2, 2)))
+    assert torch.equal(batch.probability, targets.object_probability(batch.labels, (2, 2, 2)))
+    assert torch.equal(batch.probability > 0, batch.labels[..., ::2, ::2, ::2] > 0)
+    assert data.synthesis_seconds > 0
+
+
+def test_training_and_validation_ids_are_different_samples(data):
+    """Sample 5 of the training set and sample 5 of the validation set share nothing but the number."""
+    ids = torch.tensor([5])
+    training = attach(data).on_after_batch_transfer(ids, 0)
+    validation = attach(data, training=False).on_after_batch_transfer(ids, 0)
+    assert not torch.equal(training.image, validation.image)
+
+
+def test_nonsense_is_refused(synthesizer):
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        SynthesisData(
+            synthesizer=synthesizer, validation=synthesizer, rays=8, anisotropy=(1.0, 1.0, 1.0),
+            grid=(1, 1, 1), batch_size=0, validation_samples=1,
+        )  # fmt: skip
