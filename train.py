@@ -8,11 +8,11 @@ import sys
 
 import hydra
 import lightning as L
+from anystar_torch.report import last_checkpoint
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from anystar_torch.resolvers import register_resolvers
-from anystar_torch.report import last_checkpoint
 
 register_resolvers()
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from anystar_torch.resnet import StridedConv
 from anystar_torch.stardist import StarDist
 
 WEIGHT_FILES = ("weights_best.h5", "weights_last.h5")
@@ -34,7 +35,7 @@ def load_stardist(folder: Path) -> tuple[StarDist, dict[str, float]]:
         ImportError: h5py is missing.
     """
     config = json.loads((folder / "config.json").read_text())
-    network = StarDist(**architecture(config))
+    network = StarDist.from_architecture(architecture(config))
     files = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
     load_weights(network, (files or sorted(folder.glob("*.h5")))[0])
     thresholds = folder / "thresholds.json"
@@ -42,23 +43,16 @@ def load_stardist(folder: Path) -> tuple[StarDist, dict[str, float]]:
 
 
 def architecture(config: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of :class:`StarDist` from a StarDist ``config.json``.
+    """The architecture (see :meth:`StarDist.from_architecture`) of a StarDist ``config.json``.
 
     Raises:
         ValueError: a setting that :class:`StarDist` does not express.
     """
-    expressible = {
-        "n_dim": 3,
-        "n_channel_in": 1,
-        "backbone": "unet",
-        "n_classes": None,
-        "unet_kernel_size": [3, 3, 3],
-        "unet_pool": [2, 2, 2],
-        "unet_n_conv_per_depth": 2,
-        "unet_activation": "relu",
-        "unet_last_activation": "relu",
-    }
-    for name, only in expressible.items():
+    kind = config.get("backbone", "unet")
+    if kind not in _BACKBONES:
+        raise ValueError(f"this StarDist model has the backbone {kind!r}; {sorted(_BACKBONES)} can be loaded")
+    numbers, fixed = _BACKBONES[kind]
+    for name, only in {"n_dim": 3, **fixed}.items():
         if config.get(name, only) != only:
             raise ValueError(f"this StarDist model has {name} = {config[name]}; only {only} can be loaded")
     rays = config["rays_json"]
@@ -66,19 +60,45 @@ def architecture(config: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"this StarDist model has {rays['name']}; only Rays_GoldenSpiral can be loaded")
     return {
         "rays": rays["kwargs"]["n"],
-        "anisotropy": tuple(rays["kwargs"].get("anisotropy") or (1.0, 1.0, 1.0)),
-        "grid": tuple(config["grid"]),
-        "filters": config["unet_n_filter_base"],
-        "depth": config["unet_n_depth"],
-        "batch_norm": config["unet_batch_norm"],
-        "features": config["net_conv_after_unet"],
+        "anisotropy": list(rays["kwargs"].get("anisotropy") or (1.0, 1.0, 1.0)),
+        "grid": list(config["grid"]),
+        "features": config[f"net_conv_after_{kind}"],
+        "channels": config["n_channel_in"],
+        "classes": config.get("n_classes") or 0,
+        "backbone": {"kind": kind, **{ours: config[theirs] for ours, theirs in numbers.items()}},
     }
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
+_BACKBONES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
+    # our name -> StarDist's; and what only one value of can be expressed
+    "unet": (
+        {
+            "filters": "unet_n_filter_base",
+            "depth": "unet_n_depth",
+            "batch_norm": "unet_batch_norm",
+            "kernel": "unet_kernel_size",
+            "pool": "unet_pool",
+        },
+        {"unet_n_conv_per_depth": 2, "unet_activation": "relu", "unet_last_activation": "relu"},
+    ),
+    "resnet": (
+        {
+            "filters": "resnet_n_filter_base",
+            "blocks": "resnet_n_blocks",
+            "convolutions": "resnet_n_conv_per_block",
+            "batch_norm": "resnet_batch_norm",
+            "kernel": "resnet_kernel_size",
+        },
+        {"resnet_activation": "relu"},
+    ),
+}
+
+
+def load_weights(network: StarDist, path: Path) -> None:
     """Copies a Keras weights file into ``network``, layer by layer in order.
 
-    Reads the legacy layout as Keras 2 and Keras 3 write it, and the Keras 3 layout (``*.weights.h5``).
+    Reads the legacy layout as Keras 2 and Keras 3 write it, and the Keras 3 layout (``*.weights.h5``). Only shortcuts of
+    residual blocks have no fixed place in the file: they stand before or after their block's last convolution.
 
     Raises:
         ValueError: the file's layers do not fit the network's.
@@ -86,13 +106,34 @@ def load_weights(network: nn.Module, path: Path) -> None:
     layers = _read_layers(path)
     for kind, module_type in (("convolution", nn.Conv3d), ("normalisation", nn.BatchNorm3d)):
         stored = [layer for layer in layers if ("kernel" in layer) == (kind == "convolution")]
-        modules = [module for module in network.modules() if isinstance(module, module_type)]
+        modules = _in_keras_order(network, module_type)
         if len(stored) != len(modules):
             raise ValueError(
                 f"{path} has {len(stored)} {kind} layers, the network of its config.json has {len(modules)}"
             )
-        for layer, module in zip(stored, modules, strict=True):
+        for layer, module in zip(_shortcuts_last(stored, modules), modules, strict=True):
             _copy(layer, module, path)
+
+
+def _in_keras_order(network: StarDist, kind: type[nn.Module]) -> list[nn.Module]:
+    """The network's layers of a kind; Keras puts the class head's features before the other heads."""
+    parts = [network.backbone, network.features]
+    if network.classes:
+        parts.append(network.class_features)
+    parts += [network.probability, network.distances]
+    if network.classes:
+        parts.append(network.class_logits)
+    return [module for part in parts for module in part.modules() if isinstance(module, kind)]
+
+
+def _shortcuts_last(stored: list[Arrays], modules: list[nn.Module]) -> list[Arrays]:
+    """``stored`` with a shortcut that stands before its block's last convolution moved behind it, as ours do."""
+    ordered = list(stored)
+    for index, module in enumerate(modules[1:], start=1):
+        shortcut = isinstance(module, StridedConv) and module.kernel_size == (1, 1, 1)
+        if shortcut and ordered[index - 1]["kernel"].shape[:3] == (1, 1, 1):
+            ordered[index - 1 : index + 1] = ordered[index], ordered[index - 1]
+    return ordered
 
 
 def _read_layers(path: Path) -> list[Arrays]:

@@ -1,22 +1,28 @@
-"""The network: a grid stage, a U-Net, and the two heads of StarDist.
+"""The network: a backbone that brings the image onto the grid, and the heads of StarDist.
 
-Input ``[B, 1, D, H, W]``, output on the grid ``[B, ., D/gz, H/gy, W/gx]``. Defined as StarDist 3D builds it (Config3D,
-backbone "unet"), so that weights travel both ways.
+Input ``[B, C, D, H, W]``, output on the grid ``[B, ., D/gz, H/gy, W/gx]``. Defined as StarDist 3D builds it (Config3D),
+so that weights travel both ways.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from anystar_torch.arrays import Volume
 from anystar_torch.rays import Rays
-from anystar_torch.unet import Triple, UNet, conv_block, conv_blocks, convolution
+from anystar_torch.resnet import ResNetBackbone
+from anystar_torch.unet import Triple, UNetBackbone, conv_block, convolution
 
+Image = Float32[Tensor, "b c d h w"]
 Probability = Float[Tensor, "b 1 gd gh gw"]  # on the grid
 Distances = Float[Tensor, "b r gd gh gw"]
+Classes = Float[Tensor, "b k gd gh gw"]
+
+Backbone = UNetBackbone | ResNetBackbone
+BACKBONES: dict[str, type[Backbone]] = {"unet": UNetBackbone, "resnet": ResNetBackbone}
 
 
 class Prediction(NamedTuple):
@@ -31,32 +37,17 @@ class Prediction(NamedTuple):
     distances: Distances
 
 
-class GridStage(nn.Sequential):
-    """What brings the image onto the grid: two convolutions and a pooling for each halving, never normalised."""
-
-    def __init__(self, grid: Triple, in_channels: int, filters: int, kernel: Triple) -> None:
-        stages: list[nn.Module] = []
-        pooled, channels = [1, 1, 1], in_channels
-        while tuple(pooled) != tuple(grid):
-            pool = tuple(2 if g > p else 1 for g, p in zip(grid, pooled, strict=True))
-            stages += [conv_blocks([channels, filters, filters], kernel, False), nn.MaxPool3d(pool)]
-            pooled = [p * q for p, q in zip(pooled, pool, strict=True)]
-            channels = filters
-        super().__init__(*stages)
-        self.out_channels = channels
-
-
 class StarDist(nn.Module):
-    """StarDist 3D with a U-Net backbone.
+    """StarDist 3D.
 
     Args:
         rays: number of rays on the golden spiral.
+        backbone: which layers bring the image onto the grid, and how wide and deep they are.
         anisotropy: relative voxel shape the rays are spread for, (z, y, x).
         grid: subsampling of the prediction, (z, y, x); powers of two.
-        filters: channels of the first level.
-        depth: how many times the resolution is reduced after the grid.
-        batch_norm: batch normalisation in the U-Net (never in the grid stage or the heads).
         features: channels of the shared convolution before the heads; 0 leaves it out.
+        channels: channels of the image.
+        classes: object classes of a class head, as some networks trained elsewhere have; 0: none.
 
     Raises:
         ValueError: a grid that is not made of powers of two.
@@ -66,57 +57,94 @@ class StarDist(nn.Module):
         self,
         *,
         rays: int,
+        backbone: Backbone,
         anisotropy: Sequence[float | int] = (1.0, 1.0, 1.0),
         grid: Sequence[int] = (1, 1, 1),
-        filters: int = 32,
-        depth: int = 2,
-        batch_norm: bool = True,
         features: int = 128,
+        channels: int = 1,
+        classes: int = 0,
     ) -> None:
         super().__init__()
         if any(g < 1 or g & (g - 1) for g in grid):
             raise ValueError(f"grid must be powers of two per axis (z, y, x), got {tuple(grid)}")
-        self.architecture = {
-            "rays": rays,
-            "anisotropy": [float(a) for a in anisotropy],
-            "grid": [int(g) for g in grid],
-            "filters": filters,
-            "depth": depth,
-            "batch_norm": batch_norm,
-            "features": features,
-        }
-        kernel = (3, 3, 3)
         self.rays = Rays.golden_spiral(rays, (anisotropy[0], anisotropy[1], anisotropy[2]))
         self.grid: Triple = (int(grid[0]), int(grid[1]), int(grid[2]))
-        self.grid_stage = GridStage(self.grid, 1, filters, kernel)
-        self.unet = UNet(self.grid_stage.out_channels, filters, depth, kernel, (2, 2, 2), batch_norm)
-        shared = conv_block(filters, features, kernel, False) if features else nn.Identity()
-        self.features = shared
-        self.probability = convolution(features or filters, 1, (1, 1, 1))
-        self.distances = convolution(features or filters, rays, (1, 1, 1))
-
-    @property
-    def divisor(self) -> Triple:
+        self.divisor: Triple = backbone.divisor(self.grid)
         """Sizes of the input must be multiples of this, (z, y, x)."""
-        factor = 2 ** len(self.unet.down)
-        return (self.grid[0] * factor, self.grid[1] * factor, self.grid[2] * factor)
+        self.channels, self.classes = channels, classes
+        self.architecture = _architecture(self, backbone, features)
+        """Numbers and names that :meth:`from_architecture` makes the same network of; fit for JSON."""
 
-    def logits(self, image: Volume) -> tuple[Probability, Distances]:
+        width, one = backbone.outputs(self.grid), (1, 1, 1)
+        kernel = backbone.kernel
+        self.backbone = backbone.build(channels, self.grid)
+        self.features = conv_block(width, features, kernel, False) if features else nn.Identity()
+        self.probability = convolution(features or width, 1, one)
+        self.distances = convolution(features or width, rays, one)
+        if classes:
+            self.class_features = conv_block(width, features, kernel, False) if features else nn.Identity()
+            self.class_logits = convolution(features or width, classes + 1, one)
+
+    @classmethod
+    def from_architecture(cls, architecture: dict[str, Any]) -> "StarDist":
+        """The network of an :attr:`architecture`, with fresh weights.
+
+        Raises:
+            ValueError: an unknown backbone.
+            TypeError: missing or unknown entries.
+        """
+        arguments = dict(architecture)
+        backbone = dict(arguments.pop("backbone", {}))
+        kind = backbone.pop("kind", None)
+        if kind not in BACKBONES:
+            raise ValueError(f"backbone must be one of {sorted(BACKBONES)}, got {kind!r}")
+        shapes: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in backbone.items()}
+        return cls(backbone=BACKBONES[kind](**shapes), **arguments)
+
+    def logits(self, image: Image) -> tuple[Probability, Distances]:
         """Probability before the sigmoid and distances before clipping: what the loss takes.
 
         Raises:
-            ValueError: sizes that are not multiples of :attr:`divisor`.
+            ValueError: sizes that are not multiples of :attr:`divisor`, or another number of channels.
         """
+        features = self.features(self._on_grid(image))
+        return self.probability(features), self.distances(features)
+
+    def forward(self, image: Image) -> Prediction:
+        """Probability and distances of ``image`` ``[B, C, D, H, W]``, float32 whatever the autocast."""
+        probability, distances = self.logits(image)
+        return Prediction(torch.sigmoid(probability.float()), distances.float().clamp_min(0.0))
+
+    def class_probabilities(self, image: Image) -> Classes:
+        """``[B, classes + 1, d, h, w]``, the background first; only for networks with a class head."""
+        if not self.classes:
+            raise ValueError("this network has no class head")
+        return torch.softmax(self.class_logits(self.class_features(self._on_grid(image))).float(), dim=1)
+
+    def _on_grid(self, image: Tensor) -> Tensor:
         size = image.shape[2:]
+        if image.shape[1] != self.channels:
+            raise ValueError(f"the network takes images of {self.channels} channels, got {image.shape[1]}")
         if any(s % d for s, d in zip(size, self.divisor, strict=True)):
             raise ValueError(
                 f"image sizes must be multiples of {self.divisor} (z, y, x), got {tuple(size)}; "
                 "pad the volume, or let AnyStar.predict do it"
             )
-        features = self.features(self.unet(self.grid_stage(image)))
-        return self.probability(features), self.distances(features)
+        features: Tensor = self.backbone(image)
+        return features
 
-    def forward(self, image: Volume) -> Prediction:
-        """Probability and distances of ``image`` ``[B, 1, D, H, W]``, float32 whatever the autocast."""
-        probability, distances = self.logits(image)
-        return Prediction(torch.sigmoid(probability.float()), distances.float().clamp_min(0.0))
+
+def _architecture(network: StarDist, backbone: Backbone, features: int) -> dict[str, Any]:
+    shape = {
+        name: list(value) if isinstance(value, Sequence) else value
+        for name, value in asdict(backbone).items()
+    }
+    return {
+        "rays": len(network.rays.vertices),
+        "anisotropy": [float(a) for a in network.rays.anisotropy],
+        "grid": list(network.grid),
+        "features": features,
+        "channels": network.channels,
+        "classes": network.classes,
+        "backbone": {"kind": backbone.kind, **shape},
+    }

@@ -5,6 +5,10 @@ must be exchangeable with Keras: the last convolution of every decoder level alr
 ``filters`` channels), up-sampling repeats voxels, and the up-sampled channels come before those of the skip.
 """
 
+import itertools
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -33,8 +37,23 @@ def conv_block(inputs: int, outputs: int, kernel: Triple, batch_norm: bool) -> n
 
 def conv_blocks(widths: list[int], kernel: Triple, batch_norm: bool) -> nn.Sequential:
     """A chain of blocks through the given channel counts."""
-    pairs = zip(widths[:-1], widths[1:], strict=True)
-    return nn.Sequential(*(conv_block(a, b, kernel, batch_norm) for a, b in pairs))
+    return nn.Sequential(*(conv_block(a, b, kernel, batch_norm) for a, b in itertools.pairwise(widths)))
+
+
+def grid_stage(grid: Triple, channels: int, filters: int, kernel: Triple) -> tuple[nn.Sequential, int]:
+    """What brings the image onto the grid: two convolutions and a pooling for each halving, never normalised.
+
+    Returns:
+        The layers, none for grid (1, 1, 1), and the channels that leave them.
+    """
+    layers: list[nn.Module] = []
+    pooled = [1, 1, 1]
+    while tuple(pooled) != tuple(grid):
+        pool = tuple(2 if g > p else 1 for g, p in zip(grid, pooled, strict=True))
+        layers += [conv_blocks([channels, filters, filters], kernel, False), nn.MaxPool3d(pool)]
+        pooled = [p * q for p, q in zip(pooled, pool, strict=True)]
+        channels = filters
+    return nn.Sequential(*layers), channels
 
 
 class UNet(nn.Module):
@@ -86,3 +105,38 @@ class UNet(nn.Module):
         for level in self.up:
             x = level(torch.cat([self.upsample(x), skips.pop()], dim=1))
         return x
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetBackbone:
+    """The grid stage and a U-Net: StarDist's backbone "unet".
+
+    Attributes:
+        filters: channels of the first level.
+        depth: how many times the resolution is reduced after the grid.
+        batch_norm: batch normalisation in the U-Net (never in the grid stage).
+        kernel: size of every convolution, (z, y, x).
+        pool: reduction from one level to the next, (z, y, x).
+    """
+
+    kind: ClassVar[str] = "unet"
+    filters: int
+    depth: int
+    batch_norm: bool
+    kernel: Triple = (3, 3, 3)
+    pool: Triple = (2, 2, 2)
+
+    def build(self, channels: int, grid: Triple) -> nn.Module:
+        """The layers from ``[B, channels, D, H, W]`` to ``[B, filters, D/gz, H/gy, W/gx]``."""
+        stage, inputs = grid_stage(grid, channels, self.filters, self.kernel)
+        unet = UNet(inputs, self.filters, self.depth, self.kernel, self.pool, self.batch_norm)
+        return nn.Sequential(stage, unet)
+
+    def outputs(self, grid: Triple) -> int:
+        """Channels that leave the backbone."""
+        return self.filters
+
+    def divisor(self, grid: Triple) -> Triple:
+        """What sizes of the input must be multiples of, (z, y, x)."""
+        z, y, x = (g * p**self.depth for g, p in zip(grid, self.pool, strict=True))
+        return z, y, x

@@ -29,7 +29,7 @@ class ModelConfig:
     """What prediction must know of a network beside its weights.
 
     Attributes:
-        architecture: keyword arguments of :class:`anystar_torch.stardist.StarDist`.
+        architecture: what :meth:`anystar_torch.stardist.StarDist.from_architecture` takes.
         normalisation: "percentile", "minmax" or "anystar" (clip at the 99.9 % quantile, then min-max).
         diameter_band: volume-equivalent diameters of the training objects, weighted by volume, in voxels:
             5 % quantile, median, 95 % quantile.
@@ -85,7 +85,7 @@ def load(path: Path | str) -> tuple[StarDist, ModelConfig]:
         content.pop("anystar_torch", None)
         content["diameter_band"] = tuple(content["diameter_band"])
         config = ModelConfig(**content)
-        network = StarDist(**config.architecture)
+        network = StarDist.from_architecture(config.architecture)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder / CONFIG} does not describe a model: {error}") from error
     try:

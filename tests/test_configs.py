@@ -1,12 +1,12 @@
 """Every YAML under configs/ is reachable, composes, and instantiates."""
 
 import pytest
+from anystar_torch.report import Report
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from anystar_torch.data import SynthesisData
 from anystar_torch.lit import Training
-from anystar_torch.report import Report
 from anystar_torch.resolvers import register_resolvers
 from tests.conftest import ROOT
 
@@ -49,7 +49,11 @@ def test_composes_and_instantiates(group, choice, tmp_path):
 def test_the_paper_is_the_default(tmp_path):
     config = composed(["+experiment=mix"], tmp_path)
     assert (config.trainer.max_steps, config.batch_size, config.model.rays) == (180000, 2, 96)
-    assert (config.model.depth, config.model.filters, list(config.model.grid)) == (5, 32, [1, 1, 1])
+    assert (config.model.backbone.depth, config.model.backbone.filters, list(config.model.grid)) == (
+        5,
+        32,
+        [1, 1, 1],
+    )
     assert config.training.optimizer.lr == 2e-4
 
 
@@ -65,4 +69,4 @@ def test_the_command_line_wins(tmp_path):
         ],
         tmp_path,
     )
-    assert (config.trainer.max_steps, config.seed, config.model.filters) == (50, 3, 16)
+    assert (config.trainer.max_steps, config.seed, config.model.backbone.filters) == (50, 3, 16)

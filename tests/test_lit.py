@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from anystar_torch.targets import object_probability, star_distances
 
 from anystar_torch import load_synthesizer
 from anystar_torch.lit import linear_decay
 from anystar_torch.loss import StarDistLoss
 from anystar_torch.stardist import StarDist
-from anystar_torch.targets import object_probability, star_distances
+from anystar_torch.unet import UNetBackbone
 
 
 def rates(total, warmup, steps):
@@ -33,7 +34,9 @@ def test_one_batch_is_learned_by_heart():
     """The part of the loss above its floor (the entropy of the soft targets) falls tenfold."""
     torch.manual_seed(0)
     sample = load_synthesizer("plain", shape=(24, 24, 24), seed=3)(torch.tensor([1, 2]))
-    network = StarDist(rays=16, grid=(2, 2, 2), filters=8, depth=1, features=16)
+    network = StarDist(
+        rays=16, grid=(2, 2, 2), features=16, backbone=UNetBackbone(filters=8, depth=1, batch_norm=True)
+    )
     probability = object_probability(sample.labels, network.grid)
     distances = star_distances(sample.labels, network.rays, network.grid)
     assert (probability > 0).any(), "this sample has no objects to learn"

@@ -1,19 +1,24 @@
-"""The network against StarDist's own: layer counts, stored weights and outputs of Keras models."""
+"""The network against StarDist's own: layer counts and initial values; its outputs are compared in test_keras.py."""
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from anystar_torch import keras
+from anystar_torch.resnet import ResNetBackbone
 from anystar_torch.stardist import StarDist
+from anystar_torch.unet import UNetBackbone
 from tests.residency import Residency
 
-ANYSTAR = {"rays": 96, "grid": (1, 1, 1), "filters": 32, "depth": 5}
-SMALL = {"rays": 96, "grid": (2, 2, 2), "filters": 16, "depth": 3}
-TINY = {"rays": 8, "grid": (2, 2, 2), "filters": 4, "depth": 1, "features": 8}
+ANYSTAR = {"rays": 96, "grid": (1, 1, 1), "backbone": UNetBackbone(filters=32, depth=5, batch_norm=True)}
+SMALL = {"rays": 96, "grid": (2, 2, 2), "backbone": UNetBackbone(filters=16, depth=3, batch_norm=True)}
+TINY = {
+    "rays": 8,
+    "grid": (2, 2, 2),
+    "features": 8,
+    "backbone": UNetBackbone(filters=4, depth=1, batch_norm=True),
+}
 
 
 def trainable(network):
@@ -28,28 +33,6 @@ def test_counts_are_keras(arguments, parameters, statistics):
     assert trainable(network) == parameters
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm3d)]
     assert sum(m.running_mean.numel() + m.running_var.numel() for m in norms) == statistics
-
-
-@pytest.mark.parametrize("model", ["unet_bn_g222", "unet_nobn_g122_d3"])
-@pytest.mark.parametrize("file", ["weights_best.h5", "weights_keras2.h5", "weights_keras3.weights.h5"])
-def test_outputs_equal_keras(shared_data, model, file):
-    folder = shared_data / "parity" / "models" / model
-    network = StarDist(**keras.architecture(json.loads((folder / "config.json").read_text()))).eval()
-    keras.load_weights(network, folder / file)
-    stored = np.load(folder / "io.npz")
-    image = torch.from_numpy(stored["x"][..., 0])[:, None]
-    with torch.no_grad():
-        logits, distances = network.logits(image)
-    expected = torch.from_numpy(stored["dist"]).movedim(-1, 1)
-    assert (distances - expected).abs().max() <= 1e-4 * expected.abs().max()
-    assert (torch.sigmoid(logits) - torch.from_numpy(stored["prob"]).movedim(-1, 1)).abs().max() <= 1e-5
-
-
-@pytest.mark.parametrize("model", ["resnet_g122", "unet_bn_g111_pool122_c2"])
-def test_what_cannot_be_expressed_is_refused_in_one_line(shared_data, model):
-    with pytest.raises(ValueError, match="this StarDist model has") as error:
-        keras.load_stardist(shared_data / "parity" / "models" / model)
-    assert "\n" not in str(error.value)
 
 
 def test_distances_are_clipped_and_probability_is_one():
@@ -81,7 +64,34 @@ def test_sizes_that_do_not_divide_are_refused():
 
 def test_odd_grids_are_refused():
     with pytest.raises(ValueError, match="powers of two"):
-        StarDist(rays=8, grid=(1, 3, 1))
+        StarDist(**{**TINY, "grid": (1, 3, 1)})
+
+
+def test_other_channels_are_refused():
+    with pytest.raises(ValueError, match="images of 1 channels, got 2"):
+        StarDist(**TINY)(torch.zeros(1, 2, 8, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [UNetBackbone(filters=4, depth=2, batch_norm=False, pool=(1, 2, 2)),
+     ResNetBackbone(filters=4, blocks=2, convolutions=2, batch_norm=True)],
+)  # fmt: skip
+def test_the_architecture_makes_the_same_network(backbone):
+    network = StarDist(rays=8, backbone=backbone, grid=(1, 2, 2), anisotropy=(2, 1, 1), features=0, classes=2)
+    again = StarDist.from_architecture(json.loads(json.dumps(network.architecture)))
+    assert again.architecture == network.architecture
+    again.load_state_dict(network.state_dict())
+    image = torch.randn(1, 1, *(2 * d for d in network.divisor))
+    with torch.no_grad():
+        assert torch.equal(network.eval()(image).distances, again.eval()(image).distances)
+        assert torch.allclose(network.class_probabilities(image).sum(1), torch.ones(()))
+
+
+def test_too_few_blocks_for_the_grid_are_refused():
+    backbone = ResNetBackbone(filters=4, blocks=1, convolutions=2, batch_norm=True)
+    with pytest.raises(ValueError, match="cannot reach the grid"):
+        StarDist(rays=8, backbone=backbone, grid=(4, 4, 4))
 
 
 def test_the_network_stays_on_its_device():

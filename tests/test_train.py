@@ -12,7 +12,8 @@ import pytest
 from tests.conftest import ROOT
 
 TINY = [
-    "+experiment=plain", "hardware=laptop", "shape=[16,16,16]", "model.rays=8", "model.filters=4", "model.depth=1",
+    "+experiment=plain", "hardware=laptop", "shape=[16,16,16]", "model.rays=8", "model.backbone.filters=4",
+    "model.backbone.depth=1",
     "model.features=8", "trainer.max_steps=12", "trainer.val_check_interval=6", "trainer.precision=32-true",
     "trainer.log_every_n_steps=1", "data.validation_samples=2", "report.samples=2", "report.min_f1=0",
     "callbacks.checkpoint.every_n_steps=5",

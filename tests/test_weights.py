@@ -7,8 +7,14 @@ import torch
 
 from anystar_torch import weights
 from anystar_torch.stardist import StarDist
+from anystar_torch.unet import UNetBackbone
 
-TINY = {"rays": 8, "grid": (2, 2, 2), "filters": 4, "depth": 1, "features": 8}
+TINY = {
+    "rays": 8,
+    "grid": (2, 2, 2),
+    "features": 8,
+    "backbone": UNetBackbone(filters=4, depth=1, batch_norm=True),
+}
 
 
 @pytest.fixture
@@ -59,7 +65,7 @@ def damage_text(folder):
 
 def damage_other_network(folder):
     content = json.loads((folder / weights.CONFIG).read_text())
-    content["architecture"]["filters"] = 8
+    content["architecture"]["backbone"]["filters"] = 8
     (folder / weights.CONFIG).write_text(json.dumps(content))
 
 
