@@ -97,8 +97,8 @@ _BACKBONES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
 def load_weights(network: StarDist, path: Path) -> None:
     """Copies a Keras weights file into ``network``, layer by layer in order.
 
-    Reads the legacy layout as Keras 2 and Keras 3 write it, and the Keras 3 layout (``*.weights.h5``). Only shortcuts of
-    residual blocks have no fixed place in the file: they stand before or after their block's last convolution.
+    Reads the legacy layout as Keras 2 and Keras 3 write it, and the Keras 3 layout (``*.weights.h5``). Only shortcuts
+    of residual blocks have no fixed place in the file: they stand before or after their block's last convolution.
 
     Raises:
         ValueError: the file's layers do not fit the network's.

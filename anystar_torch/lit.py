@@ -56,7 +56,7 @@ class Training(L.LightningModule):
         network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Loss of a batch; a loss that is not finite stops the run (see :class:`anystar_torch.callbacks.StopOnNonFinite`)."""
+        """Loss of a batch; callbacks.StopOnNonFinite stops the run if it is not finite."""
         losses = self._losses(batch)
         self.log("loss", losses.total, prog_bar=True)
         self.log_dict({"loss/probability": losses.probability, "loss/distances": losses.distances})
