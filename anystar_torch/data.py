@@ -62,8 +62,7 @@ class SynthesisData(L.LightningDataModule):
     """Makes batches from ids.
 
     Args:
-        synthesizer: ids to samples; its seed is the run's.
-        validation: the same generator for the validation ids.
+        synthesizer: ids to samples; its seed is the run's. Validation uses its split "validation".
         rays: number of rays of the targets.
         anisotropy: relative voxel shape of the rays and the probability, (z, y, x).
         grid: subsampling of the targets, (z, y, x).
@@ -75,7 +74,6 @@ class SynthesisData(L.LightningDataModule):
         self,
         *,
         synthesizer: Synthesizer,
-        validation: Synthesizer,
         rays: int,
         anisotropy: tuple[float, float, float],
         grid: tuple[int, int, int],
@@ -87,7 +85,7 @@ class SynthesisData(L.LightningDataModule):
             raise ValueError(
                 f"batch_size and validation_samples must be at least 1, got {batch_size}, {validation_samples}"
             )
-        self.synthesizer, self.validation = synthesizer, validation
+        self.synthesizer, self.validation = synthesizer.on("train"), synthesizer.on("validation")
         self.rays = Rays.golden_spiral(rays, tuple(anisotropy))
         self.anisotropy = tuple(float(a) for a in anisotropy)
         self.grid = tuple(int(g) for g in grid)

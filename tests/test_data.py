@@ -18,7 +18,6 @@ def synthesizer():
 def data(synthesizer):
     return SynthesisData(
         synthesizer=synthesizer,
-        validation=synthesizer,
         rays=8,
         anisotropy=(1.0, 1.0, 1.0),
         grid=(2, 2, 2),
@@ -79,6 +78,6 @@ def test_training_and_validation_ids_are_different_samples(data):
 def test_nonsense_is_refused(synthesizer):
     with pytest.raises(ValueError, match="at least 1, got 0"):
         SynthesisData(
-            synthesizer=synthesizer, validation=synthesizer, rays=8, anisotropy=(1.0, 1.0, 1.0),
+            synthesizer=synthesizer, rays=8, anisotropy=(1.0, 1.0, 1.0),
             grid=(1, 1, 1), batch_size=0, validation_samples=1,
         )  # fmt: skip
