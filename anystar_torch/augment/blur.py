@@ -8,7 +8,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from anystar_torch.arrays import PerSampleAxis, Volume
-from anystar_torch.augment.chain import apply_where
+from anystar_torch.augment.chain import with_chance
 from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
 from anystar_torch.random import Source
 
@@ -79,7 +79,7 @@ class RandomBlur:
 
     def __call__(self, image: Volume, source: Source) -> Volume:
         """Draw three widths per sample and blur ``image`` ``[B, 1, D, H, W]`` with them."""
-        return apply_where(source.coin("applied", self.p), self._always, image, source)
+        return with_chance(self.p, self._always, image, source)
 
     def _always(self, image: Volume, source: Source) -> Volume:
         return gaussian_blur(image, draw(source, "sigma", self.sigma, 3), taps=reach(self.sigma[1]))

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from anystar_torch.arrays import Labels, Volume
 from anystar_torch.random import Source
@@ -83,15 +81,16 @@ class Finish:
         return self.noise(image, source), labels
 
 
-def apply_where(chosen: Bool[Tensor, "b"], effect: IntensityEffect, image: Volume, source: Source) -> Volume:
-    """Apply ``effect`` to the chosen samples of a batch; the others keep their bits.
+def with_chance(p: float, effect: IntensityEffect, image: Volume, source: Source) -> Volume:
+    """Apply ``effect`` to each sample of a batch with chance ``p``; the others keep their bits.
 
-    On the CPU looking at ``chosen`` costs nothing, so only those samples are computed. Elsewhere looking
-    would make the host wait for the device: every sample is computed, and chosen ones kept. As draws belong
-    to samples and arithmetic does not mix them, both give the same bits (tests/augment/test_contract.py).
+    On the CPU looking at the coins costs nothing, so only the chosen samples are computed. Elsewhere looking
+    would make the host wait for the device: every sample is computed, and the chosen ones kept. As draws
+    belong to samples and arithmetic does not mix them, both give the same bits
+    (tests/augment/test_contract.py).
 
     Args:
-        chosen: ``[B]`` bool.
+        p: the chance; at 0 nothing is computed anywhere.
         effect: the effect as if it were always applied.
         image: ``[B, 1, D, H, W]``.
         source: the effect's draws.
@@ -99,6 +98,9 @@ def apply_where(chosen: Bool[Tensor, "b"], effect: IntensityEffect, image: Volum
     Returns:
         ``[B, 1, D, H, W]``; ``image`` itself where nothing was chosen.
     """
+    if p == 0.0:
+        return image
+    chosen = source.coin("applied", p)
     if image.device.type != "cpu" or torch.compiler.is_compiling():
         return torch.where(chosen[:, None, None, None, None], effect(image, source), image)
     rows = chosen.nonzero()[:, 0]

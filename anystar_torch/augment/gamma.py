@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from anystar_torch.arrays import PerSample, Volume, per_voxel
-from anystar_torch.augment.chain import apply_where
+from anystar_torch.augment.chain import with_chance
 from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
 from anystar_torch.random import Source
 
@@ -44,7 +44,7 @@ class RandomContrast:
 
     def __call__(self, image: Volume, source: Source) -> Volume:
         """Draw an exponent per sample and apply it to ``image`` ``[B, 1, D, H, W]``."""
-        return apply_where(source.coin("applied", self.p), self._always, image, source)
+        return with_chance(self.p, self._always, image, source)
 
     def _always(self, image: Volume, source: Source) -> Volume:
         return adjust_contrast(image, draw(source, "gamma", self.gamma))

@@ -7,7 +7,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from anystar_torch.arrays import PerSample, Volume, per_voxel
-from anystar_torch.augment.chain import apply_where
+from anystar_torch.augment.chain import with_chance
 from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
 from anystar_torch.random import Source
 
@@ -81,7 +81,7 @@ class RandomGaussianNoise:
 
     def __call__(self, image: Volume, source: Source) -> Volume:
         """Draw a width and a field per sample and add them to ``image`` ``[B, 1, D, H, W]``."""
-        return apply_where(source.coin("applied", self.p), self._always, image, source)
+        return with_chance(self.p, self._always, image, source)
 
     def _always(self, image: Volume, source: Source) -> Volume:
         field = source.normal("field", *image.shape[1:])
@@ -106,7 +106,7 @@ class RandomRicianNoise:
 
     def __call__(self, image: Volume, source: Source) -> Volume:
         """Draw a width and two fields per sample and apply them to ``image`` ``[B, 1, D, H, W]``."""
-        return apply_where(source.coin("applied", self.p), self._always, image, source)
+        return with_chance(self.p, self._always, image, source)
 
     def _always(self, image: Volume, source: Source) -> Volume:
         real, imaginary = source.normal("field", 2, *image.shape[1:]).unbind(1)
@@ -141,7 +141,7 @@ class RandomDetectorNoise:
 
     def __call__(self, image: Volume, source: Source) -> Volume:
         """Draw which noise a sample gets, and its field, and apply it to ``image`` ``[B, 1, D, H, W]``."""
-        return apply_where(source.coin("applied", self.p), self._always, image, source)
+        return with_chance(self.p, self._always, image, source)
 
     def _always(self, image: Volume, source: Source) -> Volume:
         kind = source.integers("kind", 0, 3)

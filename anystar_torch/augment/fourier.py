@@ -1,0 +1,28 @@
+"""The Fourier transform of every sample, with bits that do not depend on the batch."""
+
+import torch
+from jaxtyping import Complex64
+from torch import Tensor
+
+from anystar_torch.arrays import Volume
+
+Spectrum = Complex64[Tensor, "b 1 d h w"]
+_AXES = (-3, -2, -1)
+
+
+def transform(image: Volume) -> Spectrum:
+    """Discrete Fourier transform over D, H, W, zero frequency first; ``[B, 1, D, H, W]`` complex."""
+    if image.device.type != "cpu":
+        spectrum: Tensor = torch.fft.fftn(image, dim=_AXES)
+        return spectrum
+    # The CPU's library splits a batch of one over threads and a batch of many over samples, and the two round
+    # differently; it may also round by alignment. So every sample is a batch of one in memory of its own.
+    return torch.stack([torch.fft.fftn(each.to(torch.complex64), dim=_AXES) for each in image.unbind()])
+
+
+def inverse(spectrum: Spectrum) -> Volume:
+    """Real part of the inverse transform, ``[B, 1, D, H, W]``."""
+    if spectrum.device.type != "cpu":
+        image: Tensor = torch.fft.ifftn(spectrum, dim=_AXES).real
+        return image
+    return torch.stack([torch.fft.ifftn(each.clone(), dim=_AXES).real for each in spectrum.unbind()])
