@@ -1,0 +1,234 @@
+// Greedy non-maximum suppression of star-convex polyhedra.
+//
+// In order of score, a candidate survives unless a better survivor i has voxels(Pi and Pj) > threshold * min(Vi, Vj),
+// V being analytic volumes. The decision about a candidate depends on the better ones alone, so candidates are taken
+// in chunks: (1) in parallel, each is tested against the survivors of earlier chunks; (2) in parallel, those left are
+// tested against each other; (3) in order, those with a surviving better conflict go. The only bound used is exact: no
+// more voxels can be shared than the two boxes share.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "bits.hpp"
+#include "box_index.hpp"
+#include "parallel.hpp"
+#include "polyhedron.hpp"
+
+namespace anystar {
+
+// Number of voxels in both; may stop counting above `enough`, returning a number above it.
+inline int64_t shared_voxels(const Bitmap &a, const Bitmap &b, double enough) {
+    const Box both = a.box & b.box;
+    const int64_t words = Bitmap::words_per_row(both);
+    auto word = [&](const uint64_t *row, int64_t bit, int64_t row_words) {  // 64 voxels from `bit` on
+        const int64_t i = bit / 64, shift = bit % 64;
+        uint64_t value = row[i] >> shift;
+        if (shift && i + 1 < row_words) value |= row[i + 1] << (64 - shift);
+        return value;
+    };
+    const int64_t start_a = both.lo[2] - a.box.lo[2], start_b = both.lo[2] - b.box.lo[2];
+    const int64_t words_a = Bitmap::words_per_row(a.box), words_b = Bitmap::words_per_row(b.box);
+    const int64_t height = both.size(1);
+    int64_t count = 0;
+    for (int64_t z = both.lo[0]; z <= both.hi[0]; ++z) {
+        const uint64_t *row_a = a.row(z - a.box.lo[0], both.lo[1] - a.box.lo[1]);
+        const uint64_t *row_b = b.row(z - b.box.lo[0], both.lo[1] - b.box.lo[1]);
+        if (words_a == 1 && words_b == 1) {
+            for (int64_t y = 0; y < height; ++y) count += count_bits((row_a[y] >> start_a) & (row_b[y] >> start_b));
+        } else {
+            for (int64_t y = 0; y < height; ++y, row_a += words_a, row_b += words_b)
+                for (int64_t i = 0; i < words; ++i) {
+                    if (start_a + 64 * i >= 64 * words_a || start_b + 64 * i >= 64 * words_b) break;
+                    count += count_bits(word(row_a, start_a + 64 * i, words_a) & word(row_b, start_b + 64 * i, words_b));
+                }
+        }
+        if (double(count) > enough) break;
+    }
+    return count;
+}
+
+class Suppression {
+    using Clock = std::chrono::steady_clock;
+
+public:
+    // points [n, 3], distances [n, rays], scores [n]; the arrays and the rays must outlive this object.
+    Suppression(const RaySet &rays, const float *points, const float *distances, const float *scores, int64_t n,
+                double threshold, int threads)
+        : rays_(rays), points_(points), distances_(distances), threshold_(threshold), threads_(std::max(threads, 1)),
+          keep_(n, 0), order_(n) {
+        std::iota(order_.begin(), order_.end(), int64_t{0});
+        std::sort(order_.begin(), order_.end(), [&](int64_t i, int64_t j) { return before(scores, i, j); });
+        for (int t = 0; t < threads_; ++t) {
+            own_.emplace_back(rays);
+            others_.emplace_back(rays);
+        }
+        other_rows_.resize(threads_);
+        rows_.resize(threads_);
+    }
+
+    // Decides candidates for about this long, and at least one; returns how many are decided by now.
+    int64_t advance(double seconds) {
+        const auto span = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+        const auto end = Clock::now() + span / 2;  // the last chunk may start just before, and has two halves
+        do decide_chunk(span / 4);
+        while (decided_ < size() && Clock::now() < end);
+        return decided_;
+    }
+
+    int64_t size() const { return static_cast<int64_t>(keep_.size()); }
+    const std::vector<uint8_t> &keep() const { return keep_; }
+
+private:
+    struct Candidate {
+        int64_t index = -1;  // in the caller's arrays
+        double volume = 0;
+        Box box;
+        std::unique_ptr<uint64_t[]> rows;  // absent once memory is short: rasterised again when needed
+        Bitmap bitmap() const { return {box, rows.get()}; }
+    };
+
+    bool before(const float *scores, int64_t i, int64_t j) const {
+        if (scores[i] != scores[j]) return scores[i] > scores[j];
+        for (int k = 0; k < 3; ++k)
+            if (points_[3 * i + k] != points_[3 * j + k]) return points_[3 * i + k] < points_[3 * j + k];
+        const int64_t rays = rays_.rays();
+        for (int64_t r = 0; r < rays; ++r)
+            if (distances_[rays * i + r] != distances_[rays * j + r])
+                return distances_[rays * i + r] < distances_[rays * j + r];
+        return i < j;
+    }
+
+    // Calls body(i, worker) for i = 0, 1, ... in parallel until the deadline; returns m such that all i < m are done: count,
+    // or at least 1.
+    template <class Body>
+    int64_t until(Clock::time_point deadline, int64_t count, const Body &body) const {
+        std::vector<uint8_t> done(count, 0);
+        parallel_for(count, threads_, 8, [&](int64_t i, int worker) {
+            if (i > 0 && Clock::now() > deadline) return;
+            body(i, worker);
+            done[i] = 1;
+        });
+        return std::find(done.begin(), done.end(), 0) - done.begin();
+    }
+
+    void decide_chunk(Clock::duration patience) {
+        int64_t count = std::min(chunk_, size() - decided_);
+        if (count == 0) return;
+        std::vector<Candidate> fresh(count);  // index stays -1 where a survivor of an earlier chunk suppresses
+        count = until(Clock::now() + patience, count, [&](int64_t i, int worker) { test_against_survivors(i, fresh[i], worker); });
+        std::vector<int64_t> left;
+        BoxIndex index;
+        for (int64_t i = 0; i < count; ++i)
+            if (fresh[i].index >= 0) {
+                index.insert(static_cast<int64_t>(left.size()), fresh[i].box);
+                left.push_back(i);
+            }
+        std::vector<std::vector<int64_t>> better(left.size());  // of each one left: the conflicting ones before it
+        auto tested = static_cast<int64_t>(left.size());
+        tested = until(Clock::now() + patience, tested, [&](int64_t j, int worker) {
+            index.meeting(fresh[left[j]].box, [&](int64_t i, const Box &) {
+                if (i < j && conflict(fresh[left[i]], fresh[left[j]], worker)) better[j].push_back(i);
+            });
+        });
+        if (tested < static_cast<int64_t>(left.size())) count = left[tested];
+        adapt_chunk(count, tested);
+        std::vector<uint8_t> survives(tested, 0);
+        for (int64_t j = 0; j < tested; ++j) {
+            survives[j] = std::none_of(better[j].begin(), better[j].end(), [&](int64_t i) { return survives[i]; });
+            if (survives[j]) add_survivor(std::move(fresh[left[j]]));
+        }
+        decided_ += count;
+    }
+
+    // Large chunks share the work better, but candidates of one chunk that are left are tested against each other.
+    void adapt_chunk(int64_t count, int64_t left) {
+        if (4 * left <= count) chunk_ = std::min<int64_t>(2 * chunk_, 65536);
+        if (2 * left > count) chunk_ = std::max<int64_t>(chunk_ / 2, kSmallestChunk);
+    }
+
+    void test_against_survivors(int64_t i, Candidate &fresh, int worker) {
+        const int64_t index = order_[decided_ + i];
+        Rasteriser &own = own_[worker];
+        own.set(points_ + 3 * index, distances_ + rays_.rays() * index);
+        Candidate candidate;
+        candidate.volume = rays_.volume(distances_ + rays_.rays() * index);
+        candidate.box = own.box();
+        check_size(candidate.box, index);
+        std::vector<std::pair<double, int64_t>> near;  // the more the boxes share, the sooner it is decided
+        survivors_index_.meeting(candidate.box, [&](int64_t s, const Box &box) {
+            const double bound = (box & candidate.box).voxels();
+            if (bound > threshold_ * std::min(survivors_[s].volume, candidate.volume)) near.emplace_back(-bound, s);
+        });
+        std::sort(near.begin(), near.end());
+        auto &rows = rows_[worker];
+        rows.assign(Bitmap::words(candidate.box), 0);
+        own.fill(candidate.box, rows.data());
+        const Bitmap bitmap{candidate.box, rows.data()};
+        for (const auto &pair : near)
+            if (suppresses(survivors_[pair.second], candidate, bitmap, worker)) return;
+        candidate.index = index;
+        candidate.rows.reset(new uint64_t[rows.size()]);
+        std::copy(rows.begin(), rows.end(), candidate.rows.get());
+        fresh = std::move(candidate);
+    }
+
+    static void check_size(const Box &box, int64_t index) {
+        if (box.voxels() > kMostVoxels)
+            throw std::invalid_argument("candidate " + std::to_string(index) + " spans " + std::to_string(box.size(0)) + " x " +
+                                        std::to_string(box.size(1)) + " x " + std::to_string(box.size(2)) +
+                                        " voxels, more than 2^33: distances are measured in voxels");
+    }
+
+    bool conflict(const Candidate &a, const Candidate &b, int worker) {
+        const double limit = threshold_ * std::min(a.volume, b.volume);
+        return (a.box & b.box).voxels() > limit && suppresses(a, b, b.bitmap(), worker);
+    }
+
+    bool suppresses(const Candidate &survivor, const Candidate &candidate, const Bitmap &bitmap, int worker) {
+        const double limit = threshold_ * std::min(survivor.volume, candidate.volume);
+        if (survivor.rows) return double(shared_voxels(survivor.bitmap(), bitmap, limit)) > limit;
+        auto &rows = other_rows_[worker];
+        rows.assign(Bitmap::words(survivor.box), 0);
+        others_[worker].set(points_ + 3 * survivor.index, distances_ + rays_.rays() * survivor.index);
+        others_[worker].fill(survivor.box, rows.data());
+        return double(shared_voxels({survivor.box, rows.data()}, bitmap, limit)) > limit;
+    }
+
+    void add_survivor(Candidate &&candidate) {
+        keep_[candidate.index] = 1;
+        if (candidate.box.voxels() == 0) return;  // holds no voxel centre: can suppress nothing
+        cached_ += 8 * Bitmap::words(candidate.box);
+        if (cached_ > kMostCached) {
+            cached_ -= 8 * Bitmap::words(candidate.box);
+            candidate.rows.reset();
+        }
+        survivors_index_.insert(static_cast<int64_t>(survivors_.size()), candidate.box);
+        survivors_.push_back(std::move(candidate));
+    }
+
+    static constexpr int64_t kSmallestChunk = 1024;
+    static constexpr int64_t kMostCached = int64_t{1} << 30;           // bytes of survivors' voxels
+    static constexpr double kMostVoxels = double(int64_t{1} << 33);    // of one candidate's box
+
+    const RaySet &rays_;
+    const float *points_, *distances_;
+    double threshold_;
+    int threads_;
+    std::vector<uint8_t> keep_;
+    std::vector<int64_t> order_;
+    int64_t decided_ = 0, chunk_ = kSmallestChunk, cached_ = 0;
+    std::vector<Candidate> survivors_;
+    BoxIndex survivors_index_;
+    std::vector<Rasteriser> own_, others_;                    // one per worker
+    std::vector<std::vector<uint64_t>> rows_, other_rows_;    // one per worker
+};
+
+}  // namespace anystar

@@ -1,0 +1,56 @@
+// Polyhedra drawn into a volume of labels.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "bits.hpp"
+#include "parallel.hpp"
+#include "polyhedron.hpp"
+
+namespace anystar {
+
+// Writes i + 1 into the voxels of polyhedron i that hold 0, for i = 0, 1, ...: earlier ones win. Draws the slices
+// [first, last) of labels [depth, height, width]; slabs of slices are independent, which is what the threads share.
+inline void render_labels(const RaySet &rays, const float *points, const float *distances, int64_t n, int32_t *labels,
+                          const int64_t shape[3], int64_t first, int64_t last, int threads) {
+    threads = std::max(threads, 1);
+    if (n == 0 || first >= last || shape[1] == 0 || shape[2] == 0) return;
+    std::vector<Rasteriser> rasterisers(threads, Rasteriser(rays));
+    std::vector<std::vector<uint64_t>> scratch(threads);
+    std::vector<Box> boxes(n);
+    const Box volume{{int32_t(first), 0, 0}, {int32_t(last - 1), int32_t(shape[1] - 1), int32_t(shape[2] - 1)}};
+    parallel_for(n, threads, 64, [&](int64_t i, int worker) {
+        rasterisers[worker].set(points + 3 * i, distances + rays.rays() * i);
+        boxes[i] = rasterisers[worker].box() & volume;
+    });
+    const int64_t thickness = std::clamp<int64_t>((last - first) / (4 * threads), 4, 64);
+    parallel_for((last - first + thickness - 1) / thickness, threads, 1, [&](int64_t slab, int worker) {
+        Rasteriser &rasteriser = rasterisers[worker];
+        auto &rows = scratch[worker];
+        Box slices = volume;
+        slices.lo[0] = int32_t(first + slab * thickness);
+        slices.hi[0] = int32_t(std::min(last, first + (slab + 1) * thickness) - 1);
+        for (int64_t i = 0; i < n; ++i) {
+            const Box window = boxes[i] & slices;
+            if (window.voxels() == 0) continue;
+            rasteriser.set(points + 3 * i, distances + rays.rays() * i);
+            rows.assign(Bitmap::words(window), 0);
+            rasteriser.fill(window, rows.data());
+            const Bitmap bitmap{window, rows.data()};
+            for (int64_t z = 0; z < window.size(0); ++z)
+                for (int64_t y = 0; y < window.size(1); ++y) {
+                    int32_t *line = labels + ((z + window.lo[0]) * shape[1] + y + window.lo[1]) * shape[2] + window.lo[2];
+                    const uint64_t *row = bitmap.row(z, y);
+                    for (int64_t k = 0; k < Bitmap::words_per_row(window); ++k)
+                        for (uint64_t word = row[k]; word; word &= word - 1) {
+                            int32_t &label = line[64 * k + lowest_bit(word)];
+                            if (label == 0) label = static_cast<int32_t>(i + 1);
+                        }
+                }
+        }
+    });
+}
+
+}  // namespace anystar

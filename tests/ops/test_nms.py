@@ -1,0 +1,86 @@
+"""Suppression against its definition in torch."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from anystar_torch import ops
+from anystar_torch.ops import reference
+from anystar_torch.rays import Rays
+from tests.ops.cases import Crowd, random_crowd
+
+RAYS = Rays.golden_spiral(32)
+
+
+def suppress(crowd: Crowd, thresh: float) -> Tensor:
+    return ops.nms(*crowd, thresh)
+
+
+@pytest.mark.parametrize("thresh", [0.0, 0.2, 0.5, 0.8])
+@pytest.mark.parametrize("anisotropy", [(1, 1, 1), (3, 1, 1.5)])
+def test_equals_the_definition_on_non_convex_crowds(anisotropy: tuple[float, ...], thresh: float) -> None:
+    crowd = random_crowd(1, 30, rays=Rays.golden_spiral(24, anisotropy))
+    expected = reference.nms(*crowd, thresh)
+    assert 1 < expected.sum() < 30
+    torch.testing.assert_close(suppress(crowd, thresh), expected)
+
+
+def test_a_copy_is_suppressed_and_a_distant_one_is_not() -> None:
+    sphere = torch.full((1, 32), 5.0)
+    points = torch.tensor([[9.0, 9, 9], [9, 9, 9], [9, 9, 30]])
+    keep = ops.nms(points, sphere.expand(3, -1), torch.tensor([0.5, 0.9, 0.1]), RAYS, 0.5)
+    assert keep.tolist() == [False, True, True]
+
+
+def test_no_candidates_and_one() -> None:
+    crowd = random_crowd(2, 1, rays=RAYS)
+    assert suppress(crowd, 0.3).tolist() == [True]
+    nothing = ops.nms(crowd.points[:0], crowd.distances[:0], crowd.scores[:0], RAYS, 0.3)
+    assert nothing.shape == (0,)
+    assert nothing.dtype == torch.bool
+
+
+def test_order_of_arrival_and_threads_do_not_matter() -> None:
+    crowd = random_crowd(3, 400, rays=RAYS, extent=30)
+    crowd = crowd._replace(scores=(crowd.scores * 4).round() / 4)  # many ties
+    expected = suppress(crowd, 0.3)
+    shuffle = torch.randperm(400, generator=torch.Generator().manual_seed(0))
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 7):
+            torch.set_num_threads(threads)
+            got = ops.nms(crowd.points[shuffle], crowd.distances[shuffle], crowd.scores[shuffle], RAYS, 0.3)
+            assert torch.equal(got, expected[shuffle])
+            assert torch.equal(suppress(crowd, 0.3), expected)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_ties_fall_to_the_first_in_z_then_y_then_x_then_distances() -> None:
+    points = torch.tensor([[5.0, 5, 6], [5, 5, 5], [5, 6, 5], [6, 5, 5], [5, 5, 5]])
+    distances = torch.full((5, 32), 4.0)
+    distances[4, 31] = 3.9
+    keep = ops.nms(points, distances, torch.zeros(5), RAYS, 0.3)
+    assert keep.tolist() == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_degenerate_distances_are_refused(value: float) -> None:
+    crowd = random_crowd(4, 3, rays=RAYS)
+    crowd.distances[1, 7] = value
+    with pytest.raises(ValueError, match=r"distances must be positive and finite, got .* at \[1, 7\]"):
+        suppress(crowd, 0.3)
+
+
+def test_progress_counts_up_to_all_and_may_end_the_call() -> None:
+    crowd = random_crowd(5, 60, rays=RAYS)
+    seen: list[tuple[int, int]] = []
+    keep = ops.nms(*crowd, 0.3, progress=lambda done, total: seen.append((done, total)))
+    assert torch.equal(keep, suppress(crowd, 0.3))
+    assert seen[-1] == (60, 60)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ops.nms(*crowd, 0.3, progress=stop)
