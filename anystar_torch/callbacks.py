@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 
+from anystar_torch import picture
 from anystar_torch.data import Batch, SynthesisData
 
 LAST = "last.ckpt"
@@ -106,6 +107,30 @@ class Throughput(Callback):
         pl_module.log("samples/s", self._samples / elapsed, prog_bar=True)
         pl_module.log("synthesis %", 100 * self._synthesis / elapsed, prog_bar=True)
         self._began, self._synthesis, self._samples = time.perf_counter(), 0.0, 0
+
+
+class SamplePicture(Callback):
+    """Writes a picture of the first training batches, so that anyone can see what the network learns from.
+
+    Args:
+        path: where it goes.
+        batches: how many batches, from the first.
+    """
+
+    def __init__(self, path: str, batches: int) -> None:
+        self.path, self.batches = Path(path), batches
+        self._pairs: list[tuple[Any, Any]] = []
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Gathers the batch; writes when enough are there."""
+        if trainer.global_step > self.batches or not trainer.is_global_zero:
+            return
+        self._pairs += [(image[0], labels[0]) for image, labels in zip(batch.image, batch.labels, strict=True)]
+        if trainer.global_step == self.batches:
+            picture.gallery(self._pairs, self.path)
+            self._pairs = []
 
 
 class NonFiniteLossError(RuntimeError):
