@@ -86,6 +86,18 @@ class Source:
         index = torch.arange(math.prod(shape), dtype=torch.int32, device=key.device).view(shape)
         return _mix32(_mix32(index ^ low).bitwise_xor_(high))
 
+    def uniform_at(
+        self, name: str, index: Int32[Tensor, "b *shape"], low: float, high: float
+    ) -> Float32[Tensor, "b *shape"]:
+        """Uniform in (low, high) as a function of ``index``: equal numbers within a sample get equal draws.
+
+        It is how the voxels of an object find their object's draw without a table: ``index`` names the object.
+        """
+        key = self(name).key
+        view = (-1,) + (1,) * (index.dim() - 1)
+        half, other = key.to(torch.int32).view(view), (key >> 32).to(torch.int32).view(view)
+        return _open_unit(_mix32(_mix32(index ^ half).bitwise_xor_(other))) * (high - low) + low
+
     def uniform(
         self, name: str, low: float | PerSample, high: float | PerSample, *shape: int
     ) -> Float32[Tensor, "b *shape"]:

@@ -1,0 +1,56 @@
+"""How densely the world is filled: axes shrunk by a factor each, and what surrounds the shrunken part."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool
+
+from anystar_torch.arrays import PerSampleAxis
+from anystar_torch.augment.coordinates import NEVER, Coordinates
+from anystar_torch.augment.ranges import check_chance
+from anystar_torch.random import Source
+
+
+def shrink(
+    coordinates: Coordinates, factor: PerSampleAxis, mirrored: Bool[torch.Tensor, "b"], world: Sequence[int]
+) -> Coordinates:
+    """Look at a world of which each axis was padded to ``factor`` times its length and squeezed back.
+
+    Args:
+        coordinates: looks into the squeezed world.
+        factor: ``[B, 3]``, 1 for none.
+        mirrored: ``[B]``, whether the padding continues the world by reflection; otherwise looks go beyond its faces,
+            where nothing is.
+        world: (Z, Y, X), voxels.
+    """
+    position = coordinates.position * factor[:, :, None, None, None]
+    half = torch.stack([torch.full_like(factor[:, a], (world[a] - 1) / 2.0) for a in range(3)], dim=1)
+    half = torch.where(mirrored[:, None], half, NEVER)
+    return replace(coordinates, position=position).reflected(half)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomDensity:
+    """A shrink per axis, and a constant or mirrored surround (AnyStar's second script).
+
+    Attributes:
+        factors: the choices of padded length over length, for each axis on its own.
+        mirrored: chance that the surround is the mirror image of the world.
+    """
+
+    factors: Sequence[float]
+    mirrored: float
+
+    def __post_init__(self) -> None:
+        check_chance("mirrored", self.mirrored)
+        if not self.factors or not all(1.0 <= factor <= 3.0 for factor in self.factors):
+            raise ValueError(f"factors must be numbers from 1 to 3, got {list(self.factors)}")
+
+    def __call__(self, coordinates: Coordinates, world: Sequence[int], source: Source) -> Coordinates:
+        """Draw factors and surround per sample."""
+        choice = source.integers("factor", 0, len(self.factors), 3)
+        factor = torch.zeros_like(coordinates.size)
+        for number, value in enumerate(self.factors):
+            factor = torch.where(choice == number, value, factor)
+        return shrink(coordinates, factor, source.coin("mirrored", self.mirrored), world)

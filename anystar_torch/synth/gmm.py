@@ -1,0 +1,112 @@
+"""Intensities: a Gaussian mixture with one class an object, times a texture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from anystar_torch.arrays import Labels, Mask, PerSample, Volume, per_voxel
+from anystar_torch.augment.coordinates import Coordinates
+from anystar_torch.augment.ranges import Range, check_range
+from anystar_torch.random import Source
+from anystar_torch.synth.background import RandomBackground
+from anystar_torch.synth.perlin import lattice_noise, sample, sample_periodic
+
+PERIOD = 64
+"""Voxels after which the white noise of the world repeats; nothing else does, so that no repetition can be seen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texture:
+    """A rough field in [0, 1] that objects are multiplied by.
+
+    Attributes:
+        scales: voxels between the nodes of each of its parts, which are equally strong; finest first.
+    """
+
+    scales: Sequence[int]
+
+    def __post_init__(self) -> None:
+        if not self.scales or list(self.scales) != sorted(self.scales) or not 1 <= self.scales[0] <= 32:
+            raise ValueError(f"scales must be voxels from 1 up, finest first, got {list(self.scales)}")
+
+    def __call__(self, world: Sequence[int], source: Source) -> Float32[Tensor, "b 1 n m k"]:
+        """The texture of a whole world at the nodes of its finest scale, least value 0 and largest 1."""
+        nodes = [-(-n // self.scales[0]) for n in world]
+        field = lattice_noise(source, 1, world, self.scales, nodes)
+        low, high = field.amin((2, 3, 4), keepdim=True), field.amax((2, 3, 4), keepdim=True)
+        return (field - low) / (high - low)
+
+
+def interpolation_blur(image: Float32[Tensor, "b c d h w"], variance: Float32[Tensor, "b c"]) -> Tensor:
+    """Three taps along each axis, of the given variance in squared voxels; faces are continued.
+
+    Linear interpolation at a fraction f between voxels is a filter of variance f (1 - f), 1/6 on average; the taps
+    (v/2, 1 - v, v/2) have the same variance v, and of two interpolations also the energy that white noise keeps.
+    """
+    side = (variance * 0.5)[:, :, None, None, None]
+    middle = 1.0 - 2.0 * side
+    for axis in (2, 3, 4):
+        n = image.shape[axis]
+        before = torch.cat([image.narrow(axis, 0, 1), image.narrow(axis, 0, n - 1)], dim=axis)
+        after = torch.cat([image.narrow(axis, 1, n - 1), image.narrow(axis, n - 1, 1)], dim=axis)
+        image = (before + after).mul_(side).add_(image * middle)
+    return image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """From objects to intensities (AnyStar's second script).
+
+    Intensity is ``mean + std * noise``, the noise white over the voxels of the world, times the texture inside objects
+    and times the texture's mean outside. All is then brought to the scale on which the effects that follow are given:
+    the original rescales its whole world to [0, 1]; what the least and the largest value of a world are is
+    drawn here, as a sample sees only a part of it.
+
+    Attributes:
+        mean: range of the mean intensity of an object.
+        std: range of the deviation of the noise in an object.
+        texture: the texture.
+        background: what lies between objects.
+        darkest: range of a world's least value.
+        brightest: range of a world's largest value.
+    """
+
+    mean: Range
+    std: Range
+    texture: Texture
+    background: RandomBackground
+    darkest: Range
+    brightest: Range
+
+    def __post_init__(self) -> None:
+        check_range("mean", self.mean)
+        check_range("std", self.std, 0.0)
+        check_range("darkest", self.darkest)
+        check_range("brightest", self.brightest, self.darkest[1])
+
+    def __call__(self, objects: Labels, coordinates: Coordinates, world: Sequence[int], source: Source) -> Volume:
+        """The image of ``objects`` ``[B, 1, D, H, W]``, any number a voxel that names its object, 0 = none."""
+        half = [(n - 1) / 2.0 for n in world]
+        texture = self.texture(world, source("texture"))
+        inside = objects > 0
+        means = source.uniform_at("mean", objects, *self.mean)
+        stds = source.uniform_at("std", objects, *self.std)
+        least = torch.where(inside, means, self.mean[1]).amin((1, 2, 3, 4))
+        ground = self.background(coordinates.position, world, least, source("background"))
+        shade = texture.mean(-1).mean(-1).mean(-1)[:, :, None, None, None]
+        factor = torch.where(inside, sample(texture, coordinates.position, half), shade)
+        mean = torch.where(inside, means, ground.mean) * factor
+        std = torch.where(inside, stds, ground.std) * factor
+        noise = self.noise(coordinates, source)
+        low, high = source.uniform("darkest", *self.darkest), source.uniform("brightest", *self.brightest)
+        spread = torch.stack([coordinates.spread, torch.full_like(coordinates.spread, 1.0 / 6.0)], dim=1)
+        parts = interpolation_blur(torch.cat([mean, std * noise], dim=1), spread)
+        image = parts[:, :1] + parts[:, 1:]
+        return (image - per_voxel(low)) * per_voxel(1.0 / (high - low))
+
+    def noise(self, coordinates: Coordinates, source: Source) -> Volume:
+        """White noise of the world's voxels, interpolated where the sample looks."""
+        return sample_periodic(source.normal("noise", 1, PERIOD, PERIOD, PERIOD), coordinates.position)

@@ -1,0 +1,197 @@
+"""The label field: bumpy balls on a jittered lattice, as a function of position.
+
+AnyStar gives a voxel to the nearest centre among the balls that contain it, with all radii shifted by a noise at the
+voxel. Two deliberate differences make every object star-convex about its centre, and so one piece, by construction:
+
+- the noise is taken at the point where the ray from the centre through the voxel meets the ball, not at the voxel:
+  the same roughness, but a boundary that every ray crosses once;
+- touching balls are divided by ``distance - radius`` (the cells of Apollonius, which are star-convex) and not by
+  ``distance`` among the balls that contain the voxel, which lets a larger ball show up behind a smaller one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from jaxtyping import Bool, Float32, Int32, Int64
+from torch import Tensor
+
+from anystar_torch.augment.ranges import Range, check_chance, check_range
+from anystar_torch.random import Source
+from anystar_torch.synth.perlin import draw_gradients, gradient_noise, sample
+
+SAMPLES = 4
+"""Samples of the boundary noise per lattice cell and axis; between them it is interpolated linearly."""
+ABSENT = -1e4
+"""The radius of a ball that was dropped: far below every other."""
+
+
+@dataclass(frozen=True)
+class Balls:
+    """The balls of a batch, on a lattice with one empty layer around it.
+
+    Attributes:
+        centre: ``[B, 3, n, m, k]``, voxels.
+        radius: ``[B, n, m, k]``, voxels; ``ABSENT`` where no ball is.
+        pitch: ``[B]``, voxels between lattice points.
+    """
+
+    centre: Float32[Tensor, "b 3 n m k"]
+    radius: Float32[Tensor, "b n m k"]
+    pitch: Float32[Tensor, "b"]
+
+
+def nearest_ball(balls: Balls, position: Float32[Tensor, "b 3 d h w"]) -> Int64[Tensor, "b d h w"]:
+    """Which ball has the smallest ``distance - radius``, among the 8 of the lattice cell that holds the voxel.
+
+    Args:
+        balls: their lattice point (i, j, k) stands at ``pitch`` times (i, j, k).
+        position: ``[B, 3, D, H, W]``, voxels.
+
+    Returns:
+        ``[B, D, H, W]``, index into the balls of the whole batch, flattened.
+    """
+    batch, *lattice = balls.radius.shape
+    stride = (lattice[1] * lattice[2], lattice[2], 1)
+    scale = (1.0 / balls.pitch)[:, None, None, None]
+    start = torch.arange(batch, device=position.device)[:, None, None, None] * (lattice[0] * stride[0])
+    for axis in range(3):
+        cell = (position[:, axis] * scale).floor().clamp(0.0, lattice[axis] - 2.0)
+        start = start + cell.to(torch.int64) * stride[axis]
+    tables = [column.reshape(-1) for column in (*balls.centre.unbind(1), balls.radius)]
+    best = torch.full_like(position[:, 0], torch.inf)
+    winner = start
+    for dz, dy, dx in product((0, 1), repeat=3):
+        index = start + (dz * stride[0] + dy * stride[1] + dx)
+        excess = _excess(tables, index, position)
+        closer = excess < best
+        best, winner = torch.where(closer, excess, best), torch.where(closer, index, winner)
+    return winner
+
+
+def _excess(tables: list[Tensor], index: Tensor, position: Tensor) -> Tensor:
+    """Distance to the ball's surface, negative inside."""
+    z, y, x, radius = (lookup(table, index) for table in tables)
+    z, y, x = position[:, 0] - z, position[:, 1] - y, position[:, 2] - x
+    return (z * z + y * y + x * x).sqrt() - radius
+
+
+def lookup(table: Tensor, index: Int64[Tensor, "*shape"]) -> Tensor:
+    """``table[index]`` for a flat table; index_select is the fastest gather on every device."""
+    return table.index_select(0, index.reshape(-1)).view(index.shape)
+
+
+def inside_ball(
+    balls: Balls,
+    winner: Int64[Tensor, "b d h w"],
+    position: Float32[Tensor, "b 3 d h w"],
+    roughness: Float32[Tensor, "b 1 p q r"],
+    extent: Sequence[float],
+) -> Bool[Tensor, "b d h w"]:
+    """Whether a voxel lies within its ball, whose radius varies with direction.
+
+    Args:
+        balls: the balls.
+        winner: ``[B, D, H, W]``, the voxel's ball.
+        position: ``[B, 3, D, H, W]``, voxels.
+        roughness: by how much radii shrink, voxels, on a lattice from 0 to ``extent``.
+        extent: (z, y, x), voxels.
+    """
+    centre = torch.stack([lookup(column.reshape(-1), winner) for column in balls.centre.unbind(1)], dim=1)
+    radius = lookup(balls.radius.reshape(-1), winner)[:, None]
+    ray = position - centre
+    z, y, x = ray.unbind(1)
+    distance = (z * z + y * y + x * x).sqrt()[:, None]
+    surface = centre + ray * (radius / (distance + 1e-6))
+    half = [n / 2.0 for n in extent]
+    return (distance < radius - sample(roughness, shifted(surface, [-n for n in half]), half))[:, 0]
+
+
+def shifted(position: Float32[Tensor, "b 3 d h w"], by: Sequence[float]) -> Float32[Tensor, "b 3 d h w"]:
+    """Positions moved by (z, y, x)."""
+    return torch.stack([position[:, axis] + by[axis] for axis in range(3)], dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BallField:
+    """Balls on a jittered lattice (AnyStar's first script).
+
+    Attributes:
+        mean_radius: range of the mean radius, drawn per sample, voxels; the lattice has twice that pitch.
+        radius: range of each ball's radius, in mean radii.
+        jitter: largest shift of a centre along each axis, in mean radii.
+        kept: range of the share of balls that are kept.
+        roughness: factor on the boundary noise, in mean radii; the noise has a deviation of 0.19.
+        cell: size of the boundary noise's lattice cell, voxels.
+    """
+
+    mean_radius: Range
+    radius: Range
+    jitter: float
+    kept: Range
+    roughness: float
+    cell: int
+
+    def __post_init__(self) -> None:
+        check_range("mean_radius", self.mean_radius, 2.0, 64.0)
+        check_range("radius", self.radius, 0.05, 1.5)
+        check_range("kept", self.kept, 0.0, 1.0)
+        check_chance("jitter", self.jitter)
+        check_range("roughness", (0.0, self.roughness), 0.0, 2.0)
+        check_range("cell", (self.cell, self.cell), 2)
+
+    def __call__(
+        self, position: Float32[Tensor, "b 3 d h w"], world: Sequence[int], source: Source
+    ) -> tuple[Int32[Tensor, "b 1 d h w"], int]:
+        """The number of each voxel's ball, 1 and up, or 0 for none; and the largest number there can be.
+
+        Args:
+            position: ``[B, 3, D, H, W]``, voxels from the centre of the world; the world is empty beyond its faces.
+            world: (Z, Y, X), voxels.
+            source: draws.
+        """
+        position = shifted(position, [(n - 1) / 2.0 for n in world])
+        mean = source.uniform("mean_radius", *self.mean_radius)
+        balls = self.balls(mean, world, source)
+        winner = nearest_ball(balls, position)
+        corners = [-(-n // self.cell) + 1 for n in world]
+        noise = gradient_noise(draw_gradients(source("roughness"), *corners), SAMPLES)
+        # The last sample stands one step before the last corner.
+        extent = [(n - 1) * self.cell - self.cell / SAMPLES for n in corners]
+        shrink = noise * (mean * self.roughness)[:, None, None, None, None]
+        filled = inside_ball(balls, winner, position, shrink, extent)
+        count = balls.radius[0].numel()
+        first = torch.arange(len(mean), device=position.device)[:, None, None, None] * count
+        number = torch.where(filled, winner - first + 1, 0)
+        return number.to(torch.int32)[:, None], count
+
+    def balls(self, mean: Float32[Tensor, "b"], world: Sequence[int], source: Source) -> Balls:
+        """Draw the balls of a world: centres at ``2 mean (1, 2, ...)`` plus jitter, a random subset kept."""
+        pitch = 2.0 * mean
+        lattice = [self._points(n) + 2 for n in world]
+        axes = [torch.arange(n, dtype=torch.float32, device=mean.device) for n in lattice]
+        point = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+        jitter = source.uniform("jitter", -self.jitter, self.jitter, 3, *lattice)
+        centre = point * pitch[:, None, None, None, None] + jitter * mean[:, None, None, None, None]
+        radius = source.uniform("radius", *self.radius, *lattice) * mean[:, None, None, None]
+        there = torch.ones_like(radius, dtype=torch.bool)
+        for axis, n in enumerate(world):  # as numpy's arange(0, n, pitch)[1:-1]
+            last = (n / pitch).ceil()[:, None, None, None] - 1.0
+            there = there & (point[axis] > 0.0) & (point[axis] < last)
+        return Balls(centre, torch.where(self._kept(there, source), radius, ABSENT), pitch)
+
+    def _points(self, size: int) -> int:
+        """The most lattice points an axis can have."""
+        return max(-int(-size // (2.0 * self.mean_radius[0])) - 2, 1)
+
+    def _kept(self, there: Bool[Tensor, "b n m k"], source: Source) -> Bool[Tensor, "b n m k"]:
+        """A random subset, of a random size, of the lattice points that are there."""
+        lottery = torch.where(there, source.uniform("lottery", 0.0, 1.0, *there.shape[1:]), 2.0).flatten(1)
+        total = there.flatten(1).sum(1)
+        low, high = self.kept
+        share = source.uniform("kept", low, high)
+        count = (share * total).floor().to(torch.int64)
+        ordered = torch.cat([lottery.sort(dim=1).values, torch.full_like(lottery[:, :1], 3.0)], dim=1)
+        limit = ordered.gather(1, count[:, None])
+        return (lottery < limit).view(there.shape) & there
