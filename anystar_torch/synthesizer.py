@@ -18,6 +18,7 @@ from anystar_torch.augment.placement import Placement
 from anystar_torch.random import Source
 from anystar_torch.synth.density import RandomDensity
 from anystar_torch.synth.gmm import Mixture, interpolation_blur
+from anystar_torch.synth.numbering import number
 from anystar_torch.synth.shapes import BallField
 
 
@@ -36,3 +37,75 @@ class World:
     density: RandomDensity
     mixture: Mixture
     smallest: int
+
+    def __post_init__(self) -> None:
+        if self.smallest < 1:
+            raise ValueError(f"smallest must be a number of voxels from 1 up, got {self.smallest}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesizer:
+    """Makes samples from ids. Sample ``id`` of a seed and split is one thing, in any batch and on any machine.
+
+    Example::
+
+        synth = load_synthesizer("mix", shape=(64, 64, 64), seed=0)
+        sample = synth(torch.arange(4))          # image [4, 1, 64, 64, 64] in [0, 1], labels int32
+
+    Attributes:
+        shape: (D, H, W) of a sample, at least 8 voxels each.
+        seed: of everything drawn.
+        split: "train", "validation" or any other name; each has samples of its own.
+        world: what there is to see.
+        placement: how a sample lies in it.
+        effects: what the instrument does to the image.
+        finish: rescale, holes and detector noise.
+    """
+
+    shape: Sequence[int]
+    seed: int
+    split: str
+    world: World
+    placement: Placement
+    effects: Chain
+    finish: Finish
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.shape)
+        if len(shape) != 3 or not all(isinstance(n, int) and n >= 8 for n in shape):
+            raise ValueError(f"shape must be three whole numbers (z, y, x) of at least 8 voxels, got {shape}")
+        object.__setattr__(self, "shape", shape)
+
+    def on(self, split: str) -> "Synthesizer":
+        """The same generator with the samples of another split."""
+        return replace(self, split=split)
+
+    @torch.no_grad()
+    def __call__(self, ids: Int64[Tensor, "b"], device: torch.device | str | None = None) -> Sample:
+        """Samples of ``ids`` ``[B]``, each from 0 to 2^62, on ``device`` (the ids' own if None)."""
+        source = Source.of(ids if device is None else ids.to(device), seed=self.seed, split=self.split)
+        coordinates = self.placement(self.shape, source("placement"))
+        objects = self.objects(coordinates, source)
+        labels = number(objects, self.world.smallest)
+        seen = torch.where(labels > 0, objects, 0)
+        return self.render(seen, labels, coordinates, source)
+
+    def objects(self, coordinates: Coordinates, source: Source) -> Labels:
+        """A number for each voxel that tells its object from all others of the sample, 0 for none."""
+        world = self.placement.world(self.shape)
+        placed = self.world.density(coordinates, world, source("density"))
+        ball, count = self.world.objects(placed.position, world, source("objects"))
+        seen = (ball > 0) & (coordinates.cover >= 0.5)
+        return torch.where(seen, placed.piece * count + ball, 0)
+
+    def render(self, objects: Labels, labels: Labels, coordinates: Coordinates, source: Source) -> Sample:
+        """The image of ``objects``, and the sample it becomes."""
+        world = self.placement.world(self.shape)
+        image = self.world.mixture(objects, coordinates, world, source("mixture"))
+        image = self.effects(image, source("effects"))
+        # The original deforms the image last: one more interpolation, and zeros from beyond the faces.
+        image = (
+            interpolation_blur(image, torch.full_like(image[:, :, 0, 0, 0], 1.0 / 6.0)) * coordinates.cover
+        )
+        image, labels = self.finish(image, labels, source("finish"))
+        return Sample(image, number(labels, self.world.smallest))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from anystar_torch.arrays import PerSampleAxis
 from anystar_torch.augment.coordinates import Coordinates, matrix_product
-from anystar_torch.augment.ranges import Range, check_range
+from anystar_torch.augment.ranges import Range, check_range, draw
 from anystar_torch.random import Source
 
 
@@ -60,5 +60,5 @@ class RandomAffine:
         """Draw angles and shifts per sample, and turn."""
         low, high = (math.radians(bound) for bound in self.angle)
         return rotate_and_shift(
-            coordinates, source.uniform("angle", low, high, 3), source.uniform("shift", *self.shift, 3)
+            coordinates, source.uniform("angle", low, high, 3), draw(source, "shift", self.shift, 3)
         )

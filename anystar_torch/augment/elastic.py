@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anystar_torch.arrays import PerSample, PerSampleAxis
 from anystar_torch.augment.coordinates import Coordinates, matrix_product
-from anystar_torch.augment.ranges import Range, check_range
+from anystar_torch.augment.ranges import Range, check_range, draw
 from anystar_torch.random import Source
 
 STEP = 4
@@ -38,7 +38,9 @@ def elastic(
     matrix = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1) * scale[:, None]
     position = matrix_product(matrix, coordinates.position + displacement)
     half = ((coordinates.size - 1.0) / 2.0)[:, :, None, None, None]
-    inside = (half + 1.0 - position.abs()).clamp_(0.0, 1.0)  # linear interpolation towards zeros beyond the face
+    inside = (half + 1.0 - position.abs()).clamp_(
+        0.0, 1.0
+    )  # linear interpolation towards zeros beyond the face
     cover = inside[:, :1] * inside[:, 1:2] * inside[:, 2:]
     return replace(coordinates, position=position.clamp(-half, half), cover=coordinates.cover * cover)
 
@@ -61,9 +63,10 @@ def smooth_displacement(
     kernel = kernel / (kernel * kernel).sum(1, keepdim=True).sqrt()
     for axis in (2, 3, 4):
         size = nodes.shape[axis] - 2 * TAPS
-        nodes = sum(
-            nodes.narrow(axis, tap, size) * kernel[:, tap, None, None, None, None] for tap in range(2 * TAPS + 1)
-        )
+        total = nodes.narrow(axis, 0, size) * kernel[:, 0, None, None, None, None]
+        for tap in range(1, 2 * TAPS + 1):  # a sum over a stack would round differently from batch to batch
+            total = total + nodes.narrow(axis, tap, size) * kernel[:, tap, None, None, None, None]
+        nodes = total
     fine = [STEP * (n - 1) + 1 for n in nodes.shape[2:]]
     field = F.interpolate(nodes, size=fine, mode="trilinear", align_corners=True)
     return field[:, :, : shape[0], : shape[1], : shape[2]] * std[:, None, None, None, None]
@@ -98,12 +101,12 @@ class RandomElastic:
         """Draw a deformation per sample."""
         shape = tuple(coordinates.position.shape[2:])
         nodes = source.normal("nodes", 3, *((n - 1) // STEP + 2 + 2 * TAPS for n in shape))
-        sigma = source.uniform("sigma", *self.sigma)
+        sigma = draw(source, "sigma", self.sigma)
         width = sigma * (2.0 * math.sqrt(math.pi))
-        std = source.uniform("magnitude", *self.magnitude) / (math.sqrt(3.0) * width * width.sqrt())
+        std = draw(source, "magnitude", self.magnitude) / (math.sqrt(3.0) * width * width.sqrt())
         return elastic(
             coordinates,
             smooth_displacement(nodes, sigma, std, shape),
-            source.uniform("scale", *self.scale, 3),
-            source.uniform("shear", *self.shear, 3),
+            draw(source, "scale", self.scale, 3),
+            draw(source, "shear", self.shear, 3),
         )

@@ -37,7 +37,9 @@ class RandomWindow:
 
     def __call__(self, coordinates: Coordinates, world: Sequence[int], source: Source) -> Coordinates:
         """Put the box, on whose centre ``coordinates`` are centred, at a random place of ``world``."""
-        total = torch.stack([torch.full_like(coordinates.size[:, a], float(world[a])) for a in range(3)], dim=1)
+        total = torch.stack(
+            [torch.full_like(coordinates.size[:, a], float(world[a])) for a in range(3)], dim=1
+        )
         room = total - coordinates.size
         first = (source.uniform("first", 0.0, 1.0, 3) * (room + 1.0)).floor()
         shift = first - room / 2.0

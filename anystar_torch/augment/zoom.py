@@ -6,7 +6,7 @@ import torch
 
 from anystar_torch.arrays import PerSample
 from anystar_torch.augment.coordinates import NEVER, Coordinates
-from anystar_torch.augment.ranges import Range, check_range
+from anystar_torch.augment.ranges import Range, check_range, draw
 from anystar_torch.random import Source
 
 
@@ -25,7 +25,9 @@ def zoom(coordinates: Coordinates, factor: PerSample) -> Coordinates:
     out = coordinates.reflected(half)
     # Linear interpolation over steps of `factor` finished voxels spreads an edge by factor^2 / 6 on average.
     return replace(
-        out, position=out.position / factor[..., None, None, None], spread=out.spread + (factor * factor)[:, 0] / 6.0
+        out,
+        position=out.position / factor[..., None, None, None],
+        spread=out.spread + (factor * factor)[:, 0] / 6.0,
     )
 
 
@@ -47,4 +49,4 @@ class RandomZoom:
 
     def __call__(self, coordinates: Coordinates, source: Source) -> Coordinates:
         """Draw a factor per sample and magnify."""
-        return zoom(coordinates, source.uniform("factor", *self.factor))
+        return zoom(coordinates, draw(source, "factor", self.factor))

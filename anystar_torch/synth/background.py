@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from anystar_torch.arrays import PerSample, Volume
-from anystar_torch.augment.ranges import Range, check_range
+from anystar_torch.augment.ranges import Range, check_range, draw
 from anystar_torch.random import Source
 from anystar_torch.synth.perlin import lattice_noise, sample
 from anystar_torch.synth.shapes import lookup
@@ -59,7 +59,9 @@ class Patches:
         position = position + sample(warp, position, half)
         coarse = [-(-n // min(self.scales)) for n in world]
         fields = lattice_noise(source("fields"), self.most, world, self.scales, coarse)
-        there = torch.arange(self.most, device=position.device) <= source.integers("count", 0, self.most)[:, None]
+        there = (
+            torch.arange(self.most, device=position.device) <= source.integers("count", 0, self.most)[:, None]
+        )
         fields = torch.where(there[:, :, None, None, None], fields, -1e4)
         return sample(fields, position, half).argmax(dim=1)
 
@@ -112,13 +114,13 @@ class RandomBackground:
         mode = source.uniform("mode", 0.0, 1.0)
         plain, perlin = mode < self.plain, mode >= self.plain + self.rand
         most = self.patches.most
-        mean = source.uniform("mean", *self.mean, most)
-        std = source.uniform("std", *self.std, most)
+        mean = draw(source, "mean", self.mean, most)
+        std = draw(source, "std", self.std, most)
         # A world has about 50 objects; the sample may see few of them.
-        others = source.uniform("others", *self.mean, 50).amin(1)
+        others = draw(source, "others", self.mean, 50).amin(1)
         dark = torch.minimum(least, others) * source.uniform("shade", 0.0, 1.0)
         mean = torch.where(plain[:, None], dark[:, None], mean)
-        std = torch.where(plain[:, None], source.uniform("plain_std", *self.plain_std)[:, None], std)
+        std = torch.where(plain[:, None], draw(source, "plain_std", self.plain_std)[:, None], std)
         patch = torch.where(perlin[:, None, None, None], self.patches(position, world, source("patches")), 0)
         index = patch + torch.arange(len(mode), device=mode.device)[:, None, None, None] * most
         return Ground(lookup(mean.reshape(-1), index)[:, None], lookup(std.reshape(-1), index)[:, None])

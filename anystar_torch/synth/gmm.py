@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from anystar_torch.arrays import Labels, Mask, PerSample, Volume, per_voxel
+from anystar_torch.arrays import Labels, Volume, per_voxel
 from anystar_torch.augment.coordinates import Coordinates
-from anystar_torch.augment.ranges import Range, check_range
+from anystar_torch.augment.ranges import Range, check_range, draw
 from anystar_torch.random import Source
 from anystar_torch.synth.background import RandomBackground
 from anystar_torch.synth.perlin import lattice_noise, sample, sample_periodic
@@ -87,13 +87,15 @@ class Mixture:
         check_range("darkest", self.darkest)
         check_range("brightest", self.brightest, self.darkest[1])
 
-    def __call__(self, objects: Labels, coordinates: Coordinates, world: Sequence[int], source: Source) -> Volume:
+    def __call__(
+        self, objects: Labels, coordinates: Coordinates, world: Sequence[int], source: Source
+    ) -> Volume:
         """The image of ``objects`` ``[B, 1, D, H, W]``, any number a voxel that names its object, 0 = none."""
         half = [(n - 1) / 2.0 for n in world]
         texture = self.texture(world, source("texture"))
         inside = objects > 0
-        means = source.uniform_at("mean", objects, *self.mean)
-        stds = source.uniform_at("std", objects, *self.std)
+        means = source.uniform_at("mean", objects, self.mean[0], self.mean[1])
+        stds = source.uniform_at("std", objects, self.std[0], self.std[1])
         least = torch.where(inside, means, self.mean[1]).amin((1, 2, 3, 4))
         ground = self.background(coordinates.position, world, least, source("background"))
         shade = texture.mean(-1).mean(-1).mean(-1)[:, :, None, None, None]
@@ -101,7 +103,7 @@ class Mixture:
         mean = torch.where(inside, means, ground.mean) * factor
         std = torch.where(inside, stds, ground.std) * factor
         noise = self.noise(coordinates, source)
-        low, high = source.uniform("darkest", *self.darkest), source.uniform("brightest", *self.brightest)
+        low, high = draw(source, "darkest", self.darkest), draw(source, "brightest", self.brightest)
         spread = torch.stack([coordinates.spread, torch.full_like(coordinates.spread, 1.0 / 6.0)], dim=1)
         parts = interpolation_blur(torch.cat([mean, std * noise], dim=1), spread)
         image = parts[:, :1] + parts[:, 1:]

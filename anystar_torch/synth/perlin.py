@@ -39,9 +39,9 @@ def gradient_noise(gradients: Float32[Tensor, "b 3 n m k"], samples: int) -> Flo
     t = f * f * f * (f * (f * 6.0 - 15.0) + 10.0)
     sides = ((f, 1.0 - t), (f - 1.0, t))
     total: Tensor | float = 0.0
-    for i, j, l in product((0, 1), repeat=3):
-        z, y, x = gradients[:, :, i : i + n, j : j + m, l : l + k, None, None, None].unbind(1)
-        (fz, tz), (fy, ty), (fx, tx) = sides[i], sides[j], sides[l]
+    for i, j, h in product((0, 1), repeat=3):
+        z, y, x = gradients[:, :, i : i + n, j : j + m, h : h + k, None, None, None].unbind(1)
+        (fz, tz), (fy, ty), (fx, tx) = sides[i], sides[j], sides[h]
         inner = x * fx + y * fy[:, None] + z * fz[:, None, None]
         total = total + inner * (tz[:, None, None] * ty[:, None] * tx)
     assert isinstance(total, Tensor)
@@ -56,7 +56,9 @@ def draw_gradients(source: Source, n: int, m: int, k: int) -> Float32[Tensor, "b
     return torch.stack([ring * azimuth.cos(), ring * azimuth.sin(), polar.cos()], dim=1)
 
 
-def lattice_noise(source: Source, channels: int, world: Sequence[int], scales: Sequence[int], nodes: Sequence[int]) -> Field:
+def lattice_noise(
+    source: Source, channels: int, world: Sequence[int], scales: Sequence[int], nodes: Sequence[int]
+) -> Field:
     """White noise on lattices of several scales, each linearly interpolated over the world, added up.
 
     neurite's ``draw_perlin`` of the version AnyStar pins: standard deviation 1 for every scale at its nodes,

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float32, Int32, Int64
 from torch import Tensor
 
-from anystar_torch.augment.ranges import Range, check_chance, check_range
+from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
 from anystar_torch.random import Source
 from anystar_torch.synth.perlin import draw_gradients, gradient_noise, sample
 
@@ -139,7 +139,7 @@ class BallField:
         check_range("kept", self.kept, 0.0, 1.0)
         check_chance("jitter", self.jitter)
         check_range("roughness", (0.0, self.roughness), 0.0, 2.0)
-        check_range("cell", (self.cell, self.cell), 2)
+        check_range("cell", (float(self.cell), float(self.cell)), 2.0)
 
     def __call__(
         self, position: Float32[Tensor, "b 3 d h w"], world: Sequence[int], source: Source
@@ -152,7 +152,7 @@ class BallField:
             source: draws.
         """
         position = shifted(position, [(n - 1) / 2.0 for n in world])
-        mean = source.uniform("mean_radius", *self.mean_radius)
+        mean = draw(source, "mean_radius", self.mean_radius)
         balls = self.balls(mean, world, source)
         winner = nearest_ball(balls, position)
         corners = [-(-n // self.cell) + 1 for n in world]
@@ -174,7 +174,7 @@ class BallField:
         point = torch.stack(torch.meshgrid(*axes, indexing="ij"))
         jitter = source.uniform("jitter", -self.jitter, self.jitter, 3, *lattice)
         centre = point * pitch[:, None, None, None, None] + jitter * mean[:, None, None, None, None]
-        radius = source.uniform("radius", *self.radius, *lattice) * mean[:, None, None, None]
+        radius = draw(source, "radius", self.radius, *lattice) * mean[:, None, None, None]
         there = torch.ones_like(radius, dtype=torch.bool)
         for axis, n in enumerate(world):  # as numpy's arange(0, n, pitch)[1:-1]
             last = (n / pitch).ceil()[:, None, None, None] - 1.0

@@ -1,0 +1,89 @@
+"""A sample is one thing: the same in any batch, in range, every label an object, made on the device."""
+
+import pytest
+import torch
+
+from anystar_torch.arrays import Sample
+from anystar_torch.compose import load_synthesizer
+from anystar_torch.synthesizer import Synthesizer
+from tests.residency import Residency
+
+IDS = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 1 << 40, (1 << 62) - 1, 1 << 62])
+
+
+@pytest.fixture(scope="module")
+def synth() -> Synthesizer:
+    return load_synthesizer("mix", shape=(32, 32, 32), seed=3)
+
+
+@pytest.fixture(scope="module")
+def batch(synth: Synthesizer) -> Sample:
+    return synth(IDS)
+
+
+def test_samples_are_what_training_expects(batch: Sample) -> None:
+    assert batch.image.shape == batch.labels.shape == (16, 1, 32, 32, 32)
+    assert batch.image.dtype == torch.float32
+    assert batch.labels.dtype == torch.int32
+    assert batch.image.isfinite().all()
+    assert torch.equal(batch.image.amin((1, 2, 3, 4)), torch.zeros(16))
+    assert batch.image.amax() <= 1.0
+    assert (batch.image.std((1, 2, 3, 4)) > 0.0).all()
+    assert 0.02 < (batch.labels > 0).float().mean() < 0.5
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_sample_has_the_same_bits_in_any_batch(synth: Synthesizer, batch: Sample, size: int) -> None:
+    for first in range(0, 16, size):
+        part = synth(IDS[first : first + size])
+        assert torch.equal(part.image, batch.image[first : first + size])
+        assert torch.equal(part.labels, batch.labels[first : first + size])
+
+
+def test_a_sample_has_the_same_bits_in_any_company_and_at_odd_sizes() -> None:
+    synth = load_synthesizer("mix", shape=(17, 20, 13), seed=5)
+    whole, turned = synth(IDS[:7]), synth(IDS[:7].flip(0))
+    assert torch.equal(whole.image, turned.image.flip(0))
+    assert torch.equal(whole.labels, turned.labels.flip(0))
+
+
+def test_seed_and_split_change_the_sample(synth: Synthesizer, batch: Sample) -> None:
+    other = load_synthesizer("mix", shape=(32, 32, 32), seed=4)
+    for changed in (other, synth.on("validation")):
+        assert not torch.equal(changed(IDS[:1]).labels, batch.labels[:1])
+    assert torch.equal(synth.on("train")(IDS[:1]).image, batch.image[:1])
+
+
+def test_labels_count_from_one_without_gaps(batch: Sample) -> None:
+    for labels in batch.labels:
+        present = labels.unique()
+        assert torch.equal(present, torch.arange(len(present), dtype=torch.int32))
+
+
+def test_synthesis_stays_on_the_device_and_launches_do_not_grow(synth: Synthesizer) -> None:
+    counts = []
+    for size in (2, 16):
+        with Residency("meta") as mode:
+            sample = synth(torch.empty(size, dtype=torch.int64, device="meta"))
+        assert sample.image.shape == (size, 1, 32, 32, 32)
+        counts.append(mode.count)
+    assert counts[0] == counts[1]
+
+
+def test_an_effect_more_changes_no_other_draw(synth: Synthesizer) -> None:
+    plain = load_synthesizer("mix", shape=(32, 32, 32), seed=3, overrides=["~effects.effects.bias_field"])
+    assert torch.equal(plain(IDS[:4]).labels, synth(IDS[:4]).labels)
+
+
+@pytest.mark.parametrize("name", ["plain", "rand", "perlin"])
+def test_every_background_makes_samples(name: str) -> None:
+    sample = load_synthesizer(name, shape=(24, 24, 24), seed=0)(IDS[:3])
+    assert sample.image.isfinite().all()
+    assert sample.image.std() > 0.0
+
+
+def test_the_plain_ground_is_darker_than_the_objects() -> None:
+    sample = load_synthesizer("plain", shape=(32, 32, 32), seed=0)(torch.arange(12))
+    for image, labels in zip(sample.image, sample.labels, strict=True):
+        if (labels > 0).sum() > 1000:
+            assert image[labels > 0].median() >= image[labels == 0].median()
