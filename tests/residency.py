@@ -48,10 +48,10 @@ class ResidencyError(AssertionError):
 class Residency(TorchDispatchMode):
     """Fails on what must not happen on the training device, and counts operators.
 
-    Refused: operators outside ``aten``; operators that synchronise, boolean masks as indices among them; tensors
-    on any device but ``device``, be they arguments or results (so also every copy between devices); constants
-    uploaded from the host (``torch.tensor(..., device=...)``, lists as indices: on CUDA each is a blocking
-    copy); draws from generators, the global one or one of another device.
+    Refused: operators outside ``aten``; operators that synchronise, boolean masks as indices among them;
+    tensors on any device but ``device``, be they arguments or results (so also every copy between devices);
+    constants uploaded from the host (``torch.tensor(..., device=...)``, lists as indices: on CUDA each is a
+    blocking copy); draws from generators, the global one or one of another device.
 
     Args:
         device: where everything has to live.

@@ -1,0 +1,165 @@
+"""What the network learns to predict, computed from labels, as StarDist does (Weigert et al., WACV 2020).
+
+Each function has two implementations: a native one for CPU tensors, which looks at the foreground only and
+stops early, and plain torch operators for every other device, which never wait for a value on the host and
+are the same operators whatever the labels and the batch size.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float32, Int32
+from torch import Tensor
+from torch.nn import functional as F
+
+from anystar_torch.arrays import Labels
+from anystar_torch.edt import check_spacing, distance_transform
+from anystar_torch.rays import Rays
+
+Addresses = tuple[Int32[Tensor, "s r gd 1 1"], Int32[Tensor, "s r 1 gh 1"], Int32[Tensor, "s r 1 1 gw"]]
+
+_RAYS = 32  # rays per pass: the transient memory is about 10 bytes per grid point, sample and ray of a pass
+
+
+def star_distances(
+    labels: Labels, rays: Rays, grid: Sequence[int] = (1, 1, 1)
+) -> Float32[Tensor, "b r gd gh gw"]:
+    """Distances in voxels from every grid point to the border of its object, along each ray.
+
+    From the grid point, steps of one voxel length along the ray; the distance is the length of the (rounded)
+    offset of the first voxel that is of another label or outside the volume, so its square is an integer and
+    at least 1. As StarDist's ``star_dist3D``, down to the rounding (half to even, of float32 sums), but ids
+    do not wrap at 65,536.
+
+    Args:
+        labels: int32 ``[B, 1, D, H, W]``, ids to 2^31 - 1; 0 (and below) is background.
+        rays: R unit directions, on the device of ``labels``.
+        grid: keep every n-th voxel along (z, y, x), from the first on.
+
+    Returns:
+        float32 ``[B, R, ceil(D / grid), ...]``; 0 in the background.
+
+    Raises:
+        ValueError: an empty volume, or a grid that is not three positive integers.
+    """
+    steps = _check(labels, grid)
+    return _march(labels, rays.vertices, steps)
+
+
+def object_probability(
+    labels: Labels, grid: Sequence[int] = (1, 1, 1), anisotropy: Sequence[float | int] = (1.0, 1.0, 1.0)
+) -> Float32[Tensor, "b 1 gd gh gw"]:
+    """How central a voxel is to its object: its distance to the border over the largest one of that object.
+
+    As StarDist's ``edt_prob``: the distance transform at full resolution, touching objects bounding each
+    other, divided by each label's maximum in its sample, then subsampled.
+
+    Args:
+        labels: int32 ``[B, 1, D, H, W]``, ids to 2^31 - 1; 0 (and below) is background.
+        grid: keep every n-th voxel along (z, y, x), from the first on.
+        anisotropy: length of a voxel along (z, y, x), positive.
+
+    Returns:
+        float32 ``[B, 1, ceil(D / grid), ...]`` in [0, 1]; 0 in the background only.
+
+    Raises:
+        ValueError: an empty volume, a grid that is not three positive integers, or an anisotropy that is not
+            three positive numbers.
+    """
+    return _torch_probability(labels, _check(labels, grid), check_spacing(labels, anisotropy))
+
+
+def _check(labels: Labels, grid: Sequence[int]) -> tuple[int, int, int]:
+    check_spacing(labels, (1.0, 1.0, 1.0))
+    if len(grid) != 3 or not all(isinstance(step, int) and step >= 1 for step in grid):
+        raise ValueError(f"grid must be three positive integers (z, y, x), got {grid}")
+    return grid[0], grid[1], grid[2]
+
+
+def _torch_probability(
+    labels: Labels, grid: tuple[int, int, int], spacing: tuple[float, float, float]
+) -> Float32[Tensor, "b 1 gd gh gw"]:
+    distance = distance_transform(labels, spacing)
+    largest = _largest_of_label(labels.flatten(1), distance.flatten(1)).view_as(distance)
+    z, y, x = grid
+    return (distance / largest.clamp_min(1e-10))[..., ::z, ::y, ::x].contiguous()
+
+
+def _largest_of_label(labels: Int32[Tensor, "b v"], values: Float32[Tensor, "b v"]) -> Float32[Tensor, "b v"]:
+    """For each voxel the largest value among its sample's voxels of the same label.
+
+    Ids are arbitrary, so they are ranked: sorted, and counted where they change.
+    """
+    ordered, order = labels.sort(dim=1)
+    rank = F.pad((ordered.diff(dim=1) != 0).cumsum(1), (1, 0))
+    rank_of_voxel = torch.empty_like(rank).scatter_(1, order, rank)
+    largest = torch.zeros_like(values).scatter_reduce_(1, rank_of_voxel, values, "amax")
+    return largest.gather(1, rank_of_voxel)
+
+
+def _march(
+    labels: Labels, vertices: Float32[Tensor, "r 3"], grid: tuple[int, int, int]
+) -> Float32[Tensor, "b r gd gh gw"]:
+    """All rays of a pass take a step together; a ray that met another label stays where it is."""
+    field = labels.clamp_min(0)
+    z, y, x = grid
+    start = field[..., ::z, ::y, ::x]
+    offsets = _offsets(vertices, _longest(labels))
+    length = offsets.round().square().sum(-1).sqrt()
+    around = F.pad(field, (1,) * 6, value=-1).flatten(1)  # the outside is a label of its own
+    out = torch.empty(len(labels), len(vertices), *start.shape[2:], device=labels.device)
+    for first in range(0, len(vertices), _RAYS):
+        chosen = slice(first, first + _RAYS)
+        tables = _addresses(offsets[:, chosen], labels.shape[2:], grid)
+        taken = _steps_inside(around, start, tables)
+        entry = torch.arange(taken.shape[1], dtype=torch.int32, device=labels.device).view(-1, 1, 1, 1)
+        address = (taken * taken.shape[1] + entry).flatten()
+        hit = length[:, chosen].flatten().index_select(0, address).view(taken.shape)
+        torch.mul(hit, start > 0, out=out[:, chosen])
+    return out
+
+
+def _longest(labels: Labels) -> int:
+    """Steps of unit length that lead out of the volume from anywhere in it, in any direction."""
+    return math.floor(math.hypot(*labels.shape[2:])) + 2
+
+
+def _offsets(vertices: Float32[Tensor, "r 3"], steps: int) -> Float32[Tensor, "s r 3"]:
+    """Where each step leads, by repeated float32 addition: products or parallel sums round differently."""
+    offsets = [vertices]
+    for _ in range(steps - 1):
+        offsets.append(offsets[-1] + vertices)
+    return torch.stack(offsets)
+
+
+def _addresses(
+    offsets: Float32[Tensor, "s r 3"], shape: Sequence[int], grid: tuple[int, int, int]
+) -> Addresses:
+    """Per axis, what a step from each grid point adds to the address in the volume padded by one voxel."""
+    tables, stride = [], 1
+    for axis in (2, 1, 0):
+        points = torch.arange(0, shape[axis], grid[axis], dtype=torch.float32, device=offsets.device)
+        place = (offsets[..., axis, None] + points).round().clamp(-1, shape[axis]) + 1
+        view = [1, 1, 1]
+        view[axis] = -1
+        tables.append((place.to(torch.int32) * stride).view(*place.shape[:2], *view))
+        stride *= shape[axis] + 2
+    return tables[2], tables[1], tables[0]
+
+
+def _steps_inside(
+    around: Int32[Tensor, "b v"],
+    start: Int32[Tensor, "b 1 gd gh gw"],
+    tables: Addresses,
+) -> Int32[Tensor, "b r gd gh gw"]:
+    """Number of steps from each grid point along each ray that meet only its own label."""
+    b, rays = len(around), tables[0].shape[1]
+    inside = (start > 0).repeat(1, rays, 1, 1, 1)
+    taken = torch.zeros_like(inside, dtype=torch.int32)
+    for z, y, x in zip(*tables, strict=True):
+        address = z + y + x
+        met = around.index_select(1, address.flatten()).view(b, *address.shape)
+        inside.logical_and_(met == start)
+        taken.add_(inside)
+    return taken
