@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from monai.transforms import ScaleIntensity
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 
 from anystar_torch.augment.chain import Chain, Finish
 from anystar_torch.augment.gamma import RandomContrast
@@ -54,10 +55,14 @@ def test_rescale_equals_monai_and_turns_constants_to_zero() -> None:
     assert not out[2].any()
 
 
+def config(name: str) -> DictConfig:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose(name)
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 def test_every_configuration_makes_finished_samples(name: str) -> None:
-    config = OmegaConf.load(CONFIGS / f"{name}.yaml")
-    effects, finish = instantiate(config.effects), instantiate(config.finish)
+    effects, finish = instantiate(config(name).effects), instantiate(config(name).finish)
     assert isinstance(effects, Chain)
     assert isinstance(finish, Finish)
     generator = torch.Generator().manual_seed(0)
@@ -74,3 +79,36 @@ def test_every_configuration_makes_finished_samples(name: str) -> None:
     )
     assert torch.equal(alone, out[4:5])
     assert torch.equal(alone_cut, cut[4:5])
+
+
+def test_the_originals_order() -> None:
+    order = (
+        "bias_field gaussian_noise kspace_spike contrast smoothing rician_noise gibbs_ringing sharpening"
+        " histogram_shift"
+    )
+    on = [name for name, effect in config("anystar").effects.effects.items() if effect.get("p", 1.0) > 0]
+    assert on == order.split()
+
+
+def test_microscopy_changes_chances_only() -> None:
+    ours, theirs = config("microscopy"), config("anystar")
+    changed = {
+        name
+        for name, effect in ours.effects.effects.items()
+        if effect.get("p") != theirs.effects.effects[name].get("p")
+    }
+    assert {"resolution", "camera"} <= changed
+    for name in changed:
+        ours.effects.effects[name].p = theirs.effects.effects[name].p
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+def test_effects_that_are_off_leave_the_bits(name: str) -> None:
+    chosen = config(name)
+    for effect in chosen.effects.effects.values():
+        if "p" in effect:
+            effect.p = 0.0
+    del chosen.effects.effects.bias_field
+    image = torch.rand(6, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(instantiate(chosen.effects)(image, Source.of(IDS, seed=0, split="test")), image)

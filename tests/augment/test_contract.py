@@ -1,8 +1,8 @@
 """What every intensity effect must keep, whatever it does to an image."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
@@ -10,11 +10,13 @@ from torch import Tensor
 
 from anystar_torch.augment.bias_field import RandomBiasField, bias_field
 from anystar_torch.augment.blur import RandomBlur, gaussian_blur
-from anystar_torch.augment.chain import IntensityEffect
+from anystar_torch.augment.camera import RandomCamera, camera
+from anystar_torch.augment.chain import Chain, Finish, IntensityEffect, with_chance
+from anystar_torch.augment.dropout import RandomCoarseDropout, coarse_dropout
 from anystar_torch.augment.gamma import RandomContrast, adjust_contrast
 from anystar_torch.augment.gibbs import RandomGibbsRinging, gibbs_ringing
 from anystar_torch.augment.histogram import RandomHistogramShift, histogram_shift
-from anystar_torch.augment.kspace_spike import RandomKSpaceSpike
+from anystar_torch.augment.kspace_spike import RandomKSpaceSpike, kspace_spike
 from anystar_torch.augment.noise import (
     RandomDetectorNoise,
     RandomGaussianNoise,
@@ -23,9 +25,11 @@ from anystar_torch.augment.noise import (
     gaussian_noise,
     rician_noise,
 )
-from anystar_torch.augment.rescale import Rescale
+from anystar_torch.augment.rescale import Rescale, rescale
+from anystar_torch.augment.resolution import RandomResolution, point_spread, thick_slices
 from anystar_torch.augment.sharpen import RandomSharpen, sharpen
 from anystar_torch.random import Source
+from tests.residency import Residency
 
 SHAPE = (9, 11, 13)  # odd and unequal: shows what depends on alignment or mixes axes
 IDS = torch.arange(16) * 1_000_003
@@ -40,6 +44,8 @@ ALWAYS: dict[str, IntensityEffect] = {
     "gibbs_ringing": RandomGibbsRinging(p=1.0, alpha=(0.0, 0.6)),
     "sharpening": RandomSharpen(p=1.0, first=(0.5, 1.0), second=0.5, strength=(10.0, 30.0)),
     "histogram_shift": RandomHistogramShift(p=1.0, points=10),
+    "resolution": RandomResolution(p=1.0, lateral=(0.3, 1.0), elongation=(1.0, 2.0), thickness=(1.0, 4.0)),
+    "camera": RandomCamera(p=1.0, photons=(5.0, 5000.0), background=(0.0, 10.0), read=(0.5, 3.0)),
     "detector_noise": RandomDetectorNoise(p=1.0, std=0.1, speckle=0.1, photons=1000.0),
 }
 SOMETIMES: dict[str, IntensityEffect] = {
@@ -49,7 +55,7 @@ DRAWLESS: dict[str, IntensityEffect] = {"rescale": Rescale()}
 EVERY = {**ALWAYS, **{f"{name}, sometimes": effect for name, effect in SOMETIMES.items()}, **DRAWLESS}
 
 Pure = Callable[[Tensor, Tensor], Tensor]
-"""A pure function of image and noise field whose parameters are those of no effect."""
+"""A pure function of image and noise field, its parameters filled in."""
 
 
 def zeros(image: Tensor, *shape: int) -> Tensor:
@@ -65,6 +71,9 @@ IDENTITY: dict[str, Pure] = {
     "gibbs_ringing": lambda x, f: gibbs_ringing(x, zeros(x)),
     "sharpening": lambda x, f: sharpen(x, zeros(x, 3), zeros(x, 3), zeros(x), taps=4),
     "histogram_shift": lambda x, f: histogram_shift(x, torch.linspace(0.0, 1.0, 10).expand(len(x), 10)),
+    "resolution": lambda x, f: thick_slices(
+        point_spread(x, zeros(x, 3), taps=4), torch.ones(len(x), 3), zeros(x, 3)
+    ),
     "smoothing": lambda x, f: gaussian_blur(x, zeros(x, 3), taps=4),
 }
 
@@ -145,11 +154,106 @@ def test_extreme_images_stay_finite(name: str, scale: float, images: Tensor) -> 
     assert EVERY[name](spiky, stream(name)).isfinite().all()
 
 
-@pytest.mark.compile
+def everything() -> tuple[Chain, Finish]:
+    noise = Chain(effects={"detector_noise": SOMETIMES["detector_noise"]})
+    dropout = RandomCoarseDropout(p=0.5, holes=20, size=4)
+    return Chain(effects=EVERY), Finish(rescale=Rescale(), dropout=dropout, noise=noise)
+
+
 @pytest.mark.parametrize("name", EVERY)
-def test_compiled_equals_eager(name: str, images: Tensor) -> None:
-    effect = partial(EVERY[name])
-    compiled = torch.compile(effect, fullgraph=True)
-    torch.testing.assert_close(
-        compiled(images, stream(name)), effect(images, stream(name)), rtol=1e-4, atol=1e-5
+def test_an_effect_stays_on_its_device(name: str) -> None:
+    count = []
+    for batch in (2, 16):
+        image = torch.empty(batch, 1, *SHAPE, device="meta")
+        with Residency("meta") as mode:
+            source = Source.of(torch.arange(batch, device="meta"), seed=0, split="test")
+            assert EVERY[name](image, source).shape == image.shape
+        count.append(mode.count)
+    assert count[0] == count[1]
+
+
+def test_chain_and_finish_stay_on_their_device() -> None:
+    count = []
+    effects, finish = everything()
+    for batch in (2, 16):
+        image = torch.empty(batch, 1, *SHAPE, device="meta")
+        labels = torch.empty(batch, 1, *SHAPE, device="meta", dtype=torch.int32)
+        with Residency("meta") as mode:
+            source = Source.of(torch.arange(batch, device="meta"), seed=0, split="test")
+            out, cut = finish(effects(image, source), labels, source)
+        assert out.shape == cut.shape == image.shape
+        count.append(mode.count)
+    assert count[0] == count[1]
+
+
+@pytest.mark.parametrize("name", SOMETIMES)
+def test_choosing_rows_equals_choosing_results(
+    name: str, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the CPU computes for the chosen samples is what other devices keep of all."""
+    rows = SOMETIMES[name](images, stream(name))
+    monkeypatch.setattr("torch.compiler.is_compiling", lambda: True)
+    assert torch.equal(SOMETIMES[name](images, stream(name)), rows)
+
+
+def test_chance_0_computes_nothing(images: Tensor) -> None:
+    def fails(image: Tensor, source: Source) -> Tensor:
+        raise AssertionError("computed")
+
+    assert with_chance(0.0, fails, images, stream("x")) is images
+
+
+def per_sample(image: Tensor, low: float, high: float) -> Tensor:
+    return torch.linspace(low, high, len(image))
+
+
+def per_axis(image: Tensor, low: float, high: float) -> Tensor:
+    return torch.linspace(low, high, 3 * len(image)).view(-1, 3)
+
+
+def whole_numbers(image: Tensor, *shape: int) -> Tensor:
+    count = torch.Size((len(image), *shape)).numel()
+    return (torch.arange(count) % 7).view(len(image), *shape)
+
+
+PURE: dict[str, Pure] = {
+    "bias_field": lambda x, f: bias_field(x, torch.full((len(x), 20), 0.05), per_axis(x, -1.0, 1.0)),
+    "gaussian_noise": lambda x, f: gaussian_noise(x, per_sample(x, 0.0, 1.0), f),
+    "rician_noise": lambda x, f: rician_noise(x, per_sample(x, 0.0, 1.0), f, f),
+    "detector_noise": lambda x, f: detector_noise(
+        x, per_sample(x, 0.0, 0.1), per_sample(x, 0.1, 0.0), per_sample(x, 0.0, 0.1), f
+    ),
+    "kspace_spike": lambda x, f: kspace_spike(x, whole_numbers(x, 3), per_sample(x, 2.3, 2.8)),
+    "contrast": lambda x, f: adjust_contrast(x, per_sample(x, 0.5, 4.5)),
+    "smoothing": lambda x, f: gaussian_blur(x, per_axis(x, 0.0, 1.0), taps=4),
+    "gibbs_ringing": lambda x, f: gibbs_ringing(x, per_sample(x, 0.0, 0.6)),
+    "sharpening": lambda x, f: sharpen(
+        x, per_axis(x, 0.5, 1.0), per_axis(x, 0.5, 0.6), per_sample(x, 1.0, 9.0), taps=4
+    ),
+    "histogram_shift": lambda x, f: histogram_shift(x, torch.tensor([0.0, 0.05, 0.6, 1.0]).expand(len(x), 4)),
+    "resolution": lambda x, f: thick_slices(
+        point_spread(x, per_axis(x, 0.0, 1.0), taps=4), per_axis(x, 1.0, 3.0), per_axis(x, -0.4, 0.4)
+    ),
+    "camera": lambda x, f: camera(
+        x, per_sample(x, 5.0, 5000.0), per_sample(x, 0.0, 9.0), per_sample(x, 0.5, 2.0), f, f.flip(4)
+    ),
+    "rescale": lambda x, f: rescale(x),
+    "dropout": lambda x, f: coarse_dropout(x, x.to(torch.int32), whole_numbers(x, 9, 3), whole_numbers(x))[0],
+}
+
+
+def test_every_effect_has_its_pure_function_compiled() -> None:
+    assert set(PURE) == set(ALWAYS) | set(DRAWLESS) | {"dropout"}
+    assert set(IDENTITY) == set(ALWAYS) - {"kspace_spike", "camera"}, (
+        "no parameter of these two means no effect"
     )
+
+
+@pytest.mark.compile
+@pytest.mark.skipif("ANYSTAR_UNCHECKED" not in os.environ, reason="set ANYSTAR_UNCHECKED=1: see conftest.py")
+@pytest.mark.parametrize("name", PURE)
+def test_compiled_equals_eager(name: str, images: Tensor) -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(PURE[name], fullgraph=True)
+    image, field = images[:2], stream("field", IDS[:2]).normal("field", 1, *SHAPE)
+    torch.testing.assert_close(compiled(image, field), PURE[name](image, field), rtol=1e-4, atol=1e-4)
