@@ -106,7 +106,7 @@ def _march(
     z, y, x = grid
     start = field[..., ::z, ::y, ::x]
     offsets = _offsets(vertices, _longest(labels))
-    length = offsets.round().square().sum(-1).sqrt()
+    length = _root(offsets.round().square().sum(-1))
     around = F.pad(field, (1,) * 6, value=-1).flatten(1)  # the outside is a label of its own
     out = torch.empty(len(labels), len(vertices), *start.shape[2:], device=labels.device)
     for first in range(0, len(vertices), _RAYS):
@@ -118,6 +118,13 @@ def _march(
         hit = length[:, chosen].flatten().index_select(0, address).view(taken.shape)
         torch.mul(hit, start > 0, out=out[:, chosen])
     return out
+
+
+def _root(squares: Float32[Tensor, "s r"]) -> Float32[Tensor, "s r"]:
+    """Correctly rounded square roots: float32 ``sqrt`` need not be, on the CPU it is off by a unit for some."""
+    if squares.device.type == "mps":  # has no float64
+        return squares.sqrt()
+    return squares.double().sqrt().float()
 
 
 def _longest(labels: Labels) -> int:
