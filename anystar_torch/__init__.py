@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from anystar_torch import matching as matching
     from anystar_torch import ops as ops
     from anystar_torch import targets as targets
     from anystar_torch.compose import load_synthesizer as load_synthesizer
     from anystar_torch.inference.predictor import AnyStar as AnyStar
+    from anystar_torch.matching import CallableModule
     from anystar_torch.rays import Rays as Rays
+
+    matching: CallableModule  # a module that can be called
 
 _HOMES = {
     "AnyStar": "anystar_torch.inference.predictor",

@@ -1,0 +1,74 @@
+"""How much memory a network takes per voxel, found without computing anything.
+
+The network is traced once on the ``meta`` device, where tensors have sizes and no values, and the bytes alive at any
+time are counted.
+"""
+
+import weakref
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from anystar_torch.inference.scale import Triple
+
+_SLACK = 1.6  # measured peak over traced peak on the CPU, where convolutions reorder their input into a copy
+
+
+class _Alive(TorchDispatchMode):
+    """Counts the bytes of the storages that operators have made and nothing has dropped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self.seen: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                storage = leaf.untyped_storage()
+                key = storage._cdata
+                if key not in self.seen:
+                    self.seen[key] = storage.nbytes()
+                    self.now += storage.nbytes()
+                    weakref.finalize(storage, self._drop, key)
+        self.peak = max(self.peak, self.now)
+        return result
+
+    def _drop(self, key: int) -> None:
+        self.now -= self.seen.pop(key, 0)
+
+
+def bytes_per_voxel(network: nn.Module, divisor: Triple) -> float:
+    """Peak bytes per input voxel of one forward pass, in float32, weights left out."""
+    shape = [max(d, 2 * d if d < 32 else d) for d in divisor]
+    meta = {name: value.to("meta") for name, value in network.state_dict(keep_vars=True).items()}
+    image = torch.empty(1, 1, *shape, device="meta")
+    with torch.inference_mode(), _Alive() as alive:
+        torch.func.functional_call(network, meta, (image,))
+    return _SLACK * alive.peak / (shape[0] * shape[1] * shape[2])
+
+
+def tile_size(
+    shape: Triple, divisor: Triple, halo: Triple, per_voxel: float, budget: float
+) -> Triple:
+    """The largest tile within ``budget`` bytes: the longest axis is shortened until it fits.
+
+    Raises:
+        ValueError: even the smallest tile, a halo on both sides of one divisor, takes more.
+    """
+    size = list(shape)
+    least = [min(s, 2 * h + d) for s, h, d in zip(shape, halo, divisor, strict=True)]
+    while size[0] * size[1] * size[2] * per_voxel > budget:
+        axis = max((a for a in range(3) if size[a] > least[a]), key=lambda a: size[a], default=None)
+        if axis is None:
+            need = least[0] * least[1] * least[2] * per_voxel
+            raise ValueError(
+                f"the smallest tile needs {need / 1e9:.1f} GB and {budget / 1e9:.1f} GB may be used; "
+                "raise --max-memory, free memory, or use a smaller network"
+            )
+        size[axis] = max(least[axis], size[axis] - divisor[axis])
+    return size[0], size[1], size[2]

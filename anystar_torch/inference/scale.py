@@ -1,0 +1,176 @@
+"""Sizes: how a volume is resampled for the network, and how what it finds comes back.
+
+The network knows objects of a certain size, on voxels of a certain shape. A :class:`Scaling` says where the voxels of
+the resampled volume lie in the input, makes any box of them on demand (the whole resampled volume never exists), and
+takes points and distances back. Labels are never resampled: polyhedra are rendered at the input's own resolution.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from anystar_torch.inference.normalise import Window
+from anystar_torch.rays import Rays
+
+Triple = tuple[int, int, int]
+Spacing = tuple[float, float, float]
+_UNITS = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "mm": 1e3, "cm": 1e4}
+
+
+def voxels(diameter: float | str, spacing: Sequence[float] | None) -> float:
+    """A diameter in voxels of the finest axis.
+
+    Args:
+        diameter: a number of such voxels, or text with a unit: "8um", "0.5 mm".
+        spacing: voxel size (z, y, x) in micrometres; needed where the diameter has a unit.
+
+    Raises:
+        ValueError: text that is no length, a diameter that is not positive, or a unit without spacing.
+    """
+    match = re.fullmatch(r"\s*([0-9.eE+-]+)\s*([^\d\s]*)\s*", str(diameter))
+    try:
+        value = float(match.group(1)) if match else math.nan
+    except ValueError:
+        value = math.nan
+    unit = match.group(2) if match else ""
+    if not (math.isfinite(value) and value > 0) or unit not in ("", "px", *_UNITS):
+        raise ValueError(f"diameter must be a positive number of voxels or a length such as 8um, got {diameter!r}")
+    if unit in ("", "px"):
+        return value
+    if spacing is None:
+        raise ValueError(f"diameter {diameter!r} has a unit, and the voxel size is unknown: give --spacing Z Y X")
+    return value * _UNITS[unit] / min(spacing)
+
+
+def checked_spacing(spacing: Sequence[float]) -> Spacing:
+    """Three positive numbers, (z, y, x)."""
+    values = tuple(float(value) for value in spacing)
+    if len(values) != 3 or not all(math.isfinite(value) and value > 0 for value in values):
+        raise ValueError(f"spacing must be three positive numbers (z, y, x), got {tuple(spacing)}")
+    return values
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The network's voxels in the input's.
+
+    Attributes:
+        source: shape of the input, (z, y, x).
+        shape: shape of the resampled volume.
+    """
+
+    source: Triple
+    shape: Triple
+
+    @classmethod
+    def of(
+        cls, source: Sequence[int], spacing: Sequence[float], diameter: float, wanted: float, rays: Rays
+    ) -> "Scaling":
+        """The scaling that makes objects of ``diameter`` input voxels ``wanted`` network voxels.
+
+        Args:
+            source: shape of the input.
+            spacing: its voxel size (z, y, x), of which only the ratios count here.
+            diameter: object size in the input, in voxels of the finest axis.
+            wanted: object size the network wants, in voxels of its finest axis.
+            rays: whose anisotropy is the voxel shape the network was trained on.
+        """
+        shape = [
+            max(1, round(size * step / min(spacing) * min(rays.anisotropy) / own * wanted / diameter))
+            for size, step, own in zip(source, spacing, rays.anisotropy, strict=True)
+        ]
+        return cls(_triple(source), _triple(shape))
+
+    @property
+    def ratio(self) -> Spacing:
+        """Input voxels per network voxel, (z, y, x)."""
+        z, y, x = (a / b for a, b in zip(self.source, self.shape, strict=True))
+        return z, y, x
+
+    def points(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Points ``[N, 3]`` of the resampled volume in input voxels; voxel centres are at whole numbers in both."""
+        moved: NDArray[np.float32] = ((points + 0.5) * np.array(self.ratio) - 0.5).astype(np.float32)
+        return moved
+
+    def rays(self, rays: Rays) -> tuple[Rays, NDArray[np.float32]]:
+        """Rays as they point in the input, of length 1, and ``[R]`` what distances along them grow by.
+
+        An anisotropic scaling turns rays, each by its own angle, and stretches them, each by its own factor.
+        """
+        ratio = torch.tensor(self.ratio, dtype=rays.vertices.dtype, device=rays.vertices.device)
+        stretched = rays.vertices * ratio
+        growth = stretched.norm(dim=1)
+        spacing = tuple(own / r for own, r in zip(rays.anisotropy, self.ratio, strict=True))
+        turned = Rays(vertices=stretched / growth[:, None], faces=rays.faces, anisotropy=spacing)
+        return turned, growth.cpu().numpy().astype(np.float32)
+
+    def box(
+        self, volume: NDArray[Any], start: Triple, stop: Triple, window: Window, device: torch.device
+    ) -> Tensor:
+        """Voxels ``start`` to ``stop`` of the resampled and normalised volume, float32 ``[1, 1, D, H, W]``.
+
+        Linear interpolation; where the volume shrinks, the triangle widens to cover the input voxels that merge.
+        Boxes may reach past the end of the resampled volume, which continues there as its mirror image.
+        """
+        taps = [_taps(*extent) for extent in zip(start, stop, self.shape, self.source, strict=True)]
+        crop = volume[tuple(slice(int(index.min()), int(index.max()) + 1) for index, _ in taps)]
+        image = window(torch.from_numpy(_native(crop)).to(device))
+        for axis, (index, weight) in enumerate(taps):
+            image = _resample(image, axis, index - index.min(), weight)
+        return image[None, None]
+
+
+def _triple(values: Sequence[int]) -> Triple:
+    z, y, x = (int(value) for value in values)
+    return z, y, x
+
+
+def _native(crop: NDArray[Any]) -> NDArray[np.float32]:
+    """Float32 in the machine's byte order and C order, a copy of its own."""
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and the end of the window
+        return np.array(crop, dtype=np.float32, order="C")
+
+
+def _taps(start: int, stop: int, size: int, source: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Which input voxels, ``[n, k]``, make the resampled voxels ``start`` to ``stop`` of an axis, with which weights."""
+    place = _mirrored(np.arange(start, stop), size)
+    ratio = source / size
+    reach = max(ratio, 1.0)
+    centre = (place + 0.5) * ratio - 0.5
+    first = np.ceil(centre - reach).astype(np.int64)
+    index = first[:, None] + np.arange(math.floor(2 * reach) + 1)
+    weight = np.maximum(0.0, 1 - np.abs(index - centre[:, None]) / reach)
+    weight[(index < 0) | (index >= source)] = 0
+    used = weight.max(axis=0) > 0
+    weight /= weight.sum(axis=1, keepdims=True)
+    return index.clip(0, source - 1)[:, used], weight[:, used].astype(np.float32)
+
+
+def _mirrored(place: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Places past the end of an axis reflected into it, about its last voxel and its first."""
+    if size == 1:
+        return np.zeros_like(place)
+    place = place % (2 * size - 2)
+    return np.minimum(place, 2 * size - 2 - place)
+
+
+def _resample(image: Tensor, axis: int, index: NDArray[np.int64], weight: NDArray[np.float32]) -> Tensor:
+    """Weighted sums of slices along one axis; sum by sum in one order, so that boxes agree bit for bit."""
+    if index.shape[1] == 1 and len(index) == image.shape[axis] and (np.diff(index[:, 0]) == 1).all():
+        return image
+    view = [1, 1, 1]
+    view[axis] = -1
+    result: Tensor | None = None
+    for k in range(index.shape[1]):
+        part = image.index_select(axis, torch.from_numpy(index[:, k]).to(image.device))
+        part *= torch.from_numpy(weight[:, k].copy()).to(image.device).view(view)
+        result = part if result is None else result.add_(part)
+    assert result is not None
+    return result

@@ -1,0 +1,12 @@
+"""Volumes in and out of files: arrays ZYX, spacing (z, y, x). The only place that knows x-first formats.
+
+``read`` gives a :class:`Scan`, ``write`` puts labels beside it with the scan's spacing and orientation. The
+formats are
+one file each: tiff, nifti, itk (NRRD, MetaImage), arrays (NumPy, Zarr), slices (a folder of 2D images).
+"""
+
+from anystar_torch.io.files import KINDS, beside, kind_of, read, read_labels, write
+from anystar_torch.io.scan import Scan
+from anystar_torch.io.whole import whole
+
+__all__ = ["KINDS", "Scan", "beside", "kind_of", "read", "read_labels", "whole", "write"]

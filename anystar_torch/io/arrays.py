@@ -1,0 +1,54 @@
+"""NumPy files. They carry no spacing; what made the labels stands in a JSON file beside them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anystar_torch.io.scan import Scan, check_size, readable, to_zyx
+from anystar_torch.io.whole import whole
+
+
+def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
+    """Read ZYX, or CZYX and TZYX where ``--channel`` or ``--frame`` says which."""
+    with readable(path, "NumPy"):
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                if len(file.files) != 1:
+                    raise ValueError(
+                        f"{path} holds {len(file.files)} arrays ({', '.join(file.files)}); one is wanted"
+                    )
+                array = file[file.files[0]]
+        else:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        check_size(array.shape, array.dtype, str(path))
+        axes = (
+            "ZYX" if array.ndim == 3 else "YX" if array.ndim == 2 else _leading(array, channel, frame) + "ZYX"
+        )
+        if len(axes) != array.ndim:
+            raise ValueError(f"{path} has shape {array.shape}; an array of Z x Y x X is wanted")
+        volume = to_zyx(array, axes, channel=channel, frame=frame, where=str(path))
+    return Scan(volume, None, "", path)
+
+
+def _leading(array: NDArray[Any], channel: int | None, frame: int | None) -> str:
+    """The name of a leading axis, which the file does not tell and the flags do."""
+    if array.ndim == 5:
+        return "TC"
+    return "T" if frame is not None and channel is None else "C"
+
+
+def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:
+    """Write the labels as .npy or .npz (named "labels")."""
+    if path.suffix == ".npz":
+        np.savez_compressed(path, labels=labels)
+    else:
+        np.save(path, labels)
+
+
+def write_sidecar(path: Path, metadata: dict[str, Any]) -> None:
+    """Write ``path`` + ".json", for formats that have no place for it."""
+    with whole(path.with_name(path.name + ".json")) as temporary:
+        temporary.write_text(json.dumps(metadata, indent=2) + "\n")

@@ -1,0 +1,117 @@
+"""Which format a file has, and the one way in and out of all of them."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anystar_torch.io import arrays, itk, nifti, tiff
+from anystar_torch.io.scan import Scan
+from anystar_torch.io.whole import whole
+
+#: Endings, and the module that knows the format. The longest ending that fits counts.
+KINDS: dict[str, ModuleType] = {
+    ".tif": tiff, ".tiff": tiff, ".ome.tif": tiff, ".ome.tiff": tiff,
+    ".nii": nifti, ".nii.gz": nifti,
+    ".nrrd": itk, ".mha": itk, ".mhd": itk,
+    ".npy": arrays, ".npz": arrays,
+}  # fmt: skip
+
+
+def kind_of(path: Path) -> str | None:
+    """The ending in :data:`KINDS` that ``path`` has, None where none fits."""
+    name = path.name.lower()
+    endings = [ending for ending in KINDS if name.endswith(ending) and len(name) > len(ending)]
+    return max(endings, key=len) if endings else None
+
+
+def read(path: Path | str, *, channel: int | None = None, frame: int | None = None) -> Scan:
+    """Read one volume from a file.
+
+    Args:
+        path: TIFF, OME-TIFF, NIfTI, NRRD, MetaImage or NumPy, by its ending.
+        channel: which channel of a file that has several.
+        frame: which time point of a file that has several.
+
+    Returns:
+        The volume ``[D, H, W]`` in the file's own number type, with spacing where the file knows it.
+
+    Raises:
+        ValueError: the file is missing, unreadable or no volume; one line that names it and the reason.
+    """
+    path = Path(path)
+    ending = _existing(path)
+    scan: Scan = KINDS[ending].read(path, channel=channel, frame=frame)
+    if not scan.array.size:
+        raise ValueError(f"{path} holds no voxels: its shape is {scan.array.shape}")
+    if scan.array.dtype.kind not in "uifb":
+        raise ValueError(f"{path} holds {scan.array.dtype} voxels; one real number per voxel is wanted")
+    return scan
+
+
+def read_labels(path: Path | str) -> Scan:
+    """Read a label volume; floats are taken where every one is a whole number, as some tools write them."""
+    scan = read(path)
+    if scan.array.dtype.kind == "f":
+        rounded = np.rint(scan.array)
+        if not np.array_equal(rounded, scan.array):
+            raise ValueError(
+                f"{path} holds fractions, not labels; was the image given instead of its labels?"
+            )
+        scan = Scan(rounded.astype(np.int64), scan.spacing, scan.unit, scan.path, scan.geometry)
+    if scan.array.min() < 0:
+        raise ValueError(f"{path} holds negative labels; labels start at 0 (background)")
+    return scan
+
+
+def write(
+    path: Path | str,
+    labels: NDArray[Any],
+    like: Scan,
+    metadata: dict[str, Any] | None = None,
+    overwrite: bool = True,
+) -> None:
+    """Write labels as uint16, or int32 where there are more than 65535, whole or not at all.
+
+    Args:
+        path: where to; the format is told by its ending.
+        labels: ``[D, H, W]`` integer labels.
+        like: the scan they belong to: spacing, orientation and style are kept.
+        metadata: what made them; goes into the file's own metadata, or into a JSON file beside it.
+        overwrite: False refuses to replace an existing file.
+    """
+    path = Path(path)
+    ending = kind_of(path)
+    if ending is None:
+        raise ValueError(f"cannot write {path}: the ending must be one of {', '.join(KINDS)}")
+    compact = labels.astype(np.uint16 if labels.max(initial=0) < 1 << 16 else np.int32)
+    with whole(path, overwrite) as temporary:
+        KINDS[ending].write(temporary, compact, like, metadata or {})
+    if KINDS[ending] is arrays and metadata:
+        arrays.write_sidecar(path, metadata)
+
+
+def beside(path: Path, word: str = "labels") -> Path:
+    """Where results go unless told otherwise: ``nuclei.ome.tif`` gives ``nuclei.labels.ome.tif``."""
+    ending = kind_of(path) or path.suffix
+    stem = path.name[: len(path.name) - len(ending)] if ending else path.name
+    return path.with_name(f"{stem}.{word}{path.name[len(stem) :]}")
+
+
+def _existing(path: Path) -> str:
+    if not path.exists():
+        raise ValueError(f"there is no file {path}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; a volume file is wanted")
+    try:
+        empty = path.stat().st_size == 0
+    except OSError as error:
+        raise ValueError(f"{path} may not be read: {error.strerror}") from error
+    if empty:
+        raise ValueError(f"{path} is empty (0 bytes)")
+    ending = kind_of(path)
+    if ending is None:
+        raise ValueError(f"{path} is in no known format; known endings: {', '.join(KINDS)}")
+    return ending

@@ -1,0 +1,59 @@
+"""NIfTI: arrays are x-first on disk and z-first here; affine and header travel with the scan."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anystar_torch.io.scan import Scan, check_size, checked_spacing, readable, to_zyx
+
+_AXES = "XYZTC"  # the fifth dimension holds vectors
+
+
+def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
+    """Read one volume. A header without a unit means millimetres, as other readers take it."""
+    import nibabel
+
+    with readable(path, "NIfTI"):
+        image = nibabel.load(path)
+        shape = tuple(image.shape)
+        if len(shape) > len(_AXES):
+            raise ValueError(f"{path} has {len(shape)} dimensions; at most {len(_AXES)} are understood")
+        if image.get_data_dtype().kind not in "uif":
+            raise ValueError(f"{path} holds {image.get_data_dtype()} voxels; one number per voxel is wanted")
+        check_size(shape, image.get_data_dtype(), str(path))
+        data = image.dataobj if len(shape) > 3 else np.asanyarray(image.dataobj)
+        volume = to_zyx(data, _AXES[: len(shape)], channel=channel, frame=frame, where=str(path))
+        unit = image.header.get_xyzt_units()[0]
+        zooms = tuple(float(zoom) for zoom in image.header.get_zooms()[:3])
+    spacing, unit = checked_spacing(zooms[::-1], "mm" if unit == "unknown" else unit)
+    return Scan(np.asarray(volume), spacing, unit, path, image)
+
+
+def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:
+    """Write labels with the affine, codes and units of the scan, or its spacing where it was no NIfTI."""
+    import nibabel
+
+    source = like.geometry if isinstance(like.geometry, nibabel.nifti1.Nifti1Pair) else None
+    data = np.ascontiguousarray(labels.transpose(range(labels.ndim)[::-1]))
+    if source is not None:
+        kind = nibabel.Nifti2Image if isinstance(source, nibabel.Nifti2Image) else nibabel.Nifti1Image
+        image = kind(data, source.affine, source.header.copy())
+        image.header.extensions.clear()
+    else:
+        spacing = like.spacing or (1.0, 1.0, 1.0)
+        # Micrometres as millimetres, because most viewers ignore the unit field.
+        steps = [step / 1000 if like.unit else step for step in spacing[::-1]]
+        image = nibabel.Nifti1Image(data, np.diag([*steps, 1.0]))
+        image.header.set_xyzt_units("mm" if like.unit else "unknown")
+    image.set_data_dtype(data.dtype)
+    image.header.set_slope_inter(1, 0)
+    image.header["cal_max"] = image.header["cal_min"] = 0
+    short = (
+        f"prob {metadata.get('prob_thresh')} nms {metadata.get('nms_thresh')} d {metadata.get('diameter')}"
+    )
+    image.header["descrip"] = f"anystar {short}".encode()[:79]
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", json.dumps(metadata).encode()))
+    nibabel.save(image, path)

@@ -1,0 +1,152 @@
+"""One volume as it came from a file, and the rules every format shares."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MICROMETRES = {
+    "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0,
+    "\\u00b5m": 1.0, "nm": 1e-3, "nanometer": 1e-3, "nanometre": 1e-3, "mm": 1e3, "millimeter": 1e3,
+    "millimetre": 1e3, "cm": 1e4, "centimeter": 1e4, "m": 1e6, "meter": 1e6, "metre": 1e6, "å": 1e-4,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A volume and where it lies.
+
+    Attributes:
+        array: ``[D, H, W]`` (z, y, x), of the file's own type.
+        spacing: voxel size (z, y, x), positive; None where the file does not say.
+        unit: "um" where ``spacing`` is in micrometres, "" where only its ratios mean something.
+        path: the file, None for an array that came from nowhere.
+        geometry: what the format needs to put labels at the same place (affine, header, origin, direction).
+    """
+
+    array: NDArray[Any]
+    spacing: tuple[float, float, float] | None = None
+    unit: str = ""
+    path: Path | None = None
+    geometry: Any = None
+
+
+def micrometres(unit: str | None) -> float | None:
+    """How many micrometres one ``unit`` is; None where it is no length ("pixel", "", ...)."""
+    return _MICROMETRES.get((unit or "").strip().lower())
+
+
+def checked_spacing(
+    spacing: tuple[Any, ...], unit: str | None
+) -> tuple[tuple[float, float, float] | None, str]:
+    """Spacing (z, y, x), in micrometres where the unit is a length; None where a number makes no sense."""
+    values = [float(value) for value in spacing if value is not None]
+    if len(values) != 3 or not all(np.isfinite(value) and value > 0 for value in values):
+        return None, ""
+    factor = micrometres(unit)
+    scale = factor if factor is not None else 1.0
+    return (values[0] * scale, values[1] * scale, values[2] * scale), "" if factor is None else "um"
+
+
+def to_zyx(
+    array: Any, axes: str, *, channel: int | None = None, frame: int | None = None, where: str = "the volume"
+) -> Any:
+    """The one ZYX volume of an array with other axes; indexes lazily, so that only that volume is read.
+
+    Args:
+        array: anything that can be indexed and has a shape.
+        axes: one letter per dimension: Z, Y, X, C or S (channel), T (time).
+        channel: which channel, where there are several.
+        frame: which time point, where there are several.
+        where: what to call the volume in errors.
+
+    Raises:
+        ValueError: the array is no single volume, and how to choose one.
+    """
+    chosen: list[Any] = []
+    kept = ""
+    for axis, size in zip(axes, array.shape, strict=True):
+        pick = {"C": channel, "S": channel, "T": frame}.get(axis)
+        word = {"C": "channel", "S": "channel", "T": "frame"}.get(axis)
+        if word is None:
+            chosen.append(slice(None))
+            kept += axis
+        elif pick is not None:
+            if not 0 <= pick < size:
+                raise ValueError(f"{where} has {size} {word}s, got --{word} {pick}; choose 0 to {size - 1}")
+            chosen.append(pick)
+        elif size == 1:
+            chosen.append(0)
+        else:
+            raise ValueError(f"{where} has {size} {word}s; choose one with --{word} (0 to {size - 1})")
+    if sorted(kept) != ["X", "Y", "Z"]:
+        raise ValueError(not_a_volume(where, tuple(array.shape), axes))
+    volume = array[tuple(chosen)] if len(kept) < len(axes) else array
+    return volume if kept == "ZYX" else volume.transpose([kept.index(axis) for axis in "ZYX"])
+
+
+def not_a_volume(where: str, shape: tuple[int, ...], axes: str = "") -> str:
+    """The line for what is no 3D volume."""
+    kind = (
+        "a 2D image" if len([axis for axis in axes if axis in "YX"]) == len(shape) == 2 else f"{len(shape)}D"
+    )
+    size = " x ".join(map(str, shape))
+    named = f", axes {axes}" if axes else ""
+    return f"{where} is {kind} ({size}{named}); a volume with axes Z, Y, X is wanted"
+
+
+def check_size(shape: tuple[int, ...], dtype: Any, where: str) -> None:
+    """Refuse what a header declares and no memory holds, before anything is allocated."""
+    voxels = 1
+    for size in shape:
+        voxels *= int(size)
+    if voxels <= 0:
+        raise ValueError(f"{where} holds no voxels: its shape is {shape}")
+    needed, free = voxels * np.dtype(dtype).itemsize, available_memory()
+    if needed > free:
+        raise ValueError(
+            f"{where} declares {needed / 1e9:.1f} GB of voxels and {free / 1e9:.1f} GB of memory are free; "
+            "crop it, or check that the file is whole"
+        )
+
+
+def available_memory() -> int:
+    """Bytes that may still be allocated without swapping: what the system calls available, or half of all."""
+    try:
+        with open("/proc/meminfo") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return 4 << 30
+
+
+@contextmanager
+def readable(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever a format's reader raises into one ValueError that names the file and the reason."""
+    try:
+        yield
+    except PermissionError as error:
+        raise ValueError(f"{path} may not be read: permission denied") from error
+    except MemoryError as error:
+        raise ValueError(f"{path} does not fit into memory") from error
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path} cannot be read as {kind}: {first_line(error)}") from error
+    except Exception as error:  # readers raise struct.error, KeyError, zlib.error, ... on broken files
+        raise ValueError(f"{path} cannot be read as {kind}: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """The one line of an error that a person wants; its class name where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,122 @@
+"""TIFF: ImageJ hyperstacks, OME-TIFF and plain stacks, with the axes and sizes their metadata give."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anystar_torch.io.scan import Scan, check_size, checked_spacing, readable, to_zyx
+
+# tifffile logs what it finds odd; the user hears it once, as the error or not at all.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+logging.getLogger("tifffile").propagate = False
+
+
+def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
+    """Read one volume; axes that no metadata name are Z, Y, X."""
+    import tifffile
+
+    with readable(path, "TIFF"), tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        axes, shape = _axes(series.axes), tuple(series.shape)
+        check_size(shape, series.dtype, str(path))
+        volume = to_zyx(_Lazy(series), axes, channel=channel, frame=frame, where=str(path))
+        array = np.asarray(volume[...] if isinstance(volume, _Lazy) else volume)
+        spacing, unit = _spacing(file)
+        style = "ome" if file.is_ome else "imagej"
+    return Scan(array, spacing, unit, path, style)
+
+
+def frames(path: Path) -> int:
+    """Time points of the file; 1 where it has no time axis."""
+    import tifffile
+
+    with readable(path, "TIFF"), tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        return int(dict(zip(_axes(series.axes), series.shape, strict=True)).get("T", 1))
+
+
+class _Lazy:
+    """A series that is read when it is indexed, after its axes were found acceptable."""
+
+    def __init__(self, series: Any) -> None:
+        self.series, self.shape = series, tuple(series.shape)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        array: NDArray[Any] = self.series.asarray()[index]
+        return array
+
+    def transpose(self, order: list[int]) -> NDArray[Any]:
+        return self[...].transpose(order)
+
+
+def _axes(axes: str) -> str:
+    """Letters of tifffile as ours: the one axis it cannot name (Q, I) is Z where no other is."""
+    unnamed = [letter for letter in axes if letter not in "TZCYXS"]
+    if len(unnamed) == 1 and "Z" not in axes:
+        return axes.replace(unnamed[0], "Z")
+    return axes
+
+
+def _spacing(file: Any) -> tuple[tuple[float, float, float] | None, str]:
+    if file.is_ome:
+        return _ome_spacing(file.ome_metadata)
+    if file.is_imagej:
+        metadata = file.imagej_metadata or {}
+        y, x = (_step(file.pages[0].tags.get(tag)) for tag in ("YResolution", "XResolution"))
+        return checked_spacing((metadata.get("spacing"), y, x), metadata.get("unit"))
+    return None, ""  # a plain TIFF's resolution is about printing, and it has none along z
+
+
+def _step(tag: Any) -> float | None:
+    """Voxel size from a resolution tag, which holds voxels per unit as a fraction."""
+    if tag is None or not tag.value[0]:
+        return None
+    return float(tag.value[1] / tag.value[0])
+
+
+def _ome_spacing(xml: str) -> tuple[tuple[float, float, float] | None, str]:
+    pixels = next((e for e in ElementTree.fromstring(xml).iter() if e.tag.endswith("Pixels")), None)
+    if pixels is None:
+        return None, ""
+    sizes, units = [], set()
+    for axis in "ZYX":
+        sizes.append(pixels.get(f"PhysicalSize{axis}"))
+        units.add(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+    return checked_spacing(tuple(sizes), units.pop()) if len(units) == 1 else (None, "")
+
+
+def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:
+    """Write labels ``[D, H, W]`` or ``[T, D, H, W]`` as ImageJ hyperstack, or OME-TIFF if the scan was one.
+
+    ImageJ has no 32-bit integers; labels above 65535 go into an OME-TIFF, which both read.
+    """
+    import tifffile
+
+    axes = "TZYX" if labels.ndim == 4 else "ZYX"
+    spacing = like.spacing or (1.0, 1.0, 1.0)
+    if (
+        like.geometry == "ome"
+        or path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+        or labels.dtype != np.uint16
+    ):
+        about: dict[str, Any] = {"axes": axes, "Description": json.dumps(metadata)}
+        if like.spacing is not None:
+            for axis, size in zip("ZYX", spacing, strict=True):
+                about[f"PhysicalSize{axis}"] = size
+                about[f"PhysicalSize{axis}Unit"] = "µm" if like.unit else "pixel"
+        tifffile.imwrite(path, labels, ome=True, metadata=about, compression="zlib")
+        return
+    about = {"axes": axes, "Info": json.dumps(metadata), "spacing": spacing[0], "unit": like.unit or "pixel"}
+    tifffile.imwrite(
+        path,
+        labels,
+        imagej=True,
+        metadata=about,
+        resolution=(1 / spacing[2], 1 / spacing[1]),
+        resolutionunit="NONE",
+    )
