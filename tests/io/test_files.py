@@ -1,0 +1,201 @@
+"""Round trips through every format, read back with the format's own library."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+import tifffile
+
+from anystar_torch import io
+
+SHAPE = (5, 7, 9)
+SPACING = (2.0, 0.5, 0.25)
+
+
+@pytest.fixture
+def labels():
+    return np.random.default_rng(0).integers(0, 4, SHAPE)
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(1).integers(0, 60000, SHAPE).astype(np.uint16)
+
+
+def _write_nifti(path, image, affine, unit="mm"):
+    nifti = nibabel.Nifti1Image(image.transpose(2, 1, 0), affine)
+    nifti.header.set_xyzt_units(unit)
+    nibabel.save(nifti, path)
+
+
+def test_imagej_tiff_keeps_spacing_and_metadata(tmp_path, image, labels):
+    path = tmp_path / "a.tif"
+    about = {"axes": "ZYX", "spacing": 2.0, "unit": "micron"}
+    tifffile.imwrite(path, image, imagej=True, resolution=(4, 2), metadata=about)
+    scan = io.read(path)
+    assert np.array_equal(scan.array, image)
+    assert (scan.spacing, scan.unit) == (SPACING, "um")
+    io.write(tmp_path / "b.tif", labels, scan, {"prob_thresh": 0.4})
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert file.is_imagej
+        assert file.series[0].axes == "ZYX"
+        assert json.loads(file.imagej_metadata["Info"]) == {"prob_thresh": 0.4}
+        assert file.asarray().dtype == np.uint16
+    assert io.read(tmp_path / "b.tif").spacing == pytest.approx(SPACING)
+    assert np.array_equal(io.read_labels(tmp_path / "b.tif").array, labels)
+
+
+def test_ome_tiff_keeps_units_and_chooses_a_channel(tmp_path, image, labels):
+    path = tmp_path / "a.ome.tif"
+    sizes = {"PhysicalSizeZ": 2000.0, "PhysicalSizeY": 500.0, "PhysicalSizeX": 250.0}
+    units = {f"{name}Unit": "nm" for name in sizes}
+    two = np.stack([image // 2, image])
+    tifffile.imwrite(path, two, ome=True, metadata={"axes": "CZYX", **sizes, **units})
+    with pytest.raises(ValueError, match=r"2 channels; choose one with --channel \(0 to 1\)"):
+        io.read(path)
+    scan = io.read(path, channel=1)
+    assert np.array_equal(scan.array, image)
+    assert scan.spacing == pytest.approx(SPACING)
+    io.write(tmp_path / "b.ome.tif", labels, scan, {"nms_thresh": 0.3})
+    with tifffile.TiffFile(tmp_path / "b.ome.tif") as file:
+        assert 'PhysicalSizeZ="2.0"' in file.ome_metadata
+        assert "nms_thresh" in file.ome_metadata
+    assert io.read(tmp_path / "b.ome.tif").spacing == pytest.approx(SPACING)
+
+
+def test_plain_stacks_are_zyx_without_spacing(tmp_path, image):
+    tifffile.imwrite(tmp_path / "shaped.tif", image)
+    with tifffile.TiffWriter(tmp_path / "pages.tif") as file:
+        for plane in image:
+            file.write(plane, metadata=None, contiguous=False)
+    for name in ("shaped.tif", "pages.tif"):
+        scan = io.read(tmp_path / name)
+        assert np.array_equal(scan.array, image)
+        assert scan.spacing is None
+
+
+def test_time_points_are_chosen_by_frame(tmp_path, image):
+    path = tmp_path / "movie.tif"
+    tifffile.imwrite(path, np.stack([image, image + 1, image]), imagej=True, metadata={"axes": "TZYX"})
+    assert np.array_equal(io.read(path, frame=1).array, image + 1)
+    with pytest.raises(ValueError, match="choose 0 to 2"):
+        io.read(path, frame=3)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_nifti_keeps_affine_and_orientation(tmp_path, image, labels, ending):
+    affine = np.array([[0, 0.25, 0, -3], [-0.5, 0, 0, 4], [0, 0, 2.0, 5], [0, 0, 0, 1.0]])
+    _write_nifti(tmp_path / f"a{ending}", image.astype(np.int16), affine)
+    scan = io.read(tmp_path / f"a{ending}")
+    assert np.array_equal(scan.array, image.astype(np.int16))
+    assert scan.spacing == pytest.approx((2000, 250, 500))
+    io.write(tmp_path / f"b{ending}", labels, scan, {"prob_thresh": 0.4, "nms_thresh": 0.3, "diameter": 9})
+    back = nibabel.load(tmp_path / f"b{ending}")
+    assert np.array_equal(back.affine, affine)
+    assert np.array_equal(np.asanyarray(back.dataobj), labels.transpose(2, 1, 0))
+    assert b"prob 0.4 nms 0.3" in back.header["descrip"].tobytes()
+    assert json.loads(back.header.extensions[0].text)["diameter"] == 9
+    assert back.header.get_xyzt_units()[0] == "mm"
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("micron", 1), ("unknown", 1000), ("meter", 1e6)])
+def test_nifti_units(tmp_path, image, unit, factor):
+    _write_nifti(tmp_path / "a.nii", image, np.diag([0.25, 0.5, 2, 1]), unit)
+    assert io.read(tmp_path / "a.nii").spacing == pytest.approx([s * factor for s in SPACING])
+
+
+def test_scaled_nifti_is_read_in_its_units(tmp_path):
+    values = np.linspace(-3, 5, 27, dtype=np.float32).reshape(3, 3, 3)
+    nifti = nibabel.Nifti1Image(values, np.eye(4))
+    nifti.set_data_dtype(np.int16)
+    nibabel.save(nifti, tmp_path / "a.nii.gz")
+    assert io.read(tmp_path / "a.nii.gz").array.transpose(2, 1, 0) == pytest.approx(values, abs=1e-3)
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+def test_itk_formats_keep_direction(tmp_path, image, labels, ending):
+    source = SimpleITK.GetImageFromArray(image)
+    source.SetSpacing(SPACING[::-1])
+    source.SetOrigin((1, 2, 3))
+    source.SetDirection((0, 1, 0, -1, 0, 0, 0, 0, 1))
+    SimpleITK.WriteImage(source, str(tmp_path / f"a{ending}"))
+    scan = io.read(tmp_path / f"a{ending}")
+    assert np.array_equal(scan.array, image)
+    assert scan.spacing == pytest.approx([s * 1000 for s in SPACING])
+    io.write(tmp_path / f"b{ending}", labels, scan, {"nms_thresh": 0.3})
+    back = SimpleITK.ReadImage(str(tmp_path / f"b{ending}"))
+    assert back.GetDirection() == source.GetDirection()
+    assert back.GetOrigin() == source.GetOrigin()
+    assert json.loads(back.GetMetaData("anystar")) == {"nms_thresh": 0.3}
+    assert np.array_equal(SimpleITK.GetArrayFromImage(back), labels)
+
+
+@pytest.mark.parametrize("ending", [".npy", ".npz"])
+def test_numpy_and_its_sidecar(tmp_path, image, labels, ending):
+    source = tmp_path / f"a{ending}"
+    np.save(source, image) if ending == ".npy" else np.savez(source, image)
+    scan = io.read(source)
+    assert np.array_equal(scan.array, image)
+    io.write(tmp_path / f"b{ending}", labels, scan, {"nms_thresh": 0.3})
+    assert json.loads((tmp_path / f"b{ending}.json").read_text()) == {"nms_thresh": 0.3}
+    assert np.array_equal(io.read_labels(tmp_path / f"b{ending}").array, labels)
+
+
+@pytest.mark.parametrize("ending", [".tif", ".nii.gz", ".nrrd", ".npy"])
+def test_many_labels_survive(tmp_path, ending):
+    labels = np.arange(70000, dtype=np.int32).reshape(7, 100, 100)
+    path = tmp_path / f"many{ending}"
+    io.write(path, labels, io.Scan(labels, SPACING, "um"))
+    assert np.array_equal(io.read_labels(path).array, labels)
+
+
+def test_every_format_can_become_every_other(tmp_path, labels):
+    scan = io.Scan(labels, SPACING, "um")
+    for first in (".tif", ".ome.tif", ".nii.gz", ".nrrd", ".mha"):
+        io.write(tmp_path / f"a{first}", labels, scan)
+        for second in (".tif", ".ome.tif", ".nii", ".nrrd", ".mha", ".npy"):
+            io.write(tmp_path / f"b{second}", labels, io.read(tmp_path / f"a{first}"))
+            back = io.read_labels(tmp_path / f"b{second}")
+            assert np.array_equal(back.array, labels)
+            if second != ".npy":
+                assert back.spacing == pytest.approx(SPACING), (first, second)
+
+
+def test_names_of_results():
+    from pathlib import Path
+
+    assert io.beside(Path("x/nuclei.ome.tif")) == Path("x/nuclei.labels.ome.tif")
+    assert io.beside(Path("scan.nii.gz"), "points") == Path("scan.points.nii.gz")
+    assert io.kind_of(Path("a.b.TIFF")) == ".tiff"
+    assert io.kind_of(Path(".tif")) is None
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path):
+    target = tmp_path / "labels.tif"
+    target.write_bytes(b"before")
+
+    def interrupted():
+        with io.whole(target) as temporary:
+            temporary.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert target.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [target]
+    with pytest.raises(ValueError, match="--overwrite"), io.whole(target, overwrite=False):
+        pass
+    with pytest.raises(ValueError, match="there is no folder"), io.whole(tmp_path / "no" / "a.tif"):
+        pass
+
+
+def test_a_full_disk_is_one_line_and_no_debris(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tifffile, "imwrite", full)
+    with pytest.raises(ValueError, match=r"cannot write .*: No space left on device"):
+        io.write(tmp_path / "a.tif", np.ones(SHAPE, int), io.Scan(np.ones(SHAPE)))
+    assert not list(tmp_path.iterdir())
