@@ -28,7 +28,7 @@ def planes(
     prediction: NDArray[Any] | Tensor | None = None,
     *,
     path: Path | str,
-    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    spacing: Sequence[float | int] = (1.0, 1.0, 1.0),
     title: str = "",
 ) -> Path:
     """A volume in three planes: raw, with the contours of the truth, with those of the prediction.
@@ -189,8 +189,8 @@ def _contrast(volume: NDArray[Any]) -> tuple[float, float]:
     return float(low), float(max(high, low + 1e-6 * max(abs(low), 1.0)))
 
 
-def _sizes(shape: Sequence[int], spacing: Sequence[float]) -> list[float]:
-    return [size * step for size, step in zip(shape, spacing, strict=True)]
+def _sizes(shape: Sequence[int], spacing: Sequence[float | int]) -> list[float]:
+    return [float(size * step) for size, step in zip(shape, spacing, strict=True)]
 
 
 def _pairs(samples: Sample | Sequence[tuple[Any, Any]]) -> list[tuple[NDArray[Any], NDArray[Any]]]:

@@ -1,7 +1,7 @@
 """How much memory a network takes per voxel, found without computing anything.
 
-The network is traced once on the ``meta`` device, where tensors have sizes and no values, and the bytes alive at any
-time are counted.
+The network is traced once on the ``meta`` device, where tensors have sizes and no values, and the bytes alive
+at any time are counted.
 """
 
 import weakref
@@ -17,11 +17,11 @@ from anystar_torch.inference.scale import Triple
 _SLACK = 1.6  # measured peak over traced peak on the CPU, where convolutions reorder their input into a copy
 
 
-class _Alive(TorchDispatchMode):
+class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the storages that operators have made and nothing has dropped."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self.seen: dict[int, int] = {}
 
@@ -49,12 +49,10 @@ def bytes_per_voxel(network: nn.Module, divisor: Triple) -> float:
     image = torch.empty(1, 1, *shape, device="meta")
     with torch.inference_mode(), _Alive() as alive:
         torch.func.functional_call(network, meta, (image,))
-    return _SLACK * alive.peak / (shape[0] * shape[1] * shape[2])
+    return _SLACK * float(alive.peak) / (shape[0] * shape[1] * shape[2])
 
 
-def tile_size(
-    shape: Triple, divisor: Triple, halo: Triple, per_voxel: float, budget: float
-) -> Triple:
+def tile_size(shape: Triple, divisor: Triple, halo: Triple, per_voxel: float, budget: float) -> Triple:
     """The largest tile within ``budget`` bytes: the longest axis is shortened until it fits.
 
     Raises:

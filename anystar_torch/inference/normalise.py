@@ -2,11 +2,12 @@
 
 - ``percentile``: the 1 % and 99.8 % quantiles go to 0 and 1, nothing is clipped (StarDist's habit);
 - ``minmax``: minimum and maximum go to 0 and 1;
-- ``anystar``: clipped at the 99.9 % quantile, then minimum and maximum to 0 and 1. AnyStar's inference also clips at 0,
+- ``anystar``: clipped at the 99.9 % quantile, then minimum and maximum to 0 and 1. AnyStar's inference also
+clips at 0,
   which would erase what is negative (CT); that is left out here.
 
-Quantiles are exact for integers up to 16 bits and for volumes up to 2^25 voxels; above, they are those of 2^25 voxels
-picked at random, always the same ones.
+Quantiles are exact for integers up to 16 bits and for volumes up to 2^25 voxels; above, they are those of
+2^25 voxels picked at random, always the same ones.
 """
 
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Window:
     clip: bool
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Float32 of any shape, normalised; what is not a number becomes 0, infinities the ends of the window."""
+        """Float32 of any shape, normalised; NaN becomes 0, infinities the ends of the window."""
         image = torch.nan_to_num(image, nan=self.low, posinf=self.high, neginf=self.low)
         image = (image - self.low) / max(self.high - self.low, 1e-20)
         return image.clamp(0, 1) if self.clip else image
@@ -68,7 +69,7 @@ def window(volume: NDArray[Any], method: str) -> Window:
 
 
 def _histogram(volume: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The values that occur, ascending, and how often; slab by slab, so that no copy of the volume is made."""
+    """The values that occur, ascending, and how often; slab by slab: no copy of the volume is made."""
     offset = int(np.iinfo(volume.dtype).min) if volume.dtype.kind == "i" else 0
     counts = np.zeros(1 << (8 * volume.dtype.itemsize), np.int64)
     for slab in volume:
@@ -90,7 +91,7 @@ def _sample(volume: NDArray[Any]) -> NDArray[Any]:
 
 
 def _quantile(values: NDArray[Any], counts: NDArray[np.int64] | None, q: float) -> float:
-    """Linear between order statistics, as numpy.quantile; ``values`` ascending, ``counts`` how often each occurs."""
+    """Linear between order statistics, as numpy.quantile; ``values`` ascend, ``counts`` is their number."""
     if counts is None:
         position = q * (values.size - 1)
         below = int(position)

@@ -1,8 +1,9 @@
 """Sizes: how a volume is resampled for the network, and how what it finds comes back.
 
-The network knows objects of a certain size, on voxels of a certain shape. A :class:`Scaling` says where the voxels of
-the resampled volume lie in the input, makes any box of them on demand (the whole resampled volume never exists), and
-takes points and distances back. Labels are never resampled: polyhedra are rendered at the input's own resolution.
+The network knows objects of a certain size, on voxels of a certain shape. A :class:`Scaling` says where the
+voxels of the resampled volume lie in the input, makes any box of them on demand (the whole resampled volume
+never exists), and takes points and distances back. Labels are never resampled: polyhedra are rendered at the
+input's own resolution.
 """
 
 import math
@@ -41,11 +42,15 @@ def voxels(diameter: float | str, spacing: Sequence[float] | None) -> float:
         value = math.nan
     unit = match.group(2) if match else ""
     if not (math.isfinite(value) and value > 0) or unit not in ("", "px", *_UNITS):
-        raise ValueError(f"diameter must be a positive number of voxels or a length such as 8um, got {diameter!r}")
+        raise ValueError(
+            f"diameter must be a positive number of voxels or a length such as 8um, got {diameter!r}"
+        )
     if unit in ("", "px"):
         return value
     if spacing is None:
-        raise ValueError(f"diameter {diameter!r} has a unit, and the voxel size is unknown: give --spacing Z Y X")
+        raise ValueError(
+            f"diameter {diameter!r} has a unit, and the voxel size is unknown: give --spacing Z Y X"
+        )
     return value * _UNITS[unit] / min(spacing)
 
 
@@ -95,7 +100,7 @@ class Scaling:
         return z, y, x
 
     def points(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Points ``[N, 3]`` of the resampled volume in input voxels; voxel centres are at whole numbers in both."""
+        """Points ``[N, 3]`` in input voxels; voxel centres are whole numbers in both."""
         moved: NDArray[np.float32] = ((points + 0.5) * np.array(self.ratio) - 0.5).astype(np.float32)
         return moved
 
@@ -107,8 +112,8 @@ class Scaling:
         ratio = torch.tensor(self.ratio, dtype=rays.vertices.dtype, device=rays.vertices.device)
         stretched = rays.vertices * ratio
         growth = stretched.norm(dim=1)
-        spacing = tuple(own / r for own, r in zip(rays.anisotropy, self.ratio, strict=True))
-        turned = Rays(vertices=stretched / growth[:, None], faces=rays.faces, anisotropy=spacing)
+        z, y, x = (own / r for own, r in zip(rays.anisotropy, self.ratio, strict=True))
+        turned = Rays(vertices=stretched / growth[:, None], faces=rays.faces, anisotropy=(z, y, x))
         return turned, growth.cpu().numpy().astype(np.float32)
 
     def box(
@@ -116,8 +121,9 @@ class Scaling:
     ) -> Tensor:
         """Voxels ``start`` to ``stop`` of the resampled and normalised volume, float32 ``[1, 1, D, H, W]``.
 
-        Linear interpolation; where the volume shrinks, the triangle widens to cover the input voxels that merge.
-        Boxes may reach past the end of the resampled volume, which continues there as its mirror image.
+        Linear interpolation; where the volume shrinks, the triangle widens to cover the input voxels that
+        merge. Boxes may reach past the end of the resampled volume, which continues there as its mirror
+        image.
         """
         taps = [_taps(*extent) for extent in zip(start, stop, self.shape, self.source, strict=True)]
         crop = volume[tuple(slice(int(index.min()), int(index.max()) + 1) for index, _ in taps)]
@@ -139,7 +145,7 @@ def _native(crop: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _taps(start: int, stop: int, size: int, source: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Which input voxels, ``[n, k]``, make the resampled voxels ``start`` to ``stop`` of an axis, with which weights."""
+    """Which input voxels make the resampled ones of an axis, with which weights; both ``[n, k]``."""
     place = _mirrored(np.arange(start, stop), size)
     ratio = source / size
     reach = max(ratio, 1.0)

@@ -1,8 +1,8 @@
 """A volume in pieces: every voxel is owned by one tile, and every tile sees a halo around what it owns.
 
-All tiles of a volume have one size, so that they can share a batch; tiles at the border reach further inwards instead
-of past the end. Starts are multiples of the network's divisor: pooling then groups the same voxels whatever the tiling,
-and predictions inside do not depend on it once the halo covers what the network sees.
+All tiles of a volume have one size, so that they can share a batch; tiles at the border reach further inwards
+instead of past the end. Starts are multiples of the network's divisor: pooling then groups the same voxels
+whatever the tiling, and predictions inside do not depend on it once the halo covers what the network sees.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from anystar_torch.inference.scale import Triple
 
 @dataclass(frozen=True)
 class Tile:
-    """A box for the network, ``start`` to ``stop``, and the box it owns in it, ``low`` to ``high`` (z, y, x)."""
+    """A box for the network, ``start`` to ``stop``, and what it owns of it, ``low`` to ``high`` (z, y, x)."""
 
     start: Triple
     stop: Triple
@@ -47,7 +47,7 @@ def tiles(shape: Sequence[int], divisor: Triple, size: Sequence[int], halo: Sequ
         _cut(total, d, s, h)
         for total, d, s, h in zip(padded(shape, divisor), divisor, size, halo, strict=True)
     ]
-    return [Tile(*zip(*boxes, strict=True)) for boxes in itertools.product(*axes)]  # type: ignore[arg-type]
+    return [Tile(*zip(*boxes, strict=True)) for boxes in itertools.product(*axes)]
 
 
 def _cut(total: int, divisor: int, size: int, halo: int) -> list[tuple[int, int, int, int]]:

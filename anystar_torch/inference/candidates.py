@@ -1,0 +1,159 @@
+"""What crosses tile borders: candidates above the threshold, never dense maps.
+
+Candidates stay in the network's voxels, where every object has about the size the network was trained on,
+whatever the input's resolution: suppression there counts voxels of one kind, costs the same for a volume and
+for its magnification, and is what the thresholds were chosen for. Survivors go to the input's voxels before
+they are rendered.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from anystar_torch.inference.scale import Scaling, Triple
+from anystar_torch.inference.tiles import Tile
+from anystar_torch.io import whole
+from anystar_torch.rays import Rays
+
+_FORMAT = 1
+_SMALLEST = 1e-3  # distances below it are raised to it, as StarDist does: a polyhedron has a volume
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Objects that may be there, before suppression, best first.
+
+    Attributes:
+        points: float32 ``[N, 3]``, centres (z, y, x) in network voxels.
+        distances: float16 ``[N, R]`` in network voxels, positive.
+        scores: float32 ``[N]`` in [0, 1], descending; equal scores stand in z, y, x order.
+        rays: directions of the distances, in network voxels.
+        scaling: where network voxels lie in the input.
+        diameter: object size the scaling was made for, in voxels of the input's finest axis.
+        prob_thresh: every score is above it.
+    """
+
+    points: NDArray[np.float32]
+    distances: NDArray[np.float16]
+    scores: NDArray[np.float32]
+    rays: Rays
+    scaling: Scaling
+    diameter: float
+    prob_thresh: float
+
+    def above(self, prob_thresh: float) -> "Candidates":
+        """Those above a threshold not below the one they were collected with.
+
+        Raises:
+            ValueError: a lower threshold; the candidates it asks for were never kept.
+        """
+        if prob_thresh < self.prob_thresh:
+            raise ValueError(
+                f"candidates were collected above {self.prob_thresh:g}, got prob_thresh {prob_thresh:g}; "
+                "choose a higher one, or predict again with a lower one"
+            )
+        count = int(np.count_nonzero(self.scores > prob_thresh))
+        return replace(
+            self, points=self.points[:count], distances=self.distances[:count],
+            scores=self.scores[:count], prob_thresh=prob_thresh,
+        )  # fmt: skip
+
+    def save(self, path: Path | str, about: dict[str, Any] | None = None, overwrite: bool = True) -> None:
+        """Write everything to one .npz file; ``about`` is kept as text."""
+        import json
+
+        with whole(path, overwrite) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(
+                file, format=_FORMAT, points=self.points, distances=self.distances, scores=self.scores,
+                vertices=self.rays.vertices.cpu().numpy(), faces=self.rays.faces.cpu().numpy(),
+                anisotropy=self.rays.anisotropy, source=self.scaling.source, shape=self.scaling.shape,
+                diameter=self.diameter, prob_thresh=self.prob_thresh, about=json.dumps(about or {}),
+            )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: Path | str) -> tuple["Candidates", dict[str, Any]]:
+        """Candidates and the ``about`` they were saved with.
+
+        Raises:
+            ValueError: the file is missing, or no candidates file.
+        """
+        import json
+
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                stored = {name: file[name] for name in file.files}
+            if int(stored["format"]) != _FORMAT:
+                raise ValueError(f"format {int(stored['format'])}, this version reads {_FORMAT}")
+            rays = Rays(
+                torch.from_numpy(stored["vertices"]),
+                torch.from_numpy(stored["faces"]),
+                tuple(stored["anisotropy"].tolist()),
+            )
+            scaling = Scaling(tuple(stored["source"].tolist()), tuple(stored["shape"].tolist()))
+            found = cls(
+                stored["points"], stored["distances"], stored["scores"], rays, scaling,
+                float(stored["diameter"]), float(stored["prob_thresh"]),
+            )  # fmt: skip
+            return found, json.loads(str(stored["about"]))
+        except FileNotFoundError as error:
+            raise ValueError(f"there is no file {path}") from error
+        except Exception as error:  # zipfile, numpy and json each raise their own on a broken file
+            raise ValueError(
+                f"{path} is no candidates file (anystar predict --candidates writes them): {error}"
+            ) from error
+
+
+Found = tuple[NDArray[np.float32], NDArray[np.float16], NDArray[np.float32]]
+
+
+def gather(
+    probability: Tensor, distances: Tensor, tile: Tile, shape: Triple, grid: Triple, prob_thresh: float
+) -> Found:
+    """The candidates of a tile: above the threshold, owned by it, and inside the volume.
+
+    Args:
+        probability: ``[1, d, h, w]`` of the tile.
+        distances: ``[R, d, h, w]`` of the tile.
+        tile: where the tile lies.
+        shape: of the resampled volume, without padding.
+        grid: subsampling of the prediction.
+        prob_thresh: scores must be above it.
+
+    Returns:
+        points, distances and scores, on the CPU. Filtering happens on the device of the prediction.
+    """
+    low = [-(-(a - s) // g) for a, s, g in zip(tile.low, tile.start, grid, strict=True)]
+    last = [min(b, n) for b, n in zip(tile.high, shape, strict=True)]
+    high = [-(-(b - s) // g) for b, s, g in zip(last, tile.start, grid, strict=True)]
+    bz, by, bx = (slice(a, max(a, b)) for a, b in zip(low, high, strict=True))
+    owned = probability[0, bz, by, bx]
+    where = (owned > prob_thresh).nonzero()
+    z, y, x = where.unbind(1)
+    scores = owned[z, y, x]
+    found = distances[:, bz, by, bx][:, z, y, x].T.clamp_min(_SMALLEST)
+    scale = torch.tensor(grid, device=where.device)
+    origin = torch.tensor(
+        [a * g + s for a, g, s in zip(low, grid, tile.start, strict=True)], device=where.device
+    )
+    points = where * scale + origin
+    return (
+        points.float().cpu().numpy(),
+        found.to(torch.float16).cpu().numpy(),
+        scores.float().cpu().numpy(),
+    )
+
+
+def merge(
+    parts: Iterable[Found], rays: Rays, scaling: Scaling, diameter: float, prob_thresh: float
+) -> Candidates:
+    """All tiles' candidates as one set, in an order that does not depend on the tiles."""
+    nothing = (np.empty((0, 3), np.float32), np.empty((0, len(rays)), np.float16), np.empty(0, np.float32))
+    points, distances, scores = (np.concatenate(column) for column in zip(nothing, *parts, strict=True))
+    order = np.lexsort((points[:, 2], points[:, 1], points[:, 0], -scores))
+    return Candidates(points[order], distances[order], scores[order], rays, scaling, diameter, prob_thresh)
