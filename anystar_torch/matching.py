@@ -123,7 +123,7 @@ class Overlap:
         scores: NDArray[np.float32] = (self.shared / np.maximum(whole, 1)).astype(np.float32)
         return scores
 
-    def matching(self, thresh: float = 0.5, criterion: str = "iou") -> Matching:
+    def matching(self, thresh: float | int = 0.5, criterion: str = "iou") -> Matching:
         """Match one to one and score, with pairs from ``thresh`` (0 to 1) on counting as found."""
         if not 0 <= thresh <= 1:
             raise ValueError(f"the threshold must lie between 0 and 1, got {thresh}")
@@ -185,7 +185,7 @@ class Overlap:
 
 
 def matching(
-    truth: ArrayLike, prediction: ArrayLike, iou_thresh: float = 0.5, criterion: str = "iou"
+    truth: ArrayLike, prediction: ArrayLike, iou_thresh: float | int = 0.5, criterion: str = "iou"
 ) -> Matching:
     """Score a prediction against the truth.
 
@@ -208,7 +208,7 @@ def matching(
 
 def matching_dataset(
     pairs: Iterable[tuple[ArrayLike, ArrayLike]],
-    iou_thresh: float = 0.5,
+    iou_thresh: float | int = 0.5,
     criterion: str = "iou",
     by_image: bool = False,
 ) -> Matching:
@@ -304,7 +304,7 @@ class CallableModule(ModuleType):
     """This module's class: called, it is :func:`matching`."""
 
     def __call__(
-        self, truth: ArrayLike, prediction: ArrayLike, iou_thresh: float = 0.5, criterion: str = "iou"
+        self, truth: ArrayLike, prediction: ArrayLike, iou_thresh: float | int = 0.5, criterion: str = "iou"
     ) -> Matching:
         """See :func:`matching`."""
         return matching(truth, prediction, iou_thresh, criterion)

@@ -6,6 +6,8 @@ for its magnification, and is what the thresholds were chosen for. Survivors go 
 they are rendered.
 """
 
+import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,7 +49,7 @@ class Candidates:
     diameter: float
     prob_thresh: float
 
-    def above(self, prob_thresh: float) -> "Candidates":
+    def above(self, prob_thresh: float | int) -> "Candidates":
         """Those above a threshold not below the one they were collected with.
 
         Raises:
@@ -61,13 +63,11 @@ class Candidates:
         count = int(np.count_nonzero(self.scores > prob_thresh))
         return replace(
             self, points=self.points[:count], distances=self.distances[:count],
-            scores=self.scores[:count], prob_thresh=prob_thresh,
+            scores=self.scores[:count], prob_thresh=float(prob_thresh),
         )  # fmt: skip
 
     def save(self, path: Path | str, about: dict[str, Any] | None = None, overwrite: bool = True) -> None:
         """Write everything to one .npz file; ``about`` is kept as text."""
-        import json
-
         with whole(path, overwrite) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(
                 file, format=_FORMAT, points=self.points, distances=self.distances, scores=self.scores,
@@ -83,8 +83,6 @@ class Candidates:
         Raises:
             ValueError: the file is missing, or no candidates file.
         """
-        import json
-
         try:
             with np.load(path, allow_pickle=False) as file:
                 stored = {name: file[name] for name in file.files}
@@ -113,7 +111,7 @@ Found = tuple[NDArray[np.float32], NDArray[np.float16], NDArray[np.float32]]
 
 
 def gather(
-    probability: Tensor, distances: Tensor, tile: Tile, shape: Triple, grid: Triple, prob_thresh: float
+    probability: Tensor, distances: Tensor, tile: Tile, shape: Triple, grid: Triple, prob_thresh: float | int
 ) -> Found:
     """The candidates of a tile: above the threshold, owned by it, and inside the volume.
 
@@ -136,7 +134,8 @@ def gather(
     where = (owned > prob_thresh).nonzero()
     z, y, x = where.unbind(1)
     scores = owned[z, y, x]
-    found = distances[:, bz, by, bx][:, z, y, x].T.clamp_min(_SMALLEST)
+    largest = math.sqrt(sum(size * size for size in shape))  # no object reaches further than the volume
+    found = distances[:, bz, by, bx][:, z, y, x].T.nan_to_num(nan=_SMALLEST).clamp(_SMALLEST, largest)
     scale = torch.tensor(grid, device=where.device)
     origin = torch.tensor(
         [a * g + s for a, g, s in zip(low, grid, tile.start, strict=True)], device=where.device
@@ -156,4 +155,6 @@ def merge(
     nothing = (np.empty((0, 3), np.float32), np.empty((0, len(rays)), np.float16), np.empty(0, np.float32))
     points, distances, scores = (np.concatenate(column) for column in zip(nothing, *parts, strict=True))
     order = np.lexsort((points[:, 2], points[:, 1], points[:, 0], -scores))
-    return Candidates(points[order], distances[order], scores[order], rays, scaling, diameter, prob_thresh)
+    return Candidates(
+        points[order], distances[order], scores[order], rays, scaling, float(diameter), float(prob_thresh)
+    )

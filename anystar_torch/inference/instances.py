@@ -44,7 +44,7 @@ class Instances:
 
 
 def instances(
-    candidates: Candidates, nms_thresh: float, *, progress: bool = False, notes: tuple[str, ...] = ()
+    candidates: Candidates, nms_thresh: float | int, *, progress: bool = False, notes: tuple[str, ...] = ()
 ) -> Instances:
     """Suppress and render.
 
@@ -75,11 +75,11 @@ def instances(
         labels = np.concatenate([[0], np.where(seen, np.cumsum(seen), 0)]).astype(np.int32)[labels]
     return Instances(
         labels, points[seen], distances[seen], candidates.scores[kept][seen], rays,
-        candidates.prob_thresh, nms_thresh, candidates.diameter, notes,
+        candidates.prob_thresh, float(nms_thresh), candidates.diameter, notes,
     )  # fmt: skip
 
 
-def suppress(candidates: Candidates, nms_thresh: float, progress: bool = False) -> NDArray[np.bool_]:
+def suppress(candidates: Candidates, nms_thresh: float | int, progress: bool = False) -> NDArray[np.bool_]:
     """Which candidates survive, ``[N]``."""
     if not len(candidates.scores):
         return np.zeros(0, bool)

@@ -50,7 +50,7 @@ class AnyStar:
         self,
         network: StarDist,
         config: ModelConfig,
-        max_memory: float | None = None,
+        max_memory: float | int | None = None,
         halo: Sequence[int] | None = None,
     ) -> None:
         self.network = copy.deepcopy(network).eval() if network.training else network
@@ -79,10 +79,10 @@ class AnyStar:
     def predict(
         self,
         volume: NDArray[Any] | Tensor,
-        spacing: Sequence[float] | None = None,
-        diameter: float | str | None = None,
-        prob_thresh: float | None = None,
-        nms_thresh: float | None = None,
+        spacing: Sequence[float | int] | None = None,
+        diameter: float | int | str | None = None,
+        prob_thresh: float | int | None = None,
+        nms_thresh: float | int | None = None,
         device: str = "auto",
         progress: bool = True,
     ) -> Instances:
@@ -113,9 +113,9 @@ class AnyStar:
     def candidates(
         self,
         volume: NDArray[Any] | Tensor,
-        spacing: Sequence[float] | None = None,
-        diameter: float | str | None = None,
-        prob_thresh: float | None = None,
+        spacing: Sequence[float | int] | None = None,
+        diameter: float | int | str | None = None,
+        prob_thresh: float | int | None = None,
         device: str = "auto",
         progress: bool = True,
     ) -> tuple[Candidates, tuple[str, ...]]:

@@ -25,7 +25,7 @@ Spacing = tuple[float, float, float]
 _UNITS = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "mm": 1e3, "cm": 1e4}
 
 
-def voxels(diameter: float | str, spacing: Sequence[float] | None) -> float:
+def voxels(diameter: float | int | str, spacing: Sequence[float | int] | None) -> float:
     """A diameter in voxels of the finest axis.
 
     Args:
@@ -54,7 +54,7 @@ def voxels(diameter: float | str, spacing: Sequence[float] | None) -> float:
     return value * _UNITS[unit] / min(spacing)
 
 
-def checked_spacing(spacing: Sequence[float]) -> Spacing:
+def checked_spacing(spacing: Sequence[float | int]) -> Spacing:
     """Three positive numbers, (z, y, x)."""
     values = tuple(float(value) for value in spacing)
     if len(values) != 3 or not all(math.isfinite(value) and value > 0 for value in values):
@@ -76,7 +76,12 @@ class Scaling:
 
     @classmethod
     def of(
-        cls, source: Sequence[int], spacing: Sequence[float], diameter: float, wanted: float, rays: Rays
+        cls,
+        source: Sequence[int],
+        spacing: Sequence[float | int],
+        diameter: float | int,
+        wanted: float | int,
+        rays: Rays,
     ) -> "Scaling":
         """The scaling that makes objects of ``diameter`` input voxels ``wanted`` network voxels.
 

@@ -93,6 +93,15 @@ def write(
         arrays.write_sidecar(path, metadata)
 
 
+def write_image(path: Path | str, image: NDArray[Any], like: Scan) -> None:
+    """Write a float32 image ``[D, H, W]`` as NIfTI, whole or not at all."""
+    path = Path(path)
+    if kind_of(path) not in (".nii", ".nii.gz"):
+        raise ValueError(f"cannot write {path}: images are written as .nii or .nii.gz")
+    with whole(path) as temporary:
+        nifti.write(temporary, image.astype(np.float32), like, {})
+
+
 def beside(path: Path, word: str = "labels") -> Path:
     """Where results go unless told otherwise: ``nuclei.ome.tif`` gives ``nuclei.labels.ome.tif``."""
     ending = kind_of(path) or path.suffix
