@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from anystar_torch import ops
 from anystar_torch.inference.candidates import Candidates
 from anystar_torch.inference.progress import bar
+from anystar_torch.ops import nms, render_labels
 from anystar_torch.rays import Rays
 
 
@@ -68,7 +68,7 @@ def instances(
     shape = candidates.scaling.source
     labels = np.zeros(shape, np.int32)
     if len(points):
-        drawn = ops.render_labels(torch.from_numpy(points), torch.from_numpy(distances), rays, shape)
+        drawn = render_labels(torch.from_numpy(points), torch.from_numpy(distances), rays, shape)
         labels = drawn.cpu().numpy()
     seen = np.bincount(labels.reshape(-1), minlength=len(points) + 1)[1:] > 0
     if not seen.all():
@@ -84,7 +84,7 @@ def suppress(candidates: Candidates, nms_thresh: float | int, progress: bool = F
     if not len(candidates.scores):
         return np.zeros(0, bool)
     with bar("suppressing", progress) as tick:
-        keep = ops.nms(
+        keep = nms(
             torch.from_numpy(candidates.points),
             torch.from_numpy(candidates.distances.astype(np.float32)),
             torch.from_numpy(candidates.scores),

@@ -4,6 +4,8 @@ The network is traced once on the ``meta`` device, where tensors have sizes and 
 at any time are counted.
 """
 
+import copy
+import itertools
 import weakref
 from typing import Any
 
@@ -45,10 +47,15 @@ class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def bytes_per_voxel(network: nn.Module, divisor: Triple) -> float:
     """Peak bytes per input voxel of one forward pass, in float32, weights left out."""
     shape = [max(d, 2 * d if d < 32 else d) for d in divisor]
-    meta = {name: value.to("meta") for name, value in network.state_dict(keep_vars=True).items()}
+    # A copy whose weights are on meta from the start: nothing large is copied, and the network itself, which another
+    # thread may be using, is not touched.
+    memo: dict[int, Any] = {}
+    for weight in itertools.chain(network.parameters(), network.buffers()):
+        on_meta = weight.detach().to("meta")
+        memo[id(weight)] = nn.Parameter(on_meta) if isinstance(weight, nn.Parameter) else on_meta
     image = torch.empty(1, 1, *shape, device="meta")
     with torch.inference_mode(), _Alive() as alive:
-        torch.func.functional_call(network, meta, (image,))
+        copy.deepcopy(network, memo)(image)
     return _SLACK * float(alive.peak) / (shape[0] * shape[1] * shape[2])
 
 

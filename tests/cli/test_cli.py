@@ -1,0 +1,178 @@
+"""The command line as a user meets it: results in files, and one line with exit status 2 for what goes wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tifffile
+
+from anystar_torch import io, weights
+from anystar_torch.cli import main
+from anystar_torch.inference.predictor import AnyStar
+from tests.inference.scenes import Sees, balls, config, lattice
+
+SHAPE = (40, 44, 52)
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """The network that sees balls, in place of what --model names."""
+    monkeypatch.setattr(weights, "load", lambda path: (Sees().eval(), config()))
+
+
+@pytest.fixture
+def volume(tmp_path):
+    image, labels = balls(SHAPE, lattice(SHAPE, 16))
+    about = {"axes": "ZYX", "spacing": 0.5, "unit": "um"}
+    path = tmp_path / "nuclei.tif"
+    tifffile.imwrite(path, (image * 60000).astype(np.uint16), imagej=True, resolution=(2, 2), metadata=about)
+    io.write(tmp_path / "truth.tif", labels, io.Scan(labels, (0.5, 0.5, 0.5), "um"))
+    return path
+
+
+def run(capsys, *arguments, status=0):
+    with pytest.raises(SystemExit) as ended:
+        main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    assert ended.value.code == status, err
+    return out if status == 0 else err
+
+
+def refused(capsys, *arguments):
+    """The one line of an error."""
+    line = run(capsys, *arguments, status=2).strip().splitlines()[-1]
+    assert line.startswith("anystar: ")
+    return line
+
+
+def predict(capsys, *arguments):
+    return run(capsys, "predict", *arguments, "--model", "m", "--device", "cpu")
+
+
+def test_predict_writes_labels_with_spacing_and_says_what_it_used(capsys, volume, model):
+    said = predict(capsys, volume, "--diameter", "6.5um", "--prob-thresh", 0.55, "--nms-thresh", 0.4)
+    labels = volume.with_name("nuclei.labels.tif")
+    assert f"{labels}: 12 objects (prob_thresh 0.55, nms_thresh 0.4, diameter 13)" in said
+    with tifffile.TiffFile(labels) as file:
+        about = json.loads(file.imagej_metadata["Info"])
+    assert (about["prob_thresh"], about["nms_thresh"], about["diameter"]) == (0.55, 0.4, 13)
+    assert io.read(labels).spacing == pytest.approx((0.5, 0.5, 0.5))
+    table = run(capsys, "evaluate", volume.with_name("truth.tif"), labels)
+    assert "1.000" in table
+    scores = json.loads(run(capsys, "evaluate", volume.with_name("truth.tif"), labels, "--json"))
+    assert scores["nuclei.labels.tif"][1]["f1"] == 1
+    assert "exists; give --overwrite" in refused(capsys, "predict", volume, "--model", "m")
+    assert predict(capsys, volume, "--diameter", 13, "--overwrite")
+
+
+def test_relabel_changes_thresholds_without_the_network(capsys, volume, model, tmp_path):
+    stored, picture = tmp_path / "c.npz", tmp_path / "p.png"
+    predict(capsys, volume, "--diameter", 13, "--candidates", stored, "--picture", picture)
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    said = run(capsys, "relabel", stored, "--prob-thresh", 0.8, "-o", tmp_path / "again.nii.gz")
+    assert "12 objects (prob_thresh 0.8, nms_thresh 0.3" in said
+    again = io.read_labels(tmp_path / "again.nii.gz")
+    assert again.spacing == pytest.approx((0.5, 0.5, 0.5))
+    assert "collected above 0.6" in refused(
+        capsys, "relabel", stored, "--prob-thresh", 0.1, "-o", tmp_path / "b.tif"
+    )
+
+
+def test_a_folder_is_a_batch_and_a_failure_stops_nothing(capsys, volume, model, tmp_path):
+    (tmp_path / "broken.tif").write_bytes(b"II*\0no tiff")
+    out = tmp_path / "out"
+    out.mkdir()
+    line = refused(capsys, "predict", tmp_path, "-o", out, "--model", "m", "--diameter", 13)
+    assert "1 of 3 volumes failed" in line
+    assert "broken.tif" in line
+    assert sorted(p.name for p in out.iterdir()) == ["nuclei.labels.tif", "truth.labels.tif"]
+    scores = json.loads(run(capsys, "evaluate", out, out, "--json", "--thresh", 0.5))
+    assert list(scores) == ["nuclei", "truth", "all objects"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["predict", "nowhere.tif"], "there is no file nowhere.tif"),
+        (["predict", "empty.tif"], "empty.tif is empty"),
+        (["predict", "flat.tif"], "a 2D image"),
+        (["predict", "rgb.tif"], "3 channels; choose one with --channel"),
+        (["predict", "nan.npy"], "no finite value"),
+        (["predict", "text.txt"], "no known format"),
+        (["predict", "*.mha"], "no file matches"),
+        (["predict", "good.npy", "-o", "no/where.tif"], "there is no folder no"),
+        (["predict", "good.npy", "-o", "out.xyz"], "ending must be one of"),
+        (["predict", "good.npy", "--diameter", "big"], "length such as 8um"),
+        (["predict", "good.npy", "--diameter", "8um"], "--spacing"),
+        (["predict", "good.npy", "--max-memory", "much"], "6GB"),
+        (["predict", "good.npy", "--device", "toaster"], "toaster"),
+        (["predict", "good.npy", "--spacing", "1", "2"], "--spacing"),
+        (["predict", "good.npy", "--no-such-flag"], "--no-such-flag"),
+        (["evaluate", "good.npy", "nowhere.tif"], "there is no file"),
+        (["evaluate", "good.npy", "good.npy"], "fractions, not labels"),
+        (["relabel", "good.npy"], "no candidates file"),
+        (["relabel", "nowhere.npz"], "there is no file"),
+        (["gallery", "--ids", "x"], "--ids must be a range"),
+        (["gallery", "-o", "no/where.png"], "there is no folder"),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_errors_are_one_line(arguments, words, capsys, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.tif").touch()
+    (tmp_path / "text.txt").write_text("text")
+    tifffile.imwrite("flat.tif", np.zeros((8, 9), np.uint8))
+    tifffile.imwrite("rgb.tif", np.zeros((8, 9, 3), np.uint8), photometric="rgb")
+    np.save("nan.npy", np.full((4, 5, 6), np.nan))
+    np.save("good.npy", np.random.default_rng(0).random((4, 5, 6)))
+    before = sorted(p.name for p in tmp_path.iterdir())
+    assert words in refused(capsys, *arguments)
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_a_model_that_is_none_is_one_line(capsys, volume, tmp_path):
+    assert "a model is a folder" in refused(capsys, "predict", volume, "--model", tmp_path)
+    if not (
+        AnyStar.__module__ and io.__file__ and os.path.isdir(os.path.join("anystar_torch", "pretrained"))
+    ):
+        assert "no weights" in refused(capsys, "info")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_nothing_half_written(tmp_path, number):
+    program = (
+        "import sys, time; from anystar_torch import io; from anystar_torch.cli import main, evaluate\n"
+        "def slow(*a, **k):\n"
+        "    with io.whole('out.tif') as t:\n"
+        "        t.write_bytes(b'half'); print('ready', flush=True); time.sleep(30)\n"
+        "import anystar_torch.matching as m; m.combine = None\n"
+        "evaluate.matched = slow\n"
+        "main(['evaluate', 'a.tif', 'b.tif'])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert child.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    child.send_signal(number)
+    err = child.communicate(timeout=20)[1]
+    assert child.returncode == 130
+    assert err.strip() == "anystar: interrupted; nothing was left half-written"
+    assert not list(tmp_path.iterdir())
+
+
+def test_importing_is_light():
+    check = (
+        "import sys, anystar_torch, anystar_torch.cli; "
+        "print([m for m in ('torch', 'scipy', 'matplotlib', 'nibabel', 'rich.table') if m in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    done = subprocess.run([sys.executable, "-c", check], env=environment, text=True, capture_output=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
