@@ -127,7 +127,9 @@ class SamplePicture(Callback):
         """Gathers the batch; writes when enough are there."""
         if trainer.global_step > self.batches or not trainer.is_global_zero:
             return
-        self._pairs += [(image[0], labels[0]) for image, labels in zip(batch.image, batch.labels, strict=True)]
+        self._pairs += [
+            (image[0], labels[0]) for image, labels in zip(batch.image, batch.labels, strict=True)
+        ]
         if trainer.global_step == self.batches:
             picture.gallery(self._pairs, self.path)
             self._pairs = []

@@ -24,6 +24,8 @@ app = typer.Typer(
 for _command in (predict.predict, relabel.relabel, evaluate.evaluate, gallery.gallery, info.info):
     app.command()(_command)
 
+_INTERRUPTED = 130
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 if all went well, 2 after one line saying what did not, 130 if interrupted.
@@ -38,11 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         status = result if isinstance(result, int) else 0
     except KeyboardInterrupt:
-        status = _complain("interrupted; nothing was left half-written", 130)
+        status = _INTERRUPTED
     except Exception as error:
         if os.environ.get("ANYSTAR_DEBUG"):
             raise
         status = _complain(line_of(error), 2)
+    if status == _INTERRUPTED:  # also what the command-line library makes of Ctrl-C
+        _complain("interrupted; nothing was left half-written", status)
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output (head, less) has gone: not our error

@@ -136,6 +136,7 @@ def segment(path: Path, outputs: Outputs, job: Job) -> str:
     from anystar_torch import io, picture
     from anystar_torch.inference.instances import instances
 
+    io.recognise(path)
     outputs.check()
     start = time.perf_counter()
     scan = with_spacing(io.read(path, channel=job.channel, frame=job.frame), job.spacing)

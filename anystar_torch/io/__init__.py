@@ -5,8 +5,19 @@ formats are
 one file each: tiff, nifti, itk (NRRD, MetaImage), arrays (NumPy, Zarr), slices (a folder of 2D images).
 """
 
-from anystar_torch.io.files import KINDS, beside, kind_of, read, read_labels, write, write_image
+from anystar_torch.io.files import KINDS, beside, kind_of, read, read_labels, recognise, write, write_image
 from anystar_torch.io.scan import Scan
 from anystar_torch.io.whole import whole
 
-__all__ = ["KINDS", "Scan", "beside", "kind_of", "read", "read_labels", "whole", "write", "write_image"]
+__all__ = [
+    "KINDS",
+    "Scan",
+    "beside",
+    "kind_of",
+    "read",
+    "read_labels",
+    "recognise",
+    "whole",
+    "write",
+    "write_image",
+]

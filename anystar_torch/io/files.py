@@ -42,7 +42,7 @@ def read(path: Path | str, *, channel: int | None = None, frame: int | None = No
         ValueError: the file is missing, unreadable or no volume; one line that names it and the reason.
     """
     path = Path(path)
-    ending = _existing(path)
+    ending = recognise(path)
     scan: Scan = KINDS[ending].read(path, channel=channel, frame=frame)
     if not scan.array.size:
         raise ValueError(f"{path} holds no voxels: its shape is {scan.array.shape}")
@@ -109,7 +109,12 @@ def beside(path: Path, word: str = "labels") -> Path:
     return path.with_name(f"{stem}.{word}{path.name[len(stem) :]}")
 
 
-def _existing(path: Path) -> str:
+def recognise(path: Path) -> str:
+    """The ending of a file that is there, holds something and has a known format.
+
+    Raises:
+        ValueError: it is not, does not, or has not.
+    """
     if not path.exists():
         raise ValueError(f"there is no file {path}")
     if path.is_dir():
