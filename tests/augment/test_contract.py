@@ -250,6 +250,7 @@ def test_every_effect_has_its_pure_function_compiled() -> None:
 
 
 @pytest.mark.compile
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning", "ignore:Torchinductor:UserWarning")
 @pytest.mark.skipif("ANYSTAR_UNCHECKED" not in os.environ, reason="set ANYSTAR_UNCHECKED=1: see conftest.py")
 @pytest.mark.parametrize("name", PURE)
 def test_compiled_equals_eager(name: str, images: Tensor) -> None:
