@@ -24,7 +24,12 @@ def point_spread(image: Volume, sigma: PerSampleAxis, *, taps: int) -> Volume:
         sigma: ``[B, 3]``, voxels along z, y, x; 0 leaves that axis unchanged.
         taps: kernel half-width, at least :func:`anystar_torch.augment.blur.reach` of the largest sigma.
     """
-    return gaussian_blur(image, sigma, taps=taps) / gaussian_blur(torch.ones_like(image), sigma, taps=taps)
+    out = gaussian_blur(image, sigma, taps=taps)
+    for axis in range(3):  # the kernel's weight inside the volume is a product of one factor per axis
+        shape = [n if other == axis else 1 for other, n in enumerate(image.shape[2:])]
+        along = sigma * (torch.arange(3, device=image.device) == axis)
+        out = out.div_(gaussian_blur(image.new_ones(image.shape[0], 1, *shape), along, taps=taps))
+    return out
 
 
 def thick_slices(image: Volume, thickness: PerSampleAxis, start: PerSampleAxis) -> Volume:

@@ -4,6 +4,7 @@ import monai.transforms as mt
 import pytest
 import torch
 import torchio as tio
+from hydra.utils import instantiate
 
 from anystar_torch.augment.adapter import Monai, TorchIO
 from anystar_torch.augment.chain import Chain, IntensityEffect
@@ -59,3 +60,13 @@ def test_deterministic_transforms_are_theirs() -> None:
 def test_refuses_a_transform_that_crops() -> None:
     with pytest.raises(ValueError, match="keep the shape"):
         Monai(transform=mt.CenterSpatialCrop(roi_size=4))(images(), source())
+
+
+def test_a_configuration_can_name_a_transform() -> None:
+    node = {
+        "_target_": "anystar_torch.augment.adapter.Monai",
+        "transform": {"_target_": "monai.transforms.MedianSmooth", "radius": 1},
+    }
+    image = images()
+    out = instantiate(node)(image, source())
+    assert torch.equal(out, Monai(transform=mt.MedianSmooth(radius=1))(image, source()))

@@ -18,7 +18,7 @@ def field() -> torch.Tensor:
     return torch.tensor(quantiles, dtype=torch.float32).view(1, 1, 1, 1, COUNT)
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.05, 0.5, 2.0, 5.9, 6.0, 6.5, 9.0, 20.0, 150.0, 5000.0])
+@pytest.mark.parametrize("rate", [0.0, 0.05, 0.5, 2.0, 3.99, 4.0, 4.5, 9.0, 20.0, 150.0, 5000.0])
 def test_counts_follow_poissons_law(rate: float, field: torch.Tensor) -> None:
     counts = poisson(torch.full_like(field, rate), field).flatten().double().numpy()
     assert (counts == np.round(counts)).all()
@@ -31,10 +31,10 @@ def test_counts_follow_poissons_law(rate: float, field: torch.Tensor) -> None:
     assert counts.var() == pytest.approx(rate, rel=3e-3)
 
 
-def test_more_light_gives_more_counts_from_the_same_field(field: torch.Tensor) -> None:
-    rate = torch.linspace(0.01, 40.0, COUNT).view(1, 1, 1, 1, COUNT)
+def test_more_light_gives_more_counts_from_the_same_field() -> None:
+    rate = torch.linspace(0.01, 40.0, 5000).view(1, 1, 1, 1, 5000)
     for quantile in (-3.0, -1.0, 0.0, 1.0, 3.0):
-        counts = poisson(rate, torch.full_like(field, quantile))[0, 0, 0, 0]
+        counts = poisson(rate, torch.full_like(rate, quantile))[0, 0, 0, 0]
         expected = stats.poisson.ppf(stats.norm.cdf(quantile), rate[0, 0, 0, 0].numpy())
         assert (counts.diff() >= -1.0).all()
         assert np.abs(counts.numpy() - expected).max() <= 1.0
