@@ -36,7 +36,7 @@ def composed(overrides, folder):
 def test_composes_and_instantiates(group, choice, tmp_path):
     plus = "+" if group in ADDED else ""
     if group == "augment":
-        group = "augment@synth.augment"
+        group = "augment@synth"
     config = composed([f"{plus}{group}={choice}", *SMALL], tmp_path)
     assert isinstance(instantiate(config.training), Training)
     assert isinstance(instantiate(config.data), SynthesisData)
