@@ -4,17 +4,21 @@ Hydra composes ``configs/train.yaml``, everything named there is instantiated, L
 good the network is, on synthetic samples and on a real volume, and where it lies.
 """
 
+import logging
 import sys
+import warnings
 
 import hydra
 import lightning as L
-from anystar_torch.report import last_checkpoint
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from anystar_torch.report import last_checkpoint
 from anystar_torch.resolvers import register_resolvers
 
 register_resolvers()
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # hardware tips and advertisements
+warnings.filterwarnings("ignore", module="lightning.pytorch.utilities._pytree")  # of its own making
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")

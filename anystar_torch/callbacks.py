@@ -1,5 +1,6 @@
 """What happens around the training step: stopping well, saying how fast it goes, refusing to train on nonsense."""
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from torch import Tensor
 
 from anystar_torch import picture
@@ -17,36 +18,27 @@ from anystar_torch.data import Batch, SynthesisData
 LAST = "last.ckpt"
 
 
-def checkpoint(folder: str, every_n_steps: int) -> ModelCheckpoint:
-    """Checkpoints in ``folder``: ``last.ckpt`` every ``every_n_steps`` steps, and the best by validation loss.
+class Checkpoints(Callback):
+    """Writes ``last.ckpt`` every ``every_n_steps`` steps and at the end; stops well on Ctrl-C and SIGTERM.
+
+    A signal lets the step finish, writes a checkpoint and ends the run; a second one ends it at once. Lightning's own
+    ModelCheckpoint writes in place, so that a kill at the wrong moment leaves half a file, and its exception hook saves
+    in the middle of a step, a state the run never was in: hence a callback of our own. It must stand after whatever
+    changes the state (weight averaging).
+
+    Args:
+        folder: where ``last.ckpt`` goes.
+        every_n_steps: steps between two checkpoints.
 
     Raises:
         ValueError: ``every_n_steps`` below 1.
     """
-    if every_n_steps < 1:
-        raise ValueError(f"callbacks.checkpoint.every_n_steps must be at least 1, got {every_n_steps}")
-    return ModelCheckpoint(
-        dirpath=folder,
-        filename="last",
-        every_n_train_steps=every_n_steps,
-        save_top_k=1,
-        monitor=None,
-        enable_version_counter=False,
-    )
 
-
-class StopGently(Callback):
-    """Ctrl-C and SIGTERM finish the step, write a checkpoint and end the run; a second signal ends it at once.
-
-    A checkpoint written in the middle of a step would not be a state the run ever was in.
-
-    Args:
-        folder: where ``last.ckpt`` goes.
-    """
-
-    def __init__(self, folder: str) -> None:
-        self.path = Path(folder, LAST)
-        self.received: int | None = None
+    def __init__(self, folder: str, every_n_steps: int) -> None:
+        if every_n_steps < 1:
+            raise ValueError(f"callbacks.checkpoint.every_n_steps must be at least 1, got {every_n_steps}")
+        self.path, self.every_n_steps = Path(folder, LAST), every_n_steps
+        self._received: int | None = None
         self._previous: dict[int, Any] = {}
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -57,9 +49,12 @@ class StopGently(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Leaves the run if a signal came during the step."""
-        if self.received is not None:
-            trainer.save_checkpoint(self.path)
+        """Writes when it is time, when the run is over, or when a signal came during the step."""
+        stopping = self._received is not None
+        done = trainer.global_step == trainer.max_steps
+        if stopping or done or trainer.global_step % self.every_n_steps == 0:
+            self._save(trainer)
+        if stopping:
             trainer.should_stop = True
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -72,8 +67,14 @@ class StopGently(Callback):
         """Gives the signals back."""
         self._restore()
 
+    def _save(self, trainer: L.Trainer) -> None:
+        partial = self.path.with_suffix(".partial")
+        trainer.save_checkpoint(partial)
+        if trainer.is_global_zero:
+            os.replace(partial, self.path)
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
+        self._received = number
         for taken in self._previous:
             signal.signal(taken, signal.SIG_DFL)
 
@@ -81,6 +82,21 @@ class StopGently(Callback):
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's bar over the steps of the run: no epochs here, and no version number among the figures."""
+
+    def get_metrics(
+        self, trainer: L.Trainer, pl_module: L.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """What stands behind the bar: the loss and the speed."""
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return "training"
 
 
 class Throughput(Callback):

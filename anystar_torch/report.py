@@ -194,13 +194,15 @@ class Report:
         spacing = self.spacing or (EXAMPLE_SPACING if example else scan.spacing) or (1.0, 1.0, 1.0)
         diameter = self.diameter or (None if truth is None else median_diameter(truth, spacing))
         found = model.predict(scan.array, spacing=spacing, diameter=diameter)
-        self.console.print(f"{path}: {len(found)} objects, taken to be {found.diameter:.1f} voxels wide")
+        self.console.print(
+            f"{path}: {len(found)} objects, taken to be {found.diameter:.1f} voxels wide", soft_wrap=True
+        )
         if truth is not None:
             self._table(f"{Path(path).name} against its ground truth", scores_of(truth, found.labels))
         shown = picture.planes(
             scan.array, truth, found.labels, path=self.folder / "real.png", spacing=spacing
         )
-        self.console.print(f"picture: {shown}")
+        self.console.print(f"picture: {shown}", soft_wrap=True)
 
     def _table(self, title: str, scores: Scores) -> None:
         table = Table(

@@ -1,12 +1,12 @@
 """Every YAML under configs/ is reachable, composes, and instantiates."""
 
 import pytest
-from anystar_torch.report import Report
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from anystar_torch.data import SynthesisData
 from anystar_torch.lit import Training
+from anystar_torch.report import Report
 from anystar_torch.resolvers import register_resolvers
 from tests.conftest import ROOT
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from anystar_torch.targets import object_probability, star_distances
 
 from anystar_torch import load_synthesizer
 from anystar_torch.lit import linear_decay
 from anystar_torch.loss import StarDistLoss
 from anystar_torch.stardist import StarDist
+from anystar_torch.targets import object_probability, star_distances
 from anystar_torch.unet import UNetBackbone
 
 
