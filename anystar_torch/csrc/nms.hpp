@@ -111,8 +111,9 @@ private:
     template <class Body>
     int64_t until(Clock::time_point deadline, int64_t count, const Body &body) const {
         std::vector<uint8_t> done(count, 0);
+        std::atomic<bool> late{false};
         parallel_for(count, threads_, 8, [&](int64_t i, int worker) {
-            if (i > 0 && Clock::now() > deadline) return;
+            if (i > 0 && (late || (late = Clock::now() > deadline))) return;
             body(i, worker);
             done[i] = 1;
         });
@@ -150,6 +151,7 @@ private:
 
     // Large chunks share the work better, but candidates of one chunk that are left are tested against each other.
     void adapt_chunk(int64_t count, int64_t left) {
+        chunk_ = std::min(chunk_, std::max(count, kSmallestChunk));  // as much as there was time for
         if (4 * left <= count) chunk_ = std::min<int64_t>(2 * chunk_, 65536);
         if (2 * left > count) chunk_ = std::max<int64_t>(chunk_ / 2, kSmallestChunk);
     }
@@ -170,14 +172,42 @@ private:
         std::sort(near.begin(), near.end());
         auto &rows = rows_[worker];
         rows.assign(Bitmap::words(candidate.box), 0);
-        own.fill(candidate.box, rows.data());
         const Bitmap bitmap{candidate.box, rows.data()};
+        Box middle = candidate.box;  // the slices drawn first
+        if (!near.empty()) {
+            middle = middle_slices(candidate.box, survivors_[near[0].second].box);
+            fill_slices(own, bitmap, middle.lo[0], middle.hi[0], rows.data());
+            if (suppresses(survivors_[near[0].second], candidate, bitmap, worker)) return;
+            fill_slices(own, bitmap, candidate.box.lo[0], middle.lo[0] - 1, rows.data());
+            fill_slices(own, bitmap, middle.hi[0] + 1, candidate.box.hi[0], rows.data());
+        } else {
+            own.fill(candidate.box, rows.data());
+        }
         for (const auto &pair : near)
             if (suppresses(survivors_[pair.second], candidate, bitmap, worker)) return;
         candidate.index = index;
         candidate.rows.reset(new uint64_t[rows.size()]);
         std::copy(rows.begin(), rows.end(), candidate.rows.get());
         fresh = std::move(candidate);
+    }
+
+    // Some slices in the middle of what two boxes share: most pairs that overlap too much already do so there.
+    Box middle_slices(const Box &box, const Box &other) const {
+        Box both = box & other;
+        const double share = std::min(1.0, 0.15 + 0.7 * threshold_);
+        const auto count = static_cast<int32_t>(std::ceil(share * double(box.size(0))));
+        const int32_t spare = std::max<int32_t>(0, int32_t(both.size(0)) - count);
+        both.lo[0] += spare / 2;
+        both.hi[0] -= spare - spare / 2;
+        return both;
+    }
+
+    static void fill_slices(Rasteriser &rasteriser, const Bitmap &bitmap, int32_t first, int32_t last, uint64_t *rows) {
+        if (first > last) return;
+        Box window = bitmap.box;
+        window.lo[0] = first;
+        window.hi[0] = last;
+        rasteriser.fill(window, rows + (first - bitmap.box.lo[0]) * window.size(1) * Bitmap::words_per_row(window));
     }
 
     static void check_size(const Box &box, int64_t index) {

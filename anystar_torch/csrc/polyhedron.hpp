@@ -206,9 +206,9 @@ public:
 private:
     struct Corner { double y, x; int32_t row; };  // of a cross-section; row = the first lattice row at or after y
 
-    // ceil(value) within [0, limit]
+    // ceil(value) within [0, limit]; 0 for NaN
     static int32_t first_at_or_after(double value, int32_t limit) {
-        value = std::min(std::max(value, 0.0), static_cast<double>(limit));
+        value = std::min(std::max(0.0, value), static_cast<double>(limit));
         const auto whole = static_cast<int32_t>(value);
         return whole + (value > whole);
     }
