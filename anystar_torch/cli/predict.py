@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 if TYPE_CHECKING:
+    from anystar_torch.inference.instances import Instances
     from anystar_torch.inference.predictor import AnyStar
     from anystar_torch.io import Scan
 
@@ -56,9 +58,16 @@ class Outputs:
     """Where the results of one volume go."""
 
     labels: Path
-    picture: Path | None
-    candidates: Path | None
-    overwrite: bool
+    picture: Path | None = None
+    candidates: Path | None = None
+    points: Path | None = None
+    meshes: Path | None = None
+    overwrite: bool = False
+
+    @property
+    def extra(self) -> list[Path]:
+        """What is wanted beside the labels."""
+        return [p for p in (self.picture, self.candidates, self.points, self.meshes) if p is not None]
 
     def check(self) -> None:
         """Refuse before the work what could not be written after it."""
@@ -66,10 +75,10 @@ class Outputs:
 
         if io.kind_of(self.labels) is None:
             raise ValueError(f"cannot write {self.labels}: the ending must be one of {', '.join(io.KINDS)}")
-        for path in (self.labels, self.picture, self.candidates):
-            if path is not None and not path.parent.is_dir():
+        for path in (self.labels, *self.extra):
+            if not path.parent.is_dir():
                 raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
-            if path is not None and path.exists() and not self.overwrite:
+            if path.exists() and not self.overwrite:
                 raise ValueError(f"{path} exists; give --overwrite to replace it, or another name")
 
 
@@ -90,6 +99,10 @@ def predict(  # noqa: PLR0913 - one argument per flag
     candidates: Annotated[
         Path | None, typer.Option(help="Keep candidates (.npz) for anystar relabel.")
     ] = None,
+    points: Annotated[Path | None, typer.Option(help="Table of the objects (.csv).")] = None,
+    meshes: Annotated[
+        Path | None, typer.Option(help="Folder for a mesh per object, or one .ply scene.")
+    ] = None,
     max_memory: Annotated[str | None, typer.Option(help="Memory to plan with: 6GB, 800MB.")] = None,
     overwrite: Overwrite = False,
 ) -> int:
@@ -98,8 +111,8 @@ def predict(  # noqa: PLR0913 - one argument per flag
     from anystar_torch.inference.predictor import AnyStar
 
     paths = expand(inputs)
-    if len(paths) > 1 and (picture or candidates):
-        raise ValueError("--picture and --candidates take one volume at a time")
+    if len(paths) > 1 and Outputs(Path(), picture, candidates, points, meshes).extra:
+        raise ValueError("--picture, --candidates, --points and --meshes take one volume at a time")
     network = AnyStar.from_pretrained(model, max_memory=bytes_of(max_memory))
     config = network.config
     job = Job(
@@ -108,7 +121,10 @@ def predict(  # noqa: PLR0913 - one argument per flag
         config.nms_thresh if nms_thresh is None else nms_thresh,
         device, channel, frame, {"anystar_torch": __version__, "model": str(model or "shipped")},
     )  # fmt: skip
-    places = [Outputs(place(path, output, len(paths)), picture, candidates, overwrite) for path in paths]
+    places = [
+        Outputs(place(path, output, len(paths)), picture, candidates, points, meshes, overwrite)
+        for path in paths
+    ]
     if len(paths) == 1:
         print(segment(paths[0], places[0], job))
         return 0
@@ -132,48 +148,72 @@ def _batch(paths: list[Path], places: list[Outputs], job: Job) -> int:
 
 
 def segment(path: Path, outputs: Outputs, job: Job) -> str:
-    """One volume from file to file; the line that says what was found and how."""
-    from anystar_torch import io, picture
-    from anystar_torch.inference.instances import instances
+    """One volume, or a time series frame by frame, from file to file; the lines that say what was found and how."""
+    from anystar_torch import io
 
     io.recognise(path)
     outputs.check()
     start = time.perf_counter()
-    scan = with_spacing(io.read(path, channel=job.channel, frame=job.frame), job.spacing)
-    found, notes = job.model.candidates(
+    count = 1 if job.frame is not None else io.frames(path)
+    if count > 1 and outputs.extra:
+        raise ValueError(f"{path} has {count} frames; choose one with --frame for anything beside labels")
+    lines, results = [], []
+    for frame in [job.frame] if count == 1 else range(count):
+        scan = with_spacing(io.read(path, channel=job.channel, frame=frame), job.spacing)
+        found, about = _found(path, scan, outputs, job)
+        results.append(found)
+        where = path.name if count == 1 else f"{path.name} frame {frame}"
+        lines += [f"{where}: {note}" for note in found.notes]
+    labels = results[0].labels if count == 1 else np.stack([found.labels for found in results])
+    io.write(outputs.labels, labels, scan, {**about, **settings(results)}, outputs.overwrite)
+    return "\n".join([*lines, summary(outputs.labels, results, time.perf_counter() - start)])
+
+
+def _found(path: Path, scan: "Scan", outputs: Outputs, job: Job) -> tuple["Instances", dict[str, Any]]:
+    """The objects of one frame; everything wanted beside the labels is written."""
+    from anystar_torch import io, picture
+    from anystar_torch.inference import measure
+    from anystar_torch.inference.instances import instances
+
+    stored, notes = job.model.candidates(
         scan.array, scan.spacing, size_of(scan, job.diameter), job.prob_thresh, job.device
     )
     about = {**job.about, "source": str(path), "spacing": scan.spacing, "unit": scan.unit}
     if outputs.candidates:
-        about_candidates = {**about, "nms_thresh": job.nms_thresh}
-        found.save(outputs.candidates, about_candidates, outputs.overwrite)
-    result = instances(found, job.nms_thresh, progress=True, notes=notes)
-    io.write(outputs.labels, result.labels, scan, {**about, **settings(result)}, outputs.overwrite)
+        about_them = {**about, "nms_thresh": job.nms_thresh, "channel": job.channel, "frame": job.frame}
+        stored.save(outputs.candidates, about_them, outputs.overwrite)
+    found = instances(stored, job.nms_thresh, progress=True, notes=notes)
+    length = scan.spacing if scan.unit else None
+    if outputs.points:
+        rows = measure.table(found, scan.array, length)
+        io.write_table(outputs.points, rows, measure.COLUMNS, outputs.overwrite)
+    if outputs.meshes:
+        corners = measure.meshes(found, scan.spacing or (1, 1, 1))
+        io.write_meshes(outputs.meshes, corners, found.rays.faces.numpy(), outputs.overwrite)
     if outputs.picture:
         picture.planes(
-            scan.array,
-            prediction=result.labels,
-            path=outputs.picture,
-            spacing=scan.spacing or (1.0, 1.0, 1.0),
+            scan.array, prediction=found.labels, path=outputs.picture, spacing=scan.spacing or (1.0, 1.0, 1.0)
         )
-    seconds = time.perf_counter() - start
-    return "\n".join([*(f"{path.name}: {note}" for note in notes), summary(outputs.labels, result, seconds)])
+    return found, about
 
 
-def settings(result: Any) -> dict[str, Any]:
-    """What made a result, as it is printed and stored."""
+def settings(results: "list[Instances]") -> dict[str, Any]:
+    """What made a result, as it is printed and stored; a list where frames differ."""
+    sizes = [round(found.diameter, 3) for found in results]
     return {
-        "prob_thresh": result.prob_thresh,
-        "nms_thresh": result.nms_thresh,
-        "diameter": round(result.diameter, 3),
-        "objects": len(result),
+        "prob_thresh": results[0].prob_thresh,
+        "nms_thresh": results[0].nms_thresh,
+        "diameter": sizes[0] if len(set(sizes)) == 1 else sizes,
+        "objects": sum(len(found) for found in results),
     }
 
 
-def summary(path: Path, result: Any, seconds: float) -> str:
+def summary(path: Path, results: "list[Instances]", seconds: float) -> str:
     """The line printed for a result."""
-    used = ", ".join(f"{name} {value:g}" for name, value in settings(result).items() if name != "objects")
-    return f"{path}: {len(result)} objects ({used}) in {seconds:.1f} s"
+    content = settings(results)
+    objects = content.pop("objects")
+    used = ", ".join(f"{name} {value}" for name, value in content.items())
+    return f"{path}: {objects} objects ({used}) in {seconds:.1f} s"
 
 
 def with_spacing(scan: "Scan", spacing: tuple[float, float, float] | None) -> "Scan":
@@ -199,7 +239,7 @@ def expand(inputs: list[str]) -> list[Path]:
     paths: list[Path] = []
     for text in inputs:
         path = Path(text)
-        if path.is_dir():
+        if path.is_dir() and not io.is_volume(path):
             found = [p for p in sorted(path.iterdir()) if io.kind_of(p) and ".labels." not in p.name]
             if not found:
                 raise ValueError(f"{path} holds no volume; known endings: {', '.join(io.KINDS)}")

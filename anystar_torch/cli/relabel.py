@@ -1,6 +1,7 @@
 """``anystar relabel``: new thresholds on stored candidates, without running the network again."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,8 +30,8 @@ def relabel(
     found = found if prob_thresh is None else found.above(prob_thresh)
     used = about.get("nms_thresh", 0.3) if nms_thresh is None else nms_thresh
     result = instances(found, used, progress=True)
-    io.write(target, result.labels, source(about, result.labels), {**about, **settings(result)}, overwrite)
-    print(summary(target, result, time.perf_counter() - start))
+    io.write(target, result.labels, source(about, result.labels), {**about, **settings([result])}, overwrite)
+    print(summary(target, [result], time.perf_counter() - start))
 
 
 def source(about: dict[str, Any], labels: Any) -> Any:
@@ -41,6 +42,8 @@ def source(about: dict[str, Any], labels: Any) -> Any:
     if path.is_file():
         try:
             scan = io.read(path, channel=about.get("channel"), frame=about.get("frame"))
+            spacing = tuple(about["spacing"]) if about.get("spacing") else None
+            scan = replace(scan, spacing=spacing, unit=about.get("unit", ""))
         except ValueError:
             scan = None
         if scan is not None and scan.array.shape == labels.shape:

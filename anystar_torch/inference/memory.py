@@ -47,8 +47,8 @@ class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def bytes_per_voxel(network: nn.Module, divisor: Triple) -> float:
     """Peak bytes per input voxel of one forward pass, in float32, weights left out."""
     shape = [max(d, 2 * d if d < 32 else d) for d in divisor]
-    # A copy whose weights are on meta from the start: nothing large is copied, and the network itself, which another
-    # thread may be using, is not touched.
+    # A copy whose weights are on meta from the start: nothing large is copied, and the network itself, which
+    # another thread may be using, is not touched.
     memo: dict[int, Any] = {}
     for weight in itertools.chain(network.parameters(), network.buffers()):
         on_meta = weight.detach().to("meta")

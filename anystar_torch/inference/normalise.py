@@ -85,9 +85,10 @@ def _sample(volume: NDArray[Any]) -> NDArray[Any]:
         return np.sort(values[np.isfinite(values)]).astype(np.float64)
     places = np.random.default_rng(0).integers(0, volume.size, _EXACT)
     picked = volume[np.unravel_index(places, volume.shape)]
-    extremes = [slab[np.isfinite(slab)] for slab in volume]
-    ends = [value for slab in extremes if slab.size for value in (slab.min(), slab.max())]
-    return np.sort(np.concatenate([picked[np.isfinite(picked)], ends])).astype(np.float64)
+    finite = (slab[np.isfinite(slab)] for slab in volume)
+    ends = [value for slab in finite if slab.size for value in (slab.min(), slab.max())]
+    extremes = [min(ends), max(ends)] if ends else []
+    return np.sort(np.concatenate([picked[np.isfinite(picked)], extremes])).astype(np.float64)
 
 
 def _quantile(values: NDArray[Any], counts: NDArray[np.int64] | None, q: float) -> float:

@@ -53,6 +53,8 @@ class AnyStar:
         max_memory: float | int | None = None,
         halo: Sequence[int] | None = None,
     ) -> None:
+        if network.channels != 1:
+            raise ValueError(f"volumes have one channel, and the network wants {network.channels}")
         self.network = copy.deepcopy(network).eval() if network.training else network
         self.config = config
         self.max_memory = max_memory

@@ -1,18 +1,32 @@
 """Volumes in and out of files: arrays ZYX, spacing (z, y, x). The only place that knows x-first formats.
 
 ``read`` gives a :class:`Scan`, ``write`` puts labels beside it with the scan's spacing and orientation. The
-formats are
-one file each: tiff, nifti, itk (NRRD, MetaImage), arrays (NumPy, Zarr), slices (a folder of 2D images).
+formats
+are one file each: tiff, nifti, itk (NRRD, MetaImage), arrays (NumPy), zarrs, slices (a folder of 2D images).
 """
 
-from anystar_torch.io.files import KINDS, beside, kind_of, read, read_labels, recognise, write, write_image
+from anystar_torch.io.files import (
+    KINDS,
+    beside,
+    frames,
+    is_volume,
+    kind_of,
+    read,
+    read_labels,
+    recognise,
+    write,
+    write_image,
+)
 from anystar_torch.io.scan import Scan
+from anystar_torch.io.tables import write_meshes, write_table
 from anystar_torch.io.whole import whole
 
 __all__ = [
     "KINDS",
     "Scan",
     "beside",
+    "frames",
+    "is_volume",
     "kind_of",
     "read",
     "read_labels",
@@ -20,4 +34,6 @@ __all__ = [
     "whole",
     "write",
     "write_image",
+    "write_meshes",
+    "write_table",
 ]

@@ -15,7 +15,7 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
     """Read ZYX, or CZYX and TZYX where ``--channel`` or ``--frame`` says which."""
     with readable(path, "NumPy"):
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 if len(file.files) != 1:
                     raise ValueError(
                         f"{path} holds {len(file.files)} arrays ({', '.join(file.files)}); one is wanted"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anystar_torch.io import arrays, itk, nifti, tiff
+from anystar_torch.io import arrays, itk, nifti, slices, tiff, zarrs
 from anystar_torch.io.scan import Scan
 from anystar_torch.io.whole import whole
 
@@ -17,6 +17,7 @@ KINDS: dict[str, ModuleType] = {
     ".nii": nifti, ".nii.gz": nifti,
     ".nrrd": itk, ".mha": itk, ".mhd": itk,
     ".npy": arrays, ".npz": arrays,
+    ".zarr": zarrs,
 }  # fmt: skip
 
 
@@ -31,7 +32,7 @@ def read(path: Path | str, *, channel: int | None = None, frame: int | None = No
     """Read one volume from a file.
 
     Args:
-        path: TIFF, OME-TIFF, NIfTI, NRRD, MetaImage or NumPy, by its ending.
+        path: TIFF, OME-TIFF, NIfTI, NRRD, MetaImage, NumPy or Zarr, by its ending, or a folder of 2D slices.
         channel: which channel of a file that has several.
         frame: which time point of a file that has several.
 
@@ -42,8 +43,7 @@ def read(path: Path | str, *, channel: int | None = None, frame: int | None = No
         ValueError: the file is missing, unreadable or no volume; one line that names it and the reason.
     """
     path = Path(path)
-    ending = recognise(path)
-    scan: Scan = KINDS[ending].read(path, channel=channel, frame=frame)
+    scan: Scan = recognise(path).read(path, channel=channel, frame=frame)
     if not scan.array.size:
         raise ValueError(f"{path} holds no voxels: its shape is {scan.array.shape}")
     if scan.array.dtype.kind not in "uifb":
@@ -109,16 +109,36 @@ def beside(path: Path, word: str = "labels") -> Path:
     return path.with_name(f"{stem}.{word}{path.name[len(stem) :]}")
 
 
-def recognise(path: Path) -> str:
-    """The ending of a file that is there, holds something and has a known format.
+def frames(path: Path | str) -> int:
+    """How many time points a file holds, 1 where it has no time axis."""
+    path = Path(path)
+    module = recognise(path)
+    return int(module.frames(path)) if hasattr(module, "frames") else 1
+
+
+def is_volume(path: Path) -> bool:
+    """Whether a folder is one volume (Zarr, or 2D slices) and not a folder of volumes."""
+    return zarrs.is_zarr(path) or slices.is_slices(path)
+
+
+def recognise(path: Path) -> ModuleType:
+    """The format of a file or folder that is there, holds something and is known.
 
     Raises:
         ValueError: it is not, does not, or has not.
     """
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:  # a name too long for the file system, a folder that may not be entered
+        raise ValueError(f"{path} may not be read: {error.strerror}") from error
+    if not there:
         raise ValueError(f"there is no file {path}")
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; a volume file is wanted")
+        if zarrs.is_zarr(path):
+            return zarrs
+        if slices.is_slices(path):
+            return slices
+        raise ValueError(f"{path} is a folder, and neither Zarr nor a stack of 2D images; give a volume file")
     try:
         empty = path.stat().st_size == 0
     except OSError as error:
@@ -128,4 +148,6 @@ def recognise(path: Path) -> str:
     ending = kind_of(path)
     if ending is None:
         raise ValueError(f"{path} is in no known format; known endings: {', '.join(KINDS)}")
-    return ending
+    if KINDS[ending] is zarrs:
+        raise ValueError(f"{path} is a file; Zarr is a folder")
+    return KINDS[ending]

@@ -32,6 +32,15 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
     return Scan(np.asarray(volume), spacing, unit, path, image)
 
 
+def frames(path: Path) -> int:
+    """Time points of the file; 1 where it has no fourth dimension."""
+    import nibabel
+
+    with readable(path, "NIfTI"):
+        shape = nibabel.load(path).shape
+    return int(shape[3]) if len(shape) > 3 else 1
+
+
 def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:
     """Write labels with the affine, codes and units of the scan, or its spacing where it was no NIfTI."""
     import nibabel

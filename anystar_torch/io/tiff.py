@@ -2,6 +2,9 @@
 
 import json
 import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,16 +14,39 @@ from numpy.typing import NDArray
 
 from anystar_torch.io.scan import Scan, check_size, checked_spacing, readable, to_zyx
 
-# tifffile logs what it finds odd; the user hears it once, as the error or not at all.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
-logging.getLogger("tifffile").propagate = False
+
+class _Complaints(logging.Handler):
+    """Collects the errors that tifffile logs while it goes on with part of a broken file."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+        self.reader = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self.reader:  # another thread's file is its own affair
+            self.lines.append(record.getMessage())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The open file; what tifffile only logs (a truncated file, read as far as it goes) is an error here."""
+    import tifffile
+
+    log, complaints = logging.getLogger("tifffile"), _Complaints()
+    log.addHandler(complaints)
+    try:
+        with readable(path, "TIFF"), tifffile.TiffFile(path) as file:
+            yield file
+            if complaints.lines:
+                raise ValueError(complaints.lines[0])
+    finally:
+        log.removeHandler(complaints)
 
 
 def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
     """Read one volume; axes that no metadata name are Z, Y, X."""
-    import tifffile
-
-    with readable(path, "TIFF"), tifffile.TiffFile(path) as file:
+    with _opened(path) as file:
         series = file.series[0]
         axes, shape = _axes(series.axes), tuple(series.shape)
         check_size(shape, series.dtype, str(path))
@@ -33,9 +59,7 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
 
 def frames(path: Path) -> int:
     """Time points of the file; 1 where it has no time axis."""
-    import tifffile
-
-    with readable(path, "TIFF"), tifffile.TiffFile(path) as file:
+    with _opened(path) as file:
         series = file.series[0]
         return int(dict(zip(_axes(series.axes), series.shape, strict=True)).get("T", 1))
 

@@ -1,5 +1,6 @@
 """The command line as a user meets it: results in files, and one line with exit status 2 for what goes wrong."""
 
+import csv
 import json
 import os
 import signal
@@ -57,7 +58,7 @@ def predict(capsys, *arguments):
 def test_predict_writes_labels_with_spacing_and_says_what_it_used(capsys, volume, model):
     said = predict(capsys, volume, "--diameter", "6.5um", "--prob-thresh", 0.55, "--nms-thresh", 0.4)
     labels = volume.with_name("nuclei.labels.tif")
-    assert f"{labels}: 12 objects (prob_thresh 0.55, nms_thresh 0.4, diameter 13)" in said
+    assert f"{labels}: 12 objects (prob_thresh 0.55, nms_thresh 0.4, diameter 13.0)" in said
     with tifffile.TiffFile(labels) as file:
         about = json.loads(file.imagej_metadata["Info"])
     assert (about["prob_thresh"], about["nms_thresh"], about["diameter"]) == (0.55, 0.4, 13)
@@ -177,3 +178,37 @@ def test_importing_is_light():
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     done = subprocess.run([sys.executable, "-c", check], env=environment, text=True, capture_output=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_a_time_series_is_predicted_frame_by_frame(capsys, model, tmp_path):
+    frames = np.stack([balls(SHAPE, lattice(SHAPE, d))[0] for d in (16, 20)])
+    path = tmp_path / "movie.tif"
+    tifffile.imwrite(path, (frames * 60000).astype(np.uint16), imagej=True, metadata={"axes": "TZYX"})
+    predict(capsys, path, "--diameter", 13)
+    with tifffile.TiffFile(tmp_path / "movie.labels.tif") as file:
+        assert file.series[0].axes == "TZYX"
+        assert [int(frame.max()) for frame in file.asarray()] == [12, 8]
+    assert "--frame" in refused(
+        capsys, "predict", path, "--model", "m", "--overwrite", "--points", tmp_path / "p.csv"
+    )
+    said = predict(capsys, path, "--diameter", 13, "--frame", 1, "-o", tmp_path / "one.tif")
+    assert " 8 objects" in said
+
+
+def test_table_and_meshes_of_the_objects(capsys, volume, model, tmp_path):
+    table, meshes = tmp_path / "t.csv", tmp_path / "meshes"
+    predict(capsys, volume, "--diameter", 13, "--points", table, "--meshes", meshes)
+    with open(table) as file:
+        rows = list(csv.DictReader(file))
+    labels = tifffile.imread(tmp_path / "nuclei.labels.tif")
+    image = tifffile.imread(volume)
+    assert len(rows) == 12 == len(list(meshes.iterdir()))
+    for row in rows:
+        inside = labels == int(row["id"])
+        assert int(row["volume"]) == inside.sum()
+        assert float(row["mean_intensity"]) == pytest.approx(image[inside].mean(), rel=1e-6)
+        centre = np.argwhere(inside).mean(0)
+        assert [float(row[a]) for a in "zyx"] == pytest.approx(centre, abs=1)
+        assert float(row["z_um"]) == pytest.approx(float(row["z"]) / 2, abs=1e-3)
+        assert float(row["diameter_um"]) == pytest.approx(6.5, rel=0.08)
+        assert row["touches_border"] == "0"

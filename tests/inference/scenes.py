@@ -20,15 +20,11 @@ class Sees(StarDist):
 
     def __init__(self, grid=(1, 1, 1), rays=32, anisotropy=(1.0, 1.0, 1.0), blur=0):
         nn.Module.__init__(self)  # none of the layers of a StarDist
-        self.grid = grid
+        self.grid, self.channels, self.divisor = grid, 1, tuple(4 * g for g in grid)
         self.rays = Rays.golden_spiral(rays, anisotropy)
         self.gain = nn.Parameter(torch.ones(()))
         self.blur = blur
         self.seen = []
-
-    @property
-    def divisor(self):
-        return tuple(4 * g for g in self.grid)
 
     def forward(self, image):
         assert all(size % d == 0 for size, d in zip(image.shape[2:], self.divisor, strict=True))

@@ -9,6 +9,7 @@ import SimpleITK
 import tifffile
 
 from anystar_torch import io
+from anystar_torch.rays import Rays
 
 SHAPE = (5, 7, 9)
 SPACING = (2.0, 0.5, 0.25)
@@ -199,3 +200,74 @@ def test_a_full_disk_is_one_line_and_no_debris(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"cannot write .*: No space left on device"):
         io.write(tmp_path / "a.tif", np.ones(SHAPE, int), io.Scan(np.ones(SHAPE)))
     assert not list(tmp_path.iterdir())
+
+
+def test_zarr_arrays_and_ome_images(tmp_path, image, labels):
+    zarr = pytest.importorskip("zarr")
+    plain = zarr.open_array(tmp_path / "plain.zarr", mode="w", shape=SHAPE, chunks=(2, 3, 4), dtype="u2")
+    plain[...] = image
+    assert np.array_equal(io.read(tmp_path / "plain.zarr").array, image)
+    io.write(tmp_path / "labels.zarr", labels, io.Scan(image, SPACING, "um"), {"prob_thresh": 0.4})
+    back = io.read_labels(tmp_path / "labels.zarr")
+    assert np.array_equal(back.array, labels)
+    assert (back.spacing, back.unit) == (SPACING, "um")
+    group = zarr.open_group(tmp_path / "labels.zarr", mode="r")
+    assert group.attrs["anystar"] == {"prob_thresh": 0.4}
+    assert [axis["name"] for axis in group.attrs["multiscales"][0]["axes"]] == ["z", "y", "x"]
+    io.write(tmp_path / "labels.zarr", labels + 1, back)
+    assert io.read_labels(tmp_path / "labels.zarr").array.min() == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["labels.zarr", "plain.zarr"]
+
+
+def test_an_ome_zarr_with_channels_and_time(tmp_path, image):
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w")
+    array = group.create_array("s0", shape=(3, 2, *SHAPE), chunks=(1, 1, *SHAPE), dtype="u2")
+    array[1, 1] = image
+    axes = [{"name": n, "unit": "nanometer"} if n in "zyx" else {"name": n} for n in "tczyx"]
+    scale = {"type": "scale", "scale": [1, 1, 2000, 500, 250]}
+    datasets = [{"path": "s0", "coordinateTransformations": [scale]}]
+    group.attrs["ome"] = {"multiscales": [{"axes": axes, "datasets": datasets}]}
+    scan = io.read(tmp_path / "a.zarr", channel=1, frame=1)
+    assert np.array_equal(scan.array, image)
+    assert scan.spacing == pytest.approx(SPACING)
+    assert io.frames(tmp_path / "a.zarr") == 3
+    with pytest.raises(ValueError, match="2 channels"):
+        io.read(tmp_path / "a.zarr", frame=0)
+
+
+def test_a_folder_of_slices_is_a_volume_in_the_order_of_its_numbers(tmp_path, image):
+    folder = tmp_path / "slices"
+    folder.mkdir()
+    big = np.concatenate([image, image + 1, image + 2])
+    for z, plane in enumerate(big):
+        tifffile.imwrite(folder / f"z{z}.tif", plane)
+    assert io.is_volume(folder)
+    assert np.array_equal(io.read(folder).array, big)
+    tifffile.imwrite(folder / "z99.tif", big[0, 1:])
+    with pytest.raises(ValueError, match=r"z99\.tif is \(6, 9\)"):
+        io.read(folder)
+    volumes = tmp_path / "volumes"
+    volumes.mkdir()
+    for name in "ab":
+        tifffile.imwrite(volumes / f"{name}.tif", image)
+    assert not io.is_volume(volumes)
+
+
+def test_meshes_are_closed_and_lie_where_the_object_is(tmp_path):
+    rays = Rays.golden_spiral(96)
+    corners = [(5 * rays.vertices.numpy() + [10, 20, 30])[:, ::-1].astype(np.float32) for _ in range(2)]
+    io.write_meshes(tmp_path / "scene.ply", corners, rays.faces.numpy())
+    io.write_meshes(tmp_path / "each", corners, rays.faces.numpy())
+    assert sorted(p.name for p in (tmp_path / "each").iterdir()) == ["00001.ply", "00002.ply"]
+    content = (tmp_path / "scene.ply").read_bytes()
+    header, _, body = content.partition(b"end_header\n")
+    assert b"element vertex 192" in header
+    assert b"element face 376" in header
+    points = np.frombuffer(body, "<f4", 192 * 3).reshape(-1, 3)
+    assert points.mean(0) == pytest.approx([30, 20, 10], abs=0.2)
+    records = np.frombuffer(body, [("n", "u1"), ("c", "<i4", 3)], offset=192 * 12)
+    assert (records["n"] == 3).all()
+    a, b, c = (points[records["c"][:, i]].astype(float) for i in range(3))
+    volume = np.einsum("ij,ij->i", np.cross(a, b), c).sum() / 6  # positive: outward in (x, y, z)
+    assert volume == pytest.approx(2 * 4 / 3 * np.pi * 125, rel=0.08)

@@ -1,0 +1,63 @@
+"""A volume as a folder of 2D images, one per z, in the order of the numbers in their names."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anystar_torch.io.scan import Scan, check_size, readable
+
+ENDINGS = (".tif", ".tiff", ".png")
+
+
+def is_slices(path: Path) -> bool:
+    """Whether a folder holds 2D images, by the first of them."""
+    images = _images(path) if path.is_dir() else []
+    if len(images) < 2:
+        return False
+    try:
+        return _plane(images[0]).ndim == 2
+    except ValueError:
+        return False
+
+
+def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
+    """Stack the images; they must be of one shape and number type."""
+    images = _images(path)
+    first = _plane(images[0])
+    check_size((len(images), *first.shape), first.dtype, str(path))
+    volume = np.empty((len(images), *first.shape), first.dtype)
+    for z, image in enumerate(images):
+        plane = _plane(image)
+        if plane.shape != first.shape or plane.dtype != first.dtype:
+            raise ValueError(
+                f"{image} is {plane.shape} {plane.dtype}, and the first image of its folder {first.shape} {first.dtype}"
+            )
+        volume[z] = plane
+    return Scan(volume, None, "", path)
+
+
+def _images(path: Path) -> list[Path]:
+    def order(image: Path) -> list[Any]:
+        return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", image.name)]
+
+    return sorted((p for p in path.iterdir() if p.suffix.lower() in ENDINGS and p.is_file()), key=order)
+
+
+def _plane(path: Path) -> NDArray[Any]:
+    with readable(path, "an image"):
+        if path.suffix.lower() == ".png":
+            from PIL import Image
+
+            with Image.open(path) as image:
+                return np.asarray(image)
+        import tifffile
+
+        with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            if len(series.shape) != 2:  # looked at before it is read: it may be a large volume
+                raise ValueError(f"{path} is no 2D image")
+            plane: NDArray[Any] = series.asarray()
+            return plane

@@ -1,0 +1,93 @@
+"""Zarr: a plain array, or an OME-Zarr image, whose finest level, axes and scale are taken."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anystar_torch.io.scan import Scan, check_size, checked_spacing, readable, to_zyx
+
+_MARKS = ("zarr.json", ".zarray", ".zgroup")
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a Zarr store, by what lies in it."""
+    return path.is_dir() and any((path / mark).is_file() for mark in _MARKS)
+
+
+def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
+    """Read one volume of an array, ZYX unless its metadata say otherwise."""
+    zarr = _zarr()
+    with readable(path, "Zarr"):
+        store = zarr.open(str(path), mode="r")
+        array, axes, spacing, unit = _image(store, path)
+        check_size(array.shape, array.dtype, str(path))
+        volume = (
+            to_zyx(array, axes, channel=channel, frame=frame, where=str(path))
+            if len(axes) == array.ndim
+            else None
+        )
+        if volume is None:
+            raise ValueError(f"{path} has shape {tuple(array.shape)}; an array of Z x Y x X is wanted")
+        return Scan(np.asarray(volume[...]), spacing, unit, path)
+
+
+def frames(path: Path) -> int:
+    """Time points; 1 where the metadata name no time axis."""
+    with readable(path, "Zarr"):
+        array, axes, _, _ = _image(_zarr().open(str(path), mode="r"), path)
+        return int(dict(zip(axes, array.shape, strict=False)).get("T", 1))
+
+
+def _image(store: Any, path: Path) -> tuple[Any, str, tuple[float, float, float] | None, str]:
+    """The array, its axes, and its spacing and unit."""
+    if hasattr(store, "shape"):
+        spacing = store.attrs.get("spacing")
+        axes = {3: "ZYX", 4: "CZYX", 5: "TCZYX", 2: "YX"}.get(store.ndim, "")
+        found = checked_spacing(tuple(spacing), store.attrs.get("unit")) if spacing else (None, "")
+        return store, axes, *found
+    attributes = dict(store.attrs)
+    multiscales = attributes.get("ome", attributes).get("multiscales")
+    if not multiscales:
+        raise ValueError(f"{path} is a Zarr group without an OME image; give the path of an array in it")
+    level = multiscales[0]["datasets"][0]
+    described = multiscales[0].get("axes") or list("tczyx")
+    names = [axis["name"] if isinstance(axis, dict) else axis for axis in described]
+    units = {axis["name"]: axis.get("unit") for axis in described if isinstance(axis, dict)}
+    steps = next(
+        (t["scale"] for t in level.get("coordinateTransformations", []) if t["type"] == "scale"), None
+    )
+    size = dict(zip(names, steps, strict=True)) if steps else {}
+    spacing, unit = checked_spacing(tuple(size.get(axis) for axis in "zyx"), units.get("x"))
+    return store[level["path"]], "".join(names).upper(), spacing, unit
+
+
+def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:
+    """Write labels as an OME-Zarr image of one level; what made them stands in its attributes."""
+    zarr = _zarr()
+    letters = "tzyx"[-labels.ndim :]
+    kinds = {"t": "time"}
+    length = {"unit": "micrometer"} if like.unit else {}
+    axes = [{"name": a, "type": kinds.get(a, "space"), **(length if a in "zyx" else {})} for a in letters]
+    scale = [1.0] * (labels.ndim - 3) + list(like.spacing or (1.0, 1.0, 1.0))
+    group = zarr.open_group(str(path), mode="w", zarr_format=2)
+    chunks = tuple(min(size, 128) for size in labels.shape)
+    array = group.create_array("0", shape=labels.shape, chunks=chunks, dtype=labels.dtype)
+    array[...] = labels
+    group.attrs["multiscales"] = [
+        {
+            "version": "0.4",
+            "axes": axes,
+            "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}],
+        }
+    ]
+    group.attrs["anystar"] = metadata
+
+
+def _zarr() -> Any:
+    try:
+        import zarr
+    except ImportError as error:
+        raise ImportError("Zarr needs an extra package: pip install 'anystar_torch[zarr]'") from error
+    return zarr

@@ -1,0 +1,56 @@
+"""The halo and the memory of a real network, against what it really does."""
+
+import numpy as np
+import pytest
+import torch
+
+from anystar_torch.inference import halo, memory
+from anystar_torch.stardist import StarDist
+from anystar_torch.unet import UNetBackbone
+from tests.inference.scenes import Sees
+
+
+def small(filters, grid):
+    backbone = UNetBackbone(filters=filters, depth=2, batch_norm=True)
+    return StarDist(rays=32, grid=grid, features=16, backbone=backbone).eval()
+
+
+def test_traced_bytes_cover_the_largest_layer_and_do_not_depend_on_values():
+    network = small(8, (1, 1, 1)).eval()
+    found = memory.bytes_per_voxel(network, network.divisor)
+    # At full resolution alone: skip and upsampled channels, their concatenation, and the outputs.
+    assert found > 4 * (8 + 16 + 24)
+    assert found < 4 * 400
+    assert memory.bytes_per_voxel(network.train().eval(), network.divisor) == found
+    wide = small(16, (1, 1, 1)).eval()
+    assert memory.bytes_per_voxel(wide, wide.divisor) > 1.1 * found
+
+
+def test_tiles_shrink_along_the_longest_axis_until_they_fit():
+    assert memory.tile_size((64, 64, 128), (8, 8, 8), (8, 8, 8), 10.0, 1e9) == (64, 64, 128)
+    assert memory.tile_size((64, 64, 128), (8, 8, 8), (8, 8, 8), 10.0, 64**3 * 10.0) == (64, 64, 64)
+    z, y, x = memory.tile_size((512, 512, 512), (8, 8, 8), (16, 16, 16), 1000.0, 1e9)
+    assert z * y * x * 1000 <= 1e9 < (z + 8) * y * x * 1000 * 1.3
+    with pytest.raises(ValueError, match="--max-memory"):
+        memory.tile_size((512, 512, 512), (8, 8, 8), (16, 16, 16), 1000.0, 1e6)
+
+
+@pytest.mark.parametrize("blur", [1, 3, 6])
+def test_the_measured_halo_is_the_receptive_field_of_averaging(blur):
+    measured = halo.measure(Sees(blur=blur).eval(), torch.device("cpu"))
+    # The response to averaging falls with distance: it may end one or two voxels early, never late.
+    assert all(blur - 2 <= h - 1 <= blur for h in measured)
+
+
+def test_predictions_inside_the_measured_halo_do_not_change():
+    torch.manual_seed(0)
+    network = small(4, (2, 2, 2)).eval()
+    around = halo.measure(network, torch.device("cpu"))
+    image = torch.rand(1, 1, 96, 48, 48)
+    changed = image.clone()
+    changed[..., 48:, :, :] = 0.5
+    with torch.inference_mode():
+        before, after = network(image).probability, network(changed).probability
+    kept = (48 - around[0]) // 2
+    change = (before - after).abs().amax(dim=(0, 1, 3, 4)).numpy()
+    assert np.max(change[:kept]) < 0.03 * change.max()

@@ -1,0 +1,57 @@
+"""Normalisation against numpy's quantiles, for every number type."""
+
+import numpy as np
+import pytest
+import torch
+
+from anystar_torch.inference import normalise
+from anystar_torch.inference.normalise import window
+
+KINDS = [np.uint8, np.int8, np.uint16, np.int16, np.int32, np.float16, np.float32, np.float64, ">u2", ">f4"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_windows_are_numpys_quantiles(kind):
+    volume = (np.random.default_rng(0).gamma(2, 12, (9, 14, 17)) - 20).clip(
+        0 if np.dtype(kind).kind == "u" else -128, 127
+    )
+    volume = volume.astype(kind)
+    exact = volume.astype(np.float64)
+    found = window(volume, "percentile")
+    assert (found.low, found.high) == pytest.approx(
+        tuple(np.quantile(exact, [0.01, 0.998])), rel=1e-6, abs=1e-6
+    )
+    assert not found.clip
+    assert (window(volume, "minmax").low, window(volume, "minmax").high) == (exact.min(), exact.max())
+    anystar = window(volume, "anystar")
+    assert (anystar.low, anystar.high) == pytest.approx((exact.min(), np.quantile(exact, 0.999)), rel=1e-6)
+    assert anystar.clip
+
+
+def test_large_float_volumes_are_sampled(monkeypatch):
+    monkeypatch.setattr(normalise, "_EXACT", 20000)
+    volume = np.random.default_rng(0).normal(size=(40, 50, 60)).astype(np.float32)
+    volume[0, 0, 0] = 99
+    found = window(volume, "percentile")
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(volume, [0.01, 0.998])), abs=0.15)
+    assert window(volume, "minmax").high == 99
+    assert window(volume, "percentile") == found
+
+
+def test_window_maps_to_zero_and_one_and_clips():
+    image = torch.tensor([[2.0, 4.0, 6.0, torch.nan, torch.inf, -torch.inf, 0.0]])
+    assert normalise.Window(2.0, 6.0, True)(image).tolist() == [[0, 0.5, 1, 0, 1, 0, 0]]
+    assert normalise.Window(2.0, 6.0, False)(image).tolist() == [[0, 0.5, 1, 0, 1, 0, -0.5]]
+
+
+def test_rare_bright_voxels_are_not_lost():
+    volume = np.zeros((20, 30, 40), np.uint8)
+    volume[3, 4, 5] = 200
+    assert window(volume, "anystar").high == 200
+
+
+def test_what_has_no_window_is_refused():
+    with pytest.raises(ValueError, match="no finite value"):
+        window(np.full((2, 2, 2), np.inf), "minmax")
+    with pytest.raises(ValueError, match="percentile, minmax, anystar"):
+        window(np.zeros((2, 2, 2)), "none")

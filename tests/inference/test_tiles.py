@@ -1,0 +1,36 @@
+"""Tiles: every voxel has one owner, every owner its halo."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from anystar_torch.inference.tiles import padded, tiles
+
+axis = st.tuples(st.integers(1, 97), st.sampled_from([1, 2, 4, 8]), st.integers(1, 90), st.integers(0, 17))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.tuples(axis, axis, axis))
+def test_tiles_partition_and_see_their_halo(axes):
+    shape, divisor, size, halo = zip(*axes, strict=True)
+    whole = padded(shape, divisor)
+    for n, d, s, h in zip(whole, divisor, size, halo, strict=True):
+        assume(n <= s or s // d * d >= 2 * (-(-h // d) * d) + d)
+    owners = np.zeros(whole, int)
+    pieces = tiles(shape, divisor, size, halo)
+    assert len({tuple(np.subtract(t.stop, t.start)) for t in pieces}) == 1
+    for tile in pieces:
+        owners[tuple(slice(a, b) for a, b in zip(tile.low, tile.high, strict=True))] += 1
+        for i in range(3):
+            assert 0 <= tile.start[i] <= tile.low[i] < tile.high[i] <= tile.stop[i] <= whole[i]
+            assert tile.start[i] % divisor[i] == tile.stop[i] % divisor[i] == 0
+            assert tile.start[i] == 0 or tile.low[i] - tile.start[i] >= halo[i]
+            assert tile.stop[i] == whole[i] or tile.stop[i] - tile.high[i] >= halo[i]
+            assert whole[i] <= size[i] or tile.stop[i] - tile.start[i] <= size[i]
+    assert (owners == 1).all()
+
+
+def test_a_halo_that_fills_the_tile_is_refused():
+    with pytest.raises(ValueError, match="at least 72 voxels"):
+        tiles((200, 200, 200), (8, 8, 8), (64, 64, 64), (32, 32, 32))
