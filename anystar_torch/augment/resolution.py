@@ -13,25 +13,6 @@ from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
 from anystar_torch.random import Source
 
 
-def point_spread(image: Volume, sigma: PerSampleAxis, *, taps: int) -> Volume:
-    """Gaussian blur that keeps the brightness at the faces.
-
-    Each voxel is the mean of its surround weighted with the kernel of
-    :func:`anystar_torch.augment.blur.gaussian_blur`, over the part of it inside the volume.
-
-    Args:
-        image: ``[B, 1, D, H, W]``.
-        sigma: ``[B, 3]``, voxels along z, y, x; 0 leaves that axis unchanged.
-        taps: kernel half-width, at least :func:`anystar_torch.augment.blur.reach` of the largest sigma.
-    """
-    out = gaussian_blur(image, sigma, taps=taps)
-    for axis in range(3):  # the kernel's weight inside the volume is a product of one factor per axis
-        shape = [n if other == axis else 1 for other, n in enumerate(image.shape[2:])]
-        along = sigma * (torch.arange(3, device=image.device) == axis)
-        out = out.div_(gaussian_blur(image.new_ones(image.shape[0], 1, *shape), along, taps=taps))
-    return out
-
-
 def thick_slices(image: Volume, thickness: PerSampleAxis, start: PerSampleAxis) -> Volume:
     """Record the volume in slices of some thickness and interpolate linearly between their centres.
 
@@ -113,6 +94,5 @@ class RandomResolution:
         sigma = torch.where(axis, lateral * draw(source, "elongation", self.elongation)[:, None], lateral)
         thickness = torch.where(axis, draw(source, "thickness", self.thickness)[:, None], 1.0)
         widest = reach(self.lateral[1] * self.elongation[1])
-        return thick_slices(
-            point_spread(image, sigma, taps=widest), thickness, source.uniform("start", -0.5, 0.5, 3)
-        )
+        blurred = gaussian_blur(image, sigma, taps=widest)
+        return thick_slices(blurred, thickness, source.uniform("start", -0.5, 0.5, 3))

@@ -15,7 +15,9 @@ def sharpen(
     """Blur, then add what a second blur takes away, many times over.
 
     ``b = G(first) * image; out = b + strength * (b - G(second) * b)`` (MONAI ``GaussianSharpen``,
-    approx="erf"). As the image is 0 beyond its faces, these turn bright or dark.
+    approx="erf").
+
+    Difference: beyond its faces the image continues as at them; MONAI's is 0 there, and its faces turn bright.
 
     Args:
         image: ``[B, 1, D, H, W]``.
