@@ -41,8 +41,8 @@ class Checkpoints(Callback):
         self._received: int | None = None
         self._previous: dict[int, Any] = {}
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Takes both signals over."""
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Takes both signals over, Lightning's own handler for SIGTERM included."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._receive)
 
@@ -57,7 +57,7 @@ class Checkpoints(Callback):
         if stopping:
             trainer.should_stop = True
 
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Gives the signals back."""
         self._restore()
 

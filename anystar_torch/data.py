@@ -6,7 +6,7 @@ ranks) alone, so resuming and sharding need nothing else.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import lightning as L
@@ -75,8 +75,8 @@ class SynthesisData(L.LightningDataModule):
         *,
         synthesizer: Synthesizer,
         rays: int,
-        anisotropy: tuple[float, float, float],
-        grid: tuple[int, int, int],
+        anisotropy: Sequence[float | int],
+        grid: Sequence[int],
         batch_size: int,
         validation_samples: int,
     ) -> None:
@@ -86,9 +86,9 @@ class SynthesisData(L.LightningDataModule):
                 f"batch_size and validation_samples must be at least 1, got {batch_size}, {validation_samples}"
             )
         self.synthesizer, self.validation = synthesizer.on("train"), synthesizer.on("validation")
-        self.rays = Rays.golden_spiral(rays, tuple(anisotropy))
-        self.anisotropy = tuple(float(a) for a in anisotropy)
-        self.grid = tuple(int(g) for g in grid)
+        self.anisotropy = (float(anisotropy[0]), float(anisotropy[1]), float(anisotropy[2]))
+        self.grid = (int(grid[0]), int(grid[1]), int(grid[2]))
+        self.rays = Rays.golden_spiral(rays, self.anisotropy)
         self.batch_size, self.validation_samples = batch_size, validation_samples
         self.synthesis_seconds = 0.0
         """Wall time of the last call of the generator and the targets; on a GPU that of launching it."""

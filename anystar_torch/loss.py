@@ -66,9 +66,9 @@ class StarDistLoss:
         background: weight of the background term inside the distance term (StarDist ``train_background_reg``).
     """
 
-    probability_weight: float
-    distance_weight: float
-    background: float
+    probability_weight: float | int
+    distance_weight: float | int
+    background: float | int
 
     def __call__(
         self,

@@ -81,7 +81,7 @@ def diameter_band(labels: NDArray[np.int32]) -> tuple[float, float, float]:
     return round(float(low), 1), round(float(middle), 1), round(float(high), 1)
 
 
-def median_diameter(labels: NDArray[Any], spacing: Sequence[float]) -> float:
+def median_diameter(labels: NDArray[Any], spacing: Sequence[float | int]) -> float:
     """Volume-equivalent diameter of the median object, in voxels of the finest axis."""
     volumes = np.bincount(labels.reshape(-1))[1:]
     voxel = float(np.prod(np.array(spacing) / min(spacing)))
@@ -106,11 +106,11 @@ class Report:
         *,
         folder: str,
         samples: int,
-        min_f1: float,
+        min_f1: float | int,
         image: str | None,
         truth: str | None,
-        diameter: float | None,
-        spacing: Sequence[float] | None,
+        diameter: float | int | None,
+        spacing: Sequence[float | int] | None,
     ) -> None:
         if samples < 1:
             raise ValueError(f"report.samples must be at least 1, got {samples}")

@@ -109,13 +109,13 @@ def test_a_signal_lets_the_step_finish(tmp_path, number):
     before = signal.getsignal(number)
     callback = Checkpoints(str(tmp_path), every_n_steps=5)
     state = saving(7, should_stop=False)
-    callback.on_fit_start(state, MODULE)
+    callback.on_train_start(state, MODULE)
     signal.raise_signal(number)
     assert not callback.path.exists(), "the step was still running"
     callback.on_train_batch_end(state, MODULE, {}, batch(), 6)
     assert callback.path.read_text() == "7"
     assert state.should_stop
-    callback.on_fit_end(state, MODULE)
+    callback.on_train_end(state, MODULE)
     assert signal.getsignal(number) is before
 
 

@@ -20,8 +20,8 @@ CHOICES = [
     if not path.stem.startswith("_")
 ]
 SMALL = [
-    "model.filters=2",
-    "model.depth=1",
+    "model.backbone.filters=2",
+    "model.backbone.depth=1",
     "shape=[16,16,16]",
 ]  # so that anystar's 66 M parameters need not be made
 

@@ -43,7 +43,7 @@ def losses(folder):
     """step -> loss over every stretch of a run."""
     found = {}
     for path in sorted((folder / "csv").rglob("metrics.csv")):
-        for row in csv.DictReader(path.open()):
+        for row in csv.DictReader(path.read_text().splitlines()):
             if row.get("loss"):
                 found[int(row["step"])] = row["loss"]
     return found
