@@ -30,3 +30,22 @@ def render_labels(
     last: int,
     threads: int,
 ) -> None: ...
+def star_distances(
+    labels: NDArray[Any], vertices: NDArray[Any], gz: int, gy: int, gx: int, out: NDArray[Any], threads: int
+) -> None: ...
+def distance_transform(
+    labels: NDArray[Any], z: float, y: float, x: float, out: NDArray[Any], threads: int
+) -> None: ...
+def object_probability(
+    labels: NDArray[Any],
+    gz: int,
+    gy: int,
+    gx: int,
+    z: float,
+    y: float,
+    x: float,
+    out: NDArray[Any],
+    threads: int,
+) -> None: ...
+def connected_components(labels: NDArray[Any], out: NDArray[Any], threads: int) -> None: ...
+def remove_small(labels: NDArray[Any], min_voxels: int, out: NDArray[Any], threads: int) -> None: ...

@@ -31,7 +31,11 @@ def distance_transform(labels: Labels, anisotropy: Sequence[float | int] = (1.0,
     Raises:
         ValueError: an empty volume, or an anisotropy that is not three positive finite numbers.
     """
-    return _torch_distances(labels, check_spacing(labels, anisotropy))
+    spacing = check_spacing(labels, anisotropy)
+    if labels.device.type == "cpu":
+        distance: Volume = _native_distances(labels, *spacing)
+        return distance
+    return torch_distances(labels, spacing)
 
 
 def check_spacing(labels: Labels, anisotropy: Sequence[float | int]) -> tuple[float, float, float]:
@@ -47,8 +51,23 @@ def check_spacing(labels: Labels, anisotropy: Sequence[float | int]) -> tuple[fl
     return float(anisotropy[0]), float(anisotropy[1]), float(anisotropy[2])
 
 
-def _torch_distances(labels: Labels, spacing: tuple[float, float, float]) -> Volume:
-    """Exact distances to the nearest other label, separably: along x, then y, then z.
+@torch.library.custom_op("anystar::distance_transform", mutates_args=(), device_types="cpu")
+def _native_distances(labels: Tensor, z: float, y: float, x: float) -> Tensor:
+    from anystar_torch import _native
+
+    out = torch.empty(labels.shape)
+    field = labels.squeeze(1).contiguous().numpy()
+    _native.distance_transform(field, z, y, x, out.numpy(), torch.get_num_threads())
+    return out
+
+
+@_native_distances.register_fake
+def _(labels: Tensor, z: float, y: float, x: float) -> Tensor:
+    return labels.new_empty(labels.shape, dtype=torch.float32)
+
+
+def torch_distances(labels: Labels, spacing: tuple[float, float, float]) -> Volume:
+    """The plain torch implementation: exact distances to the nearest other label, separably: along x, then y, then z.
 
     Along a line, voxel j's squared distance f(j) plus (i - j)^2 is the squared distance to some voxel of
     another label than j's; where j is not of i's label that may be one of i's own, but then j itself is

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anystar_torch.arrays import Labels
-from anystar_torch.edt import check_spacing, distance_transform
+from anystar_torch.edt import check_spacing, torch_distances
 from anystar_torch.rays import Rays
 
 Addresses = tuple[Int32[Tensor, "s r gd 1 1"], Int32[Tensor, "s r 1 gh 1"], Int32[Tensor, "s r 1 1 gw"]]
@@ -41,9 +41,17 @@ def star_distances(
         float32 ``[B, R, ceil(D / grid), ...]``; 0 in the background.
 
     Raises:
-        ValueError: an empty volume, or a grid that is not three positive integers.
+        TypeError: labels that are not int32.
+        ValueError: an empty volume, a grid that is not three positive integers, rays on another device or (seen on
+            the CPU only) not of unit length.
     """
     steps = _check(labels, grid)
+    if rays.vertices.device != labels.device:
+        here, there = labels.device, rays.vertices.device
+        raise ValueError(f"rays must be on the device of the labels, {here}, got {there}; use rays.to({here})")
+    if labels.device.type == "cpu":
+        distances: Tensor = _native_march(labels, rays.vertices, *steps)
+        return distances
     return _march(labels, rays.vertices, steps)
 
 
@@ -67,7 +75,11 @@ def object_probability(
         ValueError: an empty volume, a grid that is not three positive integers, or an anisotropy that is not
             three positive numbers.
     """
-    return _torch_probability(labels, _check(labels, grid), check_spacing(labels, anisotropy))
+    steps, spacing = _check(labels, grid), check_spacing(labels, anisotropy)
+    if labels.device.type == "cpu":
+        probability: Tensor = _native_probability(labels, *steps, *spacing)
+        return probability
+    return _torch_probability(labels, steps, spacing)
 
 
 def _check(labels: Labels, grid: Sequence[int]) -> tuple[int, int, int]:
@@ -77,10 +89,48 @@ def _check(labels: Labels, grid: Sequence[int]) -> tuple[int, int, int]:
     return grid[0], grid[1], grid[2]
 
 
+def _on_grid(labels: Tensor, channels: int, grid: Sequence[int]) -> list[int]:
+    sizes = zip(labels.shape[2:], grid, strict=True)
+    return [labels.shape[0], channels, *((size + step - 1) // step for size, step in sizes)]
+
+
+@torch.library.custom_op("anystar::star_distances", mutates_args=(), device_types="cpu")
+def _native_march(labels: Tensor, vertices: Tensor, z: int, y: int, x: int) -> Tensor:
+    from anystar_torch import _native
+
+    out = torch.empty(_on_grid(labels, len(vertices), (z, y, x)))
+    field, directions = labels.squeeze(1).contiguous().numpy(), vertices.contiguous().numpy()
+    _native.star_distances(field, directions, z, y, x, out.numpy(), torch.get_num_threads())
+    return out
+
+
+@_native_march.register_fake
+def _(labels: Tensor, vertices: Tensor, z: int, y: int, x: int) -> Tensor:
+    shape = _on_grid(labels, vertices.shape[0], (z, y, x))
+    return labels.new_empty(shape, dtype=torch.float32)
+
+
+@torch.library.custom_op("anystar::object_probability", mutates_args=(), device_types="cpu")
+def _native_probability(
+    labels: Tensor, z: int, y: int, x: int, length_z: float, length_y: float, length_x: float
+) -> Tensor:
+    from anystar_torch import _native
+
+    out = torch.empty(_on_grid(labels, 1, (z, y, x)))
+    field, lengths = labels.squeeze(1).contiguous().numpy(), (length_z, length_y, length_x)
+    _native.object_probability(field, z, y, x, *lengths, out.numpy(), torch.get_num_threads())
+    return out
+
+
+@_native_probability.register_fake
+def _(labels: Tensor, z: int, y: int, x: int, length_z: float, length_y: float, length_x: float) -> Tensor:
+    return labels.new_empty(_on_grid(labels, 1, (z, y, x)), dtype=torch.float32)
+
+
 def _torch_probability(
     labels: Labels, grid: tuple[int, int, int], spacing: tuple[float, float, float]
 ) -> Float32[Tensor, "b 1 gd gh gw"]:
-    distance = distance_transform(labels, spacing)
+    distance = torch_distances(labels, spacing)
     largest = _largest_of_label(labels.flatten(1), distance.flatten(1)).view_as(distance)
     z, y, x = grid
     return (distance / largest.clamp_min(1e-10))[..., ::z, ::y, ::x].contiguous()

@@ -242,6 +242,12 @@ def test_bad_grid_is_refused(grid):
 
 def test_bad_labels_are_refused():
     rays = Rays.golden_spiral(8)
+    some = torch.zeros(1, 1, 2, 2, 2, dtype=torch.int32)
+    with pytest.raises(ValueError, match="on the device of the labels"):
+        targets.star_distances(some, rays.to("meta"))
+    for vertices in (rays.vertices * 1.1, rays.vertices * 0, rays.vertices * torch.nan):
+        with pytest.raises(ValueError, match="unit length"):
+            targets.star_distances(some, Rays(vertices, rays.faces))
     with pytest.raises(ValueError, match="at least one voxel"):
         targets.star_distances(torch.zeros(1, 1, 0, 2, 2, dtype=torch.int32), rays)
     for labels in (torch.zeros(1, 1, 2, 2, 2), torch.zeros(1, 1, 2, 2, 2, dtype=torch.uint8)):

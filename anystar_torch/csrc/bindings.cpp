@@ -15,10 +15,13 @@
 #include <thread>
 #include <utility>
 
+#include "components.hpp"
+#include "edt.hpp"
 #include "nms.hpp"
 #include "parallel.hpp"
 #include "polyhedron.hpp"
 #include "render.hpp"
+#include "star_distances.hpp"
 
 namespace nb = nanobind;
 
@@ -138,6 +141,117 @@ static void bind_render(nb::module_ &module) {
                "Draw the slices [first, last) of polyhedra 1..N into zeroed labels; earlier ones win.");
 }
 
+// ---- targets and components ---------------------------------------------------------------------------------------
+
+using LabelArray = Array<const int32_t, 4>;  // [B, D, H, W]
+
+struct LabelShape {
+    int64_t samples, size[3];
+
+    explicit LabelShape(const LabelArray &labels)
+        : samples(int64_t(labels.shape(0))),
+          size{int64_t(labels.shape(1)), int64_t(labels.shape(2)), int64_t(labels.shape(3))} {
+        for (int64_t n : size) require(n >= 1 && n <= (1 << 20), "labels must have 1..2^20 voxels along each axis");
+        require(voxels() <= (int64_t{1} << 40), "labels must have at most 2^40 voxels a sample");
+    }
+    int64_t voxels() const { return size[0] * size[1] * size[2]; }
+    std::string on(anystar::Grid grid, const std::string &first) const {
+        const int64_t d = (size[0] + grid.z - 1) / grid.z, h = (size[1] + grid.y - 1) / grid.y;
+        const int64_t w = (size[2] + grid.x - 1) / grid.x;
+        return "out must be [" + std::to_string(samples) + ", " + first + ", " + std::to_string(d) + ", " +
+               std::to_string(h) + ", " + std::to_string(w) + "]";
+    }
+};
+
+static void check_out(const LabelShape &shape, anystar::Grid grid, const Array<float, 5> &out, int64_t channels) {
+    const int64_t steps[3] = {grid.z, grid.y, grid.x};
+    bool fits = int64_t(out.shape(0)) == shape.samples && int64_t(out.shape(1)) == channels;
+    for (int k = 0; k < 3; ++k) {
+        require(steps[k] >= 1 && steps[k] <= (1 << 20), "grid must lie in 1..2^20, got " + std::to_string(steps[k]));
+        fits = fits && int64_t(out.shape(k + 2)) == (shape.size[k] + steps[k] - 1) / steps[k];
+    }
+    require(fits, shape.on(grid, std::to_string(channels)));
+}
+
+static void check_threads(int threads) {
+    require(threads >= 1 && threads <= 1024, "threads must lie in 1..1024, got " + std::to_string(threads));
+}
+
+static anystar::Spacing spacing(double z, double y, double x) {
+    for (double length : {z, y, x})
+        require(length >= 1e-9 && length <= 1e9, "anisotropy must lie in 1e-9..1e9, got " + std::to_string(length));
+    return {float(z), float(y), float(x)};
+}
+
+static void star_distances(LabelArray labels, Array<const float, 2> vertices, int64_t gz, int64_t gy, int64_t gx,
+                           Array<float, 5> out, int threads) {
+    const LabelShape shape(labels);
+    const anystar::Grid grid{gz, gy, gx};
+    require(vertices.shape(1) == 3, "rays.vertices must be [R, 3], got [.., " + std::to_string(vertices.shape(1)) + "]");
+    require(vertices.shape(0) < (size_t{1} << 24), "rays must be fewer than 2^24");
+    check_out(shape, grid, out, int64_t(vertices.shape(0)));
+    check_threads(threads);
+    nb::gil_scoped_release release;
+    anystar::star_distances(labels.data(), shape.samples, shape.size, vertices.data(), int64_t(vertices.shape(0)), grid,
+                            out.data(), threads);
+}
+
+static void distance_transform(LabelArray labels, double z, double y, double x, Array<float, 5> out, int threads) {
+    const LabelShape shape(labels);
+    const anystar::Spacing lengths = spacing(z, y, x);
+    check_out(shape, {1, 1, 1}, out, 1);
+    check_threads(threads);
+    nb::gil_scoped_release release;
+    anystar::distance_transform(labels.data(), shape.samples, shape.size, lengths, out.data(), threads);
+}
+
+static void object_probability(LabelArray labels, int64_t gz, int64_t gy, int64_t gx, double z, double y, double x,
+                               Array<float, 5> out, int threads) {
+    const LabelShape shape(labels);
+    const anystar::Grid grid{gz, gy, gx};
+    const anystar::Spacing lengths = spacing(z, y, x);
+    check_out(shape, grid, out, 1);
+    check_threads(threads);
+    nb::gil_scoped_release release;
+    anystar::object_probability(labels.data(), shape.samples, shape.size, grid, lengths, out.data(), threads);
+}
+
+static void check_same(const LabelArray &labels, const Array<int32_t, 4> &out) {
+    for (size_t k = 0; k < 4; ++k) require(labels.shape(k) == out.shape(k), "out must have the shape of labels");
+}
+
+static void connected_components(LabelArray labels, Array<int32_t, 4> out, int threads) {
+    const LabelShape shape(labels);
+    check_same(labels, out);
+    check_threads(threads);
+    nb::gil_scoped_release release;
+    anystar::connected_components(labels.data(), shape.samples, shape.size, out.data(), threads);
+}
+
+static void remove_small(LabelArray labels, int64_t min_voxels, Array<int32_t, 4> out, int threads) {
+    const LabelShape shape(labels);
+    check_same(labels, out);
+    check_threads(threads);
+    nb::gil_scoped_release release;
+    anystar::remove_small(labels.data(), shape.samples, shape.voxels(), min_voxels, out.data(), threads);
+}
+
+static void bind_targets(nb::module_ &module) {
+    const auto labels = nb::arg("labels").noconvert();
+    module.def("star_distances", &star_distances, labels, nb::arg("vertices").noconvert(), nb::arg("gz"), nb::arg("gy"),
+               nb::arg("gx"), nb::arg("out").noconvert(), nb::arg("threads"),
+               "Distances along rays to the border of the object, [B, R, d, h, w].");
+    module.def("distance_transform", &distance_transform, labels, nb::arg("z"), nb::arg("y"), nb::arg("x"),
+               nb::arg("out").noconvert(), nb::arg("threads"), "Distance to the nearest voxel of another label.");
+    module.def("object_probability", &object_probability, labels, nb::arg("gz"), nb::arg("gy"), nb::arg("gx"),
+               nb::arg("z"), nb::arg("y"), nb::arg("x"), nb::arg("out").noconvert(), nb::arg("threads"),
+               "The same over the object's largest, [B, 1, d, h, w].");
+    module.def("connected_components", &connected_components, labels, nb::arg("out").noconvert(), nb::arg("threads"),
+               "Ids 1..n of the connected pieces of equal label.");
+    module.def("remove_small", &remove_small, labels, nb::arg("min_voxels"), nb::arg("out").noconvert(),
+               nb::arg("threads"), "Labels without those of fewer voxels.");
+}
+
 // -------------------------------------------------------------------------------------------------------------------
 
 NB_MODULE(_native, module) {
@@ -145,4 +259,5 @@ NB_MODULE(_native, module) {
     bind_threads(module);
     bind_nms(module);
     bind_render(module);
+    bind_targets(module);
 }

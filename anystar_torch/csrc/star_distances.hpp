@@ -1,0 +1,209 @@
+// Distances along rays from every grid point to the border of its object: StarDist's star_dist3D, for batches.
+//
+// A step adds the ray's unit vector to a float32 offset; the voxel met is the rounded (half to even) float32 sum of grid
+// point and offset; the first one of another label or outside the volume ends the ray, and the distance is the length of
+// the rounded offset. The rounded place is the grid point plus the rounded offset unless a coordinate of the offset lies
+// within float32 rounding of a half: up to the first such step of a ray, addresses come from a table and neighbours along
+// x walk together; from there on each walks alone, with StarDist's sums.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "lanes.hpp"
+#include "parallel.hpp"
+
+namespace anystar {
+
+struct Grid {
+    int64_t z, y, x;
+};
+
+// One sample's labels with two voxels of "outside" around (a step is no longer than that), kept by residue of x modulo
+// the grid, so that grid points along x, displaced by any offset, are neighbours in memory.
+class SurroundedLabels {
+public:
+    static constexpr int64_t kMargin = 2;
+
+    SurroundedLabels(int64_t depth, int64_t height, int64_t width, int64_t step)
+        : depth_(depth), height_(height), width_(width), step_(step), before_((kMargin + step - 1) / step * step),
+          row_((before_ + width + kMargin + step - 1) / step), slice_(row_ * (height + 2 * kMargin)),
+          residue_(slice_ * (depth + 2 * kMargin)),
+          voxels_(new int32_t[static_cast<size_t>(residue_ * step + 2 * kLanes)]) {}
+
+    // Labels of 0 and below are background; the background is not part of any object and never compared with.
+    void fill(const int32_t *labels, int threads) {
+        std::fill_n(voxels_.get(), kLanes, -1);
+        std::fill_n(voxels_.get() + kLanes + residue_ * step_, kLanes, -1);
+        parallel_for((depth_ + 2 * kMargin) * (height_ + 2 * kMargin), threads, 64, [&](int64_t line, int) {
+            const int64_t z = line / (height_ + 2 * kMargin) - kMargin, y = line % (height_ + 2 * kMargin) - kMargin;
+            const bool outside = z < 0 || z >= depth_ || y < 0 || y >= height_;
+            for (int64_t residue = 0; residue < step_; ++residue) {
+                int32_t *to = voxels_.get() + kLanes + residue * residue_ + line * row_;
+                const int64_t first = residue - before_;
+                if (outside) {
+                    std::fill_n(to, row_, -1);
+                    continue;
+                }
+                const int32_t *from = labels + (z * height_ + y) * width_;
+                for (int64_t i = 0, x = first; i < row_; ++i, x += step_) to[i] = x < 0 || x >= width_ ? -1 : from[x];
+            }
+        });
+    }
+
+    // Address of any voxel of the volume and its margin; of a displacement when asked for relative to a grid point.
+    int64_t address(int64_t z, int64_t y, int64_t x) const {
+        const int64_t place = x + before_;  // not negative within the margin
+        return (place % step_) * residue_ + (z + kMargin) * slice_ + (y + kMargin) * row_ + place / step_;
+    }
+    int64_t displacement(int64_t z, int64_t y, int64_t x) const {
+        const int64_t residue = (x % step_ + step_) % step_;
+        return residue * residue_ + z * slice_ + y * row_ + (x - residue) / step_;
+    }
+    const int32_t *at(int64_t address) const { return voxels_.get() + kLanes + address; }
+
+private:
+    int64_t depth_, height_, width_, step_, before_, row_, slice_, residue_;
+    std::unique_ptr<int32_t[]> voxels_;
+};
+
+// The steps of one ray, until it has left the volume from wherever it starts.
+struct RaySteps {
+    std::vector<float> z, y, x, length;
+    std::vector<int64_t> displacement;
+    int64_t exact = 0;  // steps before the first whose rounding depends on the grid point
+
+    RaySteps(const float *unit, const int64_t *shape, const SurroundedLabels &around) {
+        const double norm = std::hypot(double(unit[0]), double(unit[1]), double(unit[2]));
+        if (!(std::abs(norm - 1.0) <= 1e-3))
+            throw std::invalid_argument("rays must have unit length, got a vertex of length " + std::to_string(norm));
+        float offset[3] = {0, 0, 0};
+        for (bool out = false, sure = true; !out;) {
+            int64_t rounded[3];
+            float square = 0;
+            for (int k = 0; k < 3; ++k) {
+                offset[k] += unit[k];
+                rounded[k] = std::lrint(offset[k]);
+                square += static_cast<float>(rounded[k]) * static_cast<float>(rounded[k]);
+                sure = sure && !ambiguous(offset[k], shape[k]);
+                out = out || std::abs(rounded[k]) > shape[k];
+            }
+            z.push_back(offset[0]);
+            y.push_back(offset[1]);
+            x.push_back(offset[2]);
+            length.push_back(std::sqrt(square));
+            displacement.push_back(around.displacement(rounded[0], rounded[1], rounded[2]));
+            exact += sure;
+        }
+    }
+
+    int64_t size() const { return static_cast<int64_t>(length.size()); }
+
+private:
+    // Whether float32 rounding of (coordinate + offset), coordinates below `size`, can decide which voxel it is.
+    static bool ambiguous(float offset, int64_t size) {
+        const double from_half = std::abs(offset - (std::floor(double(offset)) + 0.5));
+        return from_half <= std::ldexp(1.0, std::ilogb(double(size + 2)) + 1 - 23);
+    }
+};
+
+// Walks rays from up to kLanes grid points that are neighbours along x.
+class Walk {
+public:
+    Walk(const SurroundedLabels &around, Grid grid, int64_t z, int64_t y, int64_t first, int lanes)
+        : around_(&around), grid_(grid), z_(z), y_(y), first_(first), lanes_(lanes),
+          base_(around.at(around.address(z, y, first * grid.x))) {
+        for (int lane = 0; lane < kLanes; ++lane) start_[lane] = lane < lanes ? std::max(base_[lane], 0) : 0;
+    }
+
+    bool background() const { return std::all_of(start_, start_ + kLanes, [](int32_t label) { return label == 0; }); }
+    int64_t place(int64_t width) const { return y_ / grid_.y * width + first_; }  // in its slice of the grid
+
+    void distances(const RaySteps &ray, float *out) const {
+        const Lanes start(start_);
+        Lanes inside = start, counts;
+        inside.positive();
+        const int64_t *step = ray.displacement.data(), *last = step + ray.exact;
+        for (bool any = true; any && step < last; ++step) {
+            inside.and_equal(Lanes(base_ + *step), start);
+            counts.count(inside);
+            any = inside.any();
+        }
+        int32_t taken[kLanes];
+        counts.store(taken);
+        if (step == last) finish(ray, inside, taken);
+        const float *length = ray.length.data();
+        for (int lane = 0; lane < lanes_; ++lane) out[lane] = start_[lane] > 0 ? length[taken[lane]] : 0.0f;
+    }
+
+private:
+    void finish(const RaySteps &ray, const Lanes &inside, int32_t *taken) const {
+        int32_t walking[kLanes];
+        inside.store(walking);
+        for (int lane = 0; lane < lanes_; ++lane)
+            if (walking[lane]) taken[lane] = alone(ray, lane, ray.exact);
+    }
+
+    // The rest of a ray of one grid point, whose rounding depends on where it starts.
+    int32_t alone(const RaySteps &ray, int lane, int64_t step) const {
+        const float x0 = static_cast<float>((first_ + lane) * grid_.x);
+        for (; step < ray.size(); ++step) {
+            const int64_t z = std::lrint(static_cast<float>(z_) + ray.z[step]);
+            const int64_t y = std::lrint(static_cast<float>(y_) + ray.y[step]);
+            const int64_t x = std::lrint(x0 + ray.x[step]);
+            if (*around_->at(around_->address(z, y, x)) != start_[lane]) break;
+        }
+        return static_cast<int32_t>(std::min(step, ray.size() - 1));
+    }
+
+    const SurroundedLabels *around_;
+    Grid grid_;
+    int64_t z_, y_, first_;
+    int lanes_;
+    const int32_t *base_;
+    int32_t start_[kLanes];
+};
+
+// Everything in a slice of the grid that is not background.
+inline std::vector<Walk> walks_of_slice(const SurroundedLabels &around, Grid grid, int64_t z, int64_t height,
+                                        int64_t width) {
+    std::vector<Walk> walks;
+    for (int64_t y = 0; y < height; ++y)
+        for (int64_t first = 0; first < width; first += kLanes) {
+            const int lanes = static_cast<int>(std::min<int64_t>(kLanes, width - first));
+            const Walk walk(around, grid, z * grid.z, y * grid.y, first, lanes);
+            if (!walk.background()) walks.push_back(walk);
+        }
+    return walks;
+}
+
+// labels [samples, shape] -> out [samples, rays, ceil(shape / grid)], 0 in the background.
+inline void star_distances(const int32_t *labels, int64_t samples, const int64_t *shape, const float *vertices,
+                           int64_t rays, Grid grid, float *out, int threads) {
+    constexpr int64_t kRays = 16;  // walked by one thread without a break
+    const int64_t d = (shape[0] + grid.z - 1) / grid.z, h = (shape[1] + grid.y - 1) / grid.y;
+    const int64_t w = (shape[2] + grid.x - 1) / grid.x;
+    SurroundedLabels around(shape[0], shape[1], shape[2], grid.x);
+    std::vector<RaySteps> steps;
+    for (int64_t ray = 0; ray < rays; ++ray) steps.emplace_back(vertices + 3 * ray, shape, around);
+    for (int64_t sample = 0; sample < samples; ++sample) {
+        around.fill(labels + sample * shape[0] * shape[1] * shape[2], threads);
+        // A slice of one ray's distances at a time: written in order, and the labels around it stay in the cache.
+        parallel_for(d * ((rays + kRays - 1) / kRays), threads, 1, [&](int64_t item, int) {
+            const int64_t z = item % d, first_ray = item / d * kRays, last_ray = std::min(rays, first_ray + kRays);
+            const std::vector<Walk> walks = walks_of_slice(around, grid, z, h, w);
+            for (int64_t ray = first_ray; ray < last_ray; ++ray) {
+                float *to = out + ((sample * rays + ray) * d + z) * h * w;
+                std::fill_n(to, h * w, 0.0f);
+                for (const Walk &walk : walks) walk.distances(steps[static_cast<size_t>(ray)], to + walk.place(w));
+            }
+        });
+    }
+}
+
+}  // namespace anystar
