@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anystar_torch import weights
-from anystar_torch.inference import halo, memory
+from anystar_torch.inference import halo, memory, pretrained
 from anystar_torch.inference.candidates import Candidates, Found, gather, merge
 from anystar_torch.inference.instances import Instances, instances
 from anystar_torch.inference.normalise import Window, window
@@ -22,8 +21,6 @@ from anystar_torch.inference.tiles import Tile, tiles
 from anystar_torch.io.scan import available_memory, not_a_volume
 from anystar_torch.stardist import StarDist
 from anystar_torch.weights import ModelConfig
-
-_SHIPPED = Path(__file__).parent.parent / "pretrained"
 
 
 class AnyStar:
@@ -68,15 +65,14 @@ class AnyStar:
         """The shipped network, or one from a folder.
 
         Args:
-            path: a folder of weights; None for the shipped ones.
+            path: a folder of weights, a run folder of a training, or a StarDist model's folder; None for the
+                shipped weights.
             options: ``max_memory`` and ``halo``, as for the class.
 
         Raises:
             ValueError: no such model, or one that cannot be read.
         """
-        if path is None and not _SHIPPED.is_dir():
-            raise ValueError("this installation carries no weights; give a model folder (--model)")
-        return cls(*weights.load(_SHIPPED if path is None else path), **options)
+        return cls(*pretrained.load(path), **options)
 
     def predict(
         self,
