@@ -1,0 +1,197 @@
+"""Is the generator AnyStar's in law? Statistics of fresh samples against those of the original's.
+
+    python benchmarks/fidelity.py [--samples 500] [--shared ../shared] [--seed 0] [-o table.md]
+
+The reference is 210 finished samples of the unmodified original, and their statistics, by the definitions that stand
+beside them (``shared/data/reference``). They come from 70 images of 10 label maps, so they are fewer than they
+seem: the reference's own uncertainty is estimated on the 100 samples that were kept, resampled by map. By chance it has
+48 samples with a plain background, 75 with a flat one of any brightness and 87 with patches; ours are made in the
+same proportions.
+
+A statistic holds if its median lies within the reference's 25 to 75 % quantiles, and its 5 and 95 % quantiles lie
+within half an interquartile range of the reference's.
+"""
+
+import argparse
+import importlib.util
+import json
+import platform
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from anystar_torch.compose import load_synthesizer
+
+MODES = {"plain": 48, "rand": 75, "perlin": 87}
+QUANTILES = (5, 25, 50, 75, 95)
+Record = dict[str, Any]
+WANTED = {
+    "fg": "foreground fraction",
+    "count_ge100": "objects of 100 voxels or more",
+    "eqd100": "equivalent diameter of those",
+    "sph": "sphericity (64 voxels or more)",
+    "in_mean": "mean inside",
+    "out_mean": "mean outside",
+    "contrast_signed": "signed contrast / std",
+    "contrast_norm": "absolute contrast / std",
+    "inst_darker_frac": "objects darker than the surround",
+    "slope": "power-spectrum slope k 2..32",
+    "grad_mean": "gradient magnitude",
+}
+ALSO = {
+    "mean": "mean", "std": "standard deviation", "in_std": "deviation inside", "out_std": "deviation outside",
+    "inst_std": "deviation within objects", "inst_mean_spread": "spread of object means",
+    "inst_cnr": "contrast to noise of objects", "noise_mad": "noise (high-pass)", "grad_rel": "gradient / std",
+    "slope_lo": "slope k 2..8", "slope_hi": "slope k 16..32", "zero_frac": "exact zeros",
+}  # fmt: skip
+BY_MODE = ("contrast_signed", "contrast_norm", "in_mean", "out_mean", "inst_darker_frac")
+
+
+def reference_definitions(folder: Path) -> ModuleType:
+    """The module that computed the reference's statistics."""
+    spec = importlib.util.spec_from_file_location("reference_stats", folder / "stats.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def measure(definitions: ModuleType, image: np.ndarray, labels: np.ndarray, shapes: bool) -> Record:
+    """All statistics of one sample: numbers, or lists over its objects."""
+    record = definitions.label_stats(labels, gap=False, sph=shapes)
+    record |= definitions.image_stats(image, labels)
+    volume = np.asarray(record["vol"])
+    record["eqd100"] = np.cbrt(6.0 * volume[volume >= 100] / np.pi).tolist()
+    return record
+
+
+def samples(mode: str, count: int, seed: int, overrides: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Image and labels of fresh samples with one kind of background."""
+    synth = load_synthesizer(mode, seed=seed, overrides=overrides)
+    for ids in torch.arange(count).split(4):
+        batch = synth(ids)
+        yield from zip(batch.image[:, 0].numpy(), batch.labels[:, 0].numpy(), strict=True)
+
+
+def pool(records: list[Record]) -> dict[str, np.ndarray]:
+    """Finite values by statistic, those of objects put together over samples."""
+    pooled: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        for key, value in record.items():
+            pooled[key].extend(value if isinstance(value, list) else [value])
+    return {key: np.asarray([v for v in values if np.isfinite(v)]) for key, values in pooled.items()}
+
+
+def reference_records(definitions: ModuleType, folder: Path) -> dict[str, list[Record]]:
+    """Statistics of the kept samples of the original, by the label map they come from."""
+    by_map: dict[str, list[Record]] = defaultdict(list)
+    for path in sorted((folder / "samples").glob("*.npz")):
+        with np.load(path) as arrays:
+            image, labels = sorted((arrays[name] for name in arrays), key=lambda a: a.dtype.kind != "f")
+        record = measure(definitions, image.astype(np.float32), labels.astype(np.int32), True)
+        by_map[path.stem.split("_")[1]].append(record)
+    return by_map
+
+
+def error_by_map(by_map: dict[str, list[Record]], draws: int = 200) -> dict[str, np.ndarray]:
+    """Standard error of each quantile when whole maps are drawn again with replacement."""
+    generator = np.random.default_rng(0)
+    tables: dict[str, list[np.ndarray]] = defaultdict(list)
+    for _ in range(draws):
+        chosen = generator.choice(sorted(by_map), len(by_map))
+        values = pool([record for name in chosen for record in by_map[name]])
+        for key in WANTED | ALSO:
+            tables[key].append(np.percentile(values[key], QUANTILES))
+    return {key: np.std(rows, axis=0) for key, rows in tables.items()}
+
+
+def verdict(ours: np.ndarray, theirs: np.ndarray, key: str) -> str:
+    """Which of the conditions fail; empty if none."""
+    half = (theirs[3] - theirs[1]) / 2.0
+    if key == "sph":  # smoother shapes than the original's are no fault
+        return "" if ours[2] >= theirs[1] and ours[0] >= theirs[0] - half else "rougher"
+    failures = [] if theirs[1] <= ours[2] <= theirs[3] else ["median"]
+    return ", ".join(failures + [f"{QUANTILES[i]} %" for i in (0, 4) if abs(ours[i] - theirs[i]) > half])
+
+
+def row(key: str, name: str, values: np.ndarray, theirs: np.ndarray, error: np.ndarray | None) -> str:
+    """A line of the table."""
+    ours = np.percentile(values, QUANTILES)
+    cells = []
+    for i in (0, 2, 4):
+        doubt = "" if error is None else f" ± {error[i]:.2g}"
+        cells.append(f"{ours[i]:.3g} ({theirs[i]:.3g}{doubt})")
+    failed = verdict(ours, theirs, key)
+    inside = f"{theirs[1]:.3g} to {theirs[3]:.3g}"
+    return f"| {name} | {' | '.join(cells)} | {inside} | {'misses: ' + failed if failed else 'holds'} |"
+
+
+def stored(statistics: dict[str, float]) -> np.ndarray:
+    """The quantiles as ``stats.json`` holds them."""
+    return np.asarray([statistics[f"q{q:02d}"] for q in QUANTILES])
+
+
+def report(by_mode: dict[str, list[Record]], reference: dict[str, Any], kept: dict[str, list[Record]]) -> list[str]:
+    """The table, line by line."""
+    ours = pool([record for records in by_mode.values() for record in records])
+    theirs = {key: stored(value) for key, value in {**reference["labels"], **reference["image"]}.items()}
+    values = pool([record for records in kept.values() for record in records])
+    theirs["eqd100"] = np.percentile(values["eqd100"], QUANTILES)  # not among the stored statistics
+    errors = error_by_map(kept)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    count = sum(len(records) for records in by_mode.values())
+    lines = [
+        f"{count} samples, torch {torch.__version__}, {platform.machine()}, commit {commit.stdout.strip()}",
+        "",
+        "| statistic | 5 %: ours (reference) | median | 95 % | reference 25 to 75 % | |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [row(k, name, ours[k], theirs[k], errors[k]) for k, name in (WANTED | ALSO).items() if len(ours[k])]
+    for mode, records in by_mode.items():
+        values = pool(records)
+        known = reference["image_by_bg"][mode]
+        lines += [row(k, f"{mode}: {WANTED[k]}", values[k], stored(known[k]), None) for k in BY_MODE]
+    return lines
+
+
+def compare(arguments: argparse.Namespace) -> list[str]:
+    """Make samples, measure them, and set them beside the reference."""
+    folder = arguments.shared / "data" / "reference"
+    if not folder.is_dir():
+        sys.exit(f"the reference is not at {folder}; say where with --shared")
+    torch.set_num_threads(1)
+    definitions = reference_definitions(folder)
+    reference = json.loads((folder / "stats.json").read_text())["step3_64"]
+    total = sum(MODES.values())
+    by_mode = {}
+    for mode, share in MODES.items():
+        fresh = samples(mode, round(arguments.samples * share / total), arguments.seed, arguments.overrides)
+        by_mode[mode] = [measure(definitions, image, labels, not arguments.quick) for image, labels in fresh]
+    return report(by_mode, reference, reference_records(definitions, folder))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")
+    parser.add_argument("--quick", action="store_true", help="do not measure our sphericity, which is slow")
+    parser.add_argument("-o", "--output", type=Path, help="also write the table here")
+    parser.add_argument("overrides", nargs="*", help="key=value changes of the generator")
+    arguments = parser.parse_args()
+    lines = compare(arguments)
+    print("\n".join(lines))
+    if arguments.output:
+        arguments.output.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
