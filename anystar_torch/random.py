@@ -64,10 +64,12 @@ class Source:
         field = source.normal("field", 64, 64, 64)           # float32 [B, 64, 64, 64]
 
     Attributes:
-        key: int64 ``[B]``; everything drawn is a function of it.
+        root: int64 ``[B]``, one number for each (seed, split, id).
+        path: the effects that led here. Everything drawn is a function of root, path and the draw's name.
     """
 
-    key: Int64[Tensor, "b"]
+    root: Int64[Tensor, "b"]
+    path: str = ""
 
     @classmethod
     def of(cls, ids: Int64[Tensor, "b"], *, seed: int, split: str) -> "Source":
@@ -76,11 +78,19 @@ class Source:
 
     def __call__(self, effect: str) -> "Source":
         """The sub-stream of ``effect``, independent of every other name's."""
-        return Source(_mix64(self.key ^ _word(effect)))
+        return Source(self.root, f"{self.path}/{effect}")
+
+    def __getitem__(self, rows: Int64[Tensor, "n"]) -> "Source":
+        """The streams of some samples of the batch."""
+        return Source(self.root[rows], self.path)
+
+    def _key(self, name: str) -> Int64[Tensor, "b"]:
+        """64 bits for each sample and draw."""
+        return _mix64(self.root ^ _word(f"{self.path}/{name}"))
 
     def bits(self, name: str, *shape: int) -> Int32[Tensor, "b *shape"]:
         """Uniform 32-bit words, ``[B, *shape]``."""
-        key = self(name).key
+        key = self._key(name)
         view = (-1,) + (1,) * len(shape)
         low, high = key.to(torch.int32).view(view), (key >> 32).to(torch.int32).view(view)
         index = torch.arange(math.prod(shape), dtype=torch.int32, device=key.device).view(shape)
@@ -93,7 +103,7 @@ class Source:
 
         It is how the voxels of an object find their object's draw without a table: ``index`` names the object.
         """
-        key = self(name).key
+        key = self._key(name)
         view = (-1,) + (1,) * (index.dim() - 1)
         half, other = key.to(torch.int32).view(view), (key >> 32).to(torch.int32).view(view)
         return _open_unit(_mix32(_mix32(index ^ half).bitwise_xor_(other))) * (high - low) + low

@@ -14,10 +14,11 @@ from torch import Tensor
 from anystar_torch.arrays import Labels, Sample
 from anystar_torch.augment.chain import Chain, Finish
 from anystar_torch.augment.coordinates import Coordinates
+from anystar_torch.augment.interpolation import noise_side_taps, smooth
 from anystar_torch.augment.placement import Placement
 from anystar_torch.random import Source
 from anystar_torch.synth.density import RandomDensity
-from anystar_torch.synth.gmm import Mixture, interpolation_blur
+from anystar_torch.synth.gmm import Mixture
 from anystar_torch.synth.numbering import number
 from anystar_torch.synth.shapes import BallField
 
@@ -104,8 +105,6 @@ class Synthesizer:
         image = self.world.mixture(objects, coordinates, world, source("mixture"))
         image = self.effects(image, source("effects"))
         # The original deforms the image last: one more interpolation, and zeros from beyond the faces.
-        image = (
-            interpolation_blur(image, torch.full_like(image[:, :, 0, 0, 0], 1.0 / 6.0)) * coordinates.cover
-        )
+        image = smooth(image, noise_side_taps(coordinates.fraction)) * coordinates.cover
         image, labels = self.finish(image, labels, source("finish"))
         return Sample(image, number(labels, self.world.smallest))

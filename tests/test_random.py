@@ -79,7 +79,7 @@ def test_a_million_ids_have_distinct_keys_and_first_draws() -> None:
         [torch.arange(500_000), torch.arange((1 << 62) - 500_000, 1 << 62), torch.tensor([1 << 62])]
     )
     stream = Source.of(ids, seed=0, split="train")("effect")
-    assert len(stream.key.unique()) == len(ids)
+    assert len(stream.root.unique()) == len(ids)
     pairs = stream.bits("first", 2).long()
     assert len((pairs[:, 0] * (1 << 32) + pairs[:, 1]).unique()) == len(ids)
 

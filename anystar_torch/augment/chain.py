@@ -108,4 +108,4 @@ def with_chance(p: float, effect: IntensityEffect, image: Volume, source: Source
         return image
     if len(rows) == len(image):
         return effect(image, source)
-    return image.index_copy(0, rows, effect(image[rows], Source(source.key[rows])))
+    return image.index_copy(0, rows, effect(image[rows], source[rows]))

@@ -28,7 +28,8 @@ class Coordinates:
         piece: ``[B, 1, D, H, W]`` int32, the number of the mirror image looked at: 27 values a reflection.
         cover: ``[B, 1, D, H, W]`` in [0, 1], how much of the voxel lies inside the recorded volume; what is outside
             is zero in the finished image, and has no labels.
-        spread: ``[B]``, variance in squared voxels and per axis of the blur that the original's interpolations
+        fraction: ``[B, 3, D, H, W]`` in [0, 1), where between the voxels of the recorded volume the voxel lies.
+        spread: ``[B]``, variance in squared voxels and per axis of the blur that the original's zoom and rotation
             give an edge. The image, which is not interpolated here, gets it as a blur.
     """
 
@@ -36,6 +37,7 @@ class Coordinates:
     size: PerSampleAxis
     piece: Int32[Tensor, "b 1 d h w"]
     cover: Float32[Tensor, "b 1 d h w"]
+    fraction: Float32[Tensor, "b 3 d h w"]
     spread: PerSample
 
     @classmethod
@@ -46,7 +48,7 @@ class Coordinates:
         position = torch.stack(torch.meshgrid(*axes, indexing="ij")).expand(batch, -1, -1, -1, -1)
         piece = torch.zeros(batch, 1, *shape, dtype=torch.int32, device=device)
         cover = torch.ones(batch, 1, *shape, device=device)
-        return cls(position, size, piece, cover, torch.zeros(batch, device=device))
+        return cls(position, size, piece, cover, torch.zeros_like(position), torch.zeros(batch, device=device))
 
     def reflected(self, half: PerSampleAxis) -> "Coordinates":
         """Looks outside ``-half .. half`` (``[B, 3]``, voxels) are folded back as by mirrors at the two faces."""

@@ -42,7 +42,13 @@ def elastic(
         0.0, 1.0
     )  # linear interpolation towards zeros beyond the face
     cover = inside[:, :1] * inside[:, 1:2] * inside[:, 2:]
-    return replace(coordinates, position=position.clamp(-half, half), cover=coordinates.cover * cover)
+    place = position + half
+    return replace(
+        coordinates,
+        position=position.clamp(-half, half),
+        cover=coordinates.cover * cover,
+        fraction=place.sub_(place.floor()),
+    )
 
 
 def smooth_displacement(

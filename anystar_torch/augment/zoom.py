@@ -6,6 +6,7 @@ import torch
 
 from anystar_torch.arrays import PerSample
 from anystar_torch.augment.coordinates import NEVER, Coordinates
+from anystar_torch.augment.interpolation import MEAN
 from anystar_torch.augment.ranges import Range, check_range, draw
 from anystar_torch.random import Source
 
@@ -23,11 +24,11 @@ def zoom(coordinates: Coordinates, factor: PerSample) -> Coordinates:
     factor = factor[:, None]
     half = torch.where(factor < 1.0, (coordinates.size * factor - 1.0) / 2.0, NEVER)
     out = coordinates.reflected(half)
-    # Linear interpolation over steps of `factor` finished voxels spreads an edge by factor^2 / 6 on average.
+    # Interpolation between voxels that are `factor` finished voxels apart.
     return replace(
         out,
         position=out.position / factor[..., None, None, None],
-        spread=out.spread + (factor * factor)[:, 0] / 6.0,
+        spread=out.spread + MEAN * (factor * factor)[:, 0],
     )
 
 

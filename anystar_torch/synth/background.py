@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int32
 from torch import Tensor
 
 from anystar_torch.arrays import PerSample, Volume
@@ -13,6 +13,11 @@ from anystar_torch.random import Source
 from anystar_torch.synth.perlin import lattice_noise, sample
 from anystar_torch.synth.shapes import lookup
 
+CHUNK = 4
+"""Fields evaluated at a time."""
+ABSENT = -1e4
+"""The value of a field that a sample does not have: below every other."""
+
 
 @dataclass(frozen=True)
 class Ground:
@@ -20,6 +25,19 @@ class Ground:
 
     mean: Volume
     std: Volume
+
+
+def strongest(
+    fields: Float32[Tensor, "b c n m k"], position: Float32[Tensor, "b 3 d h w"], half: Sequence[float]
+) -> Int32[Tensor, "b d h w"]:
+    """The number of the field that is largest at each position; a few fields at a time, to bound memory."""
+    best = torch.full_like(position[:, 0], -torch.inf)
+    winner = torch.zeros_like(best, dtype=torch.int32)
+    for start in range(0, fields.shape[1], CHUNK):
+        for number, value in enumerate(sample(fields[:, start : start + CHUNK], position, half).unbind(1), start):
+            winner.masked_fill_(value > best, number)
+            best = torch.maximum(best, value)
+    return winner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +69,7 @@ class Patches:
 
     def __call__(
         self, position: Float32[Tensor, "b 3 d h w"], world: Sequence[int], source: Source
-    ) -> Int64[Tensor, "b d h w"]:
+    ) -> Int32[Tensor, "b d h w"]:
         """The patch of each position ``[B, 3, D, H, W]`` (voxels from the centre of the world), 0 to ``most`` - 1."""
         half = [(n - 1) / 2.0 for n in world]
         nodes = [self._nodes(n) for n in world]
@@ -59,11 +77,12 @@ class Patches:
         position = position + sample(warp, position, half)
         coarse = [-(-n // min(self.scales)) for n in world]
         fields = lattice_noise(source("fields"), self.most, world, self.scales, coarse)
-        there = (
-            torch.arange(self.most, device=position.device) <= source.integers("count", 0, self.most)[:, None]
-        )
-        fields = torch.where(there[:, :, None, None, None], fields, -1e4)
-        return sample(fields, position, half).argmax(dim=1)
+        count = source.integers("count", 1, self.most + 1)
+        there = torch.arange(self.most, device=position.device) < count[:, None]
+        fields = torch.where(there[:, :, None, None, None], fields, ABSENT)
+        # On the CPU, where looking costs nothing, fields that no sample has are left out.
+        most = int(count.max()) if position.device.type == "cpu" else self.most
+        return strongest(fields[:, :most], position, half)
 
     def _nodes(self, size: int) -> int:
         """Nodes of a lattice fine enough to carry all scales of the warp: twice as many as the finest has."""
@@ -121,6 +140,21 @@ class RandomBackground:
         dark = torch.minimum(least, others) * source.uniform("shade", 0.0, 1.0)
         mean = torch.where(plain[:, None], dark[:, None], mean)
         std = torch.where(plain[:, None], draw(source, "plain_std", self.plain_std)[:, None], std)
-        patch = torch.where(perlin[:, None, None, None], self.patches(position, world, source("patches")), 0)
-        index = patch + torch.arange(len(mode), device=mode.device)[:, None, None, None] * most
+        first = torch.arange(len(mode), dtype=torch.int32, device=mode.device) * most
+        index = self._patch(perlin, position, world, source("patches")) + first[:, None, None, None]
         return Ground(lookup(mean.reshape(-1), index)[:, None], lookup(std.reshape(-1), index)[:, None])
+
+    def _patch(
+        self, chosen: Bool[Tensor, "b"], position: Float32[Tensor, "b 3 d h w"], world: Sequence[int], source: Source
+    ) -> Int32[Tensor, "b d h w"]:
+        """The patch of each position in the chosen samples, else 0.
+
+        On the CPU, where looking at ``chosen`` costs nothing, only those samples are computed.
+        """
+        if position.device.type != "cpu":
+            return torch.where(chosen[:, None, None, None], self.patches(position, world, source), 0)
+        patch = torch.zeros_like(position[:, 0], dtype=torch.int32)
+        rows = chosen.nonzero()[:, 0]
+        if len(rows):
+            patch[rows] = self.patches(position[rows], world, source[rows])
+        return patch

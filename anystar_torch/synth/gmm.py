@@ -9,6 +9,7 @@ from torch import Tensor
 
 from anystar_torch.arrays import Labels, Volume, per_voxel
 from anystar_torch.augment.coordinates import Coordinates
+from anystar_torch.augment.interpolation import MEAN, noise_side_tap, side_tap, smooth
 from anystar_torch.augment.ranges import Range, check_range, draw
 from anystar_torch.random import Source
 from anystar_torch.synth.background import RandomBackground
@@ -38,22 +39,6 @@ class Texture:
         field = lattice_noise(source, 1, world, self.scales, nodes)
         low, high = field.amin((2, 3, 4), keepdim=True), field.amax((2, 3, 4), keepdim=True)
         return (field - low) / (high - low)
-
-
-def interpolation_blur(image: Float32[Tensor, "b c d h w"], variance: Float32[Tensor, "b c"]) -> Tensor:
-    """Three taps along each axis, of the given variance in squared voxels; faces are continued.
-
-    Linear interpolation at a fraction f between voxels is a filter of variance f (1 - f), 1/6 on average; the taps
-    (v/2, 1 - v, v/2) have the same variance v, and of two interpolations also the energy that white noise keeps.
-    """
-    side = (variance * 0.5)[:, :, None, None, None]
-    middle = 1.0 - 2.0 * side
-    for axis in (2, 3, 4):
-        n = image.shape[axis]
-        before = torch.cat([image.narrow(axis, 0, 1), image.narrow(axis, 0, n - 1)], dim=axis)
-        after = torch.cat([image.narrow(axis, 1, n - 1), image.narrow(axis, n - 1, 1)], dim=axis)
-        image = (before + after).mul_(side).add_(image * middle)
-    return image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +89,9 @@ class Mixture:
         std = torch.where(inside, stds, ground.std) * factor
         noise = self.noise(coordinates, source)
         low, high = draw(source, "darkest", self.darkest), draw(source, "brightest", self.brightest)
-        spread = torch.stack([coordinates.spread, torch.full_like(coordinates.spread, 1.0 / 6.0)], dim=1)
-        parts = interpolation_blur(torch.cat([mean, std * noise], dim=1), spread)
+        edges = per_voxel(side_tap(1.0) * coordinates.spread)
+        grain = torch.full_like(edges, noise_side_tap(MEAN))
+        parts = smooth(torch.cat([mean, std * noise], dim=1), torch.cat([edges, grain], dim=1))
         image = parts[:, :1] + parts[:, 1:]
         return (image - per_voxel(low)) * per_voxel(1.0 / (high - low))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import torch
-from jaxtyping import Bool, Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Int32
 from torch import Tensor
 
 from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
@@ -42,7 +42,7 @@ class Balls:
     pitch: Float32[Tensor, "b"]
 
 
-def nearest_ball(balls: Balls, position: Float32[Tensor, "b 3 d h w"]) -> Int64[Tensor, "b d h w"]:
+def nearest_ball(balls: Balls, position: Float32[Tensor, "b 3 d h w"]) -> Int32[Tensor, "b d h w"]:
     """Which ball has the smallest ``distance - radius``, among the 8 of the lattice cell that holds the voxel.
 
     Args:
@@ -55,36 +55,39 @@ def nearest_ball(balls: Balls, position: Float32[Tensor, "b 3 d h w"]) -> Int64[
     batch, *lattice = balls.radius.shape
     stride = (lattice[1] * lattice[2], lattice[2], 1)
     scale = (1.0 / balls.pitch)[:, None, None, None]
-    start = torch.arange(batch, device=position.device)[:, None, None, None] * (lattice[0] * stride[0])
+    first = torch.arange(batch, dtype=torch.int32, device=position.device) * (lattice[0] * stride[0])
+    start: Tensor = first[:, None, None, None]
     for axis in range(3):
-        cell = (position[:, axis] * scale).floor().clamp(0.0, lattice[axis] - 2.0)
-        start = start + cell.to(torch.int64) * stride[axis]
+        cell = (position[:, axis] * scale).floor_().clamp_(0.0, lattice[axis] - 2.0)
+        start = start + cell.to(torch.int32).mul_(stride[axis])
+    start = start.reshape(-1)
     tables = [column.reshape(-1) for column in (*balls.centre.unbind(1), balls.radius)]
-    best = torch.full_like(position[:, 0], torch.inf)
-    winner = start
-    for dz, dy, dx in product((0, 1), repeat=3):
+    place = [position[:, axis].reshape(-1) for axis in range(3)]
+    best, winner = _excess(tables, start, place), start
+    for dz, dy, dx in list(product((0, 1), repeat=3))[1:]:
         index = start + (dz * stride[0] + dy * stride[1] + dx)
-        excess = _excess(tables, index, position)
-        closer = excess < best
-        best, winner = torch.where(closer, excess, best), torch.where(closer, index, winner)
-    return winner
+        excess = _excess(tables, index, place)
+        winner = torch.where(excess < best, index, winner)
+        best = torch.minimum(best, excess)
+    return winner.view(position[:, 0].shape)
 
 
-def _excess(tables: list[Tensor], index: Tensor, position: Tensor) -> Tensor:
-    """Distance to the ball's surface, negative inside."""
-    z, y, x, radius = (lookup(table, index) for table in tables)
-    z, y, x = position[:, 0] - z, position[:, 1] - y, position[:, 2] - x
-    return (z * z + y * y + x * x).sqrt() - radius
+def _excess(tables: list[Tensor], index: Tensor, place: list[Tensor]) -> Tensor:
+    """Distance to the ball's surface, negative inside; in place, as this is the generator's innermost loop."""
+    z, y, x, radius = (table.index_select(0, index) for table in tables)
+    total = z.sub_(place[0]).square_()
+    total.add_(y.sub_(place[1]).square_()).add_(x.sub_(place[2]).square_())
+    return total.sqrt_().sub_(radius)
 
 
-def lookup(table: Tensor, index: Int64[Tensor, "*shape"]) -> Tensor:
+def lookup(table: Tensor, index: Tensor) -> Tensor:
     """``table[index]`` for a flat table; index_select is the fastest gather on every device."""
     return table.index_select(0, index.reshape(-1)).view(index.shape)
 
 
 def inside_ball(
     balls: Balls,
-    winner: Int64[Tensor, "b d h w"],
+    winner: Int32[Tensor, "b d h w"],
     position: Float32[Tensor, "b 3 d h w"],
     roughness: Float32[Tensor, "b 1 p q r"],
     extent: Sequence[float],
@@ -162,9 +165,8 @@ class BallField:
         shrink = noise * (mean * self.roughness)[:, None, None, None, None]
         filled = inside_ball(balls, winner, position, shrink, extent)
         count = balls.radius[0].numel()
-        first = torch.arange(len(mean), device=position.device)[:, None, None, None] * count
-        number = torch.where(filled, winner - first + 1, 0)
-        return number.to(torch.int32)[:, None], count
+        first = torch.arange(len(mean), dtype=torch.int32, device=position.device)[:, None, None, None] * count
+        return torch.where(filled, winner - first + 1, 0)[:, None], count
 
     def balls(self, mean: Float32[Tensor, "b"], world: Sequence[int], source: Source) -> Balls:
         """Draw the balls of a world: centres at ``2 mean (1, 2, ...)`` plus jitter, a random subset kept."""
