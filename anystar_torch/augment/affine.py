@@ -9,7 +9,6 @@ from torch import Tensor
 
 from anystar_torch.arrays import PerSampleAxis
 from anystar_torch.augment.coordinates import Coordinates, matrix_product
-from anystar_torch.augment.interpolation import MEAN
 from anystar_torch.augment.ranges import Range, check_range, draw
 from anystar_torch.random import Source
 
@@ -37,7 +36,7 @@ def rotate_and_shift(coordinates: Coordinates, angles: PerSampleAxis, shift: Per
         shift: ``[B, 3]``, voxels along z, y, x.
     """
     position = matrix_product(rotation(angles), coordinates.position + shift[:, :, None, None, None])
-    turned = replace(coordinates, position=position, spread=coordinates.spread + MEAN)
+    turned = replace(coordinates, position=position)
     return turned.reflected((coordinates.size - 1.0) / 2.0)
 
 

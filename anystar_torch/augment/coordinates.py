@@ -29,8 +29,8 @@ class Coordinates:
         cover: ``[B, 1, D, H, W]`` in [0, 1], how much of the voxel lies inside the recorded volume; what is outside
             is zero in the finished image, and has no labels.
         fraction: ``[B, 3, D, H, W]`` in [0, 1), where between the voxels of the recorded volume the voxel lies.
-        spread: ``[B]``, variance in squared voxels and per axis of the blur that the original's zoom and rotation
-            give an edge. The image, which is not interpolated here, gets it as a blur.
+        spread: ``[B]``, variance in squared voxels and per axis of the blur that the original's zoom gives an edge.
+            The image, which is not interpolated here, gets it as a blur.
     """
 
     position: Float32[Tensor, "b 3 d h w"]
@@ -48,12 +48,15 @@ class Coordinates:
         position = torch.stack(torch.meshgrid(*axes, indexing="ij")).expand(batch, -1, -1, -1, -1)
         piece = torch.zeros(batch, 1, *shape, dtype=torch.int32, device=device)
         cover = torch.ones(batch, 1, *shape, device=device)
-        return cls(position, size, piece, cover, torch.zeros_like(position), torch.zeros(batch, device=device))
+        return cls(
+            position, size, piece, cover, torch.zeros_like(position), torch.zeros(batch, device=device)
+        )
 
     def reflected(self, half: PerSampleAxis) -> "Coordinates":
         """Looks outside ``-half .. half`` (``[B, 3]``, voxels) are folded back as by mirrors at the two faces."""
         half = half[:, :, None, None, None]
-        turn = ((self.position + half) / (2.0 * half)).floor().clamp_(-1.0, 1.0)
+        turn = self.position / (2.0 * half)
+        turn = (turn.abs() - 0.5).ceil_().clamp_(0.0, 1.0).copysign_(turn)  # a face belongs to the inside
         folded = self.position - turn * (2.0 * half)
         folded = folded * (1.0 - 2.0 * turn.abs())
         number = turn[:, :1] * 9.0 + turn[:, 1:2] * 3.0 + turn[:, 2:] + 13.0

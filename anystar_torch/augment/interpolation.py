@@ -33,7 +33,9 @@ def noise_side_taps(fraction: Float32[Tensor, "b 3 d h w"]) -> Float32[Tensor, "
     return (1.0 - (1.0 - 3.0 * fraction * (1.0 - fraction)).sqrt()).mul_(1.0 / 3.0)
 
 
-def smooth(image: Float32[Tensor, "b c d h w"], sides: Float32[Tensor, "b n p q r"]) -> Float32[Tensor, "b c d h w"]:
+def smooth(
+    image: Float32[Tensor, "b c d h w"], sides: Float32[Tensor, "b n p q r"]
+) -> Float32[Tensor, "b c d h w"]:
     """Filter with the taps (a, 1 - 2a, a) along each axis; the faces are continued. Constants stay as they are.
 
     Args:

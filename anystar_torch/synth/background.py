@@ -34,7 +34,9 @@ def strongest(
     best = torch.full_like(position[:, 0], -torch.inf)
     winner = torch.zeros_like(best, dtype=torch.int32)
     for start in range(0, fields.shape[1], CHUNK):
-        for number, value in enumerate(sample(fields[:, start : start + CHUNK], position, half).unbind(1), start):
+        for number, value in enumerate(
+            sample(fields[:, start : start + CHUNK], position, half).unbind(1), start
+        ):
             winner.masked_fill_(value > best, number)
             best = torch.maximum(best, value)
     return winner
@@ -145,7 +147,11 @@ class RandomBackground:
         return Ground(lookup(mean.reshape(-1), index)[:, None], lookup(std.reshape(-1), index)[:, None])
 
     def _patch(
-        self, chosen: Bool[Tensor, "b"], position: Float32[Tensor, "b 3 d h w"], world: Sequence[int], source: Source
+        self,
+        chosen: Bool[Tensor, "b"],
+        position: Float32[Tensor, "b 3 d h w"],
+        world: Sequence[int],
+        source: Source,
     ) -> Int32[Tensor, "b d h w"]:
         """The patch of each position in the chosen samples, else 0.
 

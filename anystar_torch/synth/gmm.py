@@ -18,6 +18,10 @@ from anystar_torch.synth.perlin import lattice_noise, sample, sample_periodic
 PERIOD = 64
 """Voxels after which the white noise of the world repeats; nothing else does, so that no repetition can be seen."""
 
+SEEN = 0.9
+"""The share of the texture's range at its nodes that is seen at voxels, which mostly lie between nodes; measured.
+The original rescales its texture by the range at voxels."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Texture:
@@ -34,11 +38,11 @@ class Texture:
             raise ValueError(f"scales must be voxels from 1 up, finest first, got {list(self.scales)}")
 
     def __call__(self, world: Sequence[int], source: Source) -> Float32[Tensor, "b 1 n m k"]:
-        """The texture of a whole world at the nodes of its finest scale, least value 0 and largest 1."""
+        """The texture of a whole world at the nodes of its finest scale; about 0 to 1 at the world's voxels."""
         nodes = [-(-n // self.scales[0]) for n in world]
         field = lattice_noise(source, 1, world, self.scales, nodes)
         low, high = field.amin((2, 3, 4), keepdim=True), field.amax((2, 3, 4), keepdim=True)
-        return (field - low) / (high - low)
+        return ((field - low) / (high - low) - 0.5) * (1.0 / SEEN) + 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +93,12 @@ class Mixture:
         std = torch.where(inside, stds, ground.std) * factor
         noise = self.noise(coordinates, source)
         low, high = draw(source, "darkest", self.darkest), draw(source, "brightest", self.brightest)
-        edges = per_voxel(side_tap(1.0) * coordinates.spread)
-        grain = torch.full_like(edges, noise_side_tap(MEAN))
-        parts = smooth(torch.cat([mean, std * noise], dim=1), torch.cat([edges, grain], dim=1))
+        # Zoom spreads edges; its noise is interpolated already. Rotation interpolates both once more.
+        mean = smooth(mean, per_voxel(side_tap(1.0) * coordinates.spread))
+        taps = torch.stack(
+            [torch.full_like(least, tap) for tap in (side_tap(MEAN), noise_side_tap(MEAN))], dim=1
+        )
+        parts = smooth(torch.cat([mean, std * noise], dim=1), taps[:, :, None, None, None])
         image = parts[:, :1] + parts[:, 1:]
         return (image - per_voxel(low)) * per_voxel(1.0 / (high - low))
 

@@ -165,7 +165,9 @@ class BallField:
         shrink = noise * (mean * self.roughness)[:, None, None, None, None]
         filled = inside_ball(balls, winner, position, shrink, extent)
         count = balls.radius[0].numel()
-        first = torch.arange(len(mean), dtype=torch.int32, device=position.device)[:, None, None, None] * count
+        first = (
+            torch.arange(len(mean), dtype=torch.int32, device=position.device)[:, None, None, None] * count
+        )
         return torch.where(filled, winner - first + 1, 0)[:, None], count
 
     def balls(self, mean: Float32[Tensor, "b"], world: Sequence[int], source: Source) -> Balls:
