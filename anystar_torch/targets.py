@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from anystar_torch.arrays import Labels
 from anystar_torch.edt import check_spacing, torch_distances
+from anystar_torch.ranks import rank
 from anystar_torch.rays import Rays
 
 Addresses = tuple[Int32[Tensor, "s r gd 1 1"], Int32[Tensor, "s r 1 gh 1"], Int32[Tensor, "s r 1 1 gw"]]
@@ -48,7 +49,9 @@ def star_distances(
     steps = _check(labels, grid)
     if rays.vertices.device != labels.device:
         here, there = labels.device, rays.vertices.device
-        raise ValueError(f"rays must be on the device of the labels, {here}, got {there}; use rays.to({here})")
+        raise ValueError(
+            f"rays must be on the device of the labels, {here}, got {there}; use rays.to({here})"
+        )
     if labels.device.type == "cpu":
         distances: Tensor = _native_march(labels, rays.vertices, *steps)
         return distances
@@ -137,15 +140,10 @@ def _torch_probability(
 
 
 def _largest_of_label(labels: Int32[Tensor, "b v"], values: Float32[Tensor, "b v"]) -> Float32[Tensor, "b v"]:
-    """For each voxel the largest value among its sample's voxels of the same label.
-
-    Ids are arbitrary, so they are ranked: sorted, and counted where they change.
-    """
-    ordered, order = labels.sort(dim=1)
-    rank = F.pad((ordered.diff(dim=1) != 0).cumsum(1), (1, 0))
-    rank_of_voxel = torch.empty_like(rank).scatter_(1, order, rank)
-    largest = torch.zeros_like(values).scatter_reduce_(1, rank_of_voxel, values, "amax")
-    return largest.gather(1, rank_of_voxel)
+    """For each voxel the largest value among its sample's voxels of the same label."""
+    place = rank(labels)
+    largest = torch.zeros_like(values).scatter_reduce_(1, place, values, "amax")
+    return largest.gather(1, place)
 
 
 def _march(
