@@ -69,10 +69,10 @@ EFFECTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "camera": lambda x, _: camera(x, one(25.0), one(3.0), one(1.0), field("shot", x), field("electronic", x)),
     "gaussian_noise": lambda x, _: gaussian_noise(x, one(0.1), field("noise", x)),
     "kspace_spike": lambda x, _: kspace_spike(x, torch.tensor([[0, 9, 5]]), one(3.3)),
-    "contrast": lambda x, _: adjust_contrast(x, one(2.5)),
+    "contrast": lambda x, _: adjust_contrast(x, one(2.5), one(0.0)),
     "smoothing": lambda x, _: gaussian_blur(x, one(0.333, 0.333, 0.333), taps=1),
     "rician_noise": lambda x, _: rician_noise(x, one(0.05), field("real", x), field("imaginary", x)),
-    "gibbs_ringing": lambda x, _: gibbs_ringing(x, one(0.5)),
+    "gibbs_ringing": lambda x, _: gibbs_ringing(x, one(0.5), one(1.0, 1.0, 1.0)),
     "sharpening": lambda x, _: sharpen(x, one(1.0, 1.0, 1.0), one(0.75, 0.75, 0.75), one(20.0), taps=4),
     "histogram_shift": lambda x, _: histogram_shift(
         x, one(0.0, 0.2, 0.3, 0.31, 0.33, 0.6, 0.65, 0.7, 0.95, 1.0)

@@ -10,17 +10,19 @@ from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
 from anystar_torch.random import Source
 
 
-def adjust_contrast(image: Volume, gamma: PerSample) -> Volume:
-    """Raise intensities, relative to the sample's own range, to a power; the range stays.
+def adjust_contrast(image: Volume, gamma: PerSample, headroom: PerSample) -> Volume:
+    """Raise intensities, relative to a range, to a power; the range stays.
 
-    ``out = min + (max - min) * ((image - min) / (max - min))^gamma`` (MONAI ``AdjustContrast``).
+    ``out = low + span * ((image - low) / span)^gamma`` (MONAI ``AdjustContrast``), the range being the
+    sample's own, widened upwards by ``headroom``: by what is brighter where the sample does not look.
 
     Args:
         image: ``[B, 1, D, H, W]``.
         gamma: ``[B]``, positive; 1 leaves the image unchanged, above 1 darkens the middle of the range.
+        headroom: ``[B]``, not negative, in units of the sample's own range.
     """
     low, high = image.amin((1, 2, 3, 4), keepdim=True), image.amax((1, 2, 3, 4), keepdim=True)
-    span = high - low
+    span = (high - low) * (1.0 + per_voxel(headroom))
     # exp(gamma log x) and not pow: pow on the CPU rounds differently in the last elements of a tensor.
     out = ((image - low) / (span + 1e-7)).log_().mul_(per_voxel(gamma)).exp_().mul_(span).add_(low)
     return torch.where(per_voxel(gamma) == 1.0, image, out)
@@ -30,21 +32,30 @@ def adjust_contrast(image: Volume, gamma: PerSample) -> Volume:
 class RandomContrast:
     """Contrast of some samples.
 
+    AnyStar applies it to a volume of which the sample is the middle, and whose bright corner (of the bias
+    field) lies outside: a power of a wider range is the same curve but for its scale, so that the noise added
+    later is larger beside it.
+
     Attributes:
         p: chance to apply.
         gamma: range of the exponent, positive.
+        headroom: range of how much brighter than the sample's maximum the volume is elsewhere, in units of
+            the sample's range.
     """
 
     p: float
     gamma: Range
+    headroom: Range
 
     def __post_init__(self) -> None:
         check_chance("p", self.p)
         check_range("gamma", self.gamma, 0.01, 100.0)
+        check_range("headroom", self.headroom, 0.0, 100.0)
 
     def __call__(self, image: Volume, source: Source) -> Volume:
         """Draw an exponent per sample and apply it to ``image`` ``[B, 1, D, H, W]``."""
         return with_chance(self.p, self._always, image, source)
 
     def _always(self, image: Volume, source: Source) -> Volume:
-        return adjust_contrast(image, draw(source, "gamma", self.gamma))
+        gamma, headroom = draw(source, "gamma", self.gamma), draw(source, "headroom", self.headroom)
+        return adjust_contrast(image, gamma, headroom)

@@ -7,29 +7,36 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from anystar_torch.arrays import PerSample, Volume, per_voxel
+from anystar_torch.arrays import PerSample, PerSampleAxis, Volume, per_voxel
 from anystar_torch.augment.chain import with_chance
 from anystar_torch.augment.fourier import inverse, transform
 from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
 from anystar_torch.random import Source
 
 
-def gibbs_ringing(image: Volume, alpha: PerSample) -> Volume:
+def gibbs_ringing(image: Volume, alpha: PerSample, recorded: PerSampleAxis) -> Volume:
     """Remove all frequencies outside a ball of k-space.
 
-    The ball has the radius ``(1 - alpha) * max(D, H, W) / sqrt 2`` around ``(n - 1) / 2`` of the centred
-    spectrum, which for even n is half a bin off the zero frequency; the real part of the result is kept
-    (MONAI ``GibbsNoise``). Below 0.29 only the corners of k-space are cut, at 0.5 all above 0.354 cycles per
-    voxel.
+    With ``recorded`` 1 the ball has the radius ``(1 - alpha) * max(D, H, W) / sqrt 2`` around ``(n - 1) / 2``
+    of the centred spectrum, which for even n is half a bin off the zero frequency; the real part of the
+    result is kept (MONAI ``GibbsNoise``). In a cube only corners of k-space are cut below alpha 0.29, and all
+    above 0.354 cycles per voxel at 0.5. A volume recorded larger has finer bins: the ball becomes an
+    ellipsoid, as wide as before along the longest axis, wider along the others.
 
     Args:
         image: ``[B, 1, D, H, W]``.
         alpha: ``[B]`` in [0, 1]; 0 leaves the image unchanged (MONAI's 0 still cuts the corners).
+        recorded: ``[B, 3]``, size along z, y, x of the volume whose spectrum is cut, in sizes of this one.
     """
-    depth, height, width = (_squared_frequency(n, image) for n in image.shape[2:])
-    squared = depth[:, None, None] + height[:, None] + width
-    radius = (1.0 - alpha) * (max(image.shape[2:]) * math.sqrt(0.5))
-    ringing = inverse(transform(image).masked_fill_(squared > per_voxel(radius * radius), 0.0))
+    sizes = [recorded[:, axis] * n for axis, n in enumerate(image.shape[2:])]
+    depth, height, width = (
+        recorded[:, axis, None].square() * _squared_frequency(n, image)
+        for axis, n in enumerate(image.shape[2:])
+    )
+    squared = depth[:, :, None, None] + (height[:, :, None] + width[:, None])[:, None]
+    radius = (1.0 - alpha) * torch.maximum(torch.maximum(sizes[0], sizes[1]), sizes[2]) * math.sqrt(0.5)
+    outside = squared[:, None] > per_voxel(radius * radius)
+    ringing = inverse(transform(image).masked_fill_(outside, 0.0))
     return torch.where(per_voxel(alpha) == 0.0, image, ringing)
 
 
@@ -46,18 +53,25 @@ class RandomGibbsRinging:
     Attributes:
         p: chance to apply.
         alpha: range of the share of the k-space radius cut away, in [0, 1].
+        recorded: range of the size of the recorded volume along each axis, in sizes of the sample. AnyStar
+            cuts the spectrum of 64 to 128 voxels, a size of its own along each axis, and keeps the middle 64;
+            this is what makes most of its ringing invisible.
     """
 
     p: float
     alpha: Range
+    recorded: Range
 
     def __post_init__(self) -> None:
         check_chance("p", self.p)
         check_range("alpha", self.alpha, 0.0, 1.0)
+        check_range("recorded", self.recorded, 0.1, 10.0)
 
     def __call__(self, image: Volume, source: Source) -> Volume:
         """Draw a radius per sample and cut the spectrum of ``image`` ``[B, 1, D, H, W]`` there."""
         return with_chance(self.p, self._always, image, source)
 
     def _always(self, image: Volume, source: Source) -> Volume:
-        return gibbs_ringing(image, draw(source, "alpha", self.alpha))
+        return gibbs_ringing(
+            image, draw(source, "alpha", self.alpha), draw(source, "recorded", self.recorded, 3)
+        )

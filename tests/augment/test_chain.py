@@ -38,7 +38,10 @@ def test_other_effects_do_not_change_an_effects_draws() -> None:
 
 
 def test_effects_run_in_the_order_written() -> None:
-    noise, contrast = RandomGaussianNoise(p=1.0, std=(0.1, 0.1)), RandomContrast(p=1.0, gamma=(2.0, 3.0))
+    noise, contrast = (
+        RandomGaussianNoise(p=1.0, std=(0.1, 0.1)),
+        RandomContrast(p=1.0, gamma=(2.0, 3.0), headroom=(0.0, 1.0)),
+    )
     source = Source.of(IDS, seed=0, split="test")
     image = torch.rand(6, 1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     out = Chain(effects={"noise": noise, "contrast": contrast})(image, source)

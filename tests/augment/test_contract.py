@@ -38,10 +38,10 @@ ALWAYS: dict[str, IntensityEffect] = {
     "bias_field": RandomBiasField(coefficient=(0.0, 0.1), extent=(0.5, 1.0)),
     "gaussian_noise": RandomGaussianNoise(p=1.0, std=(0.01, 0.1)),
     "kspace_spike": RandomKSpaceSpike(p=1.0, strength=(2.375, 2.75)),
-    "contrast": RandomContrast(p=1.0, gamma=(0.5, 4.5)),
+    "contrast": RandomContrast(p=1.0, gamma=(0.5, 4.5), headroom=(0.0, 1.2)),
     "smoothing": RandomBlur(p=1.0, sigma=(0.0, 1.5)),
     "rician_noise": RandomRicianNoise(p=1.0, std=(0.01, 0.1)),
-    "gibbs_ringing": RandomGibbsRinging(p=1.0, alpha=(0.0, 0.6)),
+    "gibbs_ringing": RandomGibbsRinging(p=1.0, alpha=(0.3, 0.6), recorded=(1.0, 1.2)),
     "sharpening": RandomSharpen(p=1.0, first=(0.5, 1.0), second=0.5, strength=(10.0, 30.0)),
     "histogram_shift": RandomHistogramShift(p=1.0, points=10),
     "resolution": RandomResolution(p=1.0, lateral=(0.3, 1.0), elongation=(1.0, 2.0), thickness=(1.0, 4.0)),
@@ -67,8 +67,8 @@ IDENTITY: dict[str, Pure] = {
     "gaussian_noise": lambda x, f: gaussian_noise(x, zeros(x), f),
     "rician_noise": lambda x, f: rician_noise(x, zeros(x), f, f),
     "detector_noise": lambda x, f: detector_noise(x, zeros(x), zeros(x), zeros(x), f),
-    "contrast": lambda x, f: adjust_contrast(x, torch.ones(len(x))),
-    "gibbs_ringing": lambda x, f: gibbs_ringing(x, zeros(x)),
+    "contrast": lambda x, f: adjust_contrast(x, torch.ones(len(x)), zeros(x) + 0.5),
+    "gibbs_ringing": lambda x, f: gibbs_ringing(x, zeros(x), torch.ones(len(x), 3)),
     "sharpening": lambda x, f: sharpen(x, zeros(x, 3), zeros(x, 3), zeros(x), taps=4),
     "histogram_shift": lambda x, f: histogram_shift(x, torch.linspace(0.0, 1.0, 10).expand(len(x), 10)),
     "resolution": lambda x, f: thick_slices(
@@ -224,9 +224,9 @@ PURE: dict[str, Pure] = {
         x, per_sample(x, 0.0, 0.1), per_sample(x, 0.1, 0.0), per_sample(x, 0.0, 0.1), f
     ),
     "kspace_spike": lambda x, f: kspace_spike(x, whole_numbers(x, 3), per_sample(x, 2.3, 2.8)),
-    "contrast": lambda x, f: adjust_contrast(x, per_sample(x, 0.5, 4.5)),
+    "contrast": lambda x, f: adjust_contrast(x, per_sample(x, 0.5, 4.5), per_sample(x, 0.0, 1.0)),
     "smoothing": lambda x, f: gaussian_blur(x, per_axis(x, 0.0, 1.0), taps=4),
-    "gibbs_ringing": lambda x, f: gibbs_ringing(x, per_sample(x, 0.0, 0.6)),
+    "gibbs_ringing": lambda x, f: gibbs_ringing(x, per_sample(x, 0.0, 0.6), per_axis(x, 1.0, 2.0)),
     "sharpening": lambda x, f: sharpen(
         x, per_axis(x, 0.5, 1.0), per_axis(x, 0.5, 0.6), per_sample(x, 1.0, 9.0), taps=4
     ),
