@@ -65,7 +65,8 @@ static void check_polyhedra(const Array<const float, 2> &points, const Array<con
 class Suppression {
 public:
     Suppression(Array<const float, 2> points, Array<const float, 2> distances, Array<const float, 1> scores,
-                Array<const float, 2> vertices, Array<const int64_t, 2> faces, double nms_thresh, int threads)
+                Array<const float, 2> vertices, Array<const int64_t, 2> faces, double nms_thresh, int threads,
+                int64_t cache_bytes)
         : points_(std::move(points)), distances_(std::move(distances)), scores_(std::move(scores)),
           rays_(ray_set(vertices, faces)) {
         check_polyhedra(points_, distances_, rays_.rays());
@@ -80,7 +81,7 @@ public:
         require(threads >= 1 && threads <= 1024, "threads must lie in 1..1024, got " + std::to_string(threads));
         nb::gil_scoped_release release;
         work_ = std::make_unique<anystar::Suppression>(rays_, points_.data(), distances_.data(), scores_.data(), n,
-                                                       nms_thresh, threads);
+                                                       nms_thresh, threads, cache_bytes);
     }
 
     int64_t advance(double seconds) {
@@ -109,9 +110,10 @@ private:
 static void bind_nms(nb::module_ &module) {
     nb::class_<Suppression>(module, "Suppression", "A non-maximum suppression, advanced a little at a time.")
         .def(nb::init<Array<const float, 2>, Array<const float, 2>, Array<const float, 1>, Array<const float, 2>,
-                      Array<const int64_t, 2>, double, int>(),
+                      Array<const int64_t, 2>, double, int, int64_t>(),
              nb::arg("points").noconvert(), nb::arg("distances").noconvert(), nb::arg("scores").noconvert(),
-             nb::arg("vertices").noconvert(), nb::arg("faces").noconvert(), nb::arg("nms_thresh"), nb::arg("threads"))
+             nb::arg("vertices").noconvert(), nb::arg("faces").noconvert(), nb::arg("nms_thresh"), nb::arg("threads"),
+             nb::arg("cache_bytes") = int64_t{1} << 30)
         .def("advance", &Suppression::advance, nb::arg("seconds"),
              "Work for about this long; returns the number of candidates decided by now.")
         .def("read", &Suppression::read, nb::arg("keep").noconvert(), "Copy 1 (survives) or 0 per candidate to `keep`.");

@@ -59,11 +59,12 @@ class Suppression {
     using Clock = std::chrono::steady_clock;
 
 public:
-    // points [n, 3], distances [n, rays], scores [n]; the arrays and the rays must outlive this object.
+    // points [n, 3], distances [n, rays], scores [n]; the arrays and the rays must outlive this object. Up to
+    // cache_bytes of survivors' voxels are kept; those of later survivors are found again when needed.
     Suppression(const RaySet &rays, const float *points, const float *distances, const float *scores, int64_t n,
-                double threshold, int threads)
+                double threshold, int threads, int64_t cache_bytes)
         : rays_(rays), points_(points), distances_(distances), threshold_(threshold), threads_(std::max(threads, 1)),
-          keep_(n, 0), order_(n) {
+          cache_bytes_(cache_bytes), keep_(n, 0), order_(n) {
         std::iota(order_.begin(), order_.end(), int64_t{0});
         std::sort(order_.begin(), order_.end(), [&](int64_t i, int64_t j) { return before(scores, i, j); });
         for (int t = 0; t < threads_; ++t) {
@@ -91,7 +92,7 @@ private:
         int64_t index = -1;  // in the caller's arrays
         double volume = 0;
         Box box;
-        std::unique_ptr<uint64_t[]> rows;  // absent once memory is short: rasterised again when needed
+        std::unique_ptr<uint64_t[]> rows;  // absent beyond cache_bytes: found again when needed
         Bitmap bitmap() const { return {box, rows.get()}; }
     };
 
@@ -235,30 +236,30 @@ private:
     void add_survivor(Candidate &&candidate) {
         keep_[candidate.index] = 1;
         if (candidate.box.voxels() == 0) return;  // holds no voxel centre: can suppress nothing
-        cached_ += 8 * Bitmap::words(candidate.box);
-        if (cached_ > kMostCached) {
-            cached_ -= 8 * Bitmap::words(candidate.box);
+        const int64_t bytes = 8 * Bitmap::words(candidate.box);
+        if (bytes <= cache_bytes_)
+            cache_bytes_ -= bytes;
+        else
             candidate.rows.reset();
-        }
         survivors_index_.insert(static_cast<int64_t>(survivors_.size()), candidate.box);
         survivors_.push_back(std::move(candidate));
     }
 
-    static constexpr int64_t kSmallestChunk = 1024;
-    static constexpr int64_t kMostCached = int64_t{1} << 30;           // bytes of survivors' voxels
-    static constexpr double kMostVoxels = double(int64_t{1} << 33);    // of one candidate's box
+    static constexpr int64_t kSmallestChunk = 128;
+    static constexpr double kMostVoxels = double(int64_t{1} << 33);  // of one candidate's box
 
     const RaySet &rays_;
     const float *points_, *distances_;
     double threshold_;
     int threads_;
+    int64_t cache_bytes_;  // left
     std::vector<uint8_t> keep_;
     std::vector<int64_t> order_;
-    int64_t decided_ = 0, chunk_ = kSmallestChunk, cached_ = 0;
+    int64_t decided_ = 0, chunk_ = kSmallestChunk;
     std::vector<Candidate> survivors_;
     BoxIndex survivors_index_;
-    std::vector<Rasteriser> own_, others_;                    // one per worker
-    std::vector<std::vector<uint64_t>> rows_, other_rows_;    // one per worker
+    std::vector<Rasteriser> own_, others_;                  // one per worker
+    std::vector<std::vector<uint64_t>> rows_, other_rows_;  // one per worker
 };
 
 }  // namespace anystar

@@ -1,10 +1,16 @@
 """Suppression against its definition in torch."""
 
+import os
+import signal
+import threading
+import time
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from anystar_torch import ops
+from anystar_torch import _native, ops
 from anystar_torch.ops import reference
 from anystar_torch.rays import Rays
 from tests.ops.cases import Crowd, random_crowd
@@ -23,6 +29,35 @@ def test_equals_the_definition_on_non_convex_crowds(anisotropy: tuple[float, ...
     expected = reference.nms(*crowd, thresh)
     assert 1 < expected.sum() < 24
     torch.testing.assert_close(suppress(crowd, thresh), expected)
+
+
+def test_polyhedra_longer_than_a_machine_word() -> None:
+    rays = Rays.golden_spiral(16).scaled((0.05, 0.05, 1))
+    crowd = random_crowd(7, 12, rays=rays, extent=6, radius=60)
+    crowd = crowd._replace(points=crowd.points * torch.tensor([1.0, 1, 20]))
+    assert (crowd.distances.amax(1) > 64).all()
+    expected = reference.nms(*crowd, 0.2)
+    assert 1 < expected.sum() < 12
+    torch.testing.assert_close(suppress(crowd, 0.2), expected)
+
+
+def test_large_ones_among_many_small() -> None:
+    crowd = random_crowd(8, 60, rays=Rays.golden_spiral(12), extent=40, radius=1.5)
+    crowd.distances[::20] *= 10
+    expected = reference.nms(*crowd, 0.1)
+    assert 10 < expected.sum() < 60
+    torch.testing.assert_close(suppress(crowd, 0.1), expected)
+
+
+def test_survivors_beyond_the_cache_still_suppress() -> None:
+    crowd = random_crowd(9, 500, rays=RAYS, extent=30)
+    arrays = [part.numpy() for part in (*crowd[:3], RAYS.vertices, RAYS.faces)]
+    keep = np.zeros(500, np.uint8)
+    work = _native.Suppression(*arrays, 0.3, 2, cache_bytes=20_000)  # room for a few
+    while work.advance(1.0) < 500:
+        pass
+    work.read(keep)
+    np.testing.assert_array_equal(keep.astype(bool), suppress(crowd, 0.3).numpy())
 
 
 def test_a_copy_is_suppressed_and_a_distant_one_is_not() -> None:
@@ -84,3 +119,18 @@ def test_progress_counts_up_to_all_and_may_end_the_call() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         ops.nms(*crowd, 0.3, progress=stop)
+
+
+def test_ctrl_c_is_honoured_within_a_second() -> None:
+    crowd = random_crowd(6, 40_000, rays=RAYS, extent=60, radius=8)
+    sent: list[float] = []
+
+    def interrupt() -> None:
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(0.3, interrupt)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        suppress(crowd, 1.0)  # a minute of work: nothing is suppressed, so all are tested against all
+    assert time.monotonic() - sent[0] < 1.0
