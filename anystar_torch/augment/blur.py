@@ -28,7 +28,7 @@ def gaussian_blur(image: Volume, sigma: PerSampleAxis, *, taps: int) -> Volume:
     to ``reach(sigma)``, not renormalised (MONAI ``GaussianSmooth``, approx="erf").
 
     Difference: MONAI takes the image to be 0 beyond its faces. AnyStar filters 64 to 128 voxels and keeps the
-    middle 64, so that the frame this makes is seldom seen; here it would be in every sample.
+    middle 64, so that the frame this makes lies outside or in corners; here it would surround every sample.
 
     Args:
         image: ``[B, 1, D, H, W]``.
