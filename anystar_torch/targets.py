@@ -92,7 +92,7 @@ def _check(labels: Labels, grid: Sequence[int]) -> tuple[int, int, int]:
     return grid[0], grid[1], grid[2]
 
 
-def _on_grid(labels: Tensor, channels: int, grid: Sequence[int]) -> list[int]:
+def _on_grid(labels: Tensor, channels: int | torch.SymInt, grid: Sequence[int]) -> list[int | torch.SymInt]:
     sizes = zip(labels.shape[2:], grid, strict=True)
     return [labels.shape[0], channels, *((size + step - 1) // step for size, step in sizes)]
 
