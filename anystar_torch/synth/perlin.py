@@ -104,3 +104,8 @@ def sample_periodic(field: Field, position: Positions) -> Float32[Tensor, "b c d
         field = torch.cat([field, field.narrow(axis, 0, 1)], dim=axis)
     wrapped = [torch.remainder(position[:, a], float(size[a])) - size[a] / 2 for a in range(3)]
     return sample(field, torch.stack(wrapped, dim=1), [n / 2 for n in size])
+
+
+def shifted(position: Positions, by: Sequence[float]) -> Positions:
+    """Positions moved by (z, y, x)."""
+    return torch.stack([position[:, axis] + by[axis] for axis in range(3)], dim=1)

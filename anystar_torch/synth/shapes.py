@@ -17,12 +17,12 @@ import torch
 from jaxtyping import Bool, Float32, Int32
 from torch import Tensor
 
+from anystar_torch.arrays import per_voxel
 from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
 from anystar_torch.random import Source
-from anystar_torch.synth.perlin import draw_gradients, gradient_noise, sample
+from anystar_torch.synth.perlin import shifted
+from anystar_torch.synth.surface import Aim, Surface
 
-SAMPLES = 4
-"""Samples of the boundary noise per lattice cell and axis; between them it is interpolated linearly."""
 ABSENT = -1e4
 """The radius of a ball that was dropped: far below every other."""
 
@@ -85,35 +85,25 @@ def lookup(table: Tensor, index: Tensor) -> Tensor:
     return table.index_select(0, index.reshape(-1)).view(index.shape)
 
 
-def inside_ball(
-    balls: Balls,
-    winner: Int32[Tensor, "b d h w"],
-    position: Float32[Tensor, "b 3 d h w"],
-    roughness: Float32[Tensor, "b 1 p q r"],
-    extent: Sequence[float],
-) -> Bool[Tensor, "b d h w"]:
-    """Whether a voxel lies within its ball, whose radius varies with direction.
+def aim_at(
+    balls: Balls, winner: Int32[Tensor, "b d h w"], position: Float32[Tensor, "b 3 d h w"]
+) -> tuple[Aim, Float32[Tensor, "b 1 d h w"]]:
+    """Each voxel's place on its ball, and its distance from the ball's centre, voxels.
 
     Args:
         balls: the balls.
-        winner: ``[B, D, H, W]``, the voxel's ball.
+        winner: ``[B, D, H, W]``, each voxel's ball, index into the balls of the whole batch.
         position: ``[B, 3, D, H, W]``, voxels.
-        roughness: by how much radii shrink, voxels, on a lattice from 0 to ``extent``.
-        extent: (z, y, x), voxels.
     """
     centre = torch.stack([lookup(column.reshape(-1), winner) for column in balls.centre.unbind(1)], dim=1)
     radius = lookup(balls.radius.reshape(-1), winner)[:, None]
     ray = position - centre
     z, y, x = ray.unbind(1)
     distance = (z * z + y * y + x * x).sqrt()[:, None]
-    surface = centre + ray * (radius / (distance + 1e-6))
-    half = [n / 2.0 for n in extent]
-    return (distance < radius - sample(roughness, shifted(surface, [-n for n in half]), half))[:, 0]
-
-
-def shifted(position: Float32[Tensor, "b 3 d h w"], by: Sequence[float]) -> Float32[Tensor, "b 3 d h w"]:
-    """Positions moved by (z, y, x)."""
-    return torch.stack([position[:, axis] + by[axis] for axis in range(3)], dim=1)
+    batch, count = len(winner), balls.radius[0].numel()
+    first = torch.arange(batch, dtype=torch.int32, device=winner.device) * count
+    ball = winner - first[:, None, None, None]
+    return Aim(ball[:, None], centre, radius, ray / (distance + 1e-6), balls.pitch / 2.0), distance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,24 +115,21 @@ class BallField:
         radius: range of each ball's radius, in mean radii.
         jitter: largest shift of a centre along each axis, in mean radii.
         kept: range of the share of balls that are kept.
-        roughness: factor on the boundary noise, in mean radii; the noise has a deviation of 0.19.
-        cell: size of the boundary noise's lattice cell, voxels.
+        surface: how far the surface of a ball lies from its centre. At most ``2 - jitter`` mean radii count: so far
+            reach the balls of the 8 lattice points around a voxel before another could come nearer.
     """
 
     mean_radius: Range
     radius: Range
     jitter: float
     kept: Range
-    roughness: float
-    cell: int
+    surface: Surface
 
     def __post_init__(self) -> None:
         check_range("mean_radius", self.mean_radius, 2.0, 64.0)
         check_range("radius", self.radius, 0.05, 1.5)
         check_range("kept", self.kept, 0.0, 1.0)
         check_chance("jitter", self.jitter)
-        check_range("roughness", (0.0, self.roughness), 0.0, 2.0)
-        check_range("cell", (float(self.cell), float(self.cell)), 2.0)
 
     def __call__(
         self, position: Float32[Tensor, "b 3 d h w"], world: Sequence[int], source: Source
@@ -158,17 +145,10 @@ class BallField:
         mean = draw(source, "mean_radius", self.mean_radius)
         balls = self.balls(mean, world, source)
         winner = nearest_ball(balls, position)
-        corners = [-(-n // self.cell) + 1 for n in world]
-        noise = gradient_noise(draw_gradients(source("roughness"), *corners), SAMPLES)
-        # The last sample stands one step before the last corner.
-        extent = [(n - 1) * self.cell - self.cell / SAMPLES for n in corners]
-        shrink = noise * (mean * self.roughness)[:, None, None, None, None]
-        filled = inside_ball(balls, winner, position, shrink, extent)
-        count = balls.radius[0].numel()
-        first = (
-            torch.arange(len(mean), dtype=torch.int32, device=position.device)[:, None, None, None] * count
-        )
-        return torch.where(filled, winner - first + 1, 0)[:, None], count
+        aim, distance = aim_at(balls, winner, position)
+        limit = per_voxel(mean * (2.0 - self.jitter))
+        filled = distance < torch.minimum(self.surface(aim, world, source("surface")), limit)
+        return torch.where(filled, aim.ball + 1, 0), balls.radius[0].numel()
 
     def balls(self, mean: Float32[Tensor, "b"], world: Sequence[int], source: Source) -> Balls:
         """Draw the balls of a world: centres at ``2 mean (1, 2, ...)`` plus jitter, a random subset kept."""
@@ -180,8 +160,8 @@ class BallField:
         centre = point * pitch[:, None, None, None, None] + jitter * mean[:, None, None, None, None]
         radius = draw(source, "radius", self.radius, *lattice) * mean[:, None, None, None]
         there = torch.ones_like(radius, dtype=torch.bool)
-        for axis, n in enumerate(world):  # as numpy's arange(0, n, pitch)[1:-1]
-            last = (n / pitch).ceil()[:, None, None, None] - 1.0
+        for axis, n in enumerate(world):  # as numpy's arange(0, n, pitch)[1:-1], but at least one
+            last = ((n / pitch).ceil() - 1.0).clamp(min=2.0)[:, None, None, None]
             there = there & (point[axis] > 0.0) & (point[axis] < last)
         return Balls(centre, torch.where(self._kept(there, source), radius, ABSENT), pitch)
 

@@ -10,6 +10,7 @@ from anystar_torch.augment.zoom import zoom
 from anystar_torch.compose import load_synthesizer
 from anystar_torch.random import Source
 from anystar_torch.synth.gmm import Mixture, Texture
+from anystar_torch.synth.surface import RoughBall
 from anystar_torch.synthesizer import Synthesizer
 
 WORLD = (128, 128, 128)
@@ -78,7 +79,13 @@ def test_noise_is_interpolated_between_the_worlds_voxels(plain: Synthesizer) -> 
 @pytest.mark.parametrize("factor", [0.6, 1.0, 1.37])
 def test_labels_and_image_lie_on_the_sphere_to_a_tenth_of_a_voxel(plain: Synthesizer, factor: float) -> None:
     """Analytic spheres: roughness, jitter, texture and noise off; positions known in closed form."""
-    balls = replace(plain.world.objects, roughness=0.0, jitter=0.0, radius=(0.9, 0.9), kept=(1.0, 1.0))
+    balls = replace(
+        plain.world.objects,
+        surface=RoughBall(roughness=0.0, cell=16),
+        jitter=0.0,
+        radius=(0.9, 0.9),
+        kept=(1.0, 1.0),
+    )
     mixture = flat(replace(plain.world.mixture, mean=(200.0, 200.0), std=(0.0, 0.0)))
     ground = replace(mixture.background, plain_std=(0.0, 0.0), mean=(25.0, 25.0))
     shift = torch.tensor([0.3, -0.41, 0.17])

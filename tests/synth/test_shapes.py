@@ -12,6 +12,7 @@ from anystar_torch.augment.coordinates import Coordinates
 from anystar_torch.compose import load_synthesizer
 from anystar_torch.random import Source
 from anystar_torch.synth.shapes import BallField, nearest_ball
+from anystar_torch.synth.surface import RoughBall, SmoothStar
 
 WORLD = (128, 128, 128)
 
@@ -67,7 +68,10 @@ def test_every_object_is_one_piece_inside_its_bounds(maps: np.ndarray) -> None:
         assert 0.11 < (world > 0).mean() < 0.19  # the original's, over ten maps
 
 
-def test_every_object_is_star_convex_about_its_centre(field: BallField) -> None:
+@pytest.mark.parametrize("own", [False, True])
+def test_every_object_is_star_convex_about_its_centre(field: BallField, own: bool) -> None:
+    if own:
+        field = replace(field, surface=SmoothStar(deviation=0.3, bumps=1.5, elongation=(0.5, 2.0)))
     balls = field.balls(field.mean_radius[0] * torch.ones(1), WORLD, source(1))
     points = source(1).uniform("points", -45.0, 45.0, 3, 1, 1, 20000)
     numbers = field(points, WORLD, source(1))[0][0, 0, 0, 0]
@@ -80,7 +84,7 @@ def test_every_object_is_star_convex_about_its_centre(field: BallField) -> None:
 
 
 def test_without_roughness_objects_are_balls(field: BallField) -> None:
-    smooth = replace(field, roughness=0.0, jitter=0.0, radius=(0.9, 0.9))
+    smooth = replace(field, surface=RoughBall(roughness=0.0, cell=16), jitter=0.0, radius=(0.9, 0.9))
     points = source(1).uniform("points", -45.0, 45.0, 3, 1, 1, 5000)
     numbers = smooth(points, WORLD, source(1))[0][0, 0, 0, 0]
     balls = smooth.balls(torch.full((1,), 12.0), WORLD, source(1))
@@ -95,3 +99,16 @@ def test_the_size_of_objects_follows_its_range(field: BallField) -> None:
     first, second = ((radius > 0).sum().item() for radius in balls.radius)
     assert first > 5 * second  # half the pitch: 9^3 lattice points for 4^3
     assert balls.radius[0].max() < 7.2
+
+
+def test_spheroids_keep_their_volume_and_have_their_elongation(field: BallField) -> None:
+    surface = SmoothStar(deviation=0.0, bumps=0.0, elongation=(1.8, 1.8))
+    sparse = replace(field, surface=surface, jitter=0.0, radius=(0.6, 0.6), kept=(1.0, 1.0))
+    axis = torch.arange(24.0) - 12.0
+    points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"))[None] + (48.0 - 63.5)
+    inside = sparse(points, WORLD, source(1))[0][0, 0] > 0  # the ball at (48, 48, 48), alone in its cell
+    assert inside.sum().item() == pytest.approx(4 / 3 * np.pi * 7.2**3, rel=0.03)
+    coordinates = points[0][:, inside].double()
+    widths = torch.linalg.eigvalsh(torch.cov(coordinates)).sqrt()
+    assert (widths[2] / widths[:2]).numpy() == pytest.approx(1.8, rel=0.06)
+    assert (widths[0] / widths[1]).item() == pytest.approx(1.0, rel=0.06)
