@@ -11,15 +11,15 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from anystar_torch.arrays import Labels, Sample
+from anystar_torch.arrays import Labels, Sample, Volume
 from anystar_torch.augment.chain import Chain, Finish
 from anystar_torch.augment.coordinates import Coordinates
 from anystar_torch.augment.interpolation import noise_side_taps, smooth
 from anystar_torch.augment.placement import Placement
 from anystar_torch.random import Source
+from anystar_torch.synth.components import connected_components, remove_small
 from anystar_torch.synth.density import RandomDensity
 from anystar_torch.synth.gmm import Mixture
-from anystar_torch.synth.numbering import number
 from anystar_torch.synth.shapes import BallField
 
 
@@ -31,7 +31,7 @@ class World:
         objects: the label field.
         density: how much smaller than the label field the objects lie in the world, and their surround.
         mixture: intensities.
-        smallest: objects with fewer voxels in the sample are left out of image and labels.
+        smallest: pieces of objects with fewer voxels in the sample are left out of image and labels.
     """
 
     objects: BallField
@@ -87,9 +87,11 @@ class Synthesizer:
         source = Source.of(ids if device is None else ids.to(device), seed=self.seed, split=self.split)
         coordinates = self.placement(self.shape, source("placement"))
         objects = self.objects(coordinates, source)
-        labels = number(objects, self.world.smallest)
-        seen = torch.where(labels > 0, objects, 0)
-        return self.render(seen, labels, coordinates, source)
+        labels = remove_small(connected_components(objects), self.world.smallest)
+        image, labels = self.render(torch.where(labels > 0, objects, 0), labels, coordinates, source)
+        # Holes cut objects: what is left of them are objects of their own, numbered from 1.
+        labels = remove_small(connected_components(labels), self.world.smallest)
+        return Sample(image, connected_components(labels))
 
     def objects(self, coordinates: Coordinates, source: Source) -> Labels:
         """A number for each voxel that tells its object from all others of the sample, 0 for none."""
@@ -99,12 +101,13 @@ class Synthesizer:
         seen = (ball > 0) & (coordinates.cover >= 0.5)
         return torch.where(seen, placed.piece * count + ball, 0)
 
-    def render(self, objects: Labels, labels: Labels, coordinates: Coordinates, source: Source) -> Sample:
-        """The image of ``objects``, and the sample it becomes."""
+    def render(
+        self, objects: Labels, labels: Labels, coordinates: Coordinates, source: Source
+    ) -> tuple[Volume, Labels]:
+        """The finished image of ``objects``, and ``labels`` with the same holes."""
         world = self.placement.world(self.shape)
         image = self.world.mixture(objects, coordinates, world, source("mixture"))
         image = self.effects(image, source("effects"))
         # The original deforms the image last: one more interpolation, and zeros from beyond the faces.
         image = smooth(image, noise_side_taps(coordinates.fraction)) * coordinates.cover
-        image, labels = self.finish(image, labels, source("finish"))
-        return Sample(image, number(labels, self.world.smallest))
+        return self.finish(image, labels, source("finish"))

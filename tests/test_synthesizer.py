@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from skimage.measure import label
 
 from anystar_torch.arrays import Sample
 from anystar_torch.compose import load_synthesizer
@@ -54,8 +55,10 @@ def test_seed_and_split_change_the_sample(synth: Synthesizer, batch: Sample) -> 
     assert torch.equal(synth.on("train")(IDS[:1]).image, batch.image[:1])
 
 
-def test_labels_count_from_one_without_gaps(batch: Sample) -> None:
+def test_labels_count_from_one_and_every_label_is_one_piece(batch: Sample) -> None:
     for labels in batch.labels:
+        assert label(labels[0].numpy(), connectivity=3).max() == labels.max()
+        assert torch.bincount(labels.flatten())[1:].min() >= 8
         present = labels.unique()
         assert torch.equal(present, torch.arange(len(present), dtype=torch.int32))
 
