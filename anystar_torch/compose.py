@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from anystar_torch.synthesizer import Synthesizer
@@ -25,15 +23,6 @@ def config_folder() -> Path:
         if (folder / "synth").is_dir():
             return folder
     raise ValueError(f"no configuration files in {package} or beside it; reinstall anystar_torch")
-
-
-def register_resolvers() -> None:
-    """Teach OmegaConf ``${or:a,b}``: the first of its arguments that is not null."""
-    OmegaConf.register_new_resolver("or", _first, replace=True)
-
-
-def _first(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
 
 
 def synthesizer_names() -> list[str]:

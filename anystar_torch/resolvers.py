@@ -1,5 +1,7 @@
 """What a config may compute: ``${or:a,b}`` and ``${cpu_precision:}``."""
 
+from typing import Any
+
 import torch
 from omegaconf import OmegaConf
 
@@ -12,5 +14,10 @@ def cpu_precision() -> str:
 
 def register_resolvers() -> None:
     """Makes them known to every config composed afterwards; may be called more than once."""
-    OmegaConf.register_new_resolver("or", lambda first, second: first or second, replace=True)
+    OmegaConf.register_new_resolver("or", _first, replace=True)
     OmegaConf.register_new_resolver("cpu_precision", cpu_precision, replace=True)
+
+
+def _first(*values: Any) -> Any:
+    """The first of its arguments that is not null."""
+    return next((value for value in values if value is not None), None)

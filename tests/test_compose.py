@@ -5,7 +5,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from anystar_torch.compose import config_folder, load_synthesizer, register_resolvers, synthesizer_names
+from anystar_torch.compose import config_folder, load_synthesizer, synthesizer_names
+from anystar_torch.resolvers import register_resolvers
 from anystar_torch.synthesizer import Synthesizer
 
 
