@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float32, Float64, Int32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -99,17 +99,3 @@ def render_labels(
     for i in reversed(range(points.shape[0])):
         labels[inside(voxels, points[i], distances[i], rays)] = i + 1
     return labels.view(*shape)
-
-
-def signed_excess(
-    voxels: Int64[Tensor, "m 3"],
-    point: Float32[Tensor, "3"],
-    distances: Float32[Tensor, "rays"],
-    rays: "Rays",
-) -> Float64[Tensor, "m"]:
-    """How far voxel centres lie outside, as a share of the distance to the surface; negative: inside."""
-    corners = rays.vertices.double()[rays.faces.long()]
-    coefficients = torch.einsum("mk,fkc->mfc", voxels.double() - point.double(), torch.linalg.inv(corners))
-    shares = coefficients / distances.double()[rays.faces.long()]
-    face = shares.amin(-1).argmax(-1)  # the cone that holds the voxel's direction
-    return shares.sum(-1).gather(1, face[:, None])[:, 0] - 1
