@@ -84,7 +84,9 @@ def rows(quick: bool) -> Iterator[Row]:
         print("| (the other scenes need the stardist package: pip install stardist) | | | | |")
         return
     yield from suppression_rows(64 if quick else 128)
-    # Rows on targets (star_distances, object_probability) come here: yield from target_rows(quick)
+    for size in (64,) if quick else (64, 128):
+        for foreground in (0.05, 0.15, 0.30):
+            yield from target_rows(size, foreground)
 
 
 def measured(row: Row, repeats: int) -> str:
@@ -193,6 +195,56 @@ def rendering_row(size: int, scene: Any, their_rays: Any) -> Row:
         f"rendering, {len(keep)} polyhedra into {size}^3",
         lambda: ops.render_labels(points, distances, scene.rays, (size,) * 3),
         theirs,
+        note,
+    )
+
+
+# ---- training targets ---------------------------------------------------------------------------
+
+
+def target_rows(size: int, foreground: float) -> Iterator[Row]:
+    """Star distances at grid 1 and 2, the probability and the distance transform of one label volume."""
+    import numpy as np
+    import torch
+    from edt import edt
+    from stardist.geometry.geom3d import star_dist3D
+    from stardist.rays3d import Rays_GoldenSpiral
+    from stardist.utils import edt_prob
+
+    from anystar_torch import targets
+    from anystar_torch.edt import distance_transform
+    from anystar_torch.rays import Rays
+    from benchmarks.scenes import balls
+
+    field, threads = balls(size, foreground), torch.get_num_threads()
+    labels, where = (
+        torch.from_numpy(field.astype(np.int32))[None, None],
+        f"{size}^3, foreground {foreground:.0%}",
+    )
+    os.environ["STARDIST_EDT_NUM_THREADS"] = str(threads)
+    rays, their_rays = Rays.golden_spiral(96), Rays_GoldenSpiral(96)
+
+    def note(ours: Any, theirs: Any) -> str:
+        expected = np.moveaxis(theirs, -1, 0) if theirs.ndim == 4 else theirs
+        return f"{int((np.abs(ours[0].numpy() - expected) > 1e-5).sum())} of {expected.size} values differ"
+
+    def star(grid: tuple[int, int, int]) -> Row:
+        return Row(
+            f"star distances, {where}, grid {grid[0]}",
+            lambda: targets.star_distances(labels, rays, grid),
+            lambda: star_dist3D(field, their_rays, grid=grid),
+            note,
+        )
+
+    yield star((2, 2, 2))
+    yield star((1, 1, 1))
+    yield Row(
+        f"probability, {where}", lambda: targets.object_probability(labels), lambda: edt_prob(field), note
+    )
+    yield Row(
+        f"distance transform (edt {found('edt')}), {where}",
+        lambda: distance_transform(labels),
+        lambda: edt(field, black_border=False, parallel=threads),
         note,
     )
 

@@ -45,6 +45,23 @@ def blobs(size: int) -> NDArray[np.uint16]:
     return labels
 
 
+def balls(size: int, foreground: float, spacing: int = 16) -> NDArray[np.uint16]:
+    """A cube of balls on a jittered lattice that fill this share of it (up to about a half); labels, 0 = background."""
+    rng = np.random.default_rng(0)
+    labels = np.zeros((size,) * 3, np.uint16)
+    mean = spacing * (foreground * 3 / (4 * np.pi)) ** (1 / 3)
+    cells = size // spacing
+    for label, cell in enumerate(np.ndindex(cells, cells, cells), start=1):
+        centre = (np.array(cell) + 0.5) * spacing + rng.uniform(-1, 1, 3)
+        radius = mean * rng.uniform(0.9, 1.1)
+        low = np.maximum(np.floor(centre - radius).astype(int), 0)
+        high = np.minimum(np.ceil(centre + radius).astype(int) + 1, size)
+        window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        offset = np.stack(np.meshgrid(*map(np.arange, low, high), indexing="ij"), -1) - centre
+        labels[window][(offset**2).sum(-1) <= radius**2] = label
+    return labels
+
+
 def perturbed(
     probability: NDArray[np.float32], distances: NDArray[np.float32], grid: int, noise: float, rays: Rays
 ) -> Candidates:

@@ -40,7 +40,7 @@ public:
 
 private:
     static constexpr float kInfinite = std::numeric_limits<float>::infinity();
-    static constexpr int64_t kShort = 48;
+    static constexpr int64_t kShort = 32;  // runs up to this length are searched, longer ones swept
 
     float to_ends(int64_t i, int64_t count, bool before, bool after) const {
         const float left = before ? static_cast<float>(i + 1) : kInfinite;
