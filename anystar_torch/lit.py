@@ -1,6 +1,7 @@
 """The training step, and nothing else: Lightning runs it, Hydra fills it in."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import lightning as L
@@ -14,18 +15,40 @@ from anystar_torch.loss import Losses, StarDistLoss
 from anystar_torch.stardist import StarDist
 
 
-def linear_decay(optimizer: Optimizer, *, total_steps: int, warmup_steps: int = 0) -> LambdaLR:
-    """Learning rate that rises for ``warmup_steps`` and then falls linearly to zero at ``total_steps``.
+def linear_decay(
+    optimizer: Optimizer, *, total_steps: int, decay_steps: int, warmup_steps: int = 0
+) -> LambdaLR:
+    """Learning rate that rises for ``warmup_steps`` and falls linearly to zero over the last ``decay_steps``.
 
-    AnyStar's paper decays linearly (its code does not: ``train_reduce_lr=None``); without warm-up this is the paper's.
+    AnyStar's paper decays linearly over the whole run (its code does not: ``train_reduce_lr=None``): ``decay_steps``
+    equal to ``total_steps`` is the paper's.
+
+    Raises:
+        ValueError: a run or a decay without steps.
     """
+    if total_steps < 1 or decay_steps < 1:
+        raise ValueError(
+            f"total_steps and decay_steps must be at least 1, got {total_steps} and {decay_steps}"
+        )
 
     def factor(step: int) -> float:
         rising = (step + 1) / warmup_steps if warmup_steps else 1.0
-        falling = (total_steps - step) / max(1, total_steps - warmup_steps)
-        return max(0.0, min(1.0, rising, falling))
+        return max(0.0, min(1.0, rising, (total_steps - step) / decay_steps))
 
     return LambdaLR(optimizer, factor)
+
+
+def start_from(network: StarDist, probability: float, distance: float) -> None:
+    """Sets the biases of the heads so that an untrained network predicts ``probability`` and ``distance`` (voxels).
+
+    StarDist starts from zero, and its first hundred steps only learn how rare and how large objects are; at a learning
+    rate fit for a short run those steps kill many of the ReLUs before the heads.
+    """
+    with torch.no_grad():
+        for head, value in ((network.probability, math.log(probability / (1 - probability))),
+                            (network.distances, distance)):  # fmt: skip
+            assert head.bias is not None
+            head.bias.fill_(value)
 
 
 class Training(L.LightningModule):
@@ -36,6 +59,8 @@ class Training(L.LightningModule):
         loss: logits and targets to losses.
         optimizer: parameters to optimiser.
         schedule: optimiser to per-step learning-rate schedule.
+        start: "probability" and "distance" the untrained network shall predict (:func:`start_from`); None for biases
+            of zero, as StarDist has.
         channels_last: whether to train in the memory format with channels last, which tensor cores and AMX prefer.
     """
 
@@ -46,12 +71,15 @@ class Training(L.LightningModule):
         loss: StarDistLoss,
         optimizer: Callable[[Iterable[Tensor]], Optimizer],
         schedule: Callable[[Optimizer], LambdaLR],
+        start: Mapping[str, float] | None,
         channels_last: bool,
     ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
         self.optimizer, self.schedule = optimizer, schedule
+        if start is not None:
+            start_from(network, **start)
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 

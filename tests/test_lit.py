@@ -4,30 +4,46 @@ import pytest
 import torch
 
 from anystar_torch import load_synthesizer
-from anystar_torch.lit import linear_decay
+from anystar_torch.lit import linear_decay, start_from
 from anystar_torch.loss import StarDistLoss
 from anystar_torch.stardist import StarDist
 from anystar_torch.targets import object_probability, star_distances
 from anystar_torch.unet import UNetBackbone
 
 
-def rates(total, warmup, steps):
+def rates(steps, **schedule):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    schedule = linear_decay(optimizer, total_steps=total, warmup_steps=warmup)
+    scheduler = linear_decay(optimizer, **schedule)
     seen = []
     for _ in range(steps):
-        seen.append(schedule.get_last_lr()[0])
+        seen.append(scheduler.get_last_lr()[0])
         optimizer.step()
-        schedule.step()
+        scheduler.step()
     return seen
 
 
 def test_decays_linearly_to_zero():
-    assert rates(total=4, warmup=0, steps=5) == pytest.approx([1.0, 0.75, 0.5, 0.25, 0.0])
+    assert rates(5, total_steps=4, decay_steps=4) == pytest.approx([1.0, 0.75, 0.5, 0.25, 0.0])
 
 
-def test_warms_up_first():
-    assert rates(total=6, warmup=2, steps=7) == pytest.approx([0.5, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0])
+def test_warms_up_holds_and_decays():
+    seen = rates(7, total_steps=6, decay_steps=2, warmup_steps=2)
+    assert seen == pytest.approx([0.5, 1.0, 1.0, 1.0, 1.0, 0.5, 0.0])
+
+
+def test_a_decay_needs_steps():
+    with pytest.raises(ValueError, match="at least 1, got 4 and 0"):
+        rates(1, total_steps=4, decay_steps=0)
+
+
+def test_an_untrained_network_predicts_what_it_starts_from():
+    torch.manual_seed(0)
+    network = StarDist(rays=8, features=8, backbone=UNetBackbone(filters=4, depth=1, batch_norm=True)).eval()
+    start_from(network, probability=0.06, distance=4.0)
+    with torch.no_grad():
+        prediction = network(torch.zeros(1, 1, 8, 8, 8))
+    assert prediction.probability.mean().item() == pytest.approx(0.06, abs=1e-6)
+    assert prediction.distances.mean().item() == pytest.approx(4.0, abs=1e-5)
 
 
 def test_one_batch_is_learned_by_heart():
@@ -46,12 +62,15 @@ def test_one_batch_is_learned_by_heart():
     )
     floor = entropy.mean().item()
 
+    start_from(network, probability=0.1, distance=3.0)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    scheduler = linear_decay(optimizer, total_steps=200, decay_steps=100)
     seen = []
-    for _ in range(150):
+    for _ in range(200):
         losses = loss(network.logits(sample.image), probability, distances)
         optimizer.zero_grad()
         losses.total.backward()
         optimizer.step()
+        scheduler.step()
         seen.append(losses.total.item() - floor)
     assert seen[-1] < seen[0] / 10
