@@ -4,8 +4,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-def hardware_threads() -> int: ...
-
 class Suppression:
     def __init__(
         self,

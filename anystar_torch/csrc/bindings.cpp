@@ -12,13 +12,11 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "components.hpp"
 #include "edt.hpp"
 #include "nms.hpp"
-#include "parallel.hpp"
 #include "polyhedron.hpp"
 #include "render.hpp"
 #include "star_distances.hpp"
@@ -32,12 +30,8 @@ static void require(bool condition, const std::string &message) {
     if (!condition) throw std::invalid_argument(message);
 }
 
-// ---- threads ------------------------------------------------------------------------------------------------------
-
-static void bind_threads(nb::module_ &module) {
-    module.def(
-        "hardware_threads", [] { return std::max(1u, std::thread::hardware_concurrency()); },
-        "Number of threads this machine runs at a time.");
+static void check_threads(int threads) {
+    require(threads >= 1 && threads <= 1024, "threads must lie in 1..1024, got " + std::to_string(threads));
 }
 
 // ---- polyhedra ----------------------------------------------------------------------------------------------------
@@ -78,7 +72,7 @@ public:
                                                           " at [" + std::to_string(i) + "]");
         require(nms_thresh >= 0 && nms_thresh <= 1,
                 "nms_thresh must lie in [0, 1], got " + std::to_string(nms_thresh));
-        require(threads >= 1 && threads <= 1024, "threads must lie in 1..1024, got " + std::to_string(threads));
+        check_threads(threads);
         nb::gil_scoped_release release;
         work_ = std::make_unique<anystar::Suppression>(rays_, points_.data(), distances_.data(), scores_.data(), n,
                                                        nms_thresh, threads, cache_bytes);
@@ -130,7 +124,7 @@ static void render_labels(Array<const float, 2> points, Array<const float, 2> di
     for (int64_t size : shape) require(size < (1 << 30), "shape must be below 2^30 along each axis");
     require(points.shape(0) < (size_t{1} << 31), "labels are int32: at most 2^31 - 1 polyhedra");
     require(0 <= first && first <= last && last <= shape[0], "slices must lie within the labels");
-    require(threads >= 1 && threads <= 1024, "threads must lie in 1..1024, got " + std::to_string(threads));
+    check_threads(threads);
     nb::gil_scoped_release release;
     anystar::render_labels(rays, points.data(), distances.data(), int64_t(points.shape(0)), labels.data(), shape, first,
                            last, threads);
@@ -173,10 +167,6 @@ static void check_out(const LabelShape &shape, anystar::Grid grid, const Array<f
         fits = fits && int64_t(out.shape(k + 2)) == (shape.size[k] + steps[k] - 1) / steps[k];
     }
     require(fits, shape.on(grid, std::to_string(channels)));
-}
-
-static void check_threads(int threads) {
-    require(threads >= 1 && threads <= 1024, "threads must lie in 1..1024, got " + std::to_string(threads));
 }
 
 static anystar::Spacing spacing(double z, double y, double x) {
@@ -258,7 +248,6 @@ static void bind_targets(nb::module_ &module) {
 
 NB_MODULE(_native, module) {
     module.doc() = "Native kernels of anystar_torch; called through anystar_torch.ops and anystar_torch.targets.";
-    bind_threads(module);
     bind_nms(module);
     bind_render(module);
     bind_targets(module);

@@ -24,7 +24,10 @@ def main() -> None:
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
         for name in ("CMakeLists.txt", "pyproject.toml"):
             shutil.copy(ROOT / name, copy)
-        options = ["-DANYSTAR_SANITIZE=address,undefined,float-cast-overflow", f"-DPython_EXECUTABLE={sys.executable}"]
+        options = [
+            "-DANYSTAR_SANITIZE=address,undefined,float-cast-overflow",
+            f"-DPython_EXECUTABLE={sys.executable}",
+        ]
         run(["cmake", "-S", ".", "-B", "build", *options], copy)
         run(["cmake", "--build", "build", "--parallel"], copy)
         environment = {
