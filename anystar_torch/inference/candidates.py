@@ -60,11 +60,15 @@ class Candidates:
                 f"candidates were collected above {self.prob_thresh:g}, got prob_thresh {prob_thresh:g}; "
                 "choose a higher one, or predict again with a lower one"
             )
-        count = int(np.count_nonzero(self.scores > prob_thresh))
         return replace(
-            self, points=self.points[:count], distances=self.distances[:count],
-            scores=self.scores[:count], prob_thresh=float(prob_thresh),
-        )  # fmt: skip
+            self.first(int(np.count_nonzero(self.scores > prob_thresh))), prob_thresh=float(prob_thresh)
+        )
+
+    def first(self, count: int) -> "Candidates":
+        """The ``count`` best."""
+        return replace(
+            self, points=self.points[:count], distances=self.distances[:count], scores=self.scores[:count]
+        )
 
     def save(self, path: Path | str, about: dict[str, Any] | None = None, overwrite: bool = True) -> None:
         """Write everything to one .npz file; ``about`` is kept as text."""

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anystar_torch.inference import halo, memory, pretrained
+from anystar_torch.inference import halo, memory, pretrained, size
 from anystar_torch.inference.candidates import Candidates, Found, gather, merge
 from anystar_torch.inference.instances import Instances, instances
 from anystar_torch.inference.normalise import Window, window
@@ -21,6 +21,8 @@ from anystar_torch.inference.tiles import Tile, tiles
 from anystar_torch.io.scan import available_memory, not_a_volume
 from anystar_torch.stardist import StarDist
 from anystar_torch.weights import ModelConfig
+
+_SURE = 0.4  # share of the votes below which an estimate is called uncertain
 
 
 class AnyStar:
@@ -125,22 +127,80 @@ class AnyStar:
         place = resolve(device)
         shape = self.network.rays.anisotropy if spacing is None else checked_spacing(spacing)
         grey = window(array, self.config.normalisation)
-        _, middle, _ = self.config.diameter_band
-        notes: tuple[str, ...] = ()
-        if diameter is None:
-            size, notes = middle, (f"no diameter given: objects are taken to be {middle:g} voxels wide",)
+        middle = self.config.diameter_band[1]
+        if diameter is not None:
+            assumed = voxels(diameter, spacing)
+            notes = self._doubts(array.shape, shape, assumed)
         else:
-            size = voxels(diameter, spacing)
-        scaling = Scaling.of(array.shape, shape, size, middle, self.network.rays)
+            assumed, notes = self._estimated(array, shape, grey, place, progress)
+        scaling = Scaling.of(array.shape, shape, assumed, middle, self.network.rays)
         with bar("predicting", progress) as tick:
-            return self._collect(array, scaling, grey, size, prob_thresh, place, tick), notes
+            return self._collect(array, scaling, grey, assumed, prob_thresh, place, tick), notes
+
+    def _doubts(self, source: Sequence[int], spacing: Sequence[float | int], size: float) -> tuple[str, ...]:
+        """A warning where objects are so small or so large for the volume that the size must be mistaken."""
+        longest = max(n * step / min(spacing) for n, step in zip(source, spacing, strict=True))
+        if size > longest:
+            return (
+                f"warning: objects of {size:.3g} voxels are larger than the volume ({longest:.3g} voxels)",
+            )
+        if size < 3:
+            return (f"warning: objects of {size:.3g} voxels are too small to have a shape",)
+        return ()
+
+    def _estimated(
+        self,
+        array: NDArray[Any],
+        spacing: Sequence[float | int],
+        grey: Window,
+        device: torch.device,
+        progress: bool,
+    ) -> tuple[float, tuple[str, ...]]:
+        """The size of the objects, found by looking at several scales; and what to say about it."""
+        middle = self.config.diameter_band[1]
+        if self.config.provenance.get("sizes") == "unknown":
+            return middle, (
+                "no diameter given, and the model does not say what sizes it knows: nothing is resampled",
+            )
+        if grey.high <= grey.low:
+            return middle, ("the volume is constant: it holds no objects",)
+        network = self._on(device)
+        place = size.interesting(array, grey)
+        unsure = min(self.config.prob_thresh, size.UNSURE)
+
+        def look(diameter: float) -> size.Level:
+            scaling = Scaling.of(array.shape, spacing, diameter, middle, network.rays)
+            start, stop = size.part(scaling.shape, network.divisor, place)
+            image = scaling.box(array, start, stop, grey, device)
+            tile = Tile(start, stop, start, stop)
+            found = self._look(network, image, tile, scaling.shape, unsure, peaks_only=True)
+            candidates = merge([found], network.rays.to("cpu"), scaling, diameter, unsure).first(size.ENOUGH)
+            return size.level(candidates, start, stop, diameter, middle, self.config.nms_thresh)
+
+        levels = []
+        sizes = size.ladder(array.shape, spacing)
+        with bar("estimating the size of objects", progress) as tick:
+            for done, diameter in enumerate(sizes):
+                tick(done, len(sizes))
+                levels.append(look(diameter))
+        found = size.estimate(levels, look)
+        if found.diameter is None:
+            return middle, (
+                f"warning: no object was found at any scale; taken to be {middle:g} voxels wide: give --diameter",
+            )
+        said = (
+            f"diameter estimated as {found.diameter:.3g} voxels: {found.count} objects measured at that scale, "
+            f"{100 * found.support:.0f} % of what was found at {len(sizes)} scales agrees"
+        )
+        doubt = ("warning: the estimated diameter is uncertain: look at the result, or give --diameter",)
+        return found.diameter, (said, *(doubt if found.support < _SURE else ()))
 
     def _collect(
         self,
         array: NDArray[Any],
         scaling: Scaling,
         grey: Window,
-        size: float,
+        diameter: float,
         prob_thresh: float,
         device: torch.device,
         tick: Any,
@@ -154,12 +214,24 @@ class AnyStar:
                 image = scaling.box(array, tile.start, tile.stop, grey, device)
                 parts.append(self._look(network, image, tile, scaling.shape, prob_thresh))
         rays = network.rays.to("cpu")
-        return merge(parts, rays, scaling, size, prob_thresh)
+        return merge(parts, rays, scaling, diameter, prob_thresh)
 
     @torch.inference_mode()
-    def _look(self, network: StarDist, image: Tensor, tile: Tile, shape: Triple, prob_thresh: float) -> Found:
+    def _look(
+        self,
+        network: StarDist,
+        image: Tensor,
+        tile: Tile,
+        shape: Triple,
+        prob_thresh: float | int,
+        peaks_only: bool = False,
+    ) -> Found:
+        """The candidates of a tile; with ``peaks_only`` those that no neighbour on the grid outdoes."""
         with torch.autocast(image.device.type, enabled=image.device.type == "cuda"):
             probability, distances = network(image)
+        if peaks_only:
+            highest = torch.nn.functional.max_pool3d(probability, 3, 1, 1)
+            probability = torch.where(probability < highest, 0.0, probability)
         return gather(probability[0], distances[0], tile, shape, network.grid, prob_thresh)
 
     def _tiles(self, shape: Triple, network: StarDist, device: torch.device) -> list[Tile]:

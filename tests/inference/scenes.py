@@ -48,14 +48,19 @@ def config(**changes):
 
 
 def balls(shape, centres, radius=RADIUS, spacing=(1, 1, 1)):
-    """Image (cones of brightness) and labels of balls; ``radius`` in voxels of the finest axis."""
+    """Image (cones of brightness) and labels of balls; ``radius`` in voxels of the finest axis, one for all."""
     image, labels = np.zeros(shape, np.float32), np.zeros(shape, np.int32)
-    place = np.stack(np.meshgrid(*[np.arange(s) for s in shape], indexing="ij"), -1).astype(float)
     step = np.array(spacing) / min(spacing)
     for i, centre in enumerate(centres, 1):
+        low = np.maximum(np.floor(centre - radius / step), 0).astype(int)
+        high = np.minimum(np.ceil(centre + radius / step) + 1, shape).astype(int)
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        place = np.stack(
+            np.meshgrid(*[np.arange(a, b) for a, b in zip(low, high, strict=True)], indexing="ij"), -1
+        )
         away = np.sqrt((((place - centre) * step) ** 2).sum(-1)) / radius
-        image = np.maximum(image, np.clip(1 - away, 0, 1)).astype(np.float32)
-        labels[(away <= 1) & (labels == 0)] = i
+        image[box] = np.maximum(image[box], np.clip(1 - away, 0, 1))
+        labels[box][(away <= 1) & (labels[box] == 0)] = i
     return image, labels
 
 

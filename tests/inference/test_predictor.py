@@ -5,6 +5,8 @@ import concurrent.futures
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from anystar_torch.inference.candidates import Candidates
 from anystar_torch.inference.instances import instances
@@ -160,6 +162,21 @@ def test_thin_volumes_work(shape):
     volume = np.random.default_rng(0).random(shape)
     found = predict(volume, 10)
     assert found.labels.shape == shape
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    shape=st.permutations([97, 14, 9]) | st.tuples(*[st.integers(1, 24)] * 3) | st.permutations([1, 2, 60]),
+    kind=st.sampled_from(["u1", "<u2", ">i2", "f2", "f4", "f8", "?"]),
+    spacing=st.tuples(*[st.sampled_from([0.5, 1, 2])] * 3),
+    diameter=st.sampled_from([11, 13, 37.5]),
+)
+def test_any_shape_type_and_spacing_gives_labels_of_that_shape(shape, kind, spacing, diameter):
+    volume = (np.random.default_rng(0).random(shape) ** 8 * 100).astype(kind)  # few bright voxels
+    found = predict(volume, diameter, spacing=spacing)
+    assert found.labels.shape == tuple(shape)
+    assert np.array_equal(np.unique(found.labels[found.labels > 0]), np.arange(1, len(found) + 1))
+    assert (found.distances > 0).all()
 
 
 def test_a_constant_volume_holds_nothing():

@@ -1,0 +1,92 @@
+"""The size estimate, with a network that measures balls and knows only a band of them."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from anystar_torch.inference import size
+from anystar_torch.inference.normalise import Window
+from anystar_torch.inference.predictor import AnyStar
+from anystar_torch.matching import matching
+from anystar_torch.stardist import Prediction
+from tests.inference.scenes import RADIUS, Sees, balls, config
+
+
+class Measures(Sees):
+    """Reads the radius of a ball from the slope of its brightness; unsure of balls it was not trained on."""
+
+    def forward(self, image):
+        self.seen.append(tuple(image.shape[2:]))
+        slopes = torch.gradient(image[0, 0]) if min(image.shape[2:]) > 1 else [image[0, 0] * 0]
+        slope = torch.stack(slopes).square().sum(0).sqrt()
+        slope = torch.nn.functional.max_pool3d(slope[None, None], 3, 1, 1)  # the very top is flat
+        radius = 1 / slope.clamp(1e-2, 1)
+        known = torch.exp(-((torch.log(radius / RADIUS) / 0.6) ** 2))
+        return Prediction(
+            (image * known * self.gain).clamp(0, 1), radius.expand(-1, len(self.rays), -1, -1, -1)
+        )
+
+
+def scene(diameter, shape=(72, 80, 88), spacing=(1, 1, 1)):
+    """Balls of about one size, scattered."""
+    rng = np.random.default_rng(0)
+    step = np.array(spacing) / min(spacing)
+    pitch = 1.3 * diameter / step
+    counts = (max(1, int(s // p)) for s, p in zip(shape, pitch, strict=True))
+    centres = [(np.array(index) + 0.5 + rng.uniform(-0.1, 0.1, 3)) * pitch for index in np.ndindex(*counts)]
+    return balls(shape, [c for c in centres if (c < shape).all()], diameter / 2, spacing)
+
+
+@pytest.mark.parametrize("diameter", [8, 13, 24, 36])
+def test_the_size_of_balls_is_found(diameter):
+    image, labels = scene(diameter)
+    model = AnyStar(Measures().eval(), config(prob_thresh=0.5))
+    found = model.predict(image, device="cpu", progress=False)
+    given = model.predict(image, diameter=diameter, device="cpu", progress=False)
+    assert found.diameter == pytest.approx(diameter, rel=0.2)
+    assert any("estimated" in note for note in found.notes)
+    assert matching(labels, found.labels).f1 > matching(labels, given.labels).f1 - 0.03
+
+
+def test_the_size_of_balls_in_flat_voxels_is_found():
+    image, _ = scene(20, (32, 96, 96), (2.5, 1, 1))
+    model = AnyStar(Measures().eval(), config(prob_thresh=0.5))
+    found = model.predict(image, spacing=(2.5, 1, 1), device="cpu", progress=False)
+    assert found.diameter == pytest.approx(20, rel=0.2)
+
+
+def test_where_nothing_is_found_the_known_size_is_assumed_and_said():
+    model = AnyStar(Measures().eval(), config(prob_thresh=0.5))
+    volume = np.zeros((40, 40, 40), np.float32)
+    volume[3, 3, 3] = 1
+    found = model.predict(volume, device="cpu", progress=False)
+    assert found.diameter == 13
+    assert any("--diameter" in note for note in found.notes)
+
+
+def test_the_ladder_spans_what_the_volume_can_hold():
+    sizes = size.ladder((50, 100, 200), (2, 1, 1))
+    assert sizes[0] == 4
+    assert 100 / size.STEP < sizes[-1] <= 100
+    assert np.diff(np.log(sizes)) == pytest.approx(math.log(size.STEP))
+    assert size.ladder((1, 2, 3), (1, 1, 1)) == [4]
+
+
+@pytest.mark.parametrize("shape", [(10, 20, 30), (300, 300, 300), (7, 2000, 2000), (4000, 5, 5)])
+def test_the_part_looked_at_is_small_and_inside(shape):
+    start, stop = size.part(shape, (8, 8, 8), (0.9, 0.5, 0.0))
+    edge = np.subtract(stop, start)
+    assert edge.prod() <= 96**3
+    assert (edge % 8 == 0).all()
+    assert (np.array(start) >= 0).all()
+    assert (np.array(stop) <= [-(-s // 8) * 8 for s in shape]).all()
+
+
+def test_the_part_looked_at_is_where_something_is():
+    image = np.random.default_rng(0).random((60, 70, 80), np.float32) * 0.01
+    centre = [45.0, 20, 60]
+    image += balls(image.shape, [centre], 9)[0]
+    place = size.interesting(image, Window(0.0, 1.0, True))
+    assert np.array(place) * image.shape == pytest.approx(centre, abs=9)
