@@ -174,7 +174,8 @@ def compare(arguments: argparse.Namespace) -> list[str]:
     by_mode = {}
     for mode, share in MODES.items():
         fresh = samples(mode, round(arguments.samples * share / total), arguments.seed, arguments.overrides)
-        by_mode[mode] = [measure(definitions, image, labels, not arguments.quick) for image, labels in fresh]
+        shaped = round(arguments.shapes * share / total)
+        by_mode[mode] = [measure(definitions, *pair, number < shaped) for number, pair in enumerate(fresh)]
     return report(by_mode, reference, reference_records(definitions, folder))
 
 
@@ -183,7 +184,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")
-    parser.add_argument("--quick", action="store_true", help="do not measure our sphericity, which is slow")
+    parser.add_argument("--shapes", type=int, default=100, help="samples to measure sphericity on, which is slow")
     parser.add_argument("-o", "--output", type=Path, help="also write the table here")
     parser.add_argument("overrides", nargs="*", help="key=value changes of the generator")
     arguments = parser.parse_args()
