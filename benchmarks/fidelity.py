@@ -73,7 +73,9 @@ def measure(definitions: ModuleType, image: np.ndarray, labels: np.ndarray, shap
     return record
 
 
-def samples(mode: str, count: int, seed: int, overrides: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def samples(
+    mode: str, count: int, seed: int, overrides: list[str]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Image and labels of fresh samples with one kind of background."""
     synth = load_synthesizer(mode, seed=seed, overrides=overrides)
     for ids in torch.arange(count).split(4):
@@ -139,14 +141,18 @@ def stored(statistics: dict[str, float]) -> np.ndarray:
     return np.asarray([statistics[f"q{q:02d}"] for q in QUANTILES])
 
 
-def report(by_mode: dict[str, list[Record]], reference: dict[str, Any], kept: dict[str, list[Record]]) -> list[str]:
+def report(
+    by_mode: dict[str, list[Record]], reference: dict[str, Any], kept: dict[str, list[Record]]
+) -> list[str]:
     """The table, line by line."""
     ours = pool([record for records in by_mode.values() for record in records])
     theirs = {key: stored(value) for key, value in {**reference["labels"], **reference["image"]}.items()}
     values = pool([record for records in kept.values() for record in records])
     theirs["eqd100"] = np.percentile(values["eqd100"], QUANTILES)  # not among the stored statistics
     errors = error_by_map(kept)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
     count = sum(len(records) for records in by_mode.values())
     lines = [
         f"{count} samples, torch {torch.__version__}, {platform.machine()}, commit {commit.stdout.strip()}",
@@ -154,7 +160,9 @@ def report(by_mode: dict[str, list[Record]], reference: dict[str, Any], kept: di
         "| statistic | 5 %: ours (reference) | median | 95 % | reference 25 to 75 % | |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    lines += [row(k, name, ours[k], theirs[k], errors[k]) for k, name in (WANTED | ALSO).items() if len(ours[k])]
+    lines += [
+        row(k, name, ours[k], theirs[k], errors[k]) for k, name in (WANTED | ALSO).items() if len(ours[k])
+    ]
     for mode, records in by_mode.items():
         values = pool(records)
         known = reference["image_by_bg"][mode]
@@ -180,11 +188,15 @@ def compare(arguments: argparse.Namespace) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")
-    parser.add_argument("--shapes", type=int, default=100, help="samples to measure sphericity on, which is slow")
+    parser.add_argument(
+        "--shapes", type=int, default=100, help="samples to measure sphericity on, which is slow"
+    )
     parser.add_argument("-o", "--output", type=Path, help="also write the table here")
     parser.add_argument("overrides", nargs="*", help="key=value changes of the generator")
     arguments = parser.parse_args()

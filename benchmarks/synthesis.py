@@ -1,0 +1,180 @@
+"""Time and memory of synthesis: per effect, by size, by batch.
+
+    python benchmarks/synthesis.py [--threads 2] [--repeats 5] [--picture synthesis.png]
+
+Prints the hardware, what a finished 64^3 sample costs with its targets (grid 2, 96 rays) at a batch of 4, how
+that is shared out over the parts of the generator, how it grows with size and batch, and the peak memory of a
+batch of 16. Times are the least of the repeats, wall and CPU.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anystar_torch.compose import load_synthesizer
+from anystar_torch.rays import Rays
+from anystar_torch.synthesizer import Synthesizer
+from anystar_torch.targets import object_probability, star_distances
+
+RAYS = Rays.golden_spiral(96)
+
+
+class Clock:
+    """Seconds spent in each part itself, not in the parts it calls."""
+
+    def __init__(self) -> None:
+        self.own: Counter[str] = Counter()
+        self._inner = [0.0]
+
+    def run(self, name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """Call ``function`` and count its own time under ``name``."""
+        self._inner.append(0.0)
+        began = time.perf_counter()
+        result = function(*arguments, **named)
+        taken = time.perf_counter() - began
+        self.own[name] += taken - self._inner.pop()
+        self._inner[-1] += taken
+        return result
+
+
+class Timed:
+    """A part of the generator with a clock on it."""
+
+    def __init__(self, part: Any, name: str, clock: Clock) -> None:
+        self.part, self.name, self.clock = part, name, clock
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """The part's own result."""
+        return self.clock.run(self.name, self.part, *arguments, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.part, name)
+
+
+def with_clocks(part: Any, name: str, clock: Clock) -> Any:
+    """The same part with a clock on it and on every part it is made of."""
+    changes = {}
+    for field in fields(part):
+        value = getattr(part, field.name)
+        path = f"{name}.{field.name}".removeprefix(".")
+        if isinstance(value, dict):
+            changes[field.name] = {
+                k: with_clocks(v, k, clock) if is_dataclass(v) else v for k, v in value.items()
+            }
+        elif is_dataclass(value):
+            changes[field.name] = with_clocks(value, path, clock)
+    part = replace(part, **changes) if changes else part
+    return Timed(part, name, clock) if callable(part) and not isinstance(part, Synthesizer) else part
+
+
+def finished(synth: Synthesizer, ids: torch.Tensor, clock: Clock | None = None) -> None:
+    """Samples with their targets, as a training step needs them."""
+    clock = clock or Clock()
+    sample = clock.run("synthesizer (pieces, last interpolation)", synth, ids)
+    clock.run("targets: probability", object_probability, sample.labels, (2, 2, 2))
+    clock.run("targets: distances", star_distances, sample.labels, RAYS, (2, 2, 2))
+
+
+def seconds(synth: Synthesizer, batch: int, repeats: int) -> tuple[float, float]:
+    """Least wall and CPU seconds per sample, targets included."""
+    walls, cpus = [], []
+    for repeat in range(repeats + 1):
+        wall, cpu = time.perf_counter(), time.process_time()
+        finished(synth, torch.arange(batch) + repeat * batch)
+        walls.append((time.perf_counter() - wall) / batch)
+        cpus.append((time.process_time() - cpu) / batch)
+    return min(walls[1:]), min(cpus[1:])
+
+
+def per_part(repeats: int) -> list[tuple[str, float]]:
+    """Milliseconds per sample of every part, largest first, on average over other samples each time."""
+    clock = Clock()
+    synth = with_clocks(load_synthesizer("mix"), "", clock)
+    finished(synth, torch.arange(4))
+    clock.own.clear()
+    for repeat in range(repeats):
+        finished(synth, torch.arange(4) + 4 * repeat, clock)
+    return [(name, 1e3 * taken / repeats / 4) for name, taken in clock.own.most_common()]
+
+
+def peak_memory(batch: int) -> float:
+    """Gigabytes that a batch of 64^3 with targets adds to a process that has everything loaded."""
+    script = (
+        "import resource, torch, sys; sys.path.insert(0, 'benchmarks'); import synthesis as s\n"
+        "synth = s.load_synthesizer('mix'); small = s.load_synthesizer('mix', shape=(16, 16, 16))\n"
+        "s.finished(small, torch.arange(1))\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        f"s.finished(synth, torch.arange({batch}))\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return float(run.stdout)
+
+
+def plot(parts: list[tuple[str, float]], sizes: dict[int, float], path: Path) -> None:
+    """Bars per part, and time by size beside a line that is linear in voxels."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), gridspec_kw={"width_ratios": [2, 1]})
+    shown = parts[:20][::-1]
+    left.barh([name for name, _ in shown], [taken for _, taken in shown], color="0.4")
+    left.set_xlabel("ms per 64³ sample")
+    voxels = [n**3 for n in sizes]
+    right.loglog(voxels, list(sizes.values()), "o-", color="black")
+    right.loglog(voxels, [sizes[64] * v / 64**3 for v in voxels], ":", color="0.5")
+    right.set_xlabel("voxels")
+    right.set_ylabel("s per sample (dotted: linear)")
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--picture", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    load = os.getloadavg()[0]
+    processor = platform.processor() or platform.machine()
+    print(f"{processor}, {os.cpu_count()} cores, {arguments.threads} threads, load {load:.1f} at the start")
+    print(f"torch {torch.__version__}, Python {platform.python_version()}, commit {commit.stdout.strip()}")
+    wall, cpu = seconds(load_synthesizer("mix"), 4, arguments.repeats)
+    print(f"\n64^3 with targets at a batch of 4: {wall:.3f} s wall, {cpu:.3f} s CPU per sample")
+    parts = per_part(arguments.repeats)
+    total = sum(taken for _, taken in parts)
+    print("\n| part | ms per sample | share |\n| --- | --- | --- |")
+    print(
+        "\n".join(f"| {name} | {taken:.1f} | {taken / total:.0%} |" for name, taken in parts if taken >= 0.05)
+    )
+    sizes = {n: seconds(load_synthesizer("mix", shape=(n, n, n)), 1, 2)[0] for n in (32, 64, 96, 128)}
+    print("\n| size | s per sample | us per voxel |\n| --- | --- | --- |")
+    print("\n".join(f"| {n}^3 | {taken:.3f} | {1e6 * taken / n**3:.2f} |" for n, taken in sizes.items()))
+    print("\n| batch | s per sample |\n| --- | --- |")
+    for batch in (1, 2, 4, 8, 16):
+        print(f"| {batch} | {seconds(load_synthesizer('mix'), batch, 2)[0]:.3f} |")
+    print(f"\npeak memory of a batch of 16: {peak_memory(16):.2f} GB")
+    if arguments.picture:
+        plot(parts, sizes, arguments.picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The stages of a sample, for docs/generator.md.
+
+    python docs/make_generator_pictures.py
+
+writes docs/pictures/generator/*.png: the label field, densities, the map, textures, backgrounds, and finished samples.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from anystar_torch.arrays import Sample
+from anystar_torch.augment.coordinates import Coordinates
+from anystar_torch.compose import load_synthesizer
+from anystar_torch.random import Source
+from anystar_torch.synth.density import shrink
+from anystar_torch.synth.perlin import shifted
+
+FOLDER = Path(__file__).resolve().parent / "pictures" / "generator"
+WORLD = (128, 128, 128)
+SYNTH = load_synthesizer("mix")
+SOURCE = Source.of(torch.tensor([4]), seed=0, split="documentation")
+
+
+def plane(z: float = 0.0) -> Coordinates:
+    """One plane of the world, a voxel a pixel."""
+    grid = Coordinates.of_grid((1, 128, 128), torch.full((1, 3), 128.0))
+    return replace(grid, position=shifted(grid.position, (z, 0.0, 0.0)))
+
+
+def colours(labels: Tensor) -> Tensor:
+    """A colour for each number, black for 0."""
+    palette = torch.tensor(colormaps["tab20"](torch.arange(20).numpy()))[:, :3]
+    return torch.where(labels[..., None] > 0, palette[(labels.long() * 7) % 20], 0.0)
+
+
+def save(name: str, panels: dict[str, Tensor], columns: int, width: float = 2.2) -> None:
+    """Panels with titles, grey if two-dimensional; written as ``name``.png."""
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(width * columns, (width + 0.25) * rows))
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for axis in axes:
+        axis.axis("off")
+    for axis, (title, panel) in zip(figure.axes, panels.items(), strict=False):
+        axis.imshow(panel.numpy(), cmap="gray", interpolation="nearest")
+        axis.set_title(title, fontsize=8)
+    figure.tight_layout(pad=0.4)
+    FigureCanvasAgg(figure).print_png(FOLDER / f"{name}.png", metadata={"Software": None})
+
+
+def field_of(name: str, coordinates: Coordinates, source: Source = SOURCE) -> Tensor:
+    """The label field of a generator, coloured."""
+    objects, _ = load_synthesizer(name).world.objects(coordinates.position, WORLD, source)
+    return colours(objects[0, 0, 0])
+
+
+def label_fields() -> None:
+    """Objects, and the same world at other densities."""
+    panels = {"rough balls (AnyStar)": field_of("mix", plane(-14.0))}
+    panels["smooth stars (option)"] = field_of("stars", plane(-14.0))
+    for factors, mirrored in (((1.0, 1.5, 2.5), False), ((1.0, 1.5, 2.5), True)):
+        squeezed = shrink(plane(-14.0), torch.tensor([factors]), torch.tensor([mirrored]), WORLD)
+        title = f"squeezed 1.5 x 2.5, {'mirrored' if mirrored else 'constant'}"
+        objects, count = SYNTH.world.objects(squeezed.position, WORLD, SOURCE)
+        number = torch.where(objects > 0, squeezed.piece * count + objects, 0)
+        panels[title] = colours(number[0, 0, 0])
+    save("objects", panels, 4)
+
+
+def placements() -> None:
+    """Where four samples look in the world: a grid drawn in world coordinates."""
+    panels = {}
+    for number in range(4):
+        source = Source.of(torch.tensor([number]), seed=3, split="train")("placement")
+        seen = SYNTH.placement((64, 64, 64), source)
+        lines = ((seen.position + 63.5) % 16.0 < 1.5).any(1)[0, 32].float()
+        panels[f"sample {number}"] = lines * 0.8 * seen.cover[0, 0, 32] + 0.2 * seen.cover[0, 0, 32]
+    save("placements", panels, 4)
+
+
+def intensities() -> None:
+    """Texture, and one world on the three grounds."""
+    mixture = SYNTH.world.mixture
+    panels = {"texture": mixture.texture(WORLD, SOURCE("texture"))[0, 0, 24]}
+    seen = plane(-14.0)
+    objects, _ = SYNTH.world.objects(seen.position, WORLD, SOURCE)
+    for name in ("plain", "rand", "perlin"):
+        painted = load_synthesizer(name).world.mixture(objects, seen, WORLD, SOURCE("mixture"))
+        panels[f"{name} background"] = painted[0, 0, 0]
+    save("intensities", panels, 4)
+
+
+def finished() -> None:
+    """Middle slices of finished samples."""
+    for name in ("mix", "stars"):
+        sample: Sample = load_synthesizer(name, seed=3)(torch.arange(12))
+        pairs = enumerate(zip(sample.image[:, 0, 32], sample.labels[:, 0, 32], strict=True))
+        panels = {
+            f"id {number}: {len(labels.unique()) - 1} objects": image for number, (image, labels) in pairs
+        }
+        save(name, panels, 6, width=1.5)
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    label_fields()
+    placements()
+    intensities()
+    finished()
