@@ -132,7 +132,7 @@ class AnyStar:
             assumed = voxels(diameter, spacing)
             notes = self._doubts(array.shape, shape, assumed)
         else:
-            assumed, notes = self._estimated(array, shape, grey, place, progress)
+            assumed, notes = self._estimated(array, shape, grey, place, prob_thresh, progress)
         scaling = Scaling.of(array.shape, shape, assumed, middle, self.network.rays)
         with bar("predicting", progress) as tick:
             return self._collect(array, scaling, grey, assumed, prob_thresh, place, tick), notes
@@ -154,6 +154,7 @@ class AnyStar:
         spacing: Sequence[float | int],
         grey: Window,
         device: torch.device,
+        prob_thresh: float | int,
         progress: bool,
     ) -> tuple[float, tuple[str, ...]]:
         """The size of the objects, found by looking at several scales; and what to say about it."""
@@ -166,7 +167,7 @@ class AnyStar:
             return middle, ("the volume is constant: it holds no objects",)
         network = self._on(device)
         place = size.interesting(array, grey)
-        unsure = min(self.config.prob_thresh, size.UNSURE)
+        unsure = min(prob_thresh, size.UNSURE)
 
         def look(diameter: float) -> size.Level:
             scaling = Scaling.of(array.shape, spacing, diameter, middle, network.rays)
