@@ -110,12 +110,11 @@ def per_part(repeats: int) -> list[tuple[str, float]]:
 def peak_memory(batch: int) -> float:
     """Gigabytes that a batch of 64^3 with targets adds to a process that has everything loaded."""
     script = (
-        "import resource, torch, sys; sys.path.insert(0, 'benchmarks'); import synthesis as s\n"
+        "import torch, sys; sys.path.insert(0, 'benchmarks'); import synthesis as s\n"
+        "peak = lambda: int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
         "synth = s.load_synthesizer('mix'); small = s.load_synthesizer('mix', shape=(16, 16, 16))\n"
-        "s.finished(small, torch.arange(1))\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        f"s.finished(synth, torch.arange({batch}))\n"
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)"
+        "s.finished(small, torch.arange(1)); before = peak()\n"
+        f"s.finished(synth, torch.arange({batch})); print((peak() - before) / 2**20)"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return float(run.stdout)
