@@ -33,7 +33,7 @@ class Choice:
     Attributes:
         prob_thresh: of the probability.
         nms_thresh: of the overlap.
-        scores: IoU threshold -> scores over all volumes together.
+        scores: IoU threshold -> mean scores over the volumes: each counts alike, however many objects it has.
     """
 
     prob_thresh: float
@@ -55,7 +55,7 @@ def scores_of(truth: NDArray[np.int32], prediction: NDArray[np.int32]) -> Scores
 def evaluate(
     model: AnyStar, pairs: Iterable[Pair], prob_threshs: Sequence[float], nms_threshs: Sequence[float]
 ) -> list[Choice]:
-    """Scores of every combination of thresholds, over all ``pairs`` together.
+    """Mean scores over all ``pairs`` of every combination of thresholds.
 
     Args:
         model: the network; volumes are taken at the scale it was trained for.
@@ -76,7 +76,9 @@ def evaluate(
                 prediction = np.where(objects.labels <= kept, objects.labels, 0)
                 found.setdefault((prob, nms), []).append(scores_of(truth, prediction))
     return [
-        Choice(prob, nms, {t: combine([scores[t] for scores in volumes]) for t in IOU_THRESHOLDS})
+        Choice(
+            prob, nms, {t: combine([scores[t] for scores in volumes], by_image=True) for t in IOU_THRESHOLDS}
+        )
         for (prob, nms), volumes in found.items()
     ]
 
