@@ -103,7 +103,8 @@ def measured(row: Row, repeats: int) -> str:
     if not theirs:
         return f"| {row.name} | {own:.3g} | | | {note} |"
     other = statistics.median(theirs)
-    return f"| {row.name} | {own:.3g} | {other:.3g} | {other / own:.0f} x | {note} |"
+    ratio = other / own
+    return f"| {row.name} | {own:.3g} | {other:.3g} | {ratio:.{0 if ratio >= 10 else 1}f} x | {note} |"
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, Any]:
