@@ -41,6 +41,7 @@ def test_samples_are_those_of_the_release(name):
 
 if __name__ == "__main__":
     rounded = {
-        name: [{key: round(value, 4) for key, value in row.items()} for row in summary(name)] for name in NAMES
+        name: [{key: round(value, 4) for key, value in row.items()} for row in summary(name)]
+        for name in NAMES
     }
     GOLDEN.write_text(json.dumps(rounded, indent=1) + "\n")
