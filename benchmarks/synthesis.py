@@ -4,7 +4,7 @@
 
 Prints the hardware, what a finished 64^3 sample costs with its targets (grid 2, 96 rays) at a batch of 4, how
 that is shared out over the parts of the generator, how it grows with size and batch, and the peak memory of a
-batch of 16. Times are the least of the repeats, wall and CPU.
+batch of 16. The first figure is the least of the repeats; sizes and batches are means over the same samples.
 """
 
 import argparse
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from anystar_torch.compose import load_synthesizer
 from anystar_torch.rays import Rays
@@ -96,6 +98,15 @@ def seconds(synth: Synthesizer, batch: int, repeats: int) -> tuple[float, float]
     return min(walls[1:]), min(cpus[1:])
 
 
+def mean_seconds(synth: Synthesizer, batch: int, samples: int) -> tuple[float, float]:
+    """Mean wall and CPU seconds per sample over the same ids whatever the batch: samples differ in what they draw."""
+    finished(synth, torch.arange(batch))
+    wall, cpu = time.perf_counter(), time.process_time()
+    for ids in torch.split(torch.arange(samples), batch):
+        finished(synth, ids)
+    return (time.perf_counter() - wall) / samples, (time.process_time() - cpu) / samples
+
+
 def per_part(repeats: int) -> list[tuple[str, float]]:
     """Milliseconds per sample of every part, largest first, on average over other samples each time."""
     clock = Clock()
@@ -164,15 +175,16 @@ def main() -> None:
     print(
         "\n".join(f"| {name} | {taken:.1f} | {taken / total:.0%} |" for name, taken in parts if taken >= 0.05)
     )
-    sizes = {n: seconds(load_synthesizer("mix", shape=(n, n, n)), 1, 2)[0] for n in (32, 64, 96, 128)}
-    print("\n| size | s per sample | us per voxel |\n| --- | --- | --- |")
-    print("\n".join(f"| {n}^3 | {taken:.3f} | {1e6 * taken / n**3:.2f} |" for n, taken in sizes.items()))
-    print("\n| batch | s per sample |\n| --- | --- |")
+    sizes = {n: mean_seconds(load_synthesizer("mix", shape=(n, n, n)), 1, 8) for n in (32, 64, 96, 128)}
+    print("\n| size | s per sample | CPU s per sample | CPU us per voxel |\n| --- | --- | --- | --- |")
+    for n, (taken, cpu) in sizes.items():
+        print(f"| {n}^3 | {taken:.3f} | {cpu:.3f} | {1e6 * cpu / n**3:.2f} |")
+    print("\n| batch | s per sample | CPU s per sample |\n| --- | --- | --- |")
     for batch in (1, 2, 4, 8, 16):
-        print(f"| {batch} | {seconds(load_synthesizer('mix'), batch, 2)[0]:.3f} |")
+        print("| {} | {:.3f} | {:.3f} |".format(batch, *mean_seconds(load_synthesizer("mix"), batch, 16)))
     print(f"\npeak memory of a batch of 16: {peak_memory(16):.2f} GB")
     if arguments.picture:
-        plot(parts, sizes, arguments.picture)
+        plot(parts, {n: taken for n, (taken, _) in sizes.items()}, arguments.picture)
 
 
 if __name__ == "__main__":
