@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-METHODS = ("percentile", "minmax", "anystar")
+from anystar_torch.weights import NORMALISATIONS
+
 _EXACT = 1 << 25
 
 
@@ -49,8 +50,8 @@ def window(volume: NDArray[Any], method: str) -> Window:
     Raises:
         ValueError: an unknown method, or a volume without a single finite value.
     """
-    if method not in METHODS:
-        raise ValueError(f"normalisation must be one of {', '.join(METHODS)}, got {method!r}")
+    if method not in NORMALISATIONS:
+        raise ValueError(f"normalisation must be one of {', '.join(NORMALISATIONS)}, got {method!r}")
     if volume.dtype.kind == "b" or volume.dtype in (np.uint8, np.uint16, np.int8, np.int16):
         values, counts = _histogram(volume)
     else:
