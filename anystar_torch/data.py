@@ -68,6 +68,8 @@ class SynthesisData(L.LightningDataModule):
         grid: subsampling of the targets, (z, y, x).
         batch_size: samples per step and rank.
         validation_samples: how many ids, from 0, the validation set has.
+        normalisation: what brings a real volume to the range of the samples, by its name in
+            :mod:`anystar_torch.inference.normalise`.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class SynthesisData(L.LightningDataModule):
         grid: Sequence[int],
         batch_size: int,
         validation_samples: int,
+        normalisation: str,
     ) -> None:
         super().__init__()
         if batch_size < 1 or validation_samples < 1:
@@ -90,6 +93,7 @@ class SynthesisData(L.LightningDataModule):
         self.grid = (int(grid[0]), int(grid[1]), int(grid[2]))
         self.rays = Rays.golden_spiral(rays, self.anisotropy)
         self.batch_size, self.validation_samples = batch_size, validation_samples
+        self.normalisation = normalisation
         self.synthesis_seconds = 0.0
         """Wall time of the last call of the generator and the targets; on a GPU that of launching it."""
 
