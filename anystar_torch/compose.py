@@ -64,7 +64,7 @@ def load_synthesizer(
             config = compose(overrides=arguments)
         synthesizer = instantiate(config.synth)
     except (HydraException, OmegaConfBaseException, TypeError, ValueError) as error:
-        raise ValueError(_one_line(error)) from None
+        raise ValueError(one_line(error)) from None
     finally:
         GlobalHydra.instance().hydra = state
     assert isinstance(synthesizer, Synthesizer)
@@ -77,7 +77,7 @@ def _in_synth(override: str) -> str:
     return f"{prefix}synth.{override[len(prefix) :]}"
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """What the innermost cause says, without Hydra's frame around it."""
     while error.__cause__ is not None:
         error = error.__cause__

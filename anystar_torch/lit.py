@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from anystar_torch.data import Batch
+from anystar_torch.inference import pretrained
 from anystar_torch.loss import Losses, StarDistLoss
 from anystar_torch.stardist import StarDist
 
@@ -49,6 +50,43 @@ def start_from(network: StarDist, probability: float, distance: float) -> None:
                             (network.distances, distance)):  # fmt: skip
             assert head.bias is not None
             head.bias.fill_(value)
+
+
+def warm_start(network: StarDist, path: str) -> None:
+    """Loads the weights of a trained network into ``network``, for a training that goes on from them.
+
+    Only the weights are taken over: optimiser, schedule and averages start afresh. A run that was interrupted is
+    resumed instead (``resume=RUN_FOLDER``).
+
+    Args:
+        network: of the same architecture.
+        path: what :func:`anystar_torch.inference.pretrained.load` takes, or "pretrained" for the shipped weights.
+
+    Raises:
+        ValueError: no such model, or one of another architecture; says what differs.
+    """
+    trained, _ = pretrained.load(None if path == "pretrained" else path)
+    there, here = _flat(trained.architecture), _flat(network.architecture)
+    different = [
+        f"{name} is {there.get(name)} there and {here.get(name)} here"
+        for name in {**here, **there}
+        if there.get(name) != here.get(name)
+    ]
+    if different:
+        raise ValueError(
+            f"warm_start={path} has another architecture: {', '.join(different)}; choose the same with model=..."
+        )
+    network.load_state_dict(trained.state_dict())
+
+
+def _flat(architecture: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested entries by their dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in architecture.items():
+        flat.update(
+            _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+        )
+    return flat
 
 
 class Training(L.LightningModule):

@@ -56,11 +56,24 @@ class ModelConfig:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
 
 
-def save(folder: Path | str, network: StarDist, config: ModelConfig) -> Path:
-    """Writes the network to ``folder`` (made if absent), each file whole or not at all."""
+def save(
+    folder: Path | str, network: StarDist, config: ModelConfig, dtype: torch.dtype | None = None
+) -> Path:
+    """Writes the network to ``folder`` (made if absent), each file whole or not at all.
+
+    Args:
+        folder: where both files go.
+        network: whose weights are stored.
+        config: what prediction must know beside them.
+        dtype: of the stored weights: torch.float16 halves the file; None for what the network has. They are loaded
+            as float32 either way.
+
+    Raises:
+        ValueError: a weight that ``dtype`` cannot hold.
+    """
+    state = {name: _stored(name, value, dtype) for name, value in network.state_dict().items()}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     text = json.dumps({"anystar_torch": __version__, **asdict(config)}, indent=2) + "\n"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as parts:
         save_file(state, Path(parts, WEIGHTS))
@@ -95,6 +108,17 @@ def load(path: Path | str) -> tuple[StarDist, ModelConfig]:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{folder / WEIGHTS} does not fit its {CONFIG}: {reason}") from error
     return network.eval(), config
+
+
+def _stored(name: str, value: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    """The tensor as the file holds it; counters stay integers."""
+    value = value.detach().cpu().contiguous()
+    if dtype is None or not value.is_floating_point():
+        return value
+    stored = value.to(dtype)
+    if not stored.isfinite().all():
+        raise ValueError(f"{name} has values that {dtype} cannot hold; save it without dtype")
+    return stored
 
 
 def _as_trained(value: torch.Tensor) -> torch.Tensor:

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from anystar_torch import load_synthesizer
-from anystar_torch.lit import linear_decay, start_from
+from anystar_torch import load_synthesizer, weights
+from anystar_torch.inference import pretrained
+from anystar_torch.lit import linear_decay, start_from, warm_start
 from anystar_torch.loss import StarDistLoss
 from anystar_torch.stardist import StarDist
 from anystar_torch.targets import object_probability, star_distances
@@ -44,6 +45,54 @@ def test_an_untrained_network_predicts_what_it_starts_from():
         prediction = network(torch.zeros(1, 1, 8, 8, 8))
     assert prediction.probability.mean().item() == pytest.approx(0.06, abs=1e-6)
     assert prediction.distances.mean().item() == pytest.approx(4.0, abs=1e-5)
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A small network saved as a model folder, and the folder."""
+    torch.manual_seed(1)
+    network = StarDist(rays=8, features=8, backbone=UNetBackbone(filters=4, depth=1, batch_norm=True))
+    config = weights.ModelConfig(
+        architecture=network.architecture,
+        normalisation="anystar",
+        diameter_band=(6.0, 13.0, 21.0),
+        prob_thresh=0.5,
+        nms_thresh=0.3,
+    )
+    return network, config, tmp_path / "run" / "model"
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float16])
+@pytest.mark.parametrize("given", ["model folder", "run folder"])
+def test_a_warm_start_takes_the_weights_over(trained, dtype, given):
+    network, config, folder = trained
+    weights.save(folder, network, config, dtype)
+    fresh = StarDist(rays=8, features=8, backbone=UNetBackbone(filters=4, depth=1, batch_norm=True))
+    warm_start(fresh, str(folder if given == "model folder" else folder.parent))
+    for name, value in fresh.state_dict().items():
+        expected = network.state_dict()[name]
+        assert torch.equal(value, expected if dtype is None else expected.to(dtype).to(expected.dtype)), name
+
+
+def test_a_warm_start_from_the_shipped_weights(trained, monkeypatch):
+    network, config, folder = trained
+    monkeypatch.setattr(pretrained, "SHIPPED", weights.save(folder, network, config))
+    fresh = StarDist(rays=8, features=8, backbone=UNetBackbone(filters=4, depth=1, batch_norm=True))
+    warm_start(fresh, "pretrained")
+    assert torch.equal(fresh.distances.weight, network.distances.weight)
+
+
+def test_a_warm_start_from_another_architecture_says_what_differs(trained):
+    network, config, folder = trained
+    weights.save(folder, network, config)
+    other = StarDist(rays=12, features=8, backbone=UNetBackbone(filters=2, depth=1, batch_norm=True))
+    before = other.distances.weight.clone()
+    with pytest.raises(
+        ValueError, match=r"rays is 8 there and 12 here, backbone\.filters is 4 there and 2"
+    ) as error:
+        warm_start(other, str(folder))
+    assert "\n" not in str(error.value)
+    assert torch.equal(other.distances.weight, before)
 
 
 def test_one_batch_is_learned_by_heart():

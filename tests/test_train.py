@@ -8,6 +8,8 @@ import sys
 import time
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.conftest import ROOT
 
@@ -113,6 +115,39 @@ def test_learning_nothing_is_said_and_exits_with_one(tmp_path):
     code, output = run(tmp_path / "run", "trainer.max_steps=1", "report.min_f1=0.99")
     assert code == 1, output
     assert "learned nothing" in output
+
+
+def test_a_warm_start_goes_on_from_the_weights_of_another_run(whole, tmp_path):
+    """With a learning rate of zero the new run's model is the old one's, but for the rounding of its average."""
+    code, output = run(
+        tmp_path / "run", f"warm_start={whole[0]}", "trainer.max_steps=2", "training.optimizer.lr=0"
+    )
+    assert code == 0, output
+    old, new = (
+        load_file(folder / "model" / "weights.safetensors") for folder in (whole[0], tmp_path / "run")
+    )
+    learned = [name for name in old if "running" not in name and "batches" not in name]
+    assert learned
+    for name in learned:
+        torch.testing.assert_close(new[name], old[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("override", "lines"),
+    [
+        ("warm_start=nowhere", ["there is no model folder nowhere"]),
+        (
+            "model.backbone.filters=2",
+            ["backbone.filters is 4 there and 2 here", "choose the same with model="],
+        ),
+    ],
+)
+def test_a_warm_start_that_cannot_be_is_one_line(whole, tmp_path, override, lines):
+    code, output = run(tmp_path / "run", f"warm_start={whole[0]}", override)
+    assert code == 2, output
+    said = output.strip().splitlines()
+    assert len(said) == 1, output
+    assert all(part in said[0] for part in lines)
 
 
 @pytest.mark.parametrize(

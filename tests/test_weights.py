@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from anystar_torch import weights
 from anystar_torch.stardist import StarDist
@@ -48,6 +49,32 @@ def test_round_trip(tmp_path, network, config):
 def test_half_precision_weights_load_as_float32(tmp_path, network, config):
     loaded, _ = weights.load(weights.save(tmp_path, network.half(), config))
     assert all(p.dtype == torch.float32 for p in loaded.parameters())
+
+
+def test_stored_as_float16_takes_half_the_space_and_predicts_the_same(tmp_path, network, config):
+    image = torch.randn(1, 1, 16, 16, 16)
+    whole = weights.save(tmp_path / "whole", network, config) / weights.WEIGHTS
+    half = weights.save(tmp_path / "half", network, config, dtype=torch.float16) / weights.WEIGHTS
+    tensors = load_file(half)
+    assert {t.dtype for t in tensors.values()} == {
+        torch.float16,
+        torch.int64,
+    }  # int64: batch normalisation counts
+    assert half.stat().st_size < 0.75 * whole.stat().st_size
+    loaded, read = weights.load(half.parent)
+    assert read == config
+    assert {t.dtype for t in loaded.state_dict().values()} == {torch.float32, torch.int64}
+    assert next(network.parameters()).dtype == torch.float32, "the network itself is left as it was"
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(image).probability, network(image).probability, rtol=0, atol=2e-3)
+
+
+def test_weights_that_float16_cannot_hold_are_refused(tmp_path, network, config):
+    with torch.no_grad():
+        network.probability.bias.fill_(1e6)
+    with pytest.raises(ValueError, match=r"probability\.bias has values that torch\.float16 cannot hold"):
+        weights.save(tmp_path / "model", network, config, dtype=torch.float16)
+    assert not (tmp_path / "model").exists()
 
 
 def damage_missing(folder):
