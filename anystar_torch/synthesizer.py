@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from anystar_torch.arrays import Labels, Sample, Volume
@@ -86,20 +86,21 @@ class Synthesizer:
         """Samples of ``ids`` ``[B]``, each from 0 to 2^62, on ``device`` (the ids' own if None)."""
         source = Source.of(ids if device is None else ids.to(device), seed=self.seed, split=self.split)
         coordinates = self.placement(self.shape, source("placement"))
-        objects = self.objects(coordinates, source)
+        objects, lit = self.objects(coordinates, source)
         labels = remove_small(connected_components(objects), self.world.smallest)
-        image, labels = self.render(torch.where(labels > 0, objects, 0), labels, coordinates, source)
+        shown = torch.where(lit & (labels > 0), objects, 0)
+        image, labels = self.render(shown, labels, coordinates, source)
         # Holes cut objects: what is left of them are objects of their own, numbered from 1.
         labels = remove_small(connected_components(labels), self.world.smallest)
         return Sample(image, connected_components(labels))
 
-    def objects(self, coordinates: Coordinates, source: Source) -> Labels:
-        """A number for each voxel that tells its object from all others of the sample, 0 for none."""
+    def objects(self, coordinates: Coordinates, source: Source) -> tuple[Labels, Bool[Tensor, "b 1 d h w"]]:
+        """A number for each voxel that tells its object from all others of the sample, 0 for none; and what is lit."""
         world = self.placement.world(self.shape)
         placed = self.world.density(coordinates, world, source("density"))
-        ball, count = self.world.objects(placed.position, world, source("objects"))
-        seen = (ball > 0) & (coordinates.cover >= 0.5)
-        return torch.where(seen, placed.piece * count + ball, 0)
+        field = self.world.objects(placed.position, world, source("objects"))
+        seen = (field.ball > 0) & (coordinates.cover >= 0.5)
+        return torch.where(seen, placed.piece * field.count + field.ball, 0), field.lit
 
     def render(
         self, objects: Labels, labels: Labels, coordinates: Coordinates, source: Source

@@ -42,6 +42,21 @@ class Balls:
     pitch: Float32[Tensor, "b"]
 
 
+@dataclass(frozen=True)
+class Field:
+    """The label field where a batch looks.
+
+    Attributes:
+        ball: ``[B, 1, D, H, W]``, the number of each voxel's ball, 1 and up, or 0 for none.
+        lit: ``[B, 1, D, H, W]``, whether the voxel shows its ball's intensity, and not only belongs to it.
+        count: the largest number there can be.
+    """
+
+    ball: Int32[Tensor, "b 1 d h w"]
+    lit: Bool[Tensor, "b 1 d h w"]
+    count: int
+
+
 def nearest_ball(balls: Balls, position: Float32[Tensor, "b 3 d h w"]) -> Int32[Tensor, "b d h w"]:
     """Which ball has the smallest ``distance - radius``, among the 8 of the lattice cell that holds the voxel.
 
@@ -115,6 +130,8 @@ class BallField:
         radius: range of each ball's radius, in mean radii.
         jitter: largest shift of a centre along each axis, in mean radii.
         kept: range of the share of balls that are kept.
+        rim: range of the share of the radius, below the surface, that belongs to an object and is not lit. 0 in
+            AnyStar; people outline what they see blurred from outside, at about a quarter of its height.
         surface: how far the surface of a ball lies from its centre. At most ``2 - jitter`` mean radii count: so far
             reach the balls of the 8 lattice points around a voxel before another could come nearer.
     """
@@ -123,18 +140,20 @@ class BallField:
     radius: Range
     jitter: float
     kept: Range
+    rim: Range
     surface: Surface
 
     def __post_init__(self) -> None:
         check_range("mean_radius", self.mean_radius, 2.0, 64.0)
         check_range("radius", self.radius, 0.05, 1.5)
         check_range("kept", self.kept, 0.0, 1.0)
+        check_range("rim", self.rim, 0.0, 0.9)
         check_chance("jitter", self.jitter)
 
     def __call__(
         self, position: Float32[Tensor, "b 3 d h w"], world: Sequence[int], source: Source
-    ) -> tuple[Int32[Tensor, "b 1 d h w"], int]:
-        """The number of each voxel's ball, 1 and up, or 0 for none; and the largest number there can be.
+    ) -> "Field":
+        """What is there at every position.
 
         Args:
             position: ``[B, 3, D, H, W]``, voxels from the centre of the world; the world is empty beyond its faces.
@@ -147,8 +166,9 @@ class BallField:
         winner = nearest_ball(balls, position)
         aim, distance = aim_at(balls, winner, position)
         limit = per_voxel(mean * (2.0 - self.jitter))
-        filled = distance < torch.minimum(self.surface(aim, world, source("surface")), limit)
-        return torch.where(filled, aim.ball + 1, 0), balls.radius[0].numel()
+        reach = torch.minimum(self.surface(aim, world, source("surface")), limit)
+        lit = distance < reach * per_voxel(1.0 - draw(source, "rim", self.rim))
+        return Field(torch.where(distance < reach, aim.ball + 1, 0), lit, balls.radius[0].numel())
 
     def balls(self, mean: Float32[Tensor, "b"], world: Sequence[int], source: Source) -> Balls:
         """Draw the balls of a world: centres at ``2 mean (1, 2, ...)`` plus jitter, a random subset kept."""
