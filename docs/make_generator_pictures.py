@@ -101,7 +101,7 @@ def intensities() -> None:
 
 def finished() -> None:
     """Middle slices of finished samples."""
-    for name in ("mix", "stars"):
+    for name in ("mix", "stars", "zero_shot"):
         sample: Sample = load_synthesizer(name, seed=3)(torch.arange(12))
         pairs = enumerate(zip(sample.image[:, 0, 32], sample.labels[:, 0, 32], strict=True))
         panels = {
