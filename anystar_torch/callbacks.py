@@ -100,7 +100,7 @@ class ProgressBar(RichProgressBar):
 
 
 class Throughput(Callback):
-    """Logs samples per second and the share of the time that synthesis takes, both into the progress bar.
+    """Logs samples per second and the share of the time spent on waiting for synthesis, both into the progress bar.
 
     Args:
         every_n_steps: steps between two figures.
