@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from anystar_torch.arrays import Volume
+from anystar_torch.arrays import PerSampleAxis, Volume
 from anystar_torch.augment.blur import gaussian_blur, reach
 from anystar_torch.augment.chain import IntensityEffect, with_chance
 from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
@@ -48,12 +48,27 @@ class RandomMicroscope:
         """Draw a microscope per sample and record ``image`` ``[B, 1, D, H, W]`` with it."""
         return with_chance(self.p, self._always, image, source)
 
+    def width(self, source: Source) -> PerSampleAxis:
+        """Width of the blur, ``[B, 3]`` along z, y, x, voxels.
+
+        That of the optics, and of means over coarse voxels and linear interpolation between them, which have variances
+        of 1/12 and 1/6 of a voxel's square.
+        """
+        sigma, voxel = self._drawn(source)
+        coarse = torch.where(voxel > 1.0, voxel.square() / 4.0, 0.0)
+        applied = source.coin("applied", self.p)[:, None]
+        return torch.where(applied, (sigma.square() + coarse).sqrt(), 0.0)
+
     def _always(self, image: Volume, source: Source) -> Volume:
-        axis = source.integers("axis", 0, 3)[:, None] == torch.arange(3, device=image.device)
-        elongation = torch.where(axis, draw(source, "elongation", self.elongation)[:, None], 1.0)
-        sigma = draw(source, "lateral", self.lateral)[:, None] * elongation
-        thickness = torch.where(axis, draw(source, "thickness", self.thickness)[:, None], 1.0)
-        voxel = draw(source, "pixel", self.pixel)[:, None] * thickness
+        sigma, voxel = self._drawn(source)
         blurred = gaussian_blur(image, sigma, taps=reach(self.lateral[1] * self.elongation[1]))
         recorded = self.camera(blurred, source("camera"))
         return thick_slices(recorded, voxel, source.uniform("start", -0.5, 0.5, 3))
+
+    def _drawn(self, source: Source) -> tuple[PerSampleAxis, PerSampleAxis]:
+        """Widths of the optics and sizes of the recorded voxels, both ``[B, 3]``, both largest along one axis."""
+        axis = source.integers("axis", 0, 3)[:, None] == torch.arange(3, device=source.root.device)
+        elongation = torch.where(axis, draw(source, "elongation", self.elongation)[:, None], 1.0)
+        thickness = torch.where(axis, draw(source, "thickness", self.thickness)[:, None], 1.0)
+        sigma = draw(source, "lateral", self.lateral)[:, None] * elongation
+        return sigma, draw(source, "pixel", self.pixel)[:, None] * thickness

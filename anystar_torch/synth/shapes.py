@@ -48,12 +48,14 @@ class Field:
 
     Attributes:
         ball: ``[B, 1, D, H, W]``, the number of each voxel's ball, 1 and up, or 0 for none.
-        lit: ``[B, 1, D, H, W]``, whether the voxel shows its ball's intensity, and not only belongs to it.
+        depth: ``[B, 1, D, H, W]``, how far below the ball's surface, along the ray from its centre; world voxels.
+        reach: ``[B, 1, D, H, W]``, how far that surface lies from the centre; world voxels.
         count: the largest number there can be.
     """
 
     ball: Int32[Tensor, "b 1 d h w"]
-    lit: Bool[Tensor, "b 1 d h w"]
+    depth: Float32[Tensor, "b 1 d h w"]
+    reach: Float32[Tensor, "b 1 d h w"]
     count: int
 
 
@@ -130,8 +132,6 @@ class BallField:
         radius: range of each ball's radius, in mean radii.
         jitter: largest shift of a centre along each axis, in mean radii.
         kept: range of the share of balls that are kept.
-        rim: range of the share of the radius, below the surface, that belongs to an object and is not lit. 0 in
-            AnyStar; people outline what they see blurred from outside, at about a quarter of its height.
         surface: how far the surface of a ball lies from its centre. At most ``2 - jitter`` mean radii count: so far
             reach the balls of the 8 lattice points around a voxel before another could come nearer.
     """
@@ -140,14 +140,12 @@ class BallField:
     radius: Range
     jitter: float
     kept: Range
-    rim: Range
     surface: Surface
 
     def __post_init__(self) -> None:
         check_range("mean_radius", self.mean_radius, 2.0, 64.0)
         check_range("radius", self.radius, 0.05, 1.5)
         check_range("kept", self.kept, 0.0, 1.0)
-        check_range("rim", self.rim, 0.0, 0.9)
         check_chance("jitter", self.jitter)
 
     def __call__(
@@ -167,8 +165,8 @@ class BallField:
         aim, distance = aim_at(balls, winner, position)
         limit = per_voxel(mean * (2.0 - self.jitter))
         reach = torch.minimum(self.surface(aim, world, source("surface")), limit)
-        lit = distance < reach * per_voxel(1.0 - draw(source, "rim", self.rim))
-        return Field(torch.where(distance < reach, aim.ball + 1, 0), lit, balls.radius[0].numel())
+        filled = distance < reach
+        return Field(torch.where(filled, aim.ball + 1, 0), reach - distance, reach, balls.radius[0].numel())
 
     def balls(self, mean: Float32[Tensor, "b"], world: Sequence[int], source: Source) -> Balls:
         """Draw the balls of a world: centres at ``2 mean (1, 2, ...)`` plus jitter, a random subset kept."""

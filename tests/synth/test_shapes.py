@@ -112,15 +112,3 @@ def test_spheroids_keep_their_volume_and_have_their_elongation(field: BallField)
     widths = torch.linalg.eigvalsh(torch.cov(coordinates)).sqrt()
     assert (widths[2] / widths[:2]).numpy() == pytest.approx(1.8, rel=0.06)
     assert (widths[0] / widths[1]).item() == pytest.approx(1.0, rel=0.06)
-
-
-def test_a_rim_stays_dark_and_the_core_shines(field: BallField) -> None:
-    smooth = replace(field, surface=RoughBall(roughness=0.0, cell=16), jitter=0.0, radius=(0.9, 0.9))
-    points = source(1).uniform("points", -45.0, 45.0, 3, 1, 1, 5000)
-    whole, rimmed = (f(points, WORLD, source(1)) for f in (smooth, replace(smooth, rim=(0.2, 0.2))))
-    assert torch.equal(whole.ball, rimmed.ball)
-    assert torch.equal(whole.lit, whole.ball > 0)
-    balls = smooth.balls(torch.full((1,), 12.0), WORLD, source(1))
-    centre = balls.centre[0].flatten(1)[:, balls.radius[0].flatten() > 0] - 63.5
-    distance = (points[0, :, 0, 0][:, None] - centre[..., None]).square().sum(0).sqrt().amin(0)
-    assert torch.equal(rimmed.lit[0, 0, 0, 0], distance < 0.8 * 10.8)
