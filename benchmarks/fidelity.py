@@ -77,7 +77,8 @@ def samples(
     mode: str, count: int, seed: int, overrides: list[str]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Image and labels of fresh samples with one kind of background."""
-    synth = load_synthesizer(mode, seed=seed, overrides=overrides)
+    # Splits of their own: with the same ids the three kinds would share the draws of every effect.
+    synth = load_synthesizer(mode, seed=seed, overrides=overrides).on(mode)
     for ids in torch.arange(count).split(4):
         batch = synth(ids)
         yield from zip(batch.image[:, 0].numpy(), batch.labels[:, 0].numpy(), strict=True)
