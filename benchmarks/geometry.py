@@ -2,10 +2,10 @@
 
     python benchmarks/geometry.py [--quick] [--threads 2] [--repeats 3]
 
-Prints a table of medians in seconds, and the ratio of both the medians and the shortest times. Ours and StarDist's calls
-alternate, so that another load on the machine meets both, with a pause before each: OpenMP's workers go on spinning for
-some milliseconds after a call, and would take a core from the next. Short rows are repeated more often. Without the
-stardist package only our side is measured.
+Prints a table of medians in seconds, and the ratio of both the medians and the shortest times. Ours and StarDist's
+calls alternate, so that another load on the machine meets both, with a pause before each: OpenMP's workers go on
+spinning for some milliseconds after a call, and would take a core from the next. Short rows are repeated more often.
+Without the stardist package only our side is measured.
 """
 
 import argparse
