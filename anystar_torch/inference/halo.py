@@ -12,32 +12,56 @@ from anystar_torch.inference.scale import Triple
 from anystar_torch.stardist import StarDist
 
 _NEGLIGIBLE = 1e-3  # of the largest response
-_PATCH = 96  # voxels per axis of the test volume, at least
+_LENGTH = 96  # voxels of the test volume along the axis that is measured, at first
+_LONGEST = 768
+_WIDTH = 4  # of the change
 
 
 @torch.inference_mode()
 def measure(network: StarDist, device: torch.device) -> Triple:
     """Voxels, per axis (z, y, x), beyond which a change has less than 0.1 % of its largest effect.
 
-    A patch of smooth noise is predicted with and without a bright block at its centre.
+    Smooth noise is predicted with and without a bright block at its centre. Where the response does not fade within
+    the volume, a volume twice as long along that axis is tried.
     """
-    size = [max(3 * d, -(-_PATCH // d) * d) for d in network.divisor]
+    z, y, x = (_along(axis, network, device) for axis in range(3))
+    return z, y, x
+
+
+def _along(axis: int, network: StarDist, device: torch.device) -> int:
+    length = _LENGTH
+    while True:
+        reach, room = _reach(axis, length, network, device)
+        if reach < room or length >= _LONGEST:
+            return reach
+        length *= 2
+
+
+def _reach(axis: int, length: int, network: StarDist, device: torch.device) -> tuple[int, int]:
+    """How far from the change the response is felt, and how far it could have been."""
+    size = [
+        max(3 * d, -(-(length if a == axis else _LENGTH // 2) // d) * d)
+        for a, d in enumerate(network.divisor)
+    ]
     image = _texture(size, device)
     low = [s // 2 // d * d for s, d in zip(size, network.divisor, strict=True)]
-    width = 4
     changed = image.clone()
-    changed[..., low[0] : low[0] + width, low[1] : low[1] + width, low[2] : low[2] + width] = 1.0
+    z, y, x = (slice(a, a + _WIDTH) for a in low)
+    changed[..., z, y, x] = 1.0
     before, after = network(image), network(changed)
-    halo = [1, 1, 1]
-    for a, b in zip(before, after, strict=True):
-        response = (a - b).abs().amax(dim=(0, 1))
-        for axis in range(3):
-            profile = response.amax(dim=[other for other in range(3) if other != axis]).cpu().numpy()
-            reached = np.flatnonzero(profile > _NEGLIGIBLE * profile.max()) * network.grid[axis]
-            if reached.size:
-                beyond = max(low[axis] - int(reached[0]), int(reached[-1]) - (low[axis] + width - 1))
-                halo[axis] = max(halo[axis], beyond + network.grid[axis])
-    return halo[0], halo[1], halo[2]
+    step = network.grid[axis]
+    room = size[axis] - low[axis] - _WIDTH - step
+    return max(step, *(_felt(a - b, axis, step, low[axis]) for a, b in zip(before, after, strict=True))), room
+
+
+def _felt(response: Tensor, axis: int, step: int, low: int) -> int:
+    """Voxels from the change to the last grid point that feels it, and one step more."""
+    profile = response.abs().amax(dim=(0, 1, *(other + 2 for other in range(3) if other != axis)))
+    values = profile.cpu().numpy()
+    reached = np.flatnonzero(values > _NEGLIGIBLE * values.max()) * step
+    if not reached.size:
+        return step
+    return max(low - int(reached[0]), int(reached[-1]) - (low + _WIDTH - 1)) + step
 
 
 def _texture(size: list[int], device: torch.device) -> Tensor:

@@ -26,15 +26,6 @@ def test_traced_bytes_cover_the_largest_layer_and_do_not_depend_on_values():
     assert memory.bytes_per_voxel(wide, wide.divisor) > 1.1 * found
 
 
-def test_tiles_shrink_along_the_longest_axis_until_they_fit():
-    assert memory.tile_size((64, 64, 128), (8, 8, 8), (8, 8, 8), 10.0, 1e9) == (64, 64, 128)
-    assert memory.tile_size((64, 64, 128), (8, 8, 8), (8, 8, 8), 10.0, 64**3 * 10.0) == (64, 64, 64)
-    z, y, x = memory.tile_size((512, 512, 512), (8, 8, 8), (16, 16, 16), 1000.0, 1e9)
-    assert z * y * x * 1000 <= 1e9 < (z + 8) * y * x * 1000 * 1.3
-    with pytest.raises(ValueError, match="--max-memory"):
-        memory.tile_size((512, 512, 512), (8, 8, 8), (16, 16, 16), 1000.0, 1e6)
-
-
 @pytest.mark.parametrize("blur", [1, 3, 6])
 def test_the_measured_halo_is_the_receptive_field_of_averaging(blur):
     measured = halo.measure(Sees(blur=blur).eval(), torch.device("cpu"))
