@@ -66,8 +66,17 @@ class Eye:
     def __call__(self, image: Tensor) -> Prediction:
         """Probability and distances of boxes ``[B, 1, D, H, W]``, float32; with flips they start a margin early."""
         if not self.flips:
-            return self._look(image)
-        return averaged(self._look, image, self._mirrors, self.network.grid)
+            return self.look(image)
+        return averaged(self.look, image, self._mirrors, self.network.grid)
+
+    @torch.inference_mode()
+    def look(self, image: Tensor) -> Prediction:
+        """Probability and distances of boxes, whatever ``flips``."""
+        kind = precision(self.device)
+        layout = torch.channels_last_3d if kind == torch.bfloat16 else torch.preserve_format
+        with torch.autocast(self.device.type, kind, enabled=kind != torch.float32):
+            prediction: Prediction = self.network(image.contiguous(memory_format=layout))
+        return prediction
 
     @cached_property
     def bytes_per_voxel(self) -> float:
@@ -89,10 +98,3 @@ class Eye:
             return start
         z, y, x = (s - (g - 1) for s, g in zip(start, self.network.grid, strict=True))
         return z, y, x
-
-    def _look(self, image: Tensor) -> Prediction:
-        kind = precision(self.device)
-        layout = torch.channels_last_3d if kind == torch.bfloat16 else torch.preserve_format
-        with torch.autocast(self.device.type, kind, enabled=kind != torch.float32):
-            prediction: Prediction = self.network(image.contiguous(memory_format=layout))
-        return prediction

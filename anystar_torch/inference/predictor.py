@@ -175,7 +175,7 @@ class AnyStar:
 
     def _around(self, eye: Eye) -> Triple:
         if self._halo is None:
-            self._halo = measure(eye.network, eye.device)
+            self._halo = measure(eye)
         return self._halo
 
     def _eye(self, device: torch.device) -> Eye:
