@@ -42,7 +42,12 @@ FORMATS = {
 
 
 def export(
-    form: str, network: StarDist, config: ModelConfig, path: Path | str, overwrite: bool = False, **options: Any
+    form: str,
+    network: StarDist,
+    config: ModelConfig,
+    path: Path | str,
+    overwrite: bool = False,
+    **options: Any,
 ) -> Sequence[Path]:
     """Write a network in a format.
 
@@ -65,7 +70,11 @@ def export(
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r}")
     wanted, path = FORMATS[form], Path(path)
     if path.suffix.lower() != wanted.ending and (wanted.ending or path.suffix):
-        name = f"has a name that ends in {wanted.ending}" if wanted.ending else "is a folder: a name without ending"
+        name = (
+            f"has a name that ends in {wanted.ending}"
+            if wanted.ending
+            else "is a folder: a name without ending"
+        )
         raise ValueError(f"cannot write {path}: {wanted.kind} {name}")
     if not path.parent.is_dir():
         raise ValueError(f"cannot write {path}: there is no folder {path.parent}")

@@ -50,7 +50,10 @@ def example(network: StarDist, blocks: Sequence[int] = (2, 2, 3), batch: int = 2
 def trace(module: Dense) -> ExportedProgram:
     """The module as a graph whose batch is any number and whose sizes are any multiples of the divisor."""
     divisor = module.network.divisor
-    sizes = [step * Dim(axis, min=1) if step > 1 else Dim(axis, min=1) for axis, step in zip("zyx", divisor, strict=True)]
+    sizes = [
+        step * Dim(axis, min=1) if step > 1 else Dim(axis, min=1)
+        for axis, step in zip("zyx", divisor, strict=True)
+    ]
     shape = {0: Dim("batch", min=1), 2: sizes[0], 3: sizes[1], 4: sizes[2]}
     image = example(module.network)
     # Without the switch (which torch.onnx sets too) every axis would have to be at least two divisors wide.
@@ -58,9 +61,7 @@ def trace(module: Dense) -> ExportedProgram:
         return torch.export.export(module, (image,), dynamic_shapes={"image": shape})
 
 
-def agree(
-    form: str, outputs: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float
-) -> None:
+def agree(form: str, outputs: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float) -> None:
     """Refuse an export whose outputs are not the network's.
 
     Raises:

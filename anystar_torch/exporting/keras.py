@@ -60,7 +60,11 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     with whole(path) as folder:
         folder.mkdir()
         write_weights(folder / WEIGHT_FILES[0], weighted)
-        for name, content in (("config.json", described), ("thresholds.json", thresholds), (SETTINGS, settings)):
+        for name, content in (
+            ("config.json", described),
+            ("thresholds.json", thresholds),
+            (SETTINGS, settings),
+        ):
             (folder / name).write_text(json.dumps(content, indent=2) + "\n")
     return [path]
 
@@ -75,9 +79,13 @@ def stardist_config(network: StarDist) -> dict[str, Any]:
     backbone = dict(architecture["backbone"])
     kind = backbone.pop("kind")
     if kind not in BACKBONES:
-        raise ValueError(f"keras can carry the backbones {', '.join(BACKBONES)}, and this network has {kind!r}")
+        raise ValueError(
+            f"keras can carry the backbones {', '.join(BACKBONES)}, and this network has {kind!r}"
+        )
     if kind == "resnet" and backbone["convolutions"] < 2:
-        raise ValueError("keras can carry residual blocks of at least 2 convolutions, and this network's have 1")
+        raise ValueError(
+            "keras can carry residual blocks of at least 2 convolutions, and this network's have 1"
+        )
     numbers, fixed = BACKBONES[kind]
     anisotropy = architecture["anisotropy"]
     spread = None if set(anisotropy) == {1.0} else anisotropy

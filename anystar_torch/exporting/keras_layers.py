@@ -51,7 +51,9 @@ def layers(network: StarDist) -> list[Layer]:
     placed = {id(module) for layer in found if layer.module is not None for module in (layer.module,)}
     for name, module in network.named_modules():
         if id(module) not in placed and next(module.parameters(recurse=False), None) is not None:
-            raise ValueError(f"keras cannot carry the layer {name} of this network: StarDist has no such layer")
+            raise ValueError(
+                f"keras cannot carry the layer {name} of this network: StarDist has no such layer"
+            )
     return found
 
 
@@ -66,7 +68,9 @@ def values(layer: Layer) -> dict[str, NDArray[np.float32]]:
         if tensor is not None:
             array = tensor.detach().cpu().float().numpy()
             # (out, in, z, y, x) here, (z, y, x, in, out) in Keras
-            found[theirs] = np.ascontiguousarray(array.transpose(2, 3, 4, 1, 0) if theirs == "kernel" else array)
+            found[theirs] = np.ascontiguousarray(
+                array.transpose(2, 3, 4, 1, 0) if theirs == "kernel" else array
+            )
     return found
 
 

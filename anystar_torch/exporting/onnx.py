@@ -43,7 +43,9 @@ def save(path: Path, module: Dense, names: Sequence[str], about: dict[str, Any])
     need("onnx", "onnx", "onnxscript", "onnxruntime")
     weight = sum(p.numel() * p.element_size() for p in module.parameters())
     if weight > _LARGEST:
-        raise ValueError(f"onnx can carry 2 GB in one file, and this network has {weight / 1e9:.1f} GB of weights")
+        raise ValueError(
+            f"onnx can carry 2 GB in one file, and this network has {weight / 1e9:.1f} GB of weights"
+        )
     with quiet():
         program = torch.onnx.export(
             trace(module), input_names=["image"], output_names=list(names), dynamo=True, external_data=False

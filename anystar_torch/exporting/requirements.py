@@ -35,7 +35,9 @@ def dense_only(form: str, network: StarDist, channels: int | None = None) -> Non
             "distances; the keras format can"
         )
     if channels is not None and network.channels != channels:
-        raise ValueError(f"{form} can carry images of {channels} channel, and this network wants {network.channels}")
+        raise ValueError(
+            f"{form} can carry images of {channels} channel, and this network wants {network.channels}"
+        )
 
 
 def _absent(name: str) -> bool:

@@ -18,6 +18,7 @@ from anystar_torch.exporting.metadata import metadata
 from anystar_torch.exporting.requirements import dense_only
 from anystar_torch.io import whole
 from anystar_torch.stardist import StarDist
+from anystar_torch.unet import UNet
 from anystar_torch.weights import ModelConfig
 
 METADATA = "anystar.json"
@@ -29,10 +30,15 @@ def write(path: Path, network: StarDist, config: ModelConfig, compiled: bool = T
     """Write ``path`` (.pt2), and with ``compiled`` the compiled program beside it where that is possible.
 
     Raises:
-        ValueError: a class head.
+        ValueError: a class head; a backbone AOTInductor cannot compile (as of torch 2.13).
         RuntimeError: what was written does not compute what the network computes.
     """
     dense_only("torch", network)
+    if compiled and compiler() is not None and not isinstance(network.backbone[-1], UNet):
+        raise ValueError(
+            "AOTInductor can compile U-Nets alone for any size, and this network is another; "
+            "--no-compile writes the portable program"
+        )
     module = Dense(network)
     program, about = trace(module), json.dumps(metadata(network, config))
     beside = path.with_suffix(".aoti.pt2")

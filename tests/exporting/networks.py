@@ -22,7 +22,12 @@ def randomise(network, seed=0):
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
-            for tensor, low in ((module.weight, 0.8), (module.running_var, 0.8), (module.bias, -0.1), (module.running_mean, -0.1)):
+            for tensor, low in (
+                (module.weight, 0.8),
+                (module.running_var, 0.8),
+                (module.bias, -0.1),
+                (module.running_mean, -0.1),
+            ):
                 tensor.uniform_(low, low + 0.3, generator=generator)
         if isinstance(module, nn.Conv3d) and module.bias is not None:
             module.bias.uniform_(-0.05, 0.05, generator=generator)
@@ -33,13 +38,17 @@ def unet(**changes):
     """A U-Net of two levels with batch normalisation, predicting on every second plane row and column."""
     torch.manual_seed(0)
     backbone = changes.pop("backbone", UNetBackbone(filters=4, depth=1, batch_norm=True))
-    return randomise(StarDist(**{"rays": 16, "grid": (1, 2, 2), "features": 8, "backbone": backbone, **changes}))
+    return randomise(
+        StarDist(**{"rays": 16, "grid": (1, 2, 2), "features": 8, "backbone": backbone, **changes})
+    )
 
 
 def resnet(**changes):
     torch.manual_seed(0)
     backbone = ResNetBackbone(filters=4, blocks=2, convolutions=2, batch_norm=True)
-    return randomise(StarDist(**{"rays": 16, "grid": (1, 2, 2), "features": 8, "backbone": backbone, **changes}))
+    return randomise(
+        StarDist(**{"rays": 16, "grid": (1, 2, 2), "features": 8, "backbone": backbone, **changes})
+    )
 
 
 @torch.no_grad()
