@@ -14,8 +14,6 @@ from torch.export import Dim, ExportedProgram
 
 from anystar_torch.stardist import StarDist
 
-SMALLEST_DISTANCE = 1e-3  # StarDist's: a polyhedron has a volume
-
 
 class Dense(nn.Module):
     """``[B, C, D, H, W]`` to probability ``[B, 1, d, h, w]`` and distances ``[B, R, d, h, w]``."""
@@ -31,15 +29,6 @@ class Dense(nn.Module):
         return probability, distances
 
 
-class Stacked(Dense):
-    """``[B, C, D, H, W]`` to ``[B, 1 + R, d, h, w]``: the probability, then positive distances."""
-
-    def forward(self, image: Tensor) -> Tensor:  # type: ignore[override]
-        """Both predictions in one tensor, as formats with a single output want them."""
-        probability, distances = super().forward(image)
-        return torch.cat([probability, distances.clamp_min(SMALLEST_DISTANCE)], dim=1)
-
-
 def example(network: StarDist, blocks: Sequence[int] = (2, 2, 3), batch: int = 2) -> Tensor:
     """Random numbers the network can take, always the same: ``blocks`` times its divisor wide (z, y, x)."""
     size = [n * d for n, d in zip(blocks, network.divisor, strict=True)]
@@ -47,15 +36,15 @@ def example(network: StarDist, blocks: Sequence[int] = (2, 2, 3), batch: int = 2
     return torch.rand((batch, network.channels, *size), generator=generator)
 
 
-def trace(module: Dense) -> ExportedProgram:
-    """The module as a graph whose batch is any number and whose sizes are any multiples of the divisor."""
-    divisor = module.network.divisor
+def trace(module: nn.Module, network: StarDist) -> ExportedProgram:
+    """``module``, which computes ``network``, as a graph for any batch and any multiples of the divisor."""
+    divisor = network.divisor
     sizes = [
         step * Dim(axis, min=1) if step > 1 else Dim(axis, min=1)
         for axis, step in zip("zyx", divisor, strict=True)
     ]
     shape = {0: Dim("batch", min=1), 2: sizes[0], 3: sizes[1], 4: sizes[2]}
-    image = example(module.network)
+    image = example(network)
     # Without the switch (which torch.onnx sets too) every axis would have to be at least two divisors wide.
     with quiet(), torch.no_grad(), symbolic_shapes.patch(backed_size_oblivious=True):
         return torch.export.export(module, (image,), dynamic_shapes={"image": shape})

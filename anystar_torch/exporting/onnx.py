@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from anystar_torch.exporting.dense import Dense, agree, example, quiet, trace
 from anystar_torch.exporting.metadata import metadata
@@ -34,12 +34,22 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     """
     dense_only("onnx", network)
     with whole(path) as temporary:
-        save(temporary, Dense(network), NAMES, metadata(network, config))
+        save(temporary, Dense(network), network, NAMES, metadata(network, config))
     return [path]
 
 
-def save(path: Path, module: Dense, names: Sequence[str], about: dict[str, Any]) -> int:
-    """Write a module with named outputs and metadata, compare it with torch, and return its opset version."""
+def save(
+    path: Path, module: nn.Module, network: StarDist, names: Sequence[str], about: dict[str, Any]
+) -> int:
+    """Write a module that computes ``network`` as ONNX, compare both, and return the opset version.
+
+    Args:
+        path: the file.
+        module: on the CPU, in evaluation mode.
+        network: whose inputs it takes.
+        names: of its outputs.
+        about: metadata; values become JSON.
+    """
     need("onnx", "onnx", "onnxscript", "onnxruntime")
     weight = sum(p.numel() * p.element_size() for p in module.parameters())
     if weight > _LARGEST:
@@ -48,13 +58,17 @@ def save(path: Path, module: Dense, names: Sequence[str], about: dict[str, Any])
         )
     with quiet():
         program = torch.onnx.export(
-            trace(module), input_names=["image"], output_names=list(names), dynamo=True, external_data=False
+            trace(module, network),
+            input_names=["image"],
+            output_names=list(names),
+            dynamo=True,
+            external_data=False,
         )
     assert program is not None
     program.model.metadata_props.update({name: json.dumps(value) for name, value in about.items()})
     program.model.producer_name, program.model.producer_version = "anystar_torch", about["anystar_torch"]
     program.save(path, external_data=False)
-    image = example(module.network, (1, 3, 2), batch=1)
+    image = example(network, (1, 3, 2), batch=1)
     with torch.no_grad():
         expected = module(image)
     agree("onnx", run(path, image), expected if isinstance(expected, tuple) else (expected,), _TOLERANCE)

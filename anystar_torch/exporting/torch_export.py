@@ -40,7 +40,7 @@ def write(path: Path, network: StarDist, config: ModelConfig, compiled: bool = T
             "--no-compile writes the portable program"
         )
     module = Dense(network)
-    program, about = trace(module), json.dumps(metadata(network, config))
+    program, about = trace(module, network), json.dumps(metadata(network, config))
     beside = path.with_suffix(".aoti.pt2")
     with whole(path) as temporary:
         with quiet():

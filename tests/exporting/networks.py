@@ -1,8 +1,9 @@
 """Small networks for the exporters: every layer has weights that matter, and one of them sees bright things.
 
-A path of ones leads the image through the first channel of every convolution to the probability head; the other
-channels are random, and move distances and probability a little. So the network needs no training to find objects in a
-real volume, and no weight can be lost without a trace.
+A path leads the image through the first channel of every convolution to the probability head, and blurs it on the
+way, so that bright balls are brightest in the middle; the other channels are random, and move distances and
+probability a little. So the network needs no training to find objects in a real volume, and no weight can be lost
+without a trace.
 """
 
 import torch
@@ -62,13 +63,13 @@ def seeing(grid=(1, 2, 2)):
     path += [(body.up[-1][0][0], skip), (body.up[-1][1][0], 0), (network.features[0], 0)]
     for conv, source in path:
         conv.weight[0] = 0
-        conv.weight[0, source, 1, 1, 1] = 1
+        conv.weight[0, source] = 1 / 27
         conv.bias[0] = 0
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
             module.weight[0], module.bias[0], module.running_mean[0], module.running_var[0] = 1, 0, 0, 1
     network.probability.weight *= 0.2
-    network.probability.weight[0, 0] = 12
+    network.probability.weight[0, 0] = 14
     network.probability.bias[0] = -6
     network.distances.weight *= 0.5
     network.distances.bias += RADIUS

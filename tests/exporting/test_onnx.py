@@ -71,7 +71,7 @@ def test_the_example_finds_what_anystar_finds(shared_data, tmp_path):
         scan.array, spacing=scan.spacing or (1, 1, 1), diameter=14, device="cpu", progress=False
     )
     score = matching(found.labels, io.read_labels(labels).array, iou_thresh=0.99)
-    assert len(found) > 50
+    assert len(found) > 10
     assert (score.tp, score.fp, score.fn) == (len(found), 0, 0)
 
 
