@@ -12,9 +12,7 @@ DESCRIPTION = (
     "Finds star-convex objects (nuclei, nodules, spheroids) in 3D volumes of any modality: a StarDist network that was "
     "trained on synthetic volumes alone, as AnyStar proposed."
 )
-IMPORTED = (
-    "Finds star-convex objects in 3D volumes: a StarDist network, trained elsewhere and imported by anystar_torch."
-)
+IMPORTED = "Finds star-convex objects in 3D volumes: a StarDist network, trained elsewhere and imported."
 CITATIONS = (
     (
         "Dey et al.: AnyStar: Domain randomized universal star-convex 3D instance segmentation. WACV 2024.",

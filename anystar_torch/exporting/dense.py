@@ -54,11 +54,11 @@ def agree(form: str, outputs: Sequence[Tensor], expected: Sequence[Tensor], tole
     """Refuse an export whose outputs are not the network's.
 
     Raises:
-        RuntimeError: they differ by more than ``tolerance``.
+        ValueError: they differ by more than ``tolerance``.
     """
     worst = max(float((a - b).abs().max()) for a, b in zip(outputs, expected, strict=True))
     if not worst <= tolerance:
-        raise RuntimeError(f"the {form} program differs from the network by {worst:.2g}; nothing was written")
+        raise ValueError(f"the {form} program differs from the network by {worst:.2g}; nothing was written")
 
 
 @contextlib.contextmanager

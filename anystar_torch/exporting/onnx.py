@@ -30,7 +30,7 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     Raises:
         ValueError: a class head, or weights beyond what one file can hold.
         ImportError: onnx, onnxscript or onnxruntime is missing.
-        RuntimeError: onnxruntime does not compute what torch computes.
+        ValueError: onnxruntime does not compute what torch computes.
     """
     dense_only("onnx", network)
     with whole(path) as temporary:

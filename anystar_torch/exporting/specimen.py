@@ -1,5 +1,6 @@
 """A volume made for testing a package: soft bright ellipsoids of the size the network knows, and a cover picture."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ _OFFSET, _GAIN, _NOISE = 100.0, 1000.0, 40.0  # grey values as a camera gives th
 def specimen(network: StarDist, config: ModelConfig) -> NDArray[np.float32]:
     """``[D, H, W]``, grey values, always the same; sizes are multiples of the network's divisor.
 
-    Objects stand on a lattice of one and a half times their width, each moved and scaled a little; voxels have the
-    shape the network's rays are spread for.
+    Nine objects, one in the middle and eight around it, each moved and scaled a little; voxels have the shape the
+    network's rays are spread for.
     """
     random = np.random.default_rng(0)
     step = np.array(network.rays.anisotropy) / min(network.rays.anisotropy)
@@ -26,11 +27,11 @@ def specimen(network: StarDist, config: ModelConfig) -> NDArray[np.float32]:
         int(-(-max(_ACROSS * diameter / s, d) // d) * d) for s, d in zip(step, network.divisor, strict=True)
     ]
     place = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1) * step
+    middle = 0.5 * (np.array(shape) - 1) * step
     nearest = np.full(shape, np.inf)
-    pitch = 1.5 * diameter
-    for corner in np.ndindex(*(int(n * s / pitch) + 1 for n, s in zip(shape, step, strict=True))):
-        centre = (np.array(corner) + 0.5 + random.uniform(-0.1, 0.1, 3)) * pitch
-        radii = 0.5 * diameter * random.uniform(0.85, 1.15, 3)
+    for corner in ((0, 0, 0), *itertools.product((-1, 1), repeat=3)):
+        centre = middle + (np.array(corner) + random.uniform(-0.05, 0.05, 3)) * diameter
+        radii = 0.5 * diameter * random.uniform(0.85, 1.1, 3)
         nearest = np.minimum(nearest, np.sqrt((((place - centre) / radii) ** 2).sum(-1)))
     signal = 1 / (1 + np.exp((nearest - 1) * diameter))
     grey = _OFFSET + _GAIN * signal * (1.15 - 0.3 * np.minimum(nearest, 1)) + random.normal(0, _NOISE, shape)

@@ -31,7 +31,7 @@ def write(path: Path, network: StarDist, config: ModelConfig, compiled: bool = T
 
     Raises:
         ValueError: a class head; a backbone AOTInductor cannot compile (as of torch 2.13).
-        RuntimeError: what was written does not compute what the network computes.
+        ValueError: what was written does not compute what the network computes.
     """
     dense_only("torch", network)
     if compiled and compiler() is not None and not isinstance(network.backbone[-1], UNet):
