@@ -24,7 +24,6 @@ from anystar_torch.exporting.metadata import metadata
 from anystar_torch.exporting.requirements import dense_only, need
 from anystar_torch.exporting.specimen import cover, specimen
 from anystar_torch.inference.normalise import window
-from anystar_torch.inference.progress import bar
 from anystar_torch.io import whole
 from anystar_torch.stardist import StarDist
 from anystar_torch.weights import ModelConfig
@@ -57,9 +56,7 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
         bar("packaging") as tick,
     ):
         description = _described(Path(scratch), network, config)
-        tick(1, 3)
         _pack(description, temporary)
-        tick(2, 3)
         check(temporary)
     return [path]
 

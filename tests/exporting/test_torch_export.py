@@ -65,7 +65,9 @@ def test_a_fresh_process_gets_the_same_numbers(tmp_path, make):
 @pytest.mark.slow
 @pytest.mark.skipif(torch_export.compiler() is None, reason="no C++ compiler")
 def test_the_compiled_program_gets_the_same_numbers(tmp_path):
-    network = unet(rays=6, features=4, grid=(1, 1, 2), backbone=UNetBackbone(filters=2, depth=1, batch_norm=True))
+    network = unet(
+        rays=6, features=4, grid=(1, 1, 2), backbone=UNetBackbone(filters=2, depth=1, batch_norm=True)
+    )
     path = tmp_path / "network.pt2"
     written = export("torch", network, config(network), path)
     assert written == [path, tmp_path / "network.aoti.pt2"]
