@@ -33,7 +33,7 @@ class StackedStarDist(nn.Module):
         self, *, rays: int, backbone: dict[str, Any], grid: Sequence[int], features: int, channels: int
     ) -> None:
         super().__init__()
-        shape = {name: tuple(value) if isinstance(value, list) else value for name, value in backbone.items()}
+        shape: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in backbone.items()}
         body: Any = BACKBONES[shape.pop("kind")](**shape)
         step = (int(grid[0]), int(grid[1]), int(grid[2]))
         width, one = body.outputs(step), (1, 1, 1)

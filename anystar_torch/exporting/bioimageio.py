@@ -49,12 +49,7 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     """
     dense_only("bioimageio", network, channels=1)
     need("bioimageio", "bioimageio.core", "onnx", "onnxscript", "onnxruntime", "stardist")
-    with (
-        _quiet(),
-        whole(path) as temporary,
-        tempfile.TemporaryDirectory() as scratch,
-        bar("packaging") as tick,
-    ):
+    with _quiet(), whole(path) as temporary, tempfile.TemporaryDirectory() as scratch:
         description = _described(Path(scratch), network, config)
         _pack(description, temporary)
         check(temporary)

@@ -46,7 +46,7 @@ def trace(module: nn.Module, network: StarDist) -> ExportedProgram:
     shape = {0: Dim("batch", min=1), 2: sizes[0], 3: sizes[1], 4: sizes[2]}
     image = example(network)
     # Without the switch (which torch.onnx sets too) every axis would have to be at least two divisors wide.
-    with quiet(), torch.no_grad(), symbolic_shapes.patch(backed_size_oblivious=True):
+    with quiet(), torch.no_grad(), symbolic_shapes.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         return torch.export.export(module, (image,), dynamic_shapes={"image": shape})
 
 

@@ -1,11 +1,13 @@
 """What a MONAI bundle runs: AnyStar's whole prediction behind MONAI's interface, axes and spacing minded."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from monai.data import MetaTensor, affine_to_spacing
-from monai.inferers import Inferer
+from monai.data.meta_tensor import MetaTensor
+from monai.data.utils import affine_to_spacing
+from monai.inferers.inferer import Inferer
 from torch import Tensor
 
 from anystar_torch.inference.predictor import AnyStar
@@ -31,8 +33,10 @@ class InstanceInferer(Inferer):
         self.config = ModelConfig(**{**settings, "diameter_band": tuple(settings["diameter_band"])})
         self.diameter, self.progress = diameter, progress
 
-    def __call__(self, inputs: Tensor, network: StarDist, *args: Any, **kwargs: Any) -> Tensor:
+    def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
         """Labels int32 ``[B, 1, X, Y, Z]``, on the device of ``inputs``, with its metadata."""
+        if not isinstance(network, StarDist):
+            raise TypeError(f"network must be a StarDist of this package, got {type(network).__name__}")
         model = AnyStar(network, self.config)
         labels = torch.zeros_like(inputs, dtype=torch.int32)
         for image, target in zip(inputs, labels, strict=True):

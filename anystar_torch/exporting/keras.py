@@ -40,7 +40,7 @@ _TRAINING = {
 }
 
 # What our networks have one value of.
-_FIXED = {
+_FIXED: dict[str, dict[str, Any]] = {
     "unet": {"unet_dropout": 0.0, "unet_expansion": 2, "unet_prefix": ""},
     "resnet": {"resnet_kernel_init": "he_normal"},
 }

@@ -7,6 +7,7 @@ where it gives none, those Keras gives in a fresh session (``conv3d``, ``conv3d_
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +46,8 @@ def layers(network: StarDist) -> list[Layer]:
         ValueError: a layer with weights that has no place in StarDist's networks; names it.
     """
     auto = _Names()
-    grid = network.backbone
-    body = _unet(grid, auto) if isinstance(grid[-1], UNet) else _resnet(grid, auto)
+    backbone: Any = network.backbone
+    body = _unet(backbone, auto) if isinstance(backbone[-1], UNet) else _resnet(backbone, auto)
     found = [Layer("input"), *body, *_heads(network)]
     placed = {id(module) for layer in found if layer.module is not None for module in (layer.module,)}
     for name, module in network.named_modules():
@@ -74,7 +75,7 @@ def values(layer: Layer) -> dict[str, NDArray[np.float32]]:
     return found
 
 
-def _unet(backbone: nn.Sequential, auto: _Names) -> Iterator[Layer]:
+def _unet(backbone: Any, auto: _Names) -> Iterator[Layer]:
     stage, unet = backbone
     for part in stage:
         if isinstance(part, nn.MaxPool3d):
@@ -103,7 +104,7 @@ def _block(name: str, block: nn.Sequential, auto: _Names) -> Iterator[Layer]:
         yield Layer(auto("activation"))
 
 
-def _resnet(backbone: nn.Sequential, auto: _Names) -> Iterator[Layer]:
+def _resnet(backbone: Any, auto: _Names) -> Iterator[Layer]:
     for part in backbone:
         if isinstance(part, ResidualBlock):
             yield from _residual(part, auto)
@@ -126,10 +127,12 @@ def _residual(block: ResidualBlock, auto: _Names) -> Iterator[Layer]:
 
 
 def _heads(network: StarDist) -> Iterator[Layer]:
-    if isinstance(network.features, nn.Sequential):
-        yield Layer("features", network.features[0])
-        if network.classes:
-            yield Layer("features_class", network.class_features[0])
+    shared = [("features", network.features)]
+    if network.classes:
+        shared.append(("features_class", network.class_features))
+    for name, block in shared:
+        if isinstance(block, nn.Sequential):
+            yield Layer(name, block[0])
     yield Layer("prob", network.probability)
     yield Layer("dist", network.distances)
     if network.classes:

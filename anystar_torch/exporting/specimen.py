@@ -35,7 +35,8 @@ def specimen(network: StarDist, config: ModelConfig) -> NDArray[np.float32]:
         nearest = np.minimum(nearest, np.sqrt((((place - centre) / radii) ** 2).sum(-1)))
     signal = 1 / (1 + np.exp((nearest - 1) * diameter))
     grey = _OFFSET + _GAIN * signal * (1.15 - 0.3 * np.minimum(nearest, 1)) + random.normal(0, _NOISE, shape)
-    return grey.astype(np.float32)
+    volume: NDArray[np.float32] = grey.astype(np.float32)
+    return volume
 
 
 def cover(path: Path, volume: NDArray[np.float32], labels: NDArray[np.int32]) -> None:

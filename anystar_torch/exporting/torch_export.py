@@ -34,7 +34,8 @@ def write(path: Path, network: StarDist, config: ModelConfig, compiled: bool = T
         ValueError: what was written does not compute what the network computes.
     """
     dense_only("torch", network)
-    if compiled and compiler() is not None and not isinstance(network.backbone[-1], UNet):
+    compiled = compiled and compiler() is not None
+    if compiled and not any(isinstance(module, UNet) for module in network.modules()):
         raise ValueError(
             "AOTInductor can compile U-Nets alone for any size, and this network is another; "
             "--no-compile writes the portable program"
@@ -47,7 +48,7 @@ def write(path: Path, network: StarDist, config: ModelConfig, compiled: bool = T
             torch.export.save(program, temporary, extra_files={METADATA: about})
             reloaded = torch.export.load(temporary).module()
         _check("torch.export", reloaded, module)
-        if compiled and compiler() is not None:
+        if compiled:
             with whole(beside) as machine_code:
                 _compile(program, machine_code, about)
                 _check("AOTInductor", torch._inductor.aoti_load_package(str(machine_code)), module)
