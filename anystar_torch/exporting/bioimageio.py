@@ -77,14 +77,13 @@ def _described(folder: Path, network: StarDist, config: ModelConfig) -> Any:
     """The model description over files in ``folder``, test output and cover included."""
     from bioimageio.spec.model import v0_5
 
-    about = metadata(network, config)
+    about, image = metadata(network, config), specimen(network, config)
     stacked = architecture.stacked(network)
+    _require_objects(stacked, image, config)
     opset = onnx.save(folder / "weights.onnx", stacked, network, ["stacked"], about)
     torch.save(stacked.state_dict(), folder / "weights.pt")
     (folder / "stardist3d.py").write_text(architecture.source(network))
     (folder / "README.md").write_text(card.readme(network, config, _USE))
-    image = specimen(network, config)
-    _require_objects(stacked, image, config)
     np.save(folder / "input.npy", image[None, None])
     entries = _entries(folder, network, config, opset)
     output = entries["outputs"][0]
