@@ -52,17 +52,13 @@ class StackedStarDist(nn.Module):
 convolution, conv_block = unet.convolution, unet.conv_block  # by the names they have in the file
 
 _COMMON = (unet.convolution, unet.conv_block)
-_PARTS: dict[
-    str, tuple[Any, ...]
-] = {  # of a file for each backbone: an import, functions and classes in order
-    "unet": ("import itertools", *_COMMON, unet.conv_blocks, unet.grid_stage, unet.UNet, unet.UNetBackbone),
-    "resnet": (
-        "from torch.nn import functional as F",
-        *_COMMON,
-        resnet.StridedConv,
-        resnet.ResidualBlock,
-        resnet.ResNetBackbone,
-    ),
+_PARTS: dict[str, tuple[Any, ...]] = {
+    "unet": (*_COMMON, unet.conv_blocks, unet.grid_stage, unet.UNet, unet.UNetBackbone),
+    "resnet": (*_COMMON, resnet.StridedConv, resnet.ResidualBlock, resnet.ResNetBackbone),
+}
+_IMPORTS = {  # what only this backbone needs, and where it stands
+    "unet": ("\nfrom collections", "\nimport itertools\nfrom collections"),
+    "resnet": ("Tensor, nn\n", "Tensor, nn\nfrom torch.nn import functional as F\n"),
 }
 _HEAD = f'''"""A StarDist 3D network; written by anystar_torch {__version__} (BSD 3-Clause), from its own source."""
 
@@ -90,10 +86,12 @@ def stacked(network: StarDist) -> StackedStarDist:
 def source(network: StarDist) -> str:
     """The file: run it, and ``StackedStarDist(**arguments(network))`` takes ``network.state_dict()``."""
     kind = network.architecture["backbone"]["kind"]
-    imported, *parts = _PARTS[kind]
-    head = _HEAD.replace("\nfrom collections", f"\n{imported}\nfrom collections", 1)
+    anchor, imported = _IMPORTS[kind]
+    head = _HEAD.replace(anchor, imported, 1)
     table = f'BACKBONES = {{"{kind}": {BACKBONES[kind].__name__}}}\n'
-    return "\n\n".join([head, *map(inspect.getsource, parts), table, inspect.getsource(StackedStarDist)])
+    return "\n\n".join(
+        [head, *map(inspect.getsource, _PARTS[kind]), table, inspect.getsource(StackedStarDist)]
+    )
 
 
 def arguments(network: StarDist) -> dict[str, Any]:
