@@ -100,6 +100,7 @@ class Training(L.LightningModule):
         start: "probability" and "distance" the untrained network shall predict (:func:`start_from`); None for biases
             of zero, as StarDist has.
         channels_last: whether to train in the memory format with channels last, which tensor cores and AMX prefer.
+        compile: whether the network is compiled for training; what is saved is the network itself.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Training(L.LightningModule):
         schedule: Callable[[Optimizer], LambdaLR],
         start: Mapping[str, float] | None,
         channels_last: bool,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
@@ -120,6 +122,7 @@ class Training(L.LightningModule):
             start_from(network, **start)
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self._logits = torch.compile(network.logits) if compile else network.logits
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of a batch; callbacks.StopOnNonFinite stops the run if it is not finite."""
@@ -146,4 +149,4 @@ class Training(L.LightningModule):
 
     def _losses(self, batch: Batch) -> Losses:
         image = batch.image.contiguous(memory_format=self.memory_format)
-        return self.loss(self.network.logits(image), batch.probability, batch.distances)
+        return self.loss(self._logits(image), batch.probability, batch.distances)

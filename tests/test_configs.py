@@ -1,7 +1,11 @@
 """Every YAML under configs/ is reachable, composes, and instantiates."""
 
+import importlib.util
+
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from anystar_torch.data import SynthesisData
@@ -41,8 +45,9 @@ def test_composes_and_instantiates(group, choice, tmp_path):
     assert isinstance(instantiate(config.training), Training)
     assert isinstance(instantiate(config.data), SynthesisData)
     assert isinstance(instantiate(config.report), Report)
-    for node in (config.callbacks, config.logger):
-        assert all(value is not None for value in instantiate(node).values())
+    assert all(value is not None for value in instantiate(config.callbacks).values())
+    if choice != "wandb" or importlib.util.find_spec("wandb") is not None:
+        assert all(value is not None for value in instantiate(config.logger).values())
     assert config.trainer.max_steps > 0
 
 
@@ -55,6 +60,22 @@ def test_the_paper_is_the_default(tmp_path):
         [1, 1, 1],
     )
     assert config.training.optimizer.lr == 2e-4
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
+def test_a_logger_that_is_not_installed_says_so(tmp_path):
+    config = composed(["+experiment=mix", "logger=wandb", *SMALL], tmp_path)
+    assert {"csv", "tensorboard", "wandb"} == set(config.logger)
+    with pytest.raises(InstantiationException, match="pip install wandb"):
+        instantiate(config.logger)
+
+
+def test_every_number_of_devices_is_a_recipe(tmp_path):
+    config = composed(["+experiment=mix", "hardware=ddp", *SMALL], tmp_path)
+    assert (config.trainer.strategy, config.trainer.devices, config.trainer.num_nodes) == ("ddp", "auto", 1)
+    assert config.trainer.precision == "bf16-mixed"
+    assert config.training.channels_last
+    assert config.trainer.sync_batchnorm is torch.cuda.is_available()
 
 
 def test_the_command_line_wins(tmp_path):
