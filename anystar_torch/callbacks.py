@@ -6,12 +6,31 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks import Callback, RichProgressBar, WeightAveraging
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from anystar_torch import picture
 from anystar_torch.data import Batch, SynthesisData
 from anystar_torch.loggers import log_picture
+
+
+class Average(WeightAveraging):
+    """Exponential moving average of the weights: what is validated and exported.
+
+    In one pass over the weights per step; Lightning's EMAWeightAveraging takes three.
+
+    Args:
+        decay: weight of the average so far, in [0, 1); over about 1 / (1 - decay) steps.
+
+    Raises:
+        ValueError: a decay outside of that.
+    """
+
+    def __init__(self, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"callbacks.average.decay must be in [0, 1), got {decay}")
+        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))
 
 
 class ProgressBar(RichProgressBar):

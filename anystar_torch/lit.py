@@ -126,14 +126,14 @@ class Training(L.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of a batch; callbacks.StopOnNonFinite stops the run if it is not finite."""
-        losses = self._losses(batch)
+        losses = self.training_losses(batch)
         self.log("loss", losses.total, prog_bar=True)
         self.log_dict({"loss/probability": losses.probability, "loss/distances": losses.distances})
         return losses.total
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Mean losses over the validation ids."""
-        losses = self._losses(batch)
+        losses = self.training_losses(batch)
         for name, value in zip(
             ("val_loss", "val_loss/probability", "val_loss/distances"), losses, strict=True
         ):
@@ -147,6 +147,7 @@ class Training(L.LightningModule):
             "lr_scheduler": {"scheduler": self.schedule(optimizer), "interval": "step"},
         }
 
-    def _losses(self, batch: Batch) -> Losses:
+    def training_losses(self, batch: Batch) -> Losses:
+        """The losses of a batch, with the gradients that lead to the network."""
         image = batch.image.contiguous(memory_format=self.memory_format)
         return self.loss(self._logits(image), batch.probability, batch.distances)

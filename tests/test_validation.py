@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
 
+from anystar_torch.callbacks import Average
 from anystar_torch.data import Batch
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.inference.thresholds import PROB_THRESHOLDS
@@ -180,7 +180,7 @@ def test_it_must_see_the_averaged_weights(tmp_path):
     """Behind weight averaging it would score the weights of the last step, and nobody would notice."""
     before, after = scores(tmp_path), scores(tmp_path)
     trainer, module = Mock(spec=L.Trainer), Mock(spec=L.LightningModule)
-    trainer.callbacks = [before, EMAWeightAveraging(), after]
+    trainer.callbacks = [before, Average(0.9), after]
     before.setup(trainer, module, "fit")
     with pytest.raises(ValueError, match=r"callbacks\.scores must stand before callbacks\.average"):
         after.setup(trainer, module, "fit")
