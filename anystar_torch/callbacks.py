@@ -30,7 +30,7 @@ class Average(WeightAveraging):
     def __init__(self, decay: float) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f"callbacks.average.decay must be in [0, 1), got {decay}")
-        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))
+        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
 
 
 class ProgressBar(RichProgressBar):
@@ -64,7 +64,7 @@ class ProgressBar(RichProgressBar):
 
 
 class Throughput(Callback):
-    """Logs samples per second and the share of the time that synthesis takes, both into the progress bar.
+    """Logs samples per second and the share of the time spent on waiting for synthesis, both into the progress bar.
 
     Validation does not count.
 

@@ -1,8 +1,8 @@
 """The data set is a list of integers; volumes and targets are made on the device where they are needed.
 
 The loader ships ids. :meth:`SynthesisData.on_after_batch_transfer` turns them into images and targets after Lightning
-has moved them to the training device. What step s of any run sees is a function of (seed, s, batch size, number of
-ranks) alone, so resuming and sharding need nothing else.
+has moved them to the training device; on a CPU a thread has done so while the step before was running. What step s of
+any run sees is a function of (seed, s, batch size, number of ranks) alone, so resuming and sharding need nothing else.
 """
 
 import time
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from anystar_torch.ahead import Ahead
 from anystar_torch.arrays import Labels, Volume
 from anystar_torch.rays import Rays
 from anystar_torch.stardist import Distances, Probability
@@ -68,6 +69,8 @@ class SynthesisData(L.LightningDataModule):
         grid: subsampling of the targets, (z, y, x).
         batch_size: samples per step and rank.
         validation_samples: how many ids, from 0, the validation set has.
+        normalisation: what brings a real volume to the range of the samples, by its name in
+            :mod:`anystar_torch.inference.normalise`.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class SynthesisData(L.LightningDataModule):
         grid: Sequence[int],
         batch_size: int,
         validation_samples: int,
+        normalisation: str,
     ) -> None:
         super().__init__()
         if batch_size < 1 or validation_samples < 1:
@@ -90,10 +94,11 @@ class SynthesisData(L.LightningDataModule):
         self.grid = (int(grid[0]), int(grid[1]), int(grid[2]))
         self.rays = Rays.golden_spiral(rays, self.anisotropy)
         self.batch_size, self.validation_samples = batch_size, validation_samples
+        self.normalisation = normalisation
         self.synthesis_seconds = 0.0
-        """Wall time of the last call of the generator and the targets; on a GPU that of launching it."""
+        """Wall time that the last step waited for its batch to be made; on a GPU that of launching it."""
 
-    def train_dataloader(self) -> DataLoader[int]:
+    def train_dataloader(self) -> DataLoader[int] | Ahead[Batch]:
         """From the step the trainer is at, which is how a resumed run sees what it would have seen."""
         trainer = self.trainer
         assert trainer is not None
@@ -104,7 +109,10 @@ class SynthesisData(L.LightningDataModule):
             rank=trainer.global_rank,
             world=trainer.world_size,
         )
-        return DataLoader(Ids(), batch_sampler=batches)
+        loader = DataLoader(Ids(), batch_sampler=batches)
+        if trainer.strategy.root_device.type != "cpu":
+            return loader
+        return Ahead(loader, lambda ids: self.make(ids, self.synthesizer), self._waited)
 
     def val_dataloader(self) -> DataLoader[int]:
         """The fixed validation ids, shared out over the ranks."""
@@ -113,17 +121,23 @@ class SynthesisData(L.LightningDataModule):
         ids = range(trainer.global_rank, self.validation_samples, trainer.world_size)
         return DataLoader(ids, batch_size=self.batch_size)  # type: ignore[arg-type]
 
-    def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Batch:
-        """Ids ``[B]`` on the training device to a :class:`Batch` there."""
+    def on_after_batch_transfer(self, batch: Tensor | Batch, dataloader_idx: int) -> Batch:
+        """Ids ``[B]`` on the training device to a :class:`Batch` there, if that was not done ahead."""
+        if isinstance(batch, Batch):
+            return batch
         trainer: Any = self.trainer
-        return self.make(batch, self.synthesizer if trainer.training else self.validation)
+        began = time.perf_counter()
+        made = self.make(batch, self.synthesizer if trainer.training else self.validation)
+        self._waited(time.perf_counter() - began)
+        return made
 
     @torch.no_grad()
     def make(self, ids: Tensor, synthesizer: Synthesizer) -> Batch:
         """The batch of these ids: image, labels and targets, on the ids' device."""
-        began = time.perf_counter()
         sample = synthesizer(ids)
         probability = object_probability(sample.labels, self.grid, self.anisotropy)
         distances = star_distances(sample.labels, self.rays, self.grid)
-        self.synthesis_seconds = time.perf_counter() - began
         return Batch(ids, sample.image, sample.labels, probability, distances)
+
+    def _waited(self, seconds: float) -> None:
+        self.synthesis_seconds = seconds

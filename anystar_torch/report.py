@@ -111,7 +111,7 @@ class Report:
         network = network.cpu().float().eval()
         config = weights.ModelConfig(
             architecture=network.architecture,
-            normalisation="anystar",
+            normalisation=data.normalisation,
             diameter_band=diameter_band(data.validation),
             prob_thresh=0.5,
             nms_thresh=NMS_THRESHOLDS[0],

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from anystar_torch.arrays import Labels, Sample, Volume
@@ -16,10 +16,12 @@ from anystar_torch.augment.chain import Chain, Finish
 from anystar_torch.augment.coordinates import Coordinates
 from anystar_torch.augment.interpolation import noise_side_taps, smooth
 from anystar_torch.augment.placement import Placement
+from anystar_torch.augment.ranges import Range, check_range, draw
 from anystar_torch.random import Source
 from anystar_torch.synth.components import connected_components, remove_small
 from anystar_torch.synth.density import RandomDensity
 from anystar_torch.synth.gmm import Mixture
+from anystar_torch.synth.outline import lit
 from anystar_torch.synth.shapes import BallField
 
 
@@ -31,15 +33,19 @@ class World:
         objects: the label field.
         density: how much smaller than the label field the objects lie in the world, and their surround.
         mixture: intensities.
+        outline: range of how far outside of its edge an object's outline is, in widths of the instrument's blur; 0 in
+            AnyStar, 0.67 at a quarter of the height of a flat edge.
         smallest: pieces of objects with fewer voxels in the sample are left out of image and labels.
     """
 
     objects: BallField
     density: RandomDensity
     mixture: Mixture
+    outline: Range
     smallest: int
 
     def __post_init__(self) -> None:
+        check_range("outline", self.outline, 0.0, 2.0)
         if self.smallest < 1:
             raise ValueError(f"smallest must be a number of voxels from 1 up, got {self.smallest}")
 
@@ -86,20 +92,27 @@ class Synthesizer:
         """Samples of ``ids`` ``[B]``, each from 0 to 2^62, on ``device`` (the ids' own if None)."""
         source = Source.of(ids if device is None else ids.to(device), seed=self.seed, split=self.split)
         coordinates = self.placement(self.shape, source("placement"))
-        objects = self.objects(coordinates, source)
+        objects, shining = self.objects(coordinates, source)
         labels = remove_small(connected_components(objects), self.world.smallest)
-        image, labels = self.render(torch.where(labels > 0, objects, 0), labels, coordinates, source)
+        shown = torch.where(shining & (labels > 0), objects, 0)
+        image, labels = self.render(shown, labels, coordinates, source)
         # Holes cut objects: what is left of them are objects of their own, numbered from 1.
         labels = remove_small(connected_components(labels), self.world.smallest)
         return Sample(image, connected_components(labels))
 
-    def objects(self, coordinates: Coordinates, source: Source) -> Labels:
-        """A number for each voxel that tells its object from all others of the sample, 0 for none."""
+    def objects(self, coordinates: Coordinates, source: Source) -> tuple[Labels, Bool[Tensor, "b 1 d h w"]]:
+        """A number for each voxel that tells its object from all others of the sample, 0 for none; and what shines."""
         world = self.placement.world(self.shape)
         placed = self.world.density(coordinates, world, source("density"))
-        ball, count = self.world.objects(placed.position, world, source("objects"))
-        seen = (ball > 0) & (coordinates.cover >= 0.5)
-        return torch.where(seen, placed.piece * count + ball, 0)
+        field = self.world.objects(placed.position, world, source("objects"))
+        seen = (field.ball > 0) & (coordinates.cover >= 0.5)
+        objects = torch.where(seen, placed.piece * field.count + field.ball, 0)
+        if self.world.outline[1] == 0.0:
+            return objects, seen
+        offset = draw(source("outline"), "widths", self.world.outline)[:, None] * self.effects.width(
+            source("effects")
+        )
+        return objects, lit(field.depth, field.reach, offset)
 
     def render(
         self, objects: Labels, labels: Labels, coordinates: Coordinates, source: Source

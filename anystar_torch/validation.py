@@ -171,7 +171,7 @@ class InstanceScores(Callback):
         network: Any = pl_module.network
         config = ModelConfig(
             architecture=network.architecture,
-            normalisation="anystar",
+            normalisation=data.normalisation,
             diameter_band=self._band,
             prob_thresh=0.5,
             nms_thresh=NMS_THRESHOLDS[0],

@@ -21,7 +21,7 @@ from anystar_torch.stardist import StarDist
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
-NORMALISATIONS = ("percentile", "minmax", "anystar")
+NORMALISATIONS = ("percentile", "minmax", "anystar", "clipped")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class ModelConfig:
 
     Attributes:
         architecture: what :meth:`anystar_torch.stardist.StarDist.from_architecture` takes.
-        normalisation: "percentile", "minmax" or "anystar" (clip at the 99.9 % quantile, then min-max).
+        normalisation: a name of :mod:`anystar_torch.inference.normalise`.
         diameter_band: volume-equivalent diameters of the training objects, weighted by volume, in voxels:
             5 % quantile, median, 95 % quantile.
         prob_thresh: candidates need a probability above it, in (0, 1).

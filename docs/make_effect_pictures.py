@@ -22,9 +22,11 @@ from anystar_torch.augment.blur import gaussian_blur
 from anystar_torch.augment.camera import camera
 from anystar_torch.augment.chain import Chain, Finish
 from anystar_torch.augment.dropout import RandomCoarseDropout
+from anystar_torch.augment.exposure import exposure
 from anystar_torch.augment.gamma import adjust_contrast
 from anystar_torch.augment.gibbs import gibbs_ringing
 from anystar_torch.augment.histogram import histogram_shift
+from anystar_torch.augment.inversion import invert
 from anystar_torch.augment.kspace_spike import kspace_spike
 from anystar_torch.augment.noise import detector_noise, gaussian_noise, rician_noise
 from anystar_torch.augment.rescale import Rescale, rescale
@@ -67,6 +69,19 @@ EFFECTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         gaussian_blur(x, one(0.7, 2.0, 0.7), taps=8), one(1.0, 4.0, 1.0), one(0.0, 0.1, 0.0)
     ),
     "camera": lambda x, _: camera(x, one(25.0), one(3.0), one(1.0), field("shot", x), field("electronic", x)),
+    "microscope": lambda x, _: thick_slices(
+        camera(
+            gaussian_blur(x, one(0.8, 2.0, 0.8), taps=8),
+            one(12.0),
+            one(1.0),
+            one(0.5),
+            field("shot", x),
+            field("electronic", x),
+        ),
+        one(1.5, 3.0, 1.5),
+        one(0.0, 0.1, 0.2),
+    ),
+    "inversion": lambda x, _: invert(x),
     "gaussian_noise": lambda x, _: gaussian_noise(x, one(0.1), field("noise", x)),
     "kspace_spike": lambda x, _: kspace_spike(x, torch.tensor([[0, 9, 5]]), one(3.3)),
     "contrast": lambda x, _: adjust_contrast(x, one(2.5), one(0.0)),
@@ -78,6 +93,7 @@ EFFECTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         x, one(0.0, 0.2, 0.3, 0.31, 0.33, 0.6, 0.65, 0.7, 0.95, 1.0)
     ),
     "rescale": lambda x, _: rescale(x * 0.3 + 0.2),
+    "exposure": lambda x, _: exposure(x, one(0.1), one(0.1)),
     "dropout": dropped,
     "detector_noise": lambda x, _: detector_noise(x, one(0.0), one(0.1), one(0.0), field("speckle", x)),
 }

@@ -58,7 +58,7 @@ def save(name: str, panels: dict[str, Tensor], columns: int, width: float = 2.2)
 
 def field_of(name: str, coordinates: Coordinates, source: Source = SOURCE) -> Tensor:
     """The label field of a generator, coloured."""
-    objects, _ = load_synthesizer(name).world.objects(coordinates.position, WORLD, source)
+    objects = load_synthesizer(name).world.objects(coordinates.position, WORLD, source).ball
     return colours(objects[0, 0, 0])
 
 
@@ -69,7 +69,8 @@ def label_fields() -> None:
     for factors, mirrored in (((1.0, 1.5, 2.5), False), ((1.0, 1.5, 2.5), True)):
         squeezed = shrink(plane(-14.0), torch.tensor([factors]), torch.tensor([mirrored]), WORLD)
         title = f"squeezed 1.5 x 2.5, {'mirrored' if mirrored else 'constant'}"
-        objects, count = SYNTH.world.objects(squeezed.position, WORLD, SOURCE)
+        field = SYNTH.world.objects(squeezed.position, WORLD, SOURCE)
+        objects, count = field.ball, field.count
         number = torch.where(objects > 0, squeezed.piece * count + objects, 0)
         panels[title] = colours(number[0, 0, 0])
     save("objects", panels, 4)
@@ -91,7 +92,7 @@ def intensities() -> None:
     mixture = SYNTH.world.mixture
     panels = {"texture": mixture.texture(WORLD, SOURCE("texture"))[0, 0, 24]}
     seen = plane(-14.0)
-    objects, _ = SYNTH.world.objects(seen.position, WORLD, SOURCE)
+    objects = SYNTH.world.objects(seen.position, WORLD, SOURCE).ball
     for name in ("plain", "rand", "perlin"):
         painted = load_synthesizer(name).world.mixture(objects, seen, WORLD, SOURCE("mixture"))
         panels[f"{name} background"] = painted[0, 0, 0]
@@ -100,7 +101,7 @@ def intensities() -> None:
 
 def finished() -> None:
     """Middle slices of finished samples."""
-    for name in ("mix", "stars"):
+    for name in ("mix", "stars", "zero_shot"):
         sample: Sample = load_synthesizer(name, seed=3)(torch.arange(12))
         pairs = enumerate(zip(sample.image[:, 0, 32], sample.labels[:, 0, 32], strict=True))
         panels = {

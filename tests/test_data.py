@@ -23,12 +23,15 @@ def data(synthesizer):
         grid=(2, 2, 2),
         batch_size=2,
         validation_samples=3,
+        normalisation="anystar",
     )
 
 
-def attach(data, **state):
+def attach(data, device="meta", **state):
+    strategy = SimpleNamespace(root_device=torch.device(device))
     data.trainer = SimpleNamespace(
-        **{"global_step": 0, "max_steps": 4, "global_rank": 0, "world_size": 1, "training": True, **state}
+        strategy=strategy,
+        **{"global_step": 0, "max_steps": 4, "global_rank": 0, "world_size": 1, "training": True, **state},
     )
     return data
 
@@ -67,6 +70,22 @@ def test_targets_belong_to_the_labels(data):
     assert data.synthesis_seconds > 0
 
 
+def test_a_cpu_makes_the_same_batches_ahead(data):
+    """To the bit on as many threads; transforms to k-space round differently on more."""
+    ahead = attach(data, device="cpu", max_steps=3).train_dataloader()
+    assert len(ahead) == 3
+    made = list(ahead)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for first, batch in zip((0, 2, 4), made, strict=True):
+            assert data.on_after_batch_transfer(batch, 0) is batch
+            alone = data.on_after_batch_transfer(torch.tensor([first, first + 1]), 0)
+            assert all(torch.equal(one, other) for one, other in zip(batch, alone, strict=True))
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_training_and_validation_ids_are_different_samples(data):
     """Sample 5 of the training set and sample 5 of the validation set share nothing but the number."""
     ids = torch.tensor([5])
@@ -79,5 +98,5 @@ def test_nonsense_is_refused(synthesizer):
     with pytest.raises(ValueError, match="at least 1, got 0"):
         SynthesisData(
             synthesizer=synthesizer, rays=8, anisotropy=(1.0, 1.0, 1.0),
-            grid=(1, 1, 1), batch_size=0, validation_samples=1,
+            grid=(1, 1, 1), batch_size=0, validation_samples=1, normalisation="anystar",
         )  # fmt: skip

@@ -46,7 +46,7 @@ class Run:
         self.trainer = Mock(spec=L.Trainer)
         self.trainer.configure_mock(
             sanity_checking=False, strategy=strategy, global_rank=rank, world_size=ranks, global_step=7,
-            is_global_zero=rank == 0, loggers=[], datamodule=SimpleNamespace(validation=None),
+            is_global_zero=rank == 0, loggers=[], datamodule=SimpleNamespace(validation=None, normalisation="minmax"),
         )  # fmt: skip
         network = Sees()
         network.architecture = {}
@@ -65,7 +65,7 @@ class Run:
 
 def by_hand(numbers):
     """The same figures from predictions at every threshold."""
-    model = AnyStar(Sees(), config(normalisation="anystar"))
+    model = AnyStar(Sees(), config())
     best = None
     for thresh in PROB_THRESHOLDS:
         pairs = [
@@ -138,7 +138,7 @@ def test_real_volumes_are_scored_beside(tmp_path, files, monkeypatch):
     real = [{**files, "diameter": 13}, {**files, "diameter": 13, "name": "again", "spacing": [1, 1, 1]}]
     logged = Run(scores(tmp_path, real=real, pictures=1)).validate((0, 1), (2,))
     image, labels = SCENES[0]
-    model = AnyStar(Sees(), config(normalisation="anystar"))
+    model = AnyStar(Sees(), config())
     found = model.predict(
         image, diameter=13, prob_thresh=logged["val_prob_thresh"], nms_thresh=0.3, progress=False
     )

@@ -18,7 +18,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from anystar_torch.arrays import Labels, Volume
+from anystar_torch.arrays import Labels, PerSampleAxis, Volume
 from anystar_torch.random import Source
 
 
@@ -28,6 +28,15 @@ class IntensityEffect(Protocol):
 
     def __call__(self, image: Volume, source: Source) -> Volume:
         """``image`` ``[B, 1, D, H, W]`` as the instrument would have recorded it; not in place."""
+        ...
+
+
+@runtime_checkable
+class Blurring(Protocol):
+    """An intensity effect that can tell how wide it blurs."""
+
+    def width(self, source: Source) -> PerSampleAxis:
+        """``[B, 3]``, the standard deviation along z, y, x of the blur it draws from ``source``, voxels."""
         ...
 
 
@@ -55,6 +64,14 @@ class Chain:
         for name, effect in self.effects.items():
             image = effect(image, source(name))
         return image
+
+    def width(self, source: Source) -> PerSampleAxis:
+        """How wide the chain blurs each sample, ``[B, 3]`` along z, y, x, voxels: of the effects that can tell."""
+        total = torch.zeros(len(source.root), 3, device=source.root.device)
+        for name, effect in self.effects.items():
+            if isinstance(effect, Blurring):
+                total = total + effect.width(source(name)).square()
+        return total.sqrt()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,10 @@
 - ``minmax``: minimum and maximum go to 0 and 1;
 - ``anystar``: clipped at the 99.9 % quantile, then minimum and maximum to 0 and 1. AnyStar's inference also
 clips at 0,
-  which would erase what is negative (CT); that is left out here.
+  which would erase what is negative (CT); that is left out here;
+- ``clipped``: the 0.1 % and 99.9 % quantiles go to 0 and 1, and what lies outside is clipped: a negative is
+normalised to the
+  negative of what its positive is.
 
 Quantiles are exact for integers up to 16 bits and for volumes up to 2^25 voxels; above, they are those of
 2^25 voxels picked at random, always the same ones.
@@ -60,6 +63,8 @@ def window(volume: NDArray[Any], method: str) -> Window:
         raise ValueError("the volume holds no finite value (all NaN or infinite)")
     if method == "percentile":
         low, high = (_quantile(values, counts, q) for q in (0.01, 0.998))
+    elif method == "clipped":
+        low, high = (_quantile(values, counts, q) for q in (0.001, 0.999))
     elif method == "minmax":
         low, high = float(values[0]), float(values[-1])
     else:

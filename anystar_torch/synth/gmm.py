@@ -56,6 +56,8 @@ class Mixture:
 
     Attributes:
         mean: range of the mean intensity of an object.
+        spread: range of the share of ``mean`` over which the objects of one sample spread; 1 in AnyStar, whose objects
+            are as unlike within a sample as between samples.
         std: range of the deviation of the noise in an object.
         texture: the texture.
         background: what lies between objects.
@@ -64,6 +66,7 @@ class Mixture:
     """
 
     mean: Range
+    spread: Range
     std: Range
     texture: Texture
     background: RandomBackground
@@ -72,6 +75,7 @@ class Mixture:
 
     def __post_init__(self) -> None:
         check_range("mean", self.mean)
+        check_range("spread", self.spread, 0.0, 1.0)
         check_range("std", self.std, 0.0)
         check_range("darkest", self.darkest)
         check_range("brightest", self.brightest, self.darkest[1])
@@ -83,7 +87,7 @@ class Mixture:
         half = [(n - 1) / 2.0 for n in world]
         texture = self.texture(world, source("texture"))
         inside = objects > 0
-        means = source.uniform_at("mean", objects, self.mean[0], self.mean[1])
+        means = self.means(objects, source)
         stds = source.uniform_at("std", objects, self.std[0], self.std[1])
         least = torch.where(inside, means, self.mean[1]).amin((1, 2, 3, 4))
         ground = self.background(coordinates.position, world, least, source("background"))
@@ -101,6 +105,14 @@ class Mixture:
         parts = smooth(torch.cat([mean, std * noise], dim=1), taps[:, :, None, None, None])
         image = parts[:, :1] + parts[:, 1:]
         return (image - per_voxel(low)) * per_voxel(1.0 / (high - low))
+
+    def means(self, objects: Labels, source: Source) -> Volume:
+        """The mean intensity of each voxel's object, in a part of the range that the sample's objects share."""
+        least, most = self.mean
+        spread = draw(source, "spread", self.spread)
+        start = least + (most - least) * (1.0 - spread) * source.uniform("start", 0.0, 1.0)
+        width = per_voxel((most - least) * spread)
+        return per_voxel(start) + width * source.uniform_at("mean", objects, 0.0, 1.0)
 
     def noise(self, coordinates: Coordinates, source: Source) -> Volume:
         """White noise of the world's voxels, interpolated where the sample looks."""

@@ -42,6 +42,23 @@ class Balls:
     pitch: Float32[Tensor, "b"]
 
 
+@dataclass(frozen=True)
+class Field:
+    """The label field where a batch looks.
+
+    Attributes:
+        ball: ``[B, 1, D, H, W]``, the number of each voxel's ball, 1 and up, or 0 for none.
+        depth: ``[B, 1, D, H, W]``, how far below the ball's surface, along the ray from its centre; world voxels.
+        reach: ``[B, 1, D, H, W]``, how far that surface lies from the centre; world voxels.
+        count: the largest number there can be.
+    """
+
+    ball: Int32[Tensor, "b 1 d h w"]
+    depth: Float32[Tensor, "b 1 d h w"]
+    reach: Float32[Tensor, "b 1 d h w"]
+    count: int
+
+
 def nearest_ball(balls: Balls, position: Float32[Tensor, "b 3 d h w"]) -> Int32[Tensor, "b d h w"]:
     """Which ball has the smallest ``distance - radius``, among the 8 of the lattice cell that holds the voxel.
 
@@ -133,8 +150,8 @@ class BallField:
 
     def __call__(
         self, position: Float32[Tensor, "b 3 d h w"], world: Sequence[int], source: Source
-    ) -> tuple[Int32[Tensor, "b 1 d h w"], int]:
-        """The number of each voxel's ball, 1 and up, or 0 for none; and the largest number there can be.
+    ) -> "Field":
+        """What is there at every position.
 
         Args:
             position: ``[B, 3, D, H, W]``, voxels from the centre of the world; the world is empty beyond its faces.
@@ -147,8 +164,9 @@ class BallField:
         winner = nearest_ball(balls, position)
         aim, distance = aim_at(balls, winner, position)
         limit = per_voxel(mean * (2.0 - self.jitter))
-        filled = distance < torch.minimum(self.surface(aim, world, source("surface")), limit)
-        return torch.where(filled, aim.ball + 1, 0), balls.radius[0].numel()
+        reach = torch.minimum(self.surface(aim, world, source("surface")), limit)
+        filled = distance < reach
+        return Field(torch.where(filled, aim.ball + 1, 0), reach - distance, reach, balls.radius[0].numel())
 
     def balls(self, mean: Float32[Tensor, "b"], world: Sequence[int], source: Source) -> Balls:
         """Draw the balls of a world: centres at ``2 mean (1, 2, ...)`` plus jitter, a random subset kept."""

@@ -13,10 +13,13 @@ from anystar_torch.augment.blur import RandomBlur, gaussian_blur
 from anystar_torch.augment.camera import RandomCamera, camera
 from anystar_torch.augment.chain import Chain, Finish, IntensityEffect, with_chance
 from anystar_torch.augment.dropout import RandomCoarseDropout, coarse_dropout
+from anystar_torch.augment.exposure import RandomExposure, exposure
 from anystar_torch.augment.gamma import RandomContrast, adjust_contrast
 from anystar_torch.augment.gibbs import RandomGibbsRinging, gibbs_ringing
 from anystar_torch.augment.histogram import RandomHistogramShift, histogram_shift
+from anystar_torch.augment.inversion import RandomInversion, invert
 from anystar_torch.augment.kspace_spike import RandomKSpaceSpike, kspace_spike
+from anystar_torch.augment.microscope import RandomMicroscope
 from anystar_torch.augment.noise import (
     RandomDetectorNoise,
     RandomGaussianNoise,
@@ -46,12 +49,22 @@ ALWAYS: dict[str, IntensityEffect] = {
     "histogram_shift": RandomHistogramShift(p=1.0, points=10),
     "resolution": RandomResolution(p=1.0, lateral=(0.3, 1.0), elongation=(1.0, 2.0), thickness=(1.0, 4.0)),
     "camera": RandomCamera(p=1.0, photons=(5.0, 5000.0), background=(0.0, 10.0), read=(0.5, 3.0)),
+    "microscope": RandomMicroscope(
+        p=1.0,
+        lateral=(0.3, 1.0),
+        elongation=(1.0, 2.0),
+        camera=RandomCamera(p=0.5, photons=(5.0, 5000.0), background=(0.0, 10.0), read=(0.5, 3.0)),
+        pixel=(1.0, 2.0),
+        thickness=(1.0, 3.0),
+    ),
+    "exposure": RandomExposure(dark=(0.01, 0.1), bright=(0.01, 0.1)),
     "detector_noise": RandomDetectorNoise(p=1.0, std=0.1, speckle=0.1, photons=1000.0),
 }
+ON_EVERY_SAMPLE = ("bias_field", "exposure")
 SOMETIMES: dict[str, IntensityEffect] = {
-    name: replace(effect, p=0.5) for name, effect in ALWAYS.items() if name != "bias_field"
+    name: replace(effect, p=0.5) for name, effect in ALWAYS.items() if name not in ON_EVERY_SAMPLE
 }
-DRAWLESS: dict[str, IntensityEffect] = {"rescale": Rescale()}
+DRAWLESS: dict[str, IntensityEffect] = {"rescale": Rescale(), "inversion": RandomInversion(p=1.0)}
 EVERY = {**ALWAYS, **{f"{name}, sometimes": effect for name, effect in SOMETIMES.items()}, **DRAWLESS}
 
 Pure = Callable[[Tensor, Tensor], Tensor]
@@ -75,6 +88,13 @@ IDENTITY: dict[str, Pure] = {
         gaussian_blur(x, zeros(x, 3), taps=4), torch.ones(len(x), 3), zeros(x, 3)
     ),
     "smoothing": lambda x, f: gaussian_blur(x, zeros(x, 3), taps=4),
+    "microscope": lambda x, f: thick_slices(
+        RandomCamera(p=0.0, photons=(5.0, 5.0), background=(0.0, 0.0), read=(0.0, 0.0))(
+            gaussian_blur(x, zeros(x, 3), taps=4), stream("camera")
+        ),
+        torch.ones(len(x), 3),
+        zeros(x, 3),
+    ),
 }
 
 
@@ -237,15 +257,18 @@ PURE: dict[str, Pure] = {
     "camera": lambda x, f: camera(
         x, per_sample(x, 5.0, 5000.0), per_sample(x, 0.0, 9.0), per_sample(x, 0.5, 2.0), f, f.flip(4)
     ),
+    "exposure": lambda x, f: exposure(x, per_sample(x, 0.0, 0.1), per_sample(x, 0.1, 0.0)),
+    "inversion": lambda x, f: invert(x),
     "rescale": lambda x, f: rescale(x),
     "dropout": lambda x, f: coarse_dropout(x, x.to(torch.int32), whole_numbers(x, 9, 3), whole_numbers(x))[0],
 }
 
 
 def test_every_effect_has_its_pure_function_compiled() -> None:
-    assert set(PURE) == set(ALWAYS) | set(DRAWLESS) | {"dropout"}
-    assert set(IDENTITY) == set(ALWAYS) - {"kspace_spike", "camera"}, (
-        "no parameter of these two means no effect"
+    composed = {"microscope"}  # of the functions of resolution and camera
+    assert set(PURE) == (set(ALWAYS) - composed) | set(DRAWLESS) | {"dropout"}
+    assert set(IDENTITY) == set(ALWAYS) - {"kspace_spike", "camera", "exposure"}, (
+        "no parameter of these three means no effect"
     )
 
 

@@ -26,6 +26,18 @@ def test_windows_are_numpys_quantiles(kind):
     anystar = window(volume, "anystar")
     assert (anystar.low, anystar.high) == pytest.approx((exact.min(), np.quantile(exact, 0.999)), rel=1e-6)
     assert anystar.clip
+    clipped = window(volume, "clipped")
+    assert (clipped.low, clipped.high) == pytest.approx(
+        tuple(np.quantile(exact, [0.001, 0.999])), rel=1e-6, abs=1e-6
+    )
+    assert clipped.clip
+
+
+def test_a_clipped_negative_is_the_negative_of_the_clipped():
+    volume = np.random.default_rng(1).gamma(2, 200, (9, 14, 17)).astype(np.uint16)
+    negative = (60000 - volume).astype(np.uint16)
+    one, other = (window(v, "clipped")(torch.from_numpy(v.astype(np.float32))) for v in (volume, negative))
+    torch.testing.assert_close(other, 1 - one, rtol=0, atol=1e-4)
 
 
 def test_large_float_volumes_are_sampled(monkeypatch):

@@ -93,7 +93,7 @@ def test_labels_and_image_lie_on_the_sphere_to_a_tenth_of_a_voxel(plain: Synthes
     grid = Coordinates.of_grid((88, 88, 88), torch.full((1, 3), 128.0))
     seen = zoom(grid, torch.tensor([factor]))
     seen = replace(seen, position=seen.position + shift[:, None, None, None])
-    objects, _ = balls(seen.position, WORLD, source())
+    objects = balls(seen.position, WORLD, source()).ball
     image = replace(mixture, background=ground)(objects, seen, WORLD, source())[0, 0].double()
     low, high = image.amin(), image.amax()
     share = (image - low) / (high - low)

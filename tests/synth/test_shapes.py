@@ -30,7 +30,7 @@ def field() -> BallField:
 def maps(field: BallField) -> np.ndarray:
     """Two worlds at every second voxel, numbered as the field numbers them."""
     grid = Coordinates.of_grid((64, 64, 64), torch.full((2, 3), 128.0)).position * 2.0
-    return field(grid, WORLD, source())[0][:, 0].numpy()
+    return field(grid, WORLD, source()).ball[:, 0].numpy()
 
 
 def test_the_nearest_of_eight_is_the_nearest_of_all(field: BallField) -> None:
@@ -74,19 +74,19 @@ def test_every_object_is_star_convex_about_its_centre(field: BallField, own: boo
         field = replace(field, surface=SmoothStar(deviation=0.3, bumps=1.5, elongation=(0.5, 2.0)))
     balls = field.balls(field.mean_radius[0] * torch.ones(1), WORLD, source(1))
     points = source(1).uniform("points", -45.0, 45.0, 3, 1, 1, 20000)
-    numbers = field(points, WORLD, source(1))[0][0, 0, 0, 0]
+    numbers = field(points, WORLD, source(1)).ball[0, 0, 0, 0]
     inside = numbers > 0
     centre = balls.centre[0].flatten(1)[:, (numbers[inside] - 1).long()] - 63.5
     ray = points[0, :, 0, 0][:, inside] - centre
     for share in (0.97, 0.8, 0.5, 0.2, 0.01):
         nearer = (centre + share * ray)[None, :, None, None]
-        assert torch.equal(field(nearer, WORLD, source(1))[0][0, 0, 0, 0], numbers[inside])
+        assert torch.equal(field(nearer, WORLD, source(1)).ball[0, 0, 0, 0], numbers[inside])
 
 
 def test_without_roughness_objects_are_balls(field: BallField) -> None:
     smooth = replace(field, surface=RoughBall(roughness=0.0, cell=16), jitter=0.0, radius=(0.9, 0.9))
     points = source(1).uniform("points", -45.0, 45.0, 3, 1, 1, 5000)
-    numbers = smooth(points, WORLD, source(1))[0][0, 0, 0, 0]
+    numbers = smooth(points, WORLD, source(1)).ball[0, 0, 0, 0]
     balls = smooth.balls(torch.full((1,), 12.0), WORLD, source(1))
     centre = balls.centre[0].flatten(1)[:, balls.radius[0].flatten() > 0] - 63.5
     distance = (points[0, :, 0, 0][:, None] - centre[..., None]).square().sum(0).sqrt().amin(0)
@@ -106,7 +106,7 @@ def test_spheroids_keep_their_volume_and_have_their_elongation(field: BallField)
     sparse = replace(field, surface=surface, jitter=0.0, radius=(0.6, 0.6), kept=(1.0, 1.0))
     axis = torch.arange(24.0) - 12.0
     points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"))[None] + (48.0 - 63.5)
-    inside = sparse(points, WORLD, source(1))[0][0, 0] > 0  # the ball at (48, 48, 48), alone in its cell
+    inside = sparse(points, WORLD, source(1)).ball[0, 0] > 0  # the ball at (48, 48, 48), alone in its cell
     assert inside.sum().item() == pytest.approx(4 / 3 * np.pi * 7.2**3, rel=0.03)
     coordinates = points[0][:, inside].double()
     widths = torch.linalg.eigvalsh(torch.cov(coordinates)).sqrt()

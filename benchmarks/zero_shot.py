@@ -1,0 +1,152 @@
+"""How well a network segments real volumes it was never trained on.
+
+    python benchmarks/zero_shot.py [--model FOLDER] [--pictures FOLDER] [--json FILE]
+    python benchmarks/zero_shot.py --estimated          the size of the objects not given, volumes resampled as well
+    python benchmarks/zero_shot.py --appearances        contrast, noise, blur, background changed
+
+Thresholds are the model's own, the same for all volumes; a truth label below a tenth of the median object is not
+counted. The classical pipeline (Gaussian, Otsu, distance transform, watershed) is always given the size.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import real_volumes
+import torch
+from real_volumes import APPEARANCES, EMBRYOS, OVULE, RealVolume
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from anystar_torch import AnyStar, __version__, picture
+from anystar_torch.inference.thresholds import IOU_THRESHOLDS, Scores, scores_of
+
+CONSOLE = Console(width=120)
+RESAMPLED = (0.5, 1.0, 2.0)
+Row = dict[str, Any]
+
+
+def row(scores: Scores) -> Row:
+    """F1 and AP at every IoU threshold."""
+    return {
+        f"{name}@{thresh:g}": round(float(getattr(score, attribute)), 4)
+        for name, attribute in (("F1", "f1"), ("AP", "accuracy"))
+        for thresh, score in scores.items()
+    } | {"true": scores[0.5].n_true, "found": scores[0.5].n_pred}
+
+
+def segment(model: AnyStar, volume: RealVolume, diameter: float | None) -> tuple[Row, Any]:
+    """Scores and objects of a volume; the size is estimated where ``diameter`` is None."""
+    began = time.perf_counter()
+    found = model.predict(volume.image, spacing=volume.spacing, diameter=diameter, progress=False)
+    seconds = time.perf_counter() - began
+    scores = row(scores_of(volume.truth, found.labels))
+    return scores | {"diameter": round(found.diameter, 1), "seconds": round(seconds, 1)}, found
+
+
+def given(model: AnyStar, volumes: list[RealVolume], pictures: Path | None) -> dict[str, Row]:
+    """Every volume with its listed diameter, the classical pipeline beside it."""
+    table = {}
+    for volume in track(volumes, "size given", console=CONSOLE):
+        table[volume.name], found = segment(model, volume, volume.diameter)
+        labels = real_volumes.classical(volume.image, volume.spacing, volume.diameter)
+        table[volume.name]["classical F1@0.5"] = row(scores_of(volume.truth, labels))["F1@0.5"]
+        if pictures is not None:
+            pictures.mkdir(parents=True, exist_ok=True)
+            picture.planes(
+                volume.image, volume.truth, found.labels, spacing=volume.spacing,
+                path=pictures / f"{volume.name}.png", title=volume.name,
+            )  # fmt: skip
+    return table
+
+
+def estimated(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Row]:
+    """Every volume with its size left to the estimate, as it is and resampled."""
+    table = {}
+    for volume in track(volumes, "size estimated", console=CONSOLE):
+        for factor in RESAMPLED:
+            seen = volume if factor == 1.0 else volume.resampled(factor)
+            table[seen.name], _ = segment(model, seen, None)
+            table[seen.name]["listed"] = seen.diameter
+    return table
+
+
+def appearances(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Row]:
+    """F1 at IoU 0.5 of every volume under every change of appearance, the size given."""
+    table = {}
+    for name, change in track(APPEARANCES.items(), "appearances", console=CONSOLE, total=len(APPEARANCES)):
+        ours, theirs = {}, {}
+        for volume in volumes:
+            changed = replace(volume, image=np.ascontiguousarray(change(volume), dtype=np.float32))
+            ours[volume.name] = segment(model, changed, volume.diameter)[0]["F1@0.5"]
+            labels = real_volumes.classical(changed.image, volume.spacing, volume.diameter)
+            theirs[volume.name] = row(scores_of(volume.truth, labels))["F1@0.5"]
+        judged = [n for n in ours if n.startswith((EMBRYOS, OVULE))]
+        table[name] = ours | {
+            "mean": round(float(np.mean([ours[n] for n in judged])), 4),
+            "classical mean": round(float(np.mean([theirs[n] for n in judged])), 4),
+        }
+    return table
+
+
+def show(title: str, table: dict[str, Row]) -> None:
+    """Print a table of rows."""
+    columns = list(next(iter(table.values())))
+    printed = Table(
+        "", *(c.replace("bbbc050_train_", "") for c in columns), title=title, title_justify="left"
+    )
+    for name, values in table.items():
+        printed.add_row(name, *(f"{values[c]:.3g}" if c in values else "" for c in columns))
+    CONSOLE.print(printed)
+
+
+def embryo_mean(table: dict[str, Row]) -> Row:
+    """The mean over the embryos, the issue's main figure."""
+    rows = [values for name, values in table.items() if name.startswith(EMBRYOS)]
+    return {f"F1@{t:g}": float(np.mean([values[f"F1@{t:g}"] for values in rows])) for t in IOU_THRESHOLDS}
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default=None, help="model or run folder; default: the shipped weights")
+    parser.add_argument("--data", type=Path, default=real_volumes.DATA)
+    parser.add_argument("--estimated", action="store_true", help="also without the size, and resampled")
+    parser.add_argument("--appearances", action="store_true", help="also with changed appearance")
+    parser.add_argument("--pictures", type=Path, default=None, help="folder for a picture of every volume")
+    parser.add_argument("--json", type=Path, default=None, help="write every figure to this file")
+    arguments = parser.parse_args()
+    volumes = real_volumes.read(arguments.data)
+    model = AnyStar.from_pretrained(arguments.model)
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    CONSOLE.print(
+        f"anystar_torch {__version__} ({commit}), torch {torch.__version__}, {platform.processor() or 'cpu'}, "
+        f"{torch.get_num_threads()} threads; prob_thresh {model.config.prob_thresh:g}, "
+        f"nms_thresh {model.config.nms_thresh:g}, sizes {model.config.diameter_band}"
+    )
+    results = {"given": given(model, volumes, arguments.pictures)}
+    results["given"]["mean of the embryos"] = embryo_mean(results["given"])
+    show("size given", results["given"])
+    if arguments.estimated:
+        results["estimated"] = estimated(model, volumes)
+        show("size estimated", results["estimated"])
+    if arguments.appearances:
+        results["appearances"] = appearances(model, volumes)
+        show("F1 at IoU 0.5 under changed appearance, size given", results["appearances"])
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
