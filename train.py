@@ -17,14 +17,17 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from anystar_torch.callbacks import NonFiniteLossError
+from anystar_torch.checkpoints import last_checkpoint
 from anystar_torch.compose import one_line
 from anystar_torch.lit import warm_start
-from anystar_torch.report import last_checkpoint
 from anystar_torch.resolvers import register_resolvers
 
 register_resolvers()
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # hardware tips and advertisements
 warnings.filterwarnings("ignore", module="lightning.pytorch.utilities._pytree")  # of its own making
+warnings.filterwarnings(
+    "ignore", message="Grad strides do not match bucket view strides"
+)  # 1x1x1: the same bytes
 
 
 WRONG = 2  # exit status of a run that could not begin

@@ -1,91 +1,43 @@
-"""What happens around the training step: stopping well, saying how fast it goes, refusing to train on nonsense."""
+"""What happens around the training step: saying how it goes and how fast, refusing to train on nonsense."""
 
-import os
-import signal
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks import Callback, RichProgressBar, WeightAveraging
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from anystar_torch import picture
 from anystar_torch.data import Batch, SynthesisData
+from anystar_torch.loggers import log_picture
 
-LAST = "last.ckpt"
 
+class Average(WeightAveraging):
+    """Exponential moving average of the weights: what is validated and exported.
 
-class Checkpoints(Callback):
-    """Writes ``last.ckpt`` every ``every_n_steps`` steps and at the end; stops well on Ctrl-C and SIGTERM.
-
-    A signal lets the step finish, writes a checkpoint and ends the run; a second one ends it at once. Lightning's own
-    ModelCheckpoint writes in place, so that a kill at the wrong moment leaves half a file, and its exception hook saves
-    in the middle of a step, a state the run never was in: hence a callback of our own. It must stand after whatever
-    changes the state (weight averaging).
+    In one pass over the weights per step; Lightning's EMAWeightAveraging takes three.
 
     Args:
-        folder: where ``last.ckpt`` goes.
-        every_n_steps: steps between two checkpoints.
+        decay: weight of the average so far, in [0, 1); over about 1 / (1 - decay) steps.
 
     Raises:
-        ValueError: ``every_n_steps`` below 1.
+        ValueError: a decay outside of that.
     """
 
-    def __init__(self, folder: str, every_n_steps: int) -> None:
-        if every_n_steps < 1:
-            raise ValueError(f"callbacks.checkpoint.every_n_steps must be at least 1, got {every_n_steps}")
-        self.path, self.every_n_steps = Path(folder, LAST), every_n_steps
-        self._received: int | None = None
-        self._previous: dict[int, Any] = {}
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Takes both signals over, Lightning's own handler for SIGTERM included."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._receive)
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
-        """Writes when it is time, when the run is over, or when a signal came during the step."""
-        stopping = self._received is not None
-        done = trainer.global_step == trainer.max_steps
-        if stopping or done or trainer.global_step % self.every_n_steps == 0:
-            self._save(trainer)
-        if stopping:
-            trainer.should_stop = True
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Gives the signals back."""
-        self._restore()
-
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
-        """Gives the signals back."""
-        self._restore()
-
-    def _save(self, trainer: L.Trainer) -> None:
-        partial = self.path.with_suffix(".partial")
-        trainer.save_checkpoint(partial)
-        if trainer.is_global_zero:
-            os.replace(partial, self.path)
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        self._received = number
-        for taken in self._previous:
-            signal.signal(taken, signal.SIG_DFL)
-
-    def _restore(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous = {}
+    def __init__(self, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"callbacks.average.decay must be in [0, 1), got {decay}")
+        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's bar over the steps of the run: no epochs here, and no version number among the figures."""
+    """Lightning's bar over the steps of the run: no epochs here, and no version number among the figures.
+
+    Above it a line for every validation.
+    """
 
     def get_metrics(
         self, trainer: L.Trainer, pl_module: L.LightningModule
@@ -95,12 +47,26 @@ class ProgressBar(RichProgressBar):
         metrics.pop("v_num", None)
         return metrics
 
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Says what the validation found."""
+        super().on_validation_end(trainer, pl_module)
+        if not trainer.is_global_zero:
+            return
+        shown = {
+            name: f"{float(value):.3f}"
+            for name, value in trainer.callback_metrics.items()
+            if name == "val_loss" or (name.startswith(("val_f1/", "real_f1/")) and name.count("/") == 1)
+        }
+        self.print(f"step {trainer.global_step}:", *(f"{name} {value}" for name, value in shown.items()))
+
     def _get_train_description(self, current_epoch: int) -> str:
         return "training"
 
 
 class Throughput(Callback):
     """Logs samples per second and the share of the time spent on waiting for synthesis, both into the progress bar.
+
+    Validation does not count.
 
     Args:
         every_n_steps: steps between two figures.
@@ -109,6 +75,19 @@ class Throughput(Callback):
     def __init__(self, every_n_steps: int) -> None:
         self.every_n_steps = every_n_steps
         self._began, self._synthesis, self._samples = time.perf_counter(), 0.0, 0
+        self._validating = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts the clock."""
+        self._began = time.perf_counter()
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stops the clock."""
+        self._validating = time.perf_counter()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Lets the clock go on."""
+        self._began += time.perf_counter() - self._validating
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -126,29 +105,49 @@ class Throughput(Callback):
 
 
 class SamplePicture(Callback):
-    """Writes a picture of the first training batches, so that anyone can see what the network learns from.
+    """A picture of the first training samples, so that anyone can see what the network learns from.
+
+    Image, labels and the probability it is to predict, in a file and in the loggers. A resumed run makes none.
 
     Args:
         path: where it goes.
-        batches: how many batches, from the first.
+        samples: how many samples, from the first.
     """
 
-    def __init__(self, path: str, batches: int) -> None:
-        self.path, self.batches = Path(path), batches
-        self._pairs: list[tuple[Any, Any]] = []
+    def __init__(self, path: str, samples: int) -> None:
+        self.path, self.samples = Path(path), samples
+        self._seen: list[list[picture.Panel]] | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Looks whether this is the beginning."""
+        self._seen = [] if trainer.global_step == 0 and trainer.is_global_zero and self.samples else None
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Gathers the batch; writes when enough are there."""
-        if trainer.global_step > self.batches or not trainer.is_global_zero:
+        if self._seen is None:
             return
-        self._pairs += [
-            (image[0], labels[0]) for image, labels in zip(batch.image, batch.labels, strict=True)
-        ]
-        if trainer.global_step == self.batches:
-            picture.gallery(self._pairs, self.path)
-            self._pairs = []
+        for image, labels, probability in zip(batch.image, batch.labels, batch.probability, strict=True):
+            self._seen.append(
+                [
+                    picture.Panel("image", image),
+                    picture.Panel("labels", image, labels),
+                    picture.Panel("probability", probability, limits=(0.0, 1.0)),
+                ]
+            )
+        if len(self._seen) >= self.samples:
+            self._write(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes what a very short run has seen."""
+        self._write(trainer)
+
+    def _write(self, trainer: L.Trainer) -> None:
+        if self._seen:
+            picture.columns(self._seen[: self.samples], self.path)
+            log_picture(trainer.loggers, "first samples", self.path, trainer.global_step)
+        self._seen = None
 
 
 class NonFiniteLossError(RuntimeError):
@@ -174,20 +173,24 @@ class StopOnNonFinite(Callback):
         """Remembers the loss; looks when ``every_n_steps`` have gathered."""
         self._seen.append((trainer.global_step, batch.ids, outputs["loss"]))
         if len(self._seen) >= self.every_n_steps:
-            self._look()
+            self._look(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Looks at what is left."""
-        self._look()
+        self._look(trainer)
 
-    def _look(self) -> None:
+    def _look(self, trainer: L.Trainer) -> None:
+        """All ranks stop together, or the others would wait for ever for the one that found something."""
         seen, self._seen = self._seen, []
-        if not seen:
+        finite = torch.stack([loss.detach() for _, _, loss in seen]).isfinite().tolist() if seen else []
+        bad = [(step, ids) for (step, ids, _), fine in zip(seen, finite, strict=True) if not fine]
+        if not trainer.strategy.reduce_boolean_decision(bool(bad), all=False):
             return
-        finite = torch.stack([loss.detach() for _, _, loss in seen]).isfinite().tolist()
-        for (step, ids, _), fine in zip(seen, finite, strict=True):
-            if not fine:
-                raise NonFiniteLossError(
-                    f"the loss of step {step} is not finite; its batch has the ids {ids.tolist()}. "
-                    "Lower optimizer.lr, or look at these samples with: anystar gallery --ids"
-                )
+        if not bad:
+            raise NonFiniteLossError("the loss of another rank is not finite; it says which samples made it")
+        step, ids = bad[0]
+        numbers = ids.tolist()
+        raise NonFiniteLossError(
+            f"the loss of step {step} is not finite; its batch has the ids {numbers}. Lower training.optimizer.lr, or "
+            f"look at these samples with: anystar gallery --ids {','.join(map(str, numbers))}"
+        )

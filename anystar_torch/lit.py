@@ -100,6 +100,7 @@ class Training(L.LightningModule):
         start: "probability" and "distance" the untrained network shall predict (:func:`start_from`); None for biases
             of zero, as StarDist has.
         channels_last: whether to train in the memory format with channels last, which tensor cores and AMX prefer.
+        compile: whether the network is compiled for training; what is saved is the network itself.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Training(L.LightningModule):
         schedule: Callable[[Optimizer], LambdaLR],
         start: Mapping[str, float] | None,
         channels_last: bool,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
@@ -120,17 +122,18 @@ class Training(L.LightningModule):
             start_from(network, **start)
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self._logits = torch.compile(network.logits) if compile else network.logits
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of a batch; callbacks.StopOnNonFinite stops the run if it is not finite."""
-        losses = self._losses(batch)
+        losses = self.training_losses(batch)
         self.log("loss", losses.total, prog_bar=True)
         self.log_dict({"loss/probability": losses.probability, "loss/distances": losses.distances})
         return losses.total
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Mean losses over the validation ids."""
-        losses = self._losses(batch)
+        losses = self.training_losses(batch)
         for name, value in zip(
             ("val_loss", "val_loss/probability", "val_loss/distances"), losses, strict=True
         ):
@@ -144,6 +147,7 @@ class Training(L.LightningModule):
             "lr_scheduler": {"scheduler": self.schedule(optimizer), "interval": "step"},
         }
 
-    def _losses(self, batch: Batch) -> Losses:
+    def training_losses(self, batch: Batch) -> Losses:
+        """The losses of a batch, with the gradients that lead to the network."""
         image = batch.image.contiguous(memory_format=self.memory_format)
-        return self.loss(self.network.logits(image), batch.probability, batch.distances)
+        return self.loss(self._logits(image), batch.probability, batch.distances)

@@ -6,6 +6,7 @@ that pictures can be made in threads, during training and without a screen.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,54 @@ def gallery(
         _show(panel, image[z], labels[z], _contrast(image), 1.0)
         count = np.unique(labels[labels > 0]).size
         panel.set_title(titles[i] if titles else f"{count} objects, z = {z}", fontsize=7)
+    return _save(figure, path)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A volume to be shown.
+
+    Attributes:
+        name: what stands above it.
+        volume: ``[D, H, W]``, leading axes of length one allowed.
+        labels: ``[D, H, W]`` whose outlines are drawn over it; None for none.
+        limits: values shown as black and white; None for nearly all that occur.
+    """
+
+    name: str
+    volume: Any
+    labels: Any = None
+    limits: tuple[float, float] | None = None
+
+
+def columns(samples: Sequence[Sequence[Panel]], path: Path | str) -> Path:
+    """One column per sample, its panels below each other, all at the z plane that cuts most objects.
+
+    Panels of one sample may differ in resolution: the plane is the one at the same relative depth.
+
+    Args:
+        samples: of each sample the same panels; the plane is chosen by the first that has labels.
+        path: where the picture goes.
+
+    Returns:
+        ``path``.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure((len(samples) * _INCH, len(samples[0]) * (_INCH + 0.15)), layout="constrained")
+    grid = figure.subplots(len(samples[0]), len(samples), squeeze=False)
+    for column, panels in enumerate(samples):
+        outlined = next((p for p in panels if p.labels is not None), panels[0])
+        reference = _array(outlined.volume)
+        labels = None if outlined.labels is None else _array(outlined.labels)
+        depth = best_planes(labels, reference)[0] / len(reference)
+        for row, shown in enumerate(panels):
+            volume = _array(shown.volume)
+            z = int(depth * len(volume))
+            outlines = None if shown.labels is None else _array(shown.labels)[z]
+            _show(grid[row][column], volume[z], outlines, shown.limits or _contrast(volume), 1.0)
+            count = "" if outlines is None else f", {np.unique(outlines[outlines > 0]).size} objects"
+            grid[row][column].set_title(f"{shown.name}, z = {z}{count}", fontsize=6)
     return _save(figure, path)
 
 

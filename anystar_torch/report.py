@@ -7,22 +7,21 @@ never used for anything but looking.
 import importlib.util
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from anystar_torch import __version__, io, picture, weights
-from anystar_torch.callbacks import LAST
+from anystar_torch.checkpoints import BEST, LAST, averaged_weights
 from anystar_torch.data import SynthesisData
 from anystar_torch.inference.predictor import AnyStar
+from anystar_torch.inference.progress import bar
 from anystar_torch.inference.thresholds import (
     NMS_THRESHOLDS,
     PROB_THRESHOLDS,
@@ -34,25 +33,11 @@ from anystar_torch.inference.thresholds import (
     scores_of,
 )
 from anystar_torch.lit import Training
+from anystar_torch.sizes import diameter_band, median_diameter
 from anystar_torch.synthesizer import Synthesizer
 
 FAILED, STOPPED = 1, 130  # exit statuses: learned nothing; ended by a signal
-BAND_SAMPLES = 64  # fewer leave the quantiles of the object size to chance
 EXAMPLE_SPACING = (2.0, 1.0, 1.0)  # of the volume in the stardist package, relative; its file does not say
-
-
-def last_checkpoint(run_folder: str | None) -> Path | None:
-    """The newest checkpoint of a run folder; None for a new run.
-
-    Raises:
-        ValueError: the folder has none.
-    """
-    if run_folder is None:
-        return None
-    path = Path(run_folder, "checkpoints", LAST)
-    if not path.is_file():
-        raise ValueError(f"cannot resume {run_folder}: there is no {path}")
-    return path
 
 
 def example_volume() -> tuple[Path, Path] | None:
@@ -64,37 +49,13 @@ def example_volume() -> tuple[Path, Path] | None:
     return folder / "img3d.tif", folder / "mask3d.tif"
 
 
-def diameter_band(synthesizer: Synthesizer) -> tuple[float, float, float]:
-    """5 %, 50 % and 95 % quantiles of the volume-equivalent diameter of a voxel's object, in voxels.
-
-    Weighted by volume, as the loss sees the objects; over the first BAND_SAMPLES ids.
-
-    Raises:
-        ValueError: a synthesizer that makes no objects.
-    """
-    parts = torch.split(torch.arange(BAND_SAMPLES), 8)
-    labels = torch.cat([synthesizer(ids).labels for ids in parts]).numpy()
-    found = np.sort(np.concatenate([np.bincount(sample.reshape(-1))[1:] for sample in labels]))
-    found = found[found > 0]
-    if not found.size:
-        raise ValueError("the synthesizer makes no objects: check the synth settings")
-    place = np.searchsorted(np.cumsum(found), np.array([0.05, 0.5, 0.95]) * found.sum())
-    low, middle, high = np.cbrt(6 / np.pi * found[place])
-    return round(float(low), 1), round(float(middle), 1), round(float(high), 1)
-
-
-def median_diameter(labels: NDArray[Any], spacing: Sequence[float | int]) -> float:
-    """Volume-equivalent diameter of the median object, in voxels of the finest axis."""
-    volumes = np.bincount(labels.reshape(-1))[1:]
-    voxel = float(np.prod(np.array(spacing) / min(spacing)))
-    return float(np.cbrt(6 / np.pi * np.median(volumes[volumes > 0]) * voxel))
-
-
 class Report:
     """Scores, weights and a picture at the end of a run.
 
     Args:
         folder: the run folder.
+        export: what is exported: "weights" are the "last" or the "best" of the run (averaged, if it averages them);
+            "recipe" is what the model's config.json calls it.
         samples: how many synthetic ids are scored, and how many choose the thresholds.
         min_f1: F1 at IoU 0.3 on the scored ids below which the network counts as having learned nothing.
         image: a real volume to segment; None for the one in the ``stardist`` package, if that is installed.
@@ -107,6 +68,7 @@ class Report:
         self,
         *,
         folder: str,
+        export: Mapping[str, str],
         samples: int,
         min_f1: float | int,
         image: str | None,
@@ -116,19 +78,21 @@ class Report:
     ) -> None:
         if samples < 1:
             raise ValueError(f"report.samples must be at least 1, got {samples}")
+        if export["weights"] not in ("last", "best"):
+            raise ValueError(f"report.export.weights must be last or best, got {export['weights']!r}")
+        self.export = export
         self.folder, self.samples, self.min_f1 = Path(folder), samples, min_f1
         self.image, self.truth, self.diameter, self.spacing = image, truth, diameter, spacing
         self.console = Console()
 
     def __call__(self, trainer: L.Trainer, training: Training, data: SynthesisData) -> int:
         """Reports on a finished or stopped training; the exit status of the run."""
+        if not trainer.is_global_zero:  # one rank speaks; the others have nothing to complain of
+            return 0
         if trainer.global_step < trainer.max_steps:
             self._say_stopped(trainer)
             return STOPPED
-        if not trainer.is_global_zero:
-            return 0
-        model = self._finished(trainer, training, data)
-        score = self._on_synthetic(model, data.synthesizer)
+        model, score = self._finished(trainer, training, data)
         self._on_real(model)
         self._say_where()
         if score < self.min_f1:
@@ -139,47 +103,57 @@ class Report:
             return FAILED
         return 0
 
-    def _finished(self, trainer: L.Trainer, training: Training, data: SynthesisData) -> AnyStar:
-        """The network with the thresholds that suit it, saved."""
-        network = training.network.cpu().float().eval()
+    def _finished(self, trainer: L.Trainer, training: Training, data: SynthesisData) -> tuple[AnyStar, float]:
+        """The network with the thresholds that suit it, scored and saved; its F1 at IoU 0.3."""
+        network = training.network
+        if self.export["weights"] == "best":
+            network.load_state_dict(averaged_weights(self.folder / "checkpoints" / BEST))
+        network = network.cpu().float().eval()
         config = weights.ModelConfig(
             architecture=network.architecture,
             normalisation=data.normalisation,
             diameter_band=diameter_band(data.validation),
             prob_thresh=0.5,
             nms_thresh=NMS_THRESHOLDS[0],
-            provenance={
-                "version": __version__,
-                "steps": trainer.global_step,
-                "seed": data.synthesizer.seed,
-                "batch_size": data.batch_size,
-                "command": shlex.join(["python", *sys.argv]),
-            },
         )
-        choice = best(
-            evaluate(AnyStar(network, config), self._pairs(data.validation), PROB_THRESHOLDS, NMS_THRESHOLDS)
+        model = AnyStar(network, config)
+        pairs = self._pairs(data.validation, "choosing thresholds")
+        choice = best(evaluate(model, pairs, PROB_THRESHOLDS, NMS_THRESHOLDS))
+        model = AnyStar(
+            network, replace(config, prob_thresh=choice.prob_thresh, nms_thresh=choice.nms_thresh)
         )
-        config = replace(config, prob_thresh=choice.prob_thresh, nms_thresh=choice.nms_thresh)
-        weights.save(self.folder / "model", network, config)
-        return AnyStar(network, config)
+        scores = self._on_synthetic(model, data.synthesizer)
+        provenance = {
+            "version": __version__,
+            "recipe": self.export["recipe"],
+            "seed": data.synthesizer.seed,
+            "steps": trainer.global_step,
+            "weights": self.export["weights"],
+            "batch_size": data.batch_size * trainer.world_size,
+            "command": shlex.join(["python", *sys.argv]),
+            "synthetic_f1": {f"{thresh:g}": round(score.f1, 4) for thresh, score in scores.items()},
+        }
+        weights.save(self.folder / "model", network, replace(model.config, provenance=provenance))
+        return model, scores[0.3].f1
 
-    def _pairs(self, synthesizer: Synthesizer) -> list[Pair]:
-        sample = synthesizer(torch.arange(self.samples))
-        return [
-            (image[0].numpy(), labels[0].numpy())
-            for image, labels in zip(sample.image, sample.labels, strict=True)
-        ]
+    def _pairs(self, synthesizer: Synthesizer, doing: str) -> Iterator[Pair]:
+        """Image and labels of the scored ids, made in small batches, under a progress bar."""
+        with bar(doing) as tick:
+            for ids in torch.split(torch.arange(self.samples), 4):
+                sample = synthesizer(ids)
+                for number, image, labels in zip(ids.tolist(), sample.image, sample.labels, strict=True):
+                    tick(number, self.samples)
+                    yield image[0].numpy(), labels[0].numpy()
 
-    def _on_synthetic(self, model: AnyStar, synthesizer: Synthesizer) -> float:
+    def _on_synthetic(self, model: AnyStar, synthesizer: Synthesizer) -> Scores:
         config = model.config
-        choice: Choice = evaluate(
-            model, self._pairs(synthesizer.on("report")), [config.prob_thresh], [config.nms_thresh]
-        )[0]
+        pairs = self._pairs(synthesizer.on("report"), "scoring")
+        choice: Choice = evaluate(model, pairs, [config.prob_thresh], [config.nms_thresh])[0]
         self._table(f"{self.samples} synthetic volumes it never saw, mean scores", choice.scores)
         self.console.print(
             f"thresholds: prob_thresh {config.prob_thresh:g}, nms_thresh {config.nms_thresh:g}"
         )
-        return choice.scores[0.3].f1
+        return choice.scores
 
     def _on_real(self, model: AnyStar) -> None:
         example = example_volume() if self.image is None else None
@@ -215,17 +189,28 @@ class Report:
         self.console.print(table)
 
     def _say_where(self) -> None:
-        model = self.folder / "model"
+        """Everything the run left behind, and what to do next."""
+        there = {
+            "network": ["model"],
+            "checkpoints": [f"checkpoints/{LAST}", f"checkpoints/{BEST}"],
+            "pictures": ["samples.png", "predictions.png", "real.png"],
+            "settings": [".hydra/config.yaml"],
+            "figures": ["csv"],
+        }
+        self.console.print()
+        for title, names in there.items():
+            for path in [self.folder / name for name in names if (self.folder / name).exists()]:
+                self.console.print(f"{title:12s} {path}", soft_wrap=True, highlight=False)
+        self.console.print(f"curves       tensorboard --logdir {self.folder / 'tensorboard'}", soft_wrap=True)
         self.console.print(
-            f"\nnetwork:  {model}\nlogs:     tensorboard --logdir {self.folder / 'tensorboard'}"
-        )
-        self.console.print(
-            f"next:     anystar predict VOLUME --model {model} --diameter VOXELS", soft_wrap=True
+            f"next         anystar predict VOLUME --model {self.folder / 'model'} --diameter VOXELS",
+            soft_wrap=True,
         )
 
     def _say_stopped(self, trainer: L.Trainer) -> None:
         self.console.print(
-            f"stopped after step {trainer.global_step} of {trainer.max_steps}; go on with the same command and\n"
+            f"stopped after step {trainer.global_step} of {trainer.max_steps}; its state is in "
+            f"{self.folder / 'checkpoints' / LAST}; go on with the same command and\n"
             f"resume={self.folder}",
             soft_wrap=True,
         )

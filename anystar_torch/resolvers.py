@@ -1,4 +1,4 @@
-"""What a config may compute: ``${or:a,b}`` and ``${cpu_precision:}``."""
+"""What a config may compute: ``${or:a,b}``, ``${cpu_precision:}`` and ``${has_gpu:}``."""
 
 from typing import Any
 
@@ -16,6 +16,7 @@ def register_resolvers() -> None:
     """Makes them known to every config composed afterwards; may be called more than once."""
     OmegaConf.register_new_resolver("or", _first, replace=True)
     OmegaConf.register_new_resolver("cpu_precision", cpu_precision, replace=True)
+    OmegaConf.register_new_resolver("has_gpu", torch.cuda.is_available, replace=True)
 
 
 def _first(*values: Any) -> Any:

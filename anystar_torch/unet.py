@@ -50,10 +50,23 @@ def grid_stage(grid: Triple, channels: int, filters: int, kernel: Triple) -> tup
     pooled = [1, 1, 1]
     while tuple(pooled) != tuple(grid):
         pool = tuple(2 if g > p else 1 for g, p in zip(grid, pooled, strict=True))
-        layers += [conv_blocks([channels, filters, filters], kernel, False), nn.MaxPool3d(pool)]
+        layers += [conv_blocks([channels, filters, filters], kernel, False), Pooling(pool)]
         pooled = [p * q for p, q in zip(pooled, pool, strict=True)]
         channels = filters
     return nn.Sequential(*layers), channels
+
+
+class Pooling(nn.MaxPool3d):
+    """The largest of each block, in the input's precision.
+
+    Autocast on CPUs would make float32 of it, which changes no value and doubles the work.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, D, H, W]``, each size divided by the block's."""
+        with torch.autocast("cpu", enabled=False):
+            pooled: Tensor = super().forward(x)
+        return pooled
 
 
 class UNet(nn.Module):
@@ -92,7 +105,7 @@ class UNet(nn.Module):
             conv_blocks([2 * widths[n], widths[n], widths[max(0, n - 1)]], kernel, batch_norm)
             for n in reversed(range(depth))
         )
-        self.pool = nn.MaxPool3d(pool)
+        self.pool = Pooling(pool)
         self.upsample = nn.Upsample(scale_factor=tuple(float(p) for p in pool), mode="nearest")
 
     def forward(self, x: Tensor) -> Tensor:

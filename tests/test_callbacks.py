@@ -7,14 +7,10 @@ from unittest.mock import Mock
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 
-from anystar_torch.callbacks import (
-    Checkpoints,
-    NonFiniteLossError,
-    SamplePicture,
-    StopOnNonFinite,
-    Throughput,
-)
+from anystar_torch.callbacks import NonFiniteLossError, SamplePicture, StopOnNonFinite, Throughput
+from anystar_torch.checkpoints import Checkpoints, averaged_weights, best_score
 from anystar_torch.data import Batch
 
 
@@ -33,7 +29,11 @@ def batch(first=0):
 def trainer(step, **more):
     """Looks like a trainer, and has what the callbacks read of one."""
     fake = Mock(spec=L.Trainer)
-    fake.configure_mock(global_step=step, world_size=1, is_global_zero=True, **more)
+    alone = SimpleNamespace(
+        reduce_boolean_decision=lambda decision, all: decision, broadcast=lambda value: value
+    )
+    state = {"world_size": 1, "is_global_zero": True, "strategy": alone, "loggers": [], "ckpt_path": None}
+    fake.configure_mock(global_step=step, **{**state, **more})
     return fake
 
 
@@ -86,22 +86,104 @@ def test_throughput_counts_samples_and_synthesis():
     assert logged["synthesis %"] == pytest.approx(50, rel=0.1)
 
 
-def test_the_first_batches_become_a_picture(tmp_path):
-    callback = SamplePicture(str(tmp_path / "samples.png"), batches=2)
-    for step in (1, 2, 3):
-        callback.on_train_batch_end(trainer(step), MODULE, {}, batch(), step)
+def test_validation_is_no_part_of_the_speed():
+    callback = Throughput(every_n_steps=1)
+    callback.on_train_start(trainer(0), MODULE)
+    callback.on_validation_start(trainer(1), MODULE)
+    callback._validating -= 100  # as if validation took that long
+    before = callback._began
+    callback.on_validation_end(trainer(1), MODULE)
+    assert callback._began - before == pytest.approx(100, abs=1)
+
+
+def images_in(folder):
+    """tag -> (width, height) of every picture TensorBoard was given."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {
+        tag: [(image.width, image.height) for image in events.Images(tag)] for tag in events.Tags()["images"]
+    }
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_first_samples_become_a_picture(tmp_path, steps):
+    """Image, labels and probability of four samples, or of as many as a shorter run has; also in TensorBoard."""
+    logger = TensorBoardLogger(tmp_path, name="", version="tb")
+    callback = SamplePicture(str(tmp_path / "samples.png"), samples=4)
+    callback.on_train_start(trainer(0), MODULE)
+    for step in range(1, steps + 1):
+        callback.on_train_batch_end(trainer(step, loggers=[logger]), MODULE, {}, batch(), step)
         assert (tmp_path / "samples.png").exists() == (step >= 2)
+    callback.on_train_end(trainer(steps, loggers=[logger]), MODULE)
+    logger.experiment.close()
+    (width, height), *more = images_in(tmp_path / "tb")["first samples"]
+    assert not more
+    assert width / height == pytest.approx(min(2 * steps, 4) / 3, rel=0.1), "a column per sample, three rows"
+
+
+def test_a_resumed_run_makes_no_picture(tmp_path):
+    callback = SamplePicture(str(tmp_path / "samples.png"), samples=2)
+    callback.on_train_start(trainer(7), MODULE)
+    callback.on_train_batch_end(trainer(8), MODULE, {}, batch(), 8)
+    callback.on_train_end(trainer(8), MODULE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_that_is_not_finite_elsewhere_stops_this_rank_too():
+    """Ranks stop together: the one that found nothing says that another did."""
+    together = SimpleNamespace(reduce_boolean_decision=lambda decision, all: True)
+    callback = StopOnNonFinite(every_n_steps=1)
+    with pytest.raises(NonFiniteLossError, match="another rank"):
+        callback.on_train_batch_end(
+            trainer(1, strategy=together), MODULE, {"loss": torch.tensor(1.0)}, batch(), 0
+        )
 
 
 def test_checkpoints_are_written_in_time_and_at_the_end(tmp_path):
     callback = Checkpoints(str(tmp_path / "checkpoints"), every_n_steps=5)
-    seen = []
+    seen, last = [], tmp_path / "checkpoints" / "last.ckpt"
     for step in range(1, 13):
         state = saving(step)
         callback.on_train_batch_end(state, MODULE, {}, batch(), step - 1)
-        seen.append(int(callback.path.read_text()) if callback.path.exists() else 0)
+        seen.append(int(last.read_text()) if last.exists() else 0)
     assert seen == [0, 0, 0, 0, 5, 5, 5, 5, 5, 10, 10, 12]
-    assert [path.name for path in callback.path.parent.iterdir()] == ["last.ckpt"]
+    assert [path.name for path in last.parent.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize(("mode", "kept"), [("max", [1, 1, 3, 3]), ("min", [1, 2, 2, 4])])
+def test_the_best_validation_is_kept(tmp_path, mode, kept):
+    callback = Checkpoints(str(tmp_path), every_n_steps=100, monitor="val_ap", mode=mode)
+    callback.on_train_start(saving(0), MODULE)
+    seen = []
+    for step, score in enumerate([0.2, 0.1, 0.4, 0.05], start=1):
+        metrics = {"val_ap": torch.tensor(score)}
+        callback.on_validation_end(saving(step, callback_metrics=metrics, sanity_checking=False), MODULE)
+        seen.append(int((tmp_path / "best.ckpt").read_text()))
+    callback.on_train_end(saving(4), MODULE)
+    assert seen == kept
+
+
+def test_a_resumed_run_remembers_its_best(tmp_path):
+    """The figure is read from best.ckpt itself; a new run in the same folder starts without one."""
+    assert best_score(tmp_path) is None
+    content = {"callbacks": {"Checkpoints": {"best": 0.4}}, "state_dict": {"network.a": torch.ones(2)}}
+    torch.save(content, tmp_path / "best.ckpt")
+    assert best_score(tmp_path) == 0.4
+    assert torch.equal(averaged_weights(tmp_path / "best.ckpt")["a"], torch.ones(2))
+    for path, expected in ((tmp_path / "last.ckpt", 0.4), (None, None)):
+        callback = Checkpoints(str(tmp_path), every_n_steps=100, monitor="val_ap")
+        callback.on_train_start(saving(5, ckpt_path=path), MODULE)
+        callback.on_train_end(saving(5), MODULE)
+        assert callback.best == expected
+
+
+def test_a_figure_that_is_not_logged_cannot_be_the_best(tmp_path):
+    callback = Checkpoints(str(tmp_path), every_n_steps=100, monitor="val_dice")
+    metrics = {"val_ap": torch.tensor(0.2), "loss": torch.tensor(1.0)}
+    with pytest.raises(ValueError, match=r"monitor=val_dice is not logged; there are val_ap$"):
+        callback.on_validation_end(saving(5, callback_metrics=metrics, sanity_checking=False), MODULE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -111,14 +193,17 @@ def test_a_signal_lets_the_step_finish(tmp_path, number):
     state = saving(7, should_stop=False)
     callback.on_train_start(state, MODULE)
     signal.raise_signal(number)
-    assert not callback.path.exists(), "the step was still running"
+    last = tmp_path / "last.ckpt"
+    assert not last.exists(), "the step was still running"
     callback.on_train_batch_end(state, MODULE, {}, batch(), 6)
-    assert callback.path.read_text() == "7"
+    assert last.read_text() == "7"
     assert state.should_stop
     callback.on_train_end(state, MODULE)
     assert signal.getsignal(number) is before
 
 
-def test_checkpoints_need_a_period():
+def test_checkpoints_need_a_period_and_a_direction():
     with pytest.raises(ValueError, match="every_n_steps must be at least 1, got 0"):
         Checkpoints("folder", 0)
+    with pytest.raises(ValueError, match="mode must be max or min, got 'highest'"):
+        Checkpoints("folder", 1, "val_ap", "highest")

@@ -1,8 +1,14 @@
 """Every YAML under configs/ is reachable, composes, and instantiates."""
 
+import importlib.util
+import re
+
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from anystar_torch.data import SynthesisData
 from anystar_torch.lit import Training
@@ -41,8 +47,9 @@ def test_composes_and_instantiates(group, choice, tmp_path):
     assert isinstance(instantiate(config.training), Training)
     assert isinstance(instantiate(config.data), SynthesisData)
     assert isinstance(instantiate(config.report), Report)
-    for node in (config.callbacks, config.logger):
-        assert all(value is not None for value in instantiate(node).values())
+    assert all(value is not None for value in instantiate(config.callbacks).values())
+    if choice != "wandb" or importlib.util.find_spec("wandb") is not None:
+        assert all(value is not None for value in instantiate(config.logger).values())
     assert config.trainer.max_steps > 0
 
 
@@ -55,6 +62,41 @@ def test_the_paper_is_the_default(tmp_path):
         [1, 1, 1],
     )
     assert config.training.optimizer.lr == 2e-4
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
+def test_a_logger_that_is_not_installed_says_so(tmp_path):
+    config = composed(["+experiment=mix", "logger=wandb", *SMALL], tmp_path)
+    assert {"csv", "tensorboard", "wandb"} == set(config.logger)
+    with pytest.raises(InstantiationException, match="pip install wandb"):
+        instantiate(config.logger)
+
+
+def test_every_number_of_devices_is_a_recipe(tmp_path):
+    config = composed(["+experiment=mix", "hardware=ddp", *SMALL], tmp_path)
+    assert (config.trainer.strategy, config.trainer.devices, config.trainer.num_nodes) == ("ddp", "auto", 1)
+    assert config.trainer.precision == "bf16-mixed"
+    assert config.training.channels_last
+    assert config.trainer.sync_batchnorm is torch.cuda.is_available()
+
+
+FLAGS = [
+    "n_stacks", "n_imgs", "n_offline_augmentations", "grid_size", "r_mean", "r_min", "r_max", "epochs", "steps",
+    "batch_size", "name", "lr", "losswt_1", "losswt_2", "nrays", "val_samples", "rng_seed",
+]  # fmt: skip
+
+
+def test_every_flag_of_anystar_has_an_override_that_exists(tmp_path):
+    """The table of docs/training.md against the configuration it speaks of."""
+    page = (ROOT / "docs" / "training.md").read_text().partition("## AnyStar's flags")[2]
+    rows = [line.split("|")[1:4] for line in page.splitlines() if line.startswith("| `--")]
+    flags = [flag for row in rows for flag in re.findall(r"`--(\w+)`", row[0])]
+    assert sorted(flags) == sorted(FLAGS)
+    config = composed(["+experiment=mix", *SMALL], tmp_path)
+    overrides = [key for row in rows for cell in row[1:] for key in re.findall(r"`([\w.]+)`", cell)]
+    assert len(overrides) >= len(rows)
+    for key in overrides:
+        assert OmegaConf.select(config, key) is not None, key
 
 
 def test_the_command_line_wins(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from anystar_torch.loss import StarDistLoss, distance_loss, probability_loss
+from anystar_torch.loss import StarDistLoss, _native_error, _torch_error, distance_loss, probability_loss
 from tests.residency import Residency
 
 MODELS = ["unet_bn_g222", "unet_nobn_g122_d3", "resnet_g122", "resnet_bn_g222"]
@@ -73,6 +73,74 @@ def test_a_batch_without_objects_is_finite_and_has_a_gradient():
     losses.total.backward()
     assert losses.total.isfinite()
     assert distances.grad.abs().sum() > 0
+
+
+def distances_case(dtype, layout, rays=11):
+    """Distances, targets and mask of a small grid; some distances are exact, and some are zero."""
+    torch.manual_seed(1)
+    target = (5 * torch.rand(2, rays, 5, 3, 7)).to(dtype).float()
+    distances = torch.where(torch.rand_like(target) < 0.2, target, 3 * torch.randn_like(target)).to(dtype)
+    distances[:, :, 0] = 0.0
+    mask = torch.rand(2, 1, 5, 3, 7) * (torch.rand(2, 1, 5, 3, 7) < 0.6)
+    return distances.contiguous(memory_format=layout), target, mask
+
+
+LAYOUTS = [torch.contiguous_format, torch.channels_last_3d]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_gradient_is_that_of_the_formula(dtype, layout):
+    """Against autograd of what the formula says, in float64; bfloat16 has eight bits of it."""
+    distances, target, mask = distances_case(dtype, layout)
+    exact = distances.double().requires_grad_()
+    error = (exact - target).abs().mean(1, keepdim=True) * mask
+    pull = exact.abs().mean(1, keepdim=True) * (1 - mask)
+    expected = error.mean() / mask.double().mean() + 0.01 * pull.mean()
+    (3 * expected).backward()
+    distances.requires_grad_()
+    loss = distance_loss(distances, target, mask, 0.01)
+    (3 * loss).backward()
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert distances.grad.dtype == dtype
+    rtol = 1e-5 if dtype == torch.float32 else 2**-7
+    torch.testing.assert_close(distances.grad.double(), exact.grad, rtol=rtol, atol=1e-10)
+    assert (exact.grad == 0).any(), "where distances are exact, and zero, nothing pulls"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_both_implementations_agree(dtype, layout):
+    """The gradient bit for bit; the value to rounding of the sum."""
+    distances, target, mask = distances_case(dtype, layout)
+    weights = (mask / mask.mean(), 1e-4 * (1 - mask))
+    total, gradient = _native_error(distances, target, *weights)
+    expected_total, expected_gradient = _torch_error(distances, target, *weights)
+    assert total.item() == pytest.approx(expected_total.item(), rel=1e-6)
+    assert torch.equal(gradient, expected_gradient)
+    torch.library.opcheck(torch.ops.anystar.weighted_error.default, (distances, target, *weights))
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    distances, target, mask = distances_case(torch.bfloat16, torch.channels_last_3d, rays=96)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 7):
+            torch.set_num_threads(threads)
+            found.append(_native_error(distances, target, mask, 1 - mask))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(other, found[0], strict=True))
+
+
+def test_half_precision_keeps_small_gradients():
+    """With float16 the gradient of one voxel of a large volume is far below its smallest number until it is scaled."""
+    distances = torch.full((1, 96, 32, 32, 32), 4.0, dtype=torch.float16, requires_grad=True)
+    mask = torch.ones(1, 1, 32, 32, 32)
+    loss = distance_loss(distances, torch.zeros_like(distances, dtype=torch.float32), mask, 0.0)
+    (loss * 2.0**16).backward()
+    assert distances.grad[0, 0, 0, 0, 0].item() == pytest.approx(2.0**16 / distances.numel(), rel=1e-3)
 
 
 def test_stays_on_its_device():

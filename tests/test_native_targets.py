@@ -1,4 +1,4 @@
-"""The native kernels behind the targets: as torch operators, on any number of threads, and with nonsense for input."""
+"""The native kernels behind targets and loss: as operators, on any number of threads, and with nonsense for input."""
 
 import contextlib
 from typing import Any
@@ -120,7 +120,11 @@ GOOD: dict[str, tuple[Any, ...]] = {
     "object_probability": (INT, 1, 1, 1, 1.0, 1.0, 2.0, FULL, 2),
     "connected_components": (INT, INT.copy(), 2),
     "remove_small": (INT, 3, INT.copy(), 2),
-}
+    "weighted_error": (
+        np.ones((2, 4, 5), np.float32), np.ones((2, 5, 4), np.float32), np.ones((2, 4), np.float32),
+        np.ones((2, 4), np.float32), np.empty((2, 4, 5), np.float32), 2,
+    ),
+}  # fmt: skip
 NUMBERS = st.sampled_from(
     [0, -1, 1, 2**31, 2**62, -(2**63), 10**30, float("nan"), float("inf"), 1e-300, None, "1"]
 )

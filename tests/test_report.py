@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from anystar_torch import load_synthesizer
-from anystar_torch.report import BAND_SAMPLES, diameter_band, example_volume, last_checkpoint, median_diameter
+from anystar_torch.checkpoints import last_checkpoint
+from anystar_torch.report import example_volume
+from anystar_torch.sizes import BAND_SAMPLES, diameter_band, median_diameter
 
 
 def ball(radius, spacing=(1.0, 1.0, 1.0)):

@@ -1,7 +1,9 @@
 """``python train.py`` as a user runs it: what it writes, how it stops, how it goes on."""
 
 import csv
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from anystar_torch import __version__
 from tests.conftest import ROOT
 
 TINY = [
@@ -51,6 +54,20 @@ def losses(folder):
     return found
 
 
+def assert_same_weights(folder, other):
+    """Bit for bit: what is trained, its average, the optimiser's state, and what is exported."""
+    last, expected = (
+        torch.load(f / "checkpoints" / "last.ckpt", weights_only=False) for f in (folder, other)
+    )
+    for key in ("current_model_state", "state_dict"):
+        assert all(torch.equal(last[key][name], value) for name, value in expected[key].items()), key
+    moments, expected_moments = (c["optimizer_states"][0]["state"] for c in (last, expected))
+    for index, state in expected_moments.items():
+        assert all(torch.equal(moments[index][name], value) for name, value in state.items())
+    model, expected_model = (load_file(f / "model" / "weights.safetensors") for f in (folder, other))
+    assert all(torch.equal(model[name], value) for name, value in expected_model.items())
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run that nobody interrupts."""
@@ -63,11 +80,66 @@ def whole(tmp_path_factory):
 def test_writes_nothing_but_the_run_folder(whole):
     folder, output = whole
     assert [path.name for path in folder.parent.iterdir()] == ["run"]
-    assert (folder / "checkpoints" / "last.ckpt").is_file()
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert not list((folder / "csv").rglob("*.ckpt"))
     assert (folder / "model" / "weights.safetensors").is_file()
     assert (folder / ".hydra" / "config.yaml").is_file()
     assert "F1" in output
-    assert str(folder / "model") in output
+    for said in ("model", "checkpoints/last.ckpt", "checkpoints/best.ckpt", "samples.png", "tensorboard"):
+        assert str(folder / said) in output
+    assert f"anystar predict VOLUME --model {folder / 'model'}" in output
+
+
+def test_the_model_says_what_it_is(whole):
+    """Everything a user of the weights may ask; read without Lightning or Hydra."""
+    config = json.loads((whole[0] / "model" / "config.json").read_text())
+    assert config["anystar_torch"] == config["provenance"]["version"] == __version__
+    assert (config["architecture"]["rays"], config["architecture"]["grid"]) == (8, [2, 2, 2])
+    assert config["architecture"]["backbone"]["kind"] == "unet"
+    assert config["normalisation"] == "anystar"
+    low, middle, high = config["diameter_band"]
+    assert 0 < low < middle < high
+    assert 0 < config["prob_thresh"] < 1
+    assert 0 <= config["nms_thresh"] < 1
+    told = config["provenance"]
+    assert (told["recipe"], told["seed"], told["steps"], told["batch_size"]) == ("plain", 12345, 12, 2)
+    assert set(told["synthetic_f1"]) == {"0.3", "0.5", "0.7"}
+    script = (
+        "import sys; from anystar_torch import AnyStar; AnyStar.from_pretrained(sys.argv[1]); "
+        "assert not {'lightning', 'hydra', 'omegaconf'} & set(sys.modules), 'heavy'"
+    )
+    subprocess.run([sys.executable, "-c", script, str(whole[0] / "model")], check=True)
+
+
+def test_validation_is_logged_with_pictures(whole):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (metrics,) = (whole[0] / "csv").rglob("metrics.csv")
+    rows = [row for row in csv.DictReader(metrics.read_text().splitlines()) if row["val_loss"]]
+    assert [row["step"] for row in rows] == ["5", "11"]
+    wanted = [f"val_{score}/{iou}" for score in ("f1", "ap") for iou in ("0.3", "0.5", "0.7")]
+    for row in rows:
+        assert all(0 <= float(row[name]) <= 1 for name in [*wanted, "val_ap", "val_prob_thresh"])
+    events = EventAccumulator(str(next((whole[0] / "tensorboard").iterdir())))
+    events.Reload()
+    assert {tag: len(events.Images(tag)) for tag in events.Tags()["images"]} == {
+        "first samples": 1, "predictions": 2,
+    }  # fmt: skip
+
+
+def test_the_best_weights_can_be_exported(whole, tmp_path):
+    """With the best of the run, which is that of step 6: of equals the first."""
+    best = whole[0] / "checkpoints" / "best.ckpt"
+    shutil.copytree(whole[0], tmp_path / "run")
+    code, output = run(tmp_path / "run", f"resume={tmp_path / 'run'}", "report.export.weights=best")
+    assert code == 0, output
+    exported = load_file(tmp_path / "run" / "model" / "weights.safetensors")
+    expected = torch.load(best, weights_only=False)["state_dict"]
+    assert all(torch.equal(expected[f"network.{name}"], value) for name, value in exported.items())
+    assert (
+        json.loads((tmp_path / "run" / "model" / "config.json").read_text())["provenance"]["weights"]
+        == "best"
+    )
 
 
 def test_every_step_is_logged(whole):
@@ -92,6 +164,7 @@ def test_stopped_and_resumed_is_the_run_uninterrupted(whole, tmp_path, number):
     code, output = run(folder, f"resume={folder}")
     assert code == 0, output
     assert losses(folder) == losses(whole[0])
+    assert_same_weights(folder, whole[0])
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, tmp_path):
@@ -109,6 +182,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, tmp_path):
     assert {step: resumed[step] for step in range(5, 12)} == {
         step: uninterrupted[step] for step in range(5, 12)
     }
+    assert_same_weights(folder, whole[0])
 
 
 def test_learning_nothing_is_said_and_exits_with_one(tmp_path):

@@ -20,6 +20,7 @@
 #include "polyhedron.hpp"
 #include "render.hpp"
 #include "star_distances.hpp"
+#include "weighted_error.hpp"
 
 namespace nb = nanobind;
 
@@ -244,11 +245,42 @@ static void bind_targets(nb::module_ &module) {
                nb::arg("threads"), "Labels without those of fewer voxels.");
 }
 
+// ---- loss ---------------------------------------------------------------------------------------------------------
+
+template <class Number, class Stored = typename Number::Stored>
+static double weighted_error(Array<const Stored, 3> distances, Array<const float, 3> target,
+                             Array<const float, 2> on_error, Array<const float, 2> on_size, Array<Stored, 3> gradient,
+                             int threads) {
+    const size_t samples = distances.shape(0), points = distances.shape(1), rays = distances.shape(2);
+    require(target.shape(0) == samples && target.shape(1) == rays && target.shape(2) == points,
+            "target must be [samples, rays, points] where distances are [samples, points, rays]");
+    for (const auto *weights : {&on_error, &on_size})
+        require(weights->shape(0) == samples && weights->shape(1) == points, "weights must be [samples, points]");
+    require(gradient.shape(0) == samples && gradient.shape(1) == points && gradient.shape(2) == rays,
+            "gradient must have the shape of distances");
+    require(rays < (size_t{1} << 24), "rays must be fewer than 2^24");
+    check_threads(threads);
+    nb::gil_scoped_release release;
+    return anystar::weighted_error<Number>(distances.data(), target.data(), on_error.data(), on_size.data(),
+                                           int64_t(samples), int64_t(points), int64_t(rays), gradient.data(), threads);
+}
+
+static void bind_loss(nb::module_ &module) {
+    const auto bind = [&](auto function, const char *doc) {
+        module.def("weighted_error", function, nb::arg("distances").noconvert(), nb::arg("target").noconvert(),
+                   nb::arg("on_error").noconvert(), nb::arg("on_size").noconvert(), nb::arg("gradient").noconvert(),
+                   nb::arg("threads"), doc);
+    };
+    bind(&weighted_error<anystar::Float32>, "Sum of weighted errors of float32 distances, and its gradient.");
+    bind(&weighted_error<anystar::BFloat16>, "The same of bfloat16, given as uint16.");
+}
+
 // -------------------------------------------------------------------------------------------------------------------
 
 NB_MODULE(_native, module) {
-    module.doc() = "Native kernels of anystar_torch; called through anystar_torch.ops and anystar_torch.targets.";
+    module.doc() = "Native kernels of anystar_torch; called through anystar_torch.ops, targets and loss.";
     bind_nms(module);
     bind_render(module);
     bind_targets(module);
+    bind_loss(module);
 }

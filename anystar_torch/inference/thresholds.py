@@ -53,7 +53,11 @@ def scores_of(truth: NDArray[np.int32], prediction: NDArray[np.int32]) -> Scores
 
 
 def evaluate(
-    model: AnyStar, pairs: Iterable[Pair], prob_threshs: Sequence[float], nms_threshs: Sequence[float]
+    model: AnyStar,
+    pairs: Iterable[Pair],
+    prob_threshs: Sequence[float],
+    nms_threshs: Sequence[float],
+    device: str = "auto",
 ) -> list[Choice]:
     """Mean scores over all ``pairs`` of every combination of thresholds.
 
@@ -62,12 +66,13 @@ def evaluate(
         pairs: image and true labels ``[D, H, W]`` each.
         prob_threshs: probability thresholds to try.
         nms_threshs: overlap thresholds to try.
+        device: what :meth:`AnyStar.predict` takes.
     """
     middle = model.config.diameter_band[1]
     found: dict[tuple[float, float], list[Scores]] = {}
     for image, truth in pairs:
         candidates, _ = model.candidates(
-            image, diameter=middle, prob_thresh=min(prob_threshs), progress=False
+            image, diameter=middle, prob_thresh=min(prob_threshs), device=device, progress=False
         )
         for nms in nms_threshs:
             objects = instances(candidates, nms)
