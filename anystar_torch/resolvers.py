@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 
 from anystar_torch.precision import multiplies_bf16
