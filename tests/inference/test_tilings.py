@@ -41,7 +41,8 @@ def test_labels_are_identical_for_three_tilings_at_full_halo(small, flips, monke
     with torch.inference_mode():
         probability = Eye(small, torch.device("cpu"))(torch.from_numpy(volume)[None, None]).probability
     settings = config(
-        architecture=small.architecture, prob_thresh=float(probability.flatten().quantile(0.5 if flips else 0.98))
+        architecture=small.architecture,
+        prob_thresh=float(probability.flatten().quantile(0.5 if flips else 0.98)),
     )
     options = {"diameter": 13, "device": "cpu", "progress": False}
     whole = AnyStar(small, settings, flips=flips).predict(volume, **options)
