@@ -26,7 +26,7 @@ from anystar_torch.matching import Overlap
 from anystar_torch.picture import colour, contours
 
 FOLDER = Path(__file__).resolve().parent / "pictures" / "practice"
-EMBRYO, CELLS = "bbbc050_train_Emb01_t501", "bio_cells3d_nuclei"
+EMBRYO, CELLS = "bbbc050_train_Emb01_t401", "bio_cells3d_nuclei"
 SMALL = 0.1  # true objects below this share of the median are crumbs
 
 
@@ -145,7 +145,7 @@ class Practice:
         low, high = np.percentile(case.image, (1, 99.8))
         aspect = case.spacing[0] / case.spacing[2] if axis else 1.0
         height = 2.6 * min(1.3, aspect * image.shape[0] / image.shape[1])
-        figure = Figure(figsize=(2.6 * len(every), height + 0.35), dpi=90, layout="constrained")
+        figure = Figure(figsize=(2.6 * len(every), height + 0.5), dpi=90, layout="constrained")
         FigureCanvasAgg(figure)
         for panel, (title, labels) in zip(
             figure.subplots(1, len(every), squeeze=False)[0], every, strict=True

@@ -238,7 +238,7 @@ def test_evaluate_scores_every_source_and_pools_none_with_another(capsys, tmp_pa
             (tmp_path / kind / source).mkdir(parents=True)
         for number in range(count):
             truth = rng.integers(0, 5, (6, 7, 8)).astype(np.uint16)
-            result = np.where(rng.random(truth.shape) < 0.1 + 0.17 * number, 0, truth).astype(np.uint16)
+            result = np.where(rng.random(truth.shape) < 0.1 + 0.2 * number, 0, truth).astype(np.uint16)
             tifffile.imwrite(tmp_path / "truth" / source / f"{number}.tif", truth)
             tifffile.imwrite(tmp_path / "result" / source / f"{number}.labels.tif", result)
     arguments = ["evaluate", tmp_path / "truth", tmp_path / "result", "--thresh", 0.7]
