@@ -73,7 +73,7 @@ class Eye:
     def look(self, image: Tensor) -> Prediction:
         """Probability and distances of boxes, whatever ``flips``."""
         kind = precision(self.device)
-        layout = torch.channels_last_3d if kind == torch.bfloat16 else torch.preserve_format
+        layout = torch.channels_last_3d if kind == torch.bfloat16 else torch.contiguous_format
         with torch.autocast(self.device.type, kind, enabled=kind != torch.float32):
             prediction: Prediction = self.network(image.contiguous(memory_format=layout))
         return prediction

@@ -17,6 +17,9 @@ _MICROMETRES = {
 }  # fmt: skip
 
 
+_GROUP = Path("/proc/self/cgroup")
+
+
 @dataclass(frozen=True)
 class Scan:
     """A volume and where it lies.
@@ -140,7 +143,7 @@ def _group_memory(mount: Path = Path("/sys/fs/cgroup")) -> int:
     """What this process's control group (version 2) and those around it leave; very much where there is none."""
     left = 1 << 62
     try:
-        name = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2].strip("/")
+        name = _GROUP.read_text().strip().rpartition("::")[2].strip("/")
         for group in (mount / name, *(mount / name).parents):
             limit = group / "memory.max"
             if limit.is_file() and (text := limit.read_text().strip()) != "max":

@@ -231,6 +231,31 @@ def test_a_model_that_is_none_is_one_line(capsys, volume, tmp_path):
     assert "there is no model folder" in refused(capsys, "info", tmp_path / "nowhere")
 
 
+def test_evaluate_scores_every_source_and_pools_none_with_another(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    for source, count in (("embryos", 2), ("ovules", 1)):
+        for kind in ("truth", "result"):
+            (tmp_path / kind / source).mkdir(parents=True)
+        for number in range(count):
+            truth = rng.integers(0, 5, (6, 7, 8)).astype(np.uint16)
+            result = np.where(rng.random(truth.shape) < 0.1 + 0.2 * number, 0, truth).astype(np.uint16)
+            tifffile.imwrite(tmp_path / "truth" / source / f"{number}.tif", truth)
+            tifffile.imwrite(tmp_path / "result" / source / f"{number}.labels.tif", result)
+    arguments = ["evaluate", tmp_path / "truth", tmp_path / "result", "--thresh", 0.7]
+    found = json.loads(run(capsys, *arguments, "--json"))
+    assert list(found) == [
+        "embryos/0", "embryos/1", "ovules/0", "embryos: all objects", "ovules: all objects", "mean of 2 sources"
+    ]  # fmt: skip
+    f1 = {name: score[0]["f1"] for name, score in found.items()}
+    assert found["embryos: all objects"][0]["tp"] == sum(found[f"embryos/{i}"][0]["tp"] for i in range(2))
+    assert f1["ovules: all objects"] == f1["ovules/0"]
+    assert f1["mean of 2 sources"] == pytest.approx((f1["embryos: all objects"] + f1["ovules/0"]) / 2)
+    assert 0 < f1["embryos/1"] < f1["embryos/0"] <= 1
+    assert "ovules: all objects" in run(capsys, *arguments)
+    (tmp_path / "result" / "ovules" / "0.labels.tif").unlink()
+    assert "no labels for ovules/0.tif" in refused(capsys, *arguments)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_nothing_half_written(tmp_path, number):
     program = (

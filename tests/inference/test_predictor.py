@@ -155,6 +155,14 @@ def test_every_number_type_gives_the_same_objects(convert):
     assert matching(labels, predict(convert(image)).labels, 0.65).f1 == 1
 
 
+def test_a_memory_mapped_volume_gives_the_same_objects(tmp_path):
+    image, _ = balls(SHAPE, lattice(SHAPE, 16))
+    np.save(tmp_path / "v.npy", image)
+    mapped = np.load(tmp_path / "v.npy", mmap_mode="r")
+    assert isinstance(mapped, np.memmap)
+    assert np.array_equal(predict(mapped).labels, predict(image).labels)
+
+
 def test_a_boolean_volume_and_infinities_work():
     image, labels = balls(SHAPE, lattice(SHAPE, 16))
     bright = image > 0.9

@@ -16,6 +16,7 @@ from anystar_torch import weights
 from anystar_torch.compose import config_folder
 from anystar_torch.inference.device import precision
 from anystar_torch.inference.eye import Eye
+from anystar_torch.inference.halo import measure
 from anystar_torch.inference.predictor import AnyStar
 from tests.inference.scenes import config
 
@@ -34,8 +35,11 @@ def small():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flips", [False, True])
-def test_labels_are_identical_for_three_tilings_at_full_halo(small, flips, monkeypatch):
+@pytest.mark.parametrize(("flips", "kind"), [(False, torch.float32), (False, None), (True, None)])
+def test_labels_are_identical_for_three_tilings_at_full_halo(small, flips, kind, monkeypatch):
+    """In float32, and in what this CPU computes in (bfloat16 where it has AMX)."""
+    if kind is not None:
+        monkeypatch.setattr("anystar_torch.inference.eye.precision", lambda device: kind)
     shape = (16, 16, 336) if flips else (32, 32, 336)
     volume = np.random.default_rng(0).random(shape, np.float32)
     with torch.inference_mode():
@@ -98,6 +102,13 @@ def test_the_process_stays_below_max_memory(small, tmp_path):
     assert (
         0.3e9 + Eye(small, torch.device("cpu")).bytes_per_voxel * volume.size > 0.8e9
     )  # in one piece it would not fit
+
+
+@pytest.mark.slow
+def test_the_measured_halo_of_a_real_network_leaves_nothing_out(small):
+    """Random weights look as far as their layers let them: nothing of that may be missed, and nothing added."""
+    measured = measure(Eye(small, torch.device("cpu")))
+    assert all(64 <= reach <= REACH for reach in measured)
 
 
 @pytest.mark.gpu
