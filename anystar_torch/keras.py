@@ -49,8 +49,11 @@ def settings(folder: Path) -> dict[str, Any]:
     path = folder / SETTINGS
     if not path.is_file():
         return {}
-    content: dict[str, Any] = json.loads(path.read_text())
-    return {**content, "diameter_band": tuple(content["diameter_band"])}
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        return {**content, "diameter_band": tuple(content["diameter_band"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not what anystar export wrote: {error}") from error
 
 
 def architecture(config: dict[str, Any]) -> dict[str, Any]:

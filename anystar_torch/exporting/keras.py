@@ -1,4 +1,4 @@
-"""A folder that StarDist loads with TensorFlow, and with it QuPath's, Fiji's and everybody's StarDist pipelines.
+"""A folder that StarDist loads with TensorFlow, and with it the pipelines people have built on StarDist models.
 
 ``config.json`` and ``weights_best.h5`` are what StarDist itself writes (Config3D; Keras' legacy layout of weights),
 ``thresholds.json`` holds the thresholds. StarDist has no place for normalisation and object size: they stand in

@@ -38,6 +38,7 @@ def load(path: Path | str | None = None) -> tuple[StarDist, ModelConfig]:
 def _stardist(folder: Path) -> tuple[StarDist, ModelConfig]:
     try:
         network, thresholds = keras.load_stardist(folder)
+        known = keras.settings(folder)
     except (KeyError, TypeError, OSError) as error:
         raise ValueError(f"{folder} is no StarDist model that can be read: {error}") from error
     unknown = {
@@ -45,7 +46,6 @@ def _stardist(folder: Path) -> tuple[StarDist, ModelConfig]:
         "diameter_band": ANYSTAR_BAND,
         "provenance": {"imported": "StarDist", "sizes": "unknown"},
     }
-    known = keras.settings(folder)
     return network.eval(), ModelConfig(
         architecture=network.architecture,
         prob_thresh=thresholds.get("prob", 0.5),

@@ -6,6 +6,8 @@ probability a little. So the network needs no training to find objects in a real
 without a trace.
 """
 
+import re
+
 import torch
 from torch import nn
 
@@ -13,6 +15,7 @@ from anystar_torch.resnet import ResNetBackbone
 from anystar_torch.stardist import StarDist
 from anystar_torch.unet import UNetBackbone
 from anystar_torch.weights import ModelConfig
+from tests.conftest import ROOT
 
 RADIUS = 5.0
 
@@ -83,3 +86,9 @@ def config(network, **changes):
         "prob_thresh": 0.6, "nms_thresh": 0.3, "provenance": {"seed": 0},
     }  # fmt: skip
     return ModelConfig(**{**settings, **changes})
+
+
+def snippet(path):
+    """The first Python snippet of docs/export.md that reads the file ``path``."""
+    page = (ROOT / "docs" / "export.md").read_text()
+    return next(text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f'"{path}"' in text)

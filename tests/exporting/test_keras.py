@@ -114,6 +114,15 @@ def test_what_stardist_has_not_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("text", ["no JSON", "{}", "[]"])
+def test_damaged_settings_are_one_line(tmp_path, text):
+    export("keras", seeing(), config(seeing()), tmp_path / "model")
+    (tmp_path / "model" / "anystar_torch.json").write_text(text)
+    with pytest.raises(ValueError, match=r"anystar_torch\.json is not what") as error:
+        pretrained.load(tmp_path / "model")
+    assert "\n" not in str(error.value)
+
+
 def test_half_precision_is_written_as_float32(tmp_path):
     network = seeing().half()
     export("keras", network, config(network), tmp_path / "model")

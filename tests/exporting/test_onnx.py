@@ -13,10 +13,11 @@ import torch
 from anystar_torch import io, matching
 from anystar_torch.exporting import export
 from anystar_torch.exporting import onnx as exporter
+from anystar_torch.exporting.dense import agree
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.rays import Rays
 from tests.conftest import ROOT
-from tests.exporting.networks import config, resnet, seeing
+from tests.exporting.networks import config, resnet, seeing, snippet
 
 
 @pytest.fixture(scope="module", params=[seeing, resnet])
@@ -58,10 +59,19 @@ def test_the_file_is_valid_and_says_what_post_processing_needs(exported):
     assert torch.equal(rays.faces, network.rays.faces)
 
 
-def test_the_example_finds_what_anystar_finds(shared_data, tmp_path):
-    path, volume, labels = (tmp_path / name for name in ("network.onnx", "volume.tif", "labels.tif"))
-    network = seeing()
-    export("onnx", network, config(network), path)
+def test_the_snippet_of_the_page_runs(exported, monkeypatch):
+    network, path = exported
+    monkeypatch.chdir(path.parent)
+    names = {}
+    exec(snippet("network.onnx"), names)
+    on_grid = (4 * d // g for d, g in zip(network.divisor, network.grid, strict=True))
+    assert names["distances"].shape == (1, 16, *on_grid)
+
+
+@pytest.mark.parametrize("exported", [seeing], indirect=True)
+def test_the_example_finds_what_anystar_finds(shared_data, tmp_path, exported):
+    network, path = exported
+    volume, labels = (tmp_path / name for name in ("volume.tif", "labels.tif"))
     scan = io.read(shared_data / "real" / "stardist_img3d" / "image.tif")
     io.write(volume, scan.array, scan)
     example = ROOT / "examples" / "onnx_predict.py"
@@ -82,8 +92,8 @@ def test_weights_beyond_one_file_are_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_program_that_computes_something_else_is_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(exporter, "_TOLERANCE", -1.0)
-    with pytest.raises(ValueError, match="differs from the network"):
-        export("onnx", seeing(), config(seeing()), tmp_path / "network.onnx")
-    assert not list(tmp_path.iterdir())
+def test_a_program_that_computes_something_else_is_refused():
+    agree("onnx", [torch.ones(3)], [torch.ones(3) + 1e-6], 1e-5)
+    for wrong in (1.1, float("nan")):
+        with pytest.raises(ValueError, match="differs from the network"):
+            agree("onnx", [torch.ones(3), torch.full((2,), wrong)], [torch.ones(3), torch.ones(2)], 1e-5)

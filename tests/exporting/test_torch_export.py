@@ -9,7 +9,7 @@ import torch
 
 from anystar_torch.exporting import export, torch_export
 from anystar_torch.unet import UNetBackbone
-from tests.exporting.networks import config, resnet, seeing, unet
+from tests.exporting.networks import config, resnet, seeing, snippet, unet
 
 FRESH = """
 import json, sys
@@ -54,12 +54,25 @@ def check(path, network):
                 np.testing.assert_allclose(outputs[kind + name], ours.numpy(), rtol=0, atol=1e-5)
 
 
+def smallest():
+    return unet(
+        rays=6, features=4, grid=(1, 1, 2), backbone=UNetBackbone(filters=2, depth=1, batch_norm=True)
+    )
+
+
 @pytest.mark.parametrize("make", [seeing, resnet])
-def test_a_fresh_process_gets_the_same_numbers(tmp_path, make):
+def test_a_fresh_process_gets_the_same_numbers(tmp_path, monkeypatch, make):
+    monkeypatch.setattr(
+        torch_export, "compiler", lambda: None
+    )  # then nothing is compiled, and nothing refused
     network, path = make(), tmp_path / "network.pt2"
-    assert export("torch", network, config(network), path, compiled=False) == [path]
+    assert export("torch", network, config(network), path) == [path]
     assert [p.name for p in tmp_path.iterdir()] == ["network.pt2"]
     check(path, network)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(snippet("network.pt2"), names)
+    assert names["distances"].shape[:2] == (2, 16)
 
 
 @pytest.mark.slow
@@ -74,12 +87,6 @@ def test_the_compiled_program_gets_the_same_numbers(tmp_path):
     check(written[1], network)
 
 
-def test_without_a_compiler_the_program_alone_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch_export, "compiler", lambda: None)
-    path = tmp_path / "network.pt2"
-    assert export("torch", seeing(), config(seeing()), path) == [path]
-
-
 def test_a_failed_compilation_leaves_nothing(tmp_path, monkeypatch):
     def fail(*arguments, **options):
         raise OSError(28, "No space left on device")
@@ -87,7 +94,7 @@ def test_a_failed_compilation_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(torch_export, "compiler", lambda: "c++")
     monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", fail)
     with pytest.raises(ValueError, match="No space left"):
-        export("torch", seeing(), config(seeing()), tmp_path / "network.pt2")
+        export("torch", smallest(), config(smallest()), tmp_path / "network.pt2")
     assert not list(tmp_path.iterdir())
 
 
