@@ -62,6 +62,7 @@ class Checkpoints(Callback):
             self._save(trainer, LAST)
         if stopping:
             trainer.should_stop = True
+            trainer.limit_val_batches = 0  # or Lightning would validate before it stops
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes ``best.ckpt`` if the monitored figure is better than any before.

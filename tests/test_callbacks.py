@@ -190,7 +190,7 @@ def test_a_figure_that_is_not_logged_cannot_be_the_best(tmp_path):
 def test_a_signal_lets_the_step_finish(tmp_path, number):
     before = signal.getsignal(number)
     callback = Checkpoints(str(tmp_path), every_n_steps=5)
-    state = saving(7, should_stop=False)
+    state = saving(7, should_stop=False, limit_val_batches=1.0)
     callback.on_train_start(state, MODULE)
     signal.raise_signal(number)
     last = tmp_path / "last.ckpt"
@@ -198,6 +198,7 @@ def test_a_signal_lets_the_step_finish(tmp_path, number):
     callback.on_train_batch_end(state, MODULE, {}, batch(), 6)
     assert last.read_text() == "7"
     assert state.should_stop
+    assert state.limit_val_batches == 0, "whoever stops a run does not want to wait for a validation"
     callback.on_train_end(state, MODULE)
     assert signal.getsignal(number) is before
 

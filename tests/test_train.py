@@ -161,6 +161,7 @@ def test_stopped_and_resumed_is_the_run_uninterrupted(whole, tmp_path, number):
     assert f"resume={folder}" in output
     seen = losses(folder)
     assert len(seen) < 12, "the run was over before the signal came"
+    assert output.count("val_loss") == (max(seen) + 1) // 6, "no validation on the way out"
     code, output = run(folder, f"resume={folder}")
     assert code == 0, output
     assert losses(folder) == losses(whole[0])
@@ -189,6 +190,18 @@ def test_learning_nothing_is_said_and_exits_with_one(tmp_path):
     code, output = run(tmp_path / "run", "trainer.max_steps=1", "report.min_f1=0.99")
     assert code == 1, output
     assert "learned nothing" in output
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_its_ids(tmp_path):
+    """At a learning rate of 1e30 the second step has the weights of no network."""
+    code, output = run(
+        tmp_path / "run", "training.optimizer.lr=1e30", "training.schedule.warmup_steps=0",
+        "callbacks.stop_on_non_finite.every_n_steps=1",
+    )  # fmt: skip
+    assert code == 1, output
+    assert "the loss of step 2 is not finite; its batch has the ids [2, 3]" in output
+    assert "anystar gallery --ids 2,3" in output
+    assert "Traceback" not in output
 
 
 def test_a_warm_start_goes_on_from_the_weights_of_another_run(whole, tmp_path):
