@@ -85,7 +85,10 @@ def test_an_imported_network_claims_no_training_data():
     assert "training_data" not in bioimageio._entries(Path(), network, imported, 20)
 
 
-def test_it_finds_the_objects_anystar_finds(description):
+def test_it_finds_the_objects_anystar_finds(description, monkeypatch):
+    monkeypatch.setattr(
+        "anystar_torch.inference.eye.precision", lambda device: torch.float32
+    )  # the package's
     network = seeing()
     known = config(network)
     volume = specimen(network, known)

@@ -69,7 +69,10 @@ def test_the_snippet_of_the_page_runs(exported, monkeypatch):
 
 
 @pytest.mark.parametrize("exported", [seeing], indirect=True)
-def test_the_example_finds_what_anystar_finds(shared_data, tmp_path, exported):
+def test_the_example_finds_what_anystar_finds(shared_data, tmp_path, exported, monkeypatch):
+    monkeypatch.setattr(
+        "anystar_torch.inference.eye.precision", lambda device: torch.float32
+    )  # the program's
     network, path = exported
     volume, labels = (tmp_path / name for name in ("volume.tif", "labels.tif"))
     scan = io.read(shared_data / "real" / "stardist_img3d" / "image.tif")
