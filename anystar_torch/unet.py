@@ -59,8 +59,8 @@ def grid_stage(grid: Triple, channels: int, filters: int, kernel: Triple) -> tup
 class Pooling(nn.MaxPool3d):
     """The largest of each block; in training in the input's precision.
 
-    Autocast on CPUs would make float32 of it, which changes no value and doubles the work of a training step. Prediction
-    leaves it so: pooling in bfloat16 takes more memory there.
+    Autocast on CPUs would make float32 of it, which changes no value and doubles the work of a training step.
+    Prediction leaves it so: pooling in bfloat16 takes more memory there.
     """
 
     def forward(self, x: Tensor) -> Tensor:
