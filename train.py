@@ -28,7 +28,10 @@ warnings.filterwarnings("ignore", module="lightning.pytorch.utilities._pytree") 
 warnings.filterwarnings(
     "ignore", message="Grad strides do not match bucket view strides"
 )  # 1x1x1: the same bytes
-
+# Lightning wants loaders that know where they were; ours begin at the trainer's step.
+warnings.filterwarnings(
+    "ignore", message="You're resuming from a checkpoint that ended before the epoch ended"
+)
 
 WRONG = 2  # exit status of a run that could not begin
 

@@ -271,6 +271,7 @@ def test_a_signal_ends_it_with_nothing_half_written(tmp_path, number):
     child = subprocess.Popen(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job's children ignore it
     )  # fmt: skip
     assert child.stdout.readline() == "ready\n"
     time.sleep(0.1)
