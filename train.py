@@ -72,7 +72,7 @@ def assembled(config: DictConfig) -> tuple[L.Trainer, Any, dict[str, Any]]:
 
 def complain(error: Exception, status: int) -> int:
     """One line on the error stream instead of a traceback, unless HYDRA_FULL_ERROR=1 asks for it; the exit status."""
-    if os.environ.get("HYDRA_FULL_ERROR"):
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
         raise error
     print(f"train.py: {one_line(error)}", file=sys.stderr)
     return status
