@@ -31,14 +31,15 @@ from anystar_torch.matching import Overlap
 from anystar_torch.report import example_volume
 
 PROGRAM = """
-import json, resource, sys
+import sys
 import torch
 from anystar_torch.cli import main
 torch.set_num_threads(int(sys.argv[1]))
 try:
     main(sys.argv[2:])
 finally:
-    print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    status = open("/proc/self/status").read()  # the peak of resource.getrusage may be that of the parent process
+    print("PEAK", int(status.partition("VmHWM:")[2].split()[0]) * 1024)
 """
 
 

@@ -12,6 +12,7 @@ from anystar_torch.inference.tiles import Tile, padded, size_within, tiles
 _RESERVE = 0.15e9  # bytes: buffers of libraries, a piece of the input while it is resampled
 _CANDIDATES = 0.1  # share of the memory left to candidates
 _LABELS = 8  # bytes per input voxel at the end: the labels, and the copy that is written
+_SUPPRESSION = 3500  # bytes per candidate, with 96 rays and objects of 20 voxels
 _MOST = 16  # tiles in a batch: beyond, a GPU gains nothing
 
 
@@ -90,3 +91,17 @@ def plan(
     if batch is None:
         batch = 1 if eye.device.type == "cpu" else min(max(int(most / math.prod(size)), 1), _MOST)
     return Plan(pieces, min(batch, len(pieces)))
+
+
+def check_room_for(candidates: int, source: Triple, max_memory: float | int) -> None:
+    """Refuse to suppress what would take more memory than may be used.
+
+    Raises:
+        ValueError: there are too many candidates.
+    """
+    need = resident() + _SUPPRESSION * candidates + _LABELS * math.prod(source)
+    if need > max_memory:
+        raise ValueError(
+            f"{candidates} candidates need {need / 1e9:.1f} GB in all to be suppressed, and {max_memory / 1e9:.1f} GB "
+            "may be used; raise --prob-thresh or --max-memory"
+        )

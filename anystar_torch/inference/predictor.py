@@ -19,7 +19,7 @@ from anystar_torch.inference.eye import Eye
 from anystar_torch.inference.halo import measure
 from anystar_torch.inference.instances import Instances, instances
 from anystar_torch.inference.normalise import window
-from anystar_torch.inference.plan import plan, room
+from anystar_torch.inference.plan import check_room_for, plan, room
 from anystar_torch.inference.progress import bar
 from anystar_torch.inference.scale import Scaling, Triple, checked_spacing, voxels
 from anystar_torch.io.scan import not_a_volume
@@ -169,6 +169,8 @@ class AnyStar:
         notes: tuple[str, ...] = (),
     ) -> Instances:
         """Suppresses and renders; warns where what is found has not the size that the network knows."""
+        if self.max_memory is not None and all(place.type == "cpu" for place in self._eyes):
+            check_room_for(len(candidates.scores), candidates.scaling.source, self.max_memory)
         found = instances(candidates, nms_thresh, progress=progress, notes=notes)
         doubt = size.surprise(found, candidates.scaling, self.config.diameter_band)
         return replace(found, notes=(*notes, doubt)) if doubt and not _warned(notes) else found

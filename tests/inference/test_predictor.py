@@ -110,11 +110,13 @@ def test_memory_bounds_the_tiles(monkeypatch):
     monkeypatch.setattr("anystar_torch.inference.plan._RESERVE", 0)
     image, labels = balls((48, 48, 96), lattice((48, 48, 96), 16))
     small = model(max_memory=4e6)
-    found = predict(image, the=small)
+    found = small.candidates(image, diameter=13, device="cpu", progress=False)[0]
     assert len(small.network.seen) > 1
-    assert matching(labels, found.labels, 0.7).f1 == 1
+    assert matching(labels, instances(found, 0.3).labels, 0.7).f1 == 1
     with pytest.raises(ValueError, match="raise --max-memory or crop"):
         predict(image, the=model(max_memory=1e6))
+    with pytest.raises(ValueError, match="raise --prob-thresh or --max-memory"):
+        small.objects(found, 0.3)
     with pytest.raises(ValueError, match="the smallest tile has"):
         predict(image, the=model(max_memory=2e6, halo=(24, 24, 24)))
 

@@ -59,13 +59,15 @@ def test_labels_are_identical_for_three_tilings_at_full_halo(small, flips, kind,
         model = AnyStar(small, settings, halo=(REACH,) * 3, flips=flips)
         found = model.predict(volume, **options)
         assert np.array_equal(found.labels, whole.labels)
-        # sums are taken in another order in boxes of another shape, on some numbers of threads
-        np.testing.assert_allclose(found.distances, whole.distances, rtol=2e-3)
-        np.testing.assert_allclose(found.scores, whole.scores, atol=1e-5)
+        assert np.array_equal(found.points, whole.points)
+        assert found.distances == pytest.approx(
+            whole.distances, rel=1e-3
+        )  # one step of float16, in which they wait
+        assert found.scores == pytest.approx(whole.scores, abs=1e-5)
 
 
 PROGRAM = """
-import json, resource, sys
+import json, sys
 import torch
 torch.set_num_threads(2)
 from anystar_torch.cli import main
@@ -79,17 +81,21 @@ predictor.plan = watched
 try:
     main(sys.argv[1:])
 finally:
-    print(json.dumps([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, sizes]))
+    status = open("/proc/self/status").read()  # the peak of resource.getrusage may be that of the parent process
+    print(json.dumps([int(status.partition("VmHWM:")[2].split()[0]) * 1024, sizes]))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is counted otherwise elsewhere")
 def test_the_process_stays_below_max_memory(small, tmp_path):
-    settings = config(architecture=small.architecture, prob_thresh=0.9, provenance={"halo": [16, 16, 16]})
-    weights.save(tmp_path / "model", small, settings)
     volume = np.random.default_rng(0).integers(0, 60000, (96, 160, 176)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "volume.tif", volume)
+    with torch.inference_mode():
+        part = torch.from_numpy(volume[:48, :48, :48] / np.float32(60000))[None, None]
+        rare = float(Eye(small, torch.device("cpu"))(part).probability.flatten().quantile(0.99))
+    settings = config(architecture=small.architecture, prob_thresh=rare, provenance={"halo": [16, 16, 16]})
+    weights.save(tmp_path / "model", small, settings)
     environment = {**os.environ, "PYTHONPATH": os.getcwd(), "ANYSTAR_UNCHECKED": "1"}
     command = [sys.executable, "-c", PROGRAM, "predict", "volume.tif", "--model", "model", "--diameter", "13"]
     done = subprocess.run(
@@ -97,9 +103,10 @@ def test_the_process_stays_below_max_memory(small, tmp_path):
         cwd=tmp_path, env=environment, text=True, capture_output=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert ": 0 objects" not in done.stdout
     peak, [(count, *size)] = json.loads(done.stdout.splitlines()[-1])
     assert count > 1, size
-    assert peak < 0.8e9, (peak, count, size)
+    assert peak < 0.8e9
     assert (
         0.3e9 + Eye(small, torch.device("cpu")).bytes_per_voxel * volume.size > 0.8e9
     )  # in one piece it would not fit
