@@ -28,7 +28,10 @@ warnings.filterwarnings("ignore", module="lightning.pytorch.utilities._pytree") 
 warnings.filterwarnings(
     "ignore", message="Grad strides do not match bucket view strides"
 )  # 1x1x1: the same bytes
-
+# Lightning wants loaders that know where they were; ours begin at the trainer's step.
+warnings.filterwarnings(
+    "ignore", message="You're resuming from a checkpoint that ended before the epoch ended"
+)
 
 WRONG = 2  # exit status of a run that could not begin
 
@@ -69,7 +72,7 @@ def assembled(config: DictConfig) -> tuple[L.Trainer, Any, dict[str, Any]]:
 
 def complain(error: Exception, status: int) -> int:
     """One line on the error stream instead of a traceback, unless HYDRA_FULL_ERROR=1 asks for it; the exit status."""
-    if os.environ.get("HYDRA_FULL_ERROR"):
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
         raise error
     print(f"train.py: {one_line(error)}", file=sys.stderr)
     return status

@@ -18,6 +18,8 @@ from anystar_torch.resnet import StridedConv
 from anystar_torch.stardist import StarDist
 
 WEIGHT_FILES = ("weights_best.h5", "weights_last.h5")
+SETTINGS = "anystar_torch.json"
+"""Written beside StarDist's files by ``anystar export --format keras``: what they have no place for."""
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -42,6 +44,18 @@ def load_stardist(folder: Path) -> tuple[StarDist, dict[str, float]]:
     return network.eval(), json.loads(thresholds.read_text()) if thresholds.is_file() else {}
 
 
+def settings(folder: Path) -> dict[str, Any]:
+    """What :mod:`anystar_torch.exporting.keras` wrote of a ModelConfig beside StarDist's files; empty if not there."""
+    path = folder / SETTINGS
+    if not path.is_file():
+        return {}
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        return {**content, "diameter_band": tuple(content["diameter_band"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not what anystar export wrote: {error}") from error
+
+
 def architecture(config: dict[str, Any]) -> dict[str, Any]:
     """The architecture (see :meth:`StarDist.from_architecture`) of a StarDist ``config.json``.
 
@@ -49,9 +63,9 @@ def architecture(config: dict[str, Any]) -> dict[str, Any]:
         ValueError: a setting that :class:`StarDist` does not express.
     """
     kind = config.get("backbone", "unet")
-    if kind not in _BACKBONES:
-        raise ValueError(f"this StarDist model has the backbone {kind!r}; {sorted(_BACKBONES)} can be loaded")
-    numbers, fixed = _BACKBONES[kind]
+    if kind not in BACKBONES:
+        raise ValueError(f"this StarDist model has the backbone {kind!r}; {sorted(BACKBONES)} can be loaded")
+    numbers, fixed = BACKBONES[kind]
     for name, only in {"n_dim": 3, **fixed}.items():
         if config.get(name, only) != only:
             raise ValueError(f"this StarDist model has {name} = {config[name]}; only {only} can be loaded")
@@ -69,7 +83,7 @@ def architecture(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_BACKBONES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
+BACKBONES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     # our name -> StarDist's; and what only one value of can be expressed
     "unet": (
         {
@@ -188,7 +202,7 @@ def _last(name: str) -> str:
     return name.rsplit("/", 1)[-1].split(":")[0]
 
 
-_TARGETS = {
+TARGETS = {
     "kernel": "weight",
     "bias": "bias",
     "gamma": "weight",
@@ -203,7 +217,7 @@ def _copy(layer: Arrays, module: nn.Module, path: Path) -> None:
     for name, values in layer.items():
         # (z, y, x, in, out) in Keras, (out, in, z, y, x) here; both are cross-correlations, so nothing is flipped
         values = values.transpose(4, 3, 0, 1, 2) if name == "kernel" else values
-        target = getattr(module, _TARGETS[name])
+        target = getattr(module, TARGETS[name])
         if tuple(target.shape) != values.shape:
             raise ValueError(
                 f"{path} has a {name} of {values.shape} where the network has {tuple(target.shape)}"

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from anystar_torch.label_pairs import count_pairs
+
 CRITERIA = ("iou", "iot", "iop")
-_CHUNK = 1 << 23  # voxels whose pairs are sorted at a time: 64 MB of keys
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Overlap:
             raise ValueError(
                 f"truth and prediction must have one shape, got {true_array.shape} and {pred_array.shape}"
             )
-        values, counts = _count_pairs(true_array.reshape(-1), pred_array.reshape(-1))
+        values, counts = count_pairs(true_array.reshape(-1), pred_array.reshape(-1))
         true_labels, true_index = np.unique(values[:, 0], return_inverse=True)
         pred_labels, pred_index = np.unique(values[:, 1], return_inverse=True)
         true_volumes = np.bincount(true_index, counts, true_labels.size).astype(np.int64)
@@ -270,34 +271,6 @@ def _labels(array: ArrayLike, name: str) -> NDArray[Any]:
     if labels.size and labels.min() < 0:
         raise ValueError(f"{name} must hold labels from 0 on, got {labels.min()}")
     return labels
-
-
-def _count_pairs(
-    truth: NDArray[Any], prediction: NDArray[Any]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Every (true, predicted) pair of labels that occurs, ``[M, 2]``, and its voxels, ``[M]``."""
-    keys, counts = np.empty((0, 2), np.int64), np.empty(0, np.int64)
-    for start in range(0, truth.size, _CHUNK):
-        part = slice(start, start + _CHUNK)
-        keys_part, counts_part = _count(truth[part], prediction[part])
-        keys, counts = _merge(np.concatenate([keys, keys_part]), np.concatenate([counts, counts_part]))
-    return keys, counts
-
-
-def _count(truth: NDArray[Any], prediction: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    true_values, true_index = np.unique(truth, return_inverse=True)
-    pred_values, pred_index = np.unique(prediction, return_inverse=True)
-    # Dense indices first: labels may be any 64-bit numbers, and a key of two of them would not fit.
-    key, counts = np.unique(true_index.astype(np.int64) * pred_values.size + pred_index, return_counts=True)
-    found = np.stack([true_values[key // pred_values.size], pred_values[key % pred_values.size]], axis=1)
-    return found.astype(np.int64), counts
-
-
-def _merge(keys: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    merged, index = np.unique(keys, axis=0, return_inverse=True)
-    total = np.zeros(len(merged), np.int64)
-    np.add.at(total, index.reshape(-1), counts)
-    return merged, total
 
 
 class CallableModule(ModuleType):

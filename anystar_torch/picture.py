@@ -19,6 +19,7 @@ from anystar_torch.io import whole
 
 _AXES = "zyx"
 _INCH = 2.6  # side of a panel
+_THIN = 128
 
 Plane = NDArray[Any]
 
@@ -168,23 +169,41 @@ def columns(samples: Sequence[Sequence[Panel]], path: Path | str) -> Path:
 
 
 def best_planes(labels: NDArray[Any] | None, image: NDArray[Any]) -> tuple[int, int, int]:
-    """For each axis the plane that cuts most objects; among equals the one with most foreground."""
+    """For each axis the plane that cuts most objects; among equals the one with most foreground.
+
+    The plane of largest contrast where there are no objects.
+    """
+    if labels is None or not labels.any():
+        thin, steps = _thinned(image)
+        spread = [np.nanstd(thin.astype(np.float64), axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+        chosen = [int(np.argmax(values)) * step for values, step in zip(spread, steps, strict=True)]
+        return chosen[0], chosen[1], chosen[2]
+    boxes = _boxes(labels)
     chosen = []
-    for axis in range(3):
-        scores = []
-        for i in range(image.shape[axis]):
-            plane = None if labels is None else labels.take(i, axis)
-            objects = 0 if plane is None else np.unique(plane[plane > 0]).size
-            covered = 0 if plane is None else np.count_nonzero(plane)
-            scores.append((objects, covered, -abs(2 * i - image.shape[axis] + 1)))
-        if labels is None or not labels.any():
-            spread = [
-                float(np.nanstd(image.take(i, axis).astype(np.float64))) for i in range(image.shape[axis])
-            ]
-            chosen.append(int(np.argmax(spread)))
-        else:
-            chosen.append(max(range(len(scores)), key=scores.__getitem__))
+    for axis, size in enumerate(labels.shape):
+        # An object in one piece is in every plane between its first and its last.
+        ends = np.array([(box[axis].start, box[axis].stop) for box in boxes])
+        change = np.bincount(ends[:, 0], minlength=size + 1) - np.bincount(ends[:, 1], minlength=size + 1)
+        objects = np.cumsum(change)[:size]
+        covered = np.count_nonzero(labels, axis=tuple({0, 1, 2} - {axis}))
+        aside = np.abs(2 * np.arange(size) - size + 1)
+        chosen.append(int(np.lexsort((-aside, covered, objects))[-1]))
     return chosen[0], chosen[1], chosen[2]
+
+
+def _boxes(labels: NDArray[Any]) -> list[tuple[slice, slice, slice]]:
+    """The box of every label that occurs."""
+    from scipy import ndimage
+
+    if labels.max() > labels.size or labels.dtype.kind != "i":  # the search takes dense, signed labels
+        labels = np.unique(labels, return_inverse=True)[1].reshape(labels.shape) + (labels.min() > 0)
+    return [box for box in ndimage.find_objects(labels.astype(np.int32, copy=False)) if box is not None]
+
+
+def _thinned(volume: NDArray[Any]) -> tuple[NDArray[Any], list[int]]:
+    """Every so-many-th voxel, about 128 along an axis, and how many: enough to know the grey values by."""
+    steps = [max(1, size // _THIN) for size in volume.shape]
+    return volume[tuple(slice(None, None, step) for step in steps)], steps
 
 
 def contours(plane: Plane) -> list[tuple[int, list[NDArray[np.float64]]]]:
@@ -231,7 +250,8 @@ def _show(panel: Any, image: Plane, labels: Plane | None, limits: tuple[float, f
 
 def _contrast(volume: NDArray[Any]) -> tuple[float, float]:
     """Grey values shown as black and white: nearly all of them, and never an empty range."""
-    values = volume[np.isfinite(volume)] if volume.dtype.kind == "f" else volume
+    thin, _ = _thinned(volume)
+    values = thin[np.isfinite(thin)] if thin.dtype.kind == "f" else thin
     if not values.size:
         return 0.0, 1.0
     low, high = np.percentile(values.astype(np.float32), (0.5, 99.8))

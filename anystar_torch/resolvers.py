@@ -5,11 +5,12 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from anystar_torch.precision import multiplies_bf16
+
 
 def cpu_precision() -> str:
     """The precision Lightning should train in on this CPU: bf16 where matrices are multiplied in it (AMX)."""
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)  # private, so it may be absent one day
-    return "bf16-mixed" if supported is not None and supported() else "32-true"
+    return "bf16-mixed" if multiplies_bf16() else "32-true"
 
 
 def register_resolvers() -> None:

@@ -57,13 +57,17 @@ def grid_stage(grid: Triple, channels: int, filters: int, kernel: Triple) -> tup
 
 
 class Pooling(nn.MaxPool3d):
-    """The largest of each block, in the input's precision.
+    """The largest of each block; in training in the input's precision.
 
-    Autocast on CPUs would make float32 of it, which changes no value and doubles the work.
+    Autocast on CPUs would make float32 of it, which changes no value and doubles the work of a training step.
+    Prediction leaves it so: pooling in bfloat16 takes more memory there.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, D, H, W]``, each size divided by the block's."""
+        if not self.training:
+            unchanged: Tensor = super().forward(x)
+            return unchanged
         with torch.autocast("cpu", enabled=False):
             pooled: Tensor = super().forward(x)
         return pooled

@@ -2,8 +2,10 @@
 
     python benchmarks/geometry.py [--quick] [--threads 2] [--repeats 3]
 
-Prints a table of medians in seconds. Ours and StarDist's calls alternate, so that another load on the machine meets
-both. Without the stardist package only our side is measured.
+Prints a table of medians in seconds, and the ratio of both the medians and the shortest times. Ours and StarDist's
+calls alternate, so that another load on the machine meets both, with a pause before each: OpenMP's workers go on
+spinning for some milliseconds after a call, and would take a core from the next. Short rows are repeated more often.
+Without the stardist package only our side is measured.
 """
 
 import argparse
@@ -21,6 +23,12 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+PAUSE = 0.05  # seconds before each call; OpenMP's workers are asleep by then
+SHORT = 2.0  # a row is repeated until its calls have taken that many seconds together ...
+MOST = 41  # ... or that often
+TITLE = """| what | ours, s | StarDist, s | ratio | of minima | repeats | |
+| --- | --- | --- | --- | --- | --- | --- |"""
+
 
 class Row(NamedTuple):
     """One line of the table: what is computed, by us and (where it can be) by StarDist."""
@@ -37,7 +45,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="small scenes, one repeat: under a minute")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3, help="at least; short rows have more")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # read by StarDist's OpenMP when it is loaded
     import torch
@@ -45,9 +53,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     repeats = 1 if arguments.quick else arguments.repeats
     print(heading(arguments.threads, repeats))
-    print("| what | ours, s | StarDist, s | ratio | |\n| --- | --- | --- | --- | --- |")
+    print(TITLE)
     for row in rows(arguments.quick):
-        print(measured(row, repeats), flush=True)
+        print(measured(row, repeats, 0.0 if arguments.quick else SHORT), flush=True)
 
 
 def heading(threads: int, repeats: int) -> str:
@@ -66,7 +74,7 @@ def heading(threads: int, repeats: int) -> str:
     versions = ", ".join(f"{name} {found(name)}" for name in ("anystar_torch", "stardist", "torch", "numpy"))
     return (
         f"{time.strftime('%Y-%m-%d')}; {cpu}, {os.cpu_count()} logical cores, {threads} threads, load {load}; "
-        f"Python {platform.python_version()}, {versions}; commit {commit or 'unknown'}; medians of {repeats}\n"
+        f"Python {platform.python_version()}, {versions}; commit {commit or 'unknown'}; medians of {repeats} or more\n"
     )
 
 
@@ -81,7 +89,7 @@ def rows(quick: bool) -> Iterator[Row]:
     """All rows; scenes are made one at a time. The crowd comes first, so that the peak memory is its own."""
     yield crowd_row(50_000 if quick else 500_000)
     if found("stardist") == "not installed":
-        print("| (the other scenes need the stardist package: pip install stardist) | | | | |")
+        print("| (the other scenes need the stardist package: pip install stardist) | | | | | | |")
         return
     yield from suppression_rows(64 if quick else 128)
     for size in (64,) if quick else (64, 128):
@@ -89,28 +97,33 @@ def rows(quick: bool) -> Iterator[Row]:
             yield from target_rows(size, foreground)
 
 
-def measured(row: Row, repeats: int) -> str:
-    ours, theirs, results = [], [], [None, None]
-    for repeat in range(repeats + 1):  # the first call of ours is warm-up: libraries are loaded in it
-        seconds, results[0] = timed(row.ours)
-        if repeat > 0:
-            ours.append(seconds)
-            if row.theirs is not None:
-                seconds, results[1] = timed(row.theirs)
-                theirs.append(seconds)
-    own = statistics.median(ours)
-    note = row.note(*results)
+def measured(row: Row, repeats: int, seconds: float) -> str:
+    """The row's line: at least ``repeats`` calls of each side, and more until they took ``seconds``."""
+    results = [row.ours(), None]  # a first call of both is warm-up: libraries are loaded in it
+    if row.theirs is not None:
+        results[1] = row.theirs()
+    ours, theirs = [], []
+    while len(ours) < repeats or (sum(ours) + sum(theirs) < seconds and len(ours) < MOST):
+        ours.append(timed(row.ours))
+        if row.theirs is not None:
+            theirs.append(timed(row.theirs))
+    own, note = statistics.median(ours), row.note(*results)
     if not theirs:
-        return f"| {row.name} | {own:.3g} | | | {note} |"
+        return f"| {row.name} | {own:.3g} | | | | {len(ours)} | {note} |"
     other = statistics.median(theirs)
-    ratio = other / own
-    return f"| {row.name} | {own:.3g} | {other:.3g} | {ratio:.{0 if ratio >= 10 else 1}f} x | {note} |"
+    ratios = f"{times(other / own)} | {times(min(theirs) / min(ours))}"
+    return f"| {row.name} | {own:.3g} | {other:.3g} | {ratios} | {len(ours)} | {note} |"
 
 
-def timed(function: Callable[[], Any]) -> tuple[float, Any]:
+def times(ratio: float) -> str:
+    return f"{ratio:.{0 if ratio >= 10 else 1}f} x"
+
+
+def timed(function: Callable[[], Any]) -> float:
+    time.sleep(PAUSE)
     start = time.perf_counter()
-    result = function()
-    return time.perf_counter() - start, result
+    function()
+    return time.perf_counter() - start
 
 
 # ---- suppression and rendering ------------------------------------------------------------------

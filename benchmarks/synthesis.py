@@ -2,12 +2,14 @@
 
     python benchmarks/synthesis.py [--threads 2] [--repeats 5] [--picture synthesis.png]
 
-Prints the hardware, what a finished 64^3 sample costs with its targets (grid 2, 96 rays) at a batch of 4, how
-that is shared out over the parts of the generator, how it grows with size and batch, and the peak memory of a
-batch of 16. The first figure is the least of the repeats; sizes and batches are means over the same samples.
+Prints the hardware, what a finished 64^3 sample costs with its targets (grid 2, 96 rays) at a batch of 4, how that is
+shared out over the parts of the generator, the memory of each (Linux), how it grows with size and batch, and the peak
+memory of a batch of 16. The first figure is the least of the repeats; sizes and batches are means over the same
+samples.
 """
 
 import argparse
+import json
 import os
 import platform
 import subprocess
@@ -49,10 +51,40 @@ class Clock:
         return result
 
 
-class Timed:
-    """A part of the generator with a clock on it."""
+class Memory:
+    """Bytes that each part, with the parts it calls, adds at its peak to what the process held before."""
 
-    def __init__(self, part: Any, name: str, clock: Clock) -> None:
+    def __init__(self) -> None:
+        self.most: Counter[str] = Counter()
+        self._peaks = [0]
+
+    def run(self, name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """Call ``function`` and keep the most it ever added under ``name``."""
+        self._note()
+        before = _status("VmRSS")
+        self._peaks.append(before)
+        result = function(*arguments, **named)
+        self._note()
+        peak = self._peaks.pop()
+        self.most[name] = max(self.most[name], peak - before)
+        self._peaks[-1] = max(self._peaks[-1], peak)
+        return result
+
+    def _note(self) -> None:
+        """The high-water mark since it was last reset belongs to the part that runs."""
+        self._peaks[-1] = max(self._peaks[-1], _status("VmHWM"))
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _status(field: str) -> int:
+    """Bytes, from what Linux says of this process."""
+    return 1024 * int(Path("/proc/self/status").read_text().split(f"{field}:")[1].split()[0])
+
+
+class Timed:
+    """A part of the generator with a clock, or a scale, on it."""
+
+    def __init__(self, part: Any, name: str, clock: Clock | Memory) -> None:
         self.part, self.name, self.clock = part, name, clock
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
@@ -63,7 +95,7 @@ class Timed:
         return getattr(self.part, name)
 
 
-def with_clocks(part: Any, name: str, clock: Clock) -> Any:
+def with_clocks(part: Any, name: str, clock: Clock | Memory) -> Any:
     """The same part with a clock on it and on every part it is made of."""
     changes = {}
     for field in fields(part):
@@ -79,7 +111,7 @@ def with_clocks(part: Any, name: str, clock: Clock) -> Any:
     return Timed(part, name, clock) if callable(part) and not isinstance(part, Synthesizer) else part
 
 
-def finished(synth: Synthesizer, ids: torch.Tensor, clock: Clock | None = None) -> None:
+def finished(synth: Synthesizer, ids: torch.Tensor, clock: Clock | Memory | None = None) -> None:
     """Samples with their targets, as a training step needs them."""
     clock = clock or Clock()
     sample = clock.run("synthesizer (pieces, last interpolation)", synth, ids)
@@ -118,6 +150,25 @@ def per_part(repeats: int) -> list[tuple[str, float]]:
     return [(name, 1e3 * taken / repeats / 4) for name, taken in clock.own.most_common()]
 
 
+def memory_per_part(batch: int = 4) -> dict[str, float]:
+    """Megabytes per sample that every part adds at its peak, in a process that gives back all it no longer needs."""
+    if not Path("/proc/self/clear_refs").exists():
+        return {}
+    script = (
+        "import json, torch, sys; sys.path.insert(0, 'benchmarks'); import synthesis as s\n"
+        "memory = s.Memory(); synth = s.with_clocks(s.load_synthesizer('mix'), '', memory)\n"
+        f"s.finished(synth, torch.arange({batch})); memory.most.clear()\n"
+        f"for k in range(1, 4): s.finished(synth, torch.arange({batch}) + {batch} * k, memory)\n"
+        "print(json.dumps(memory.most))"
+    )
+    # Every tensor a block of its own, returned to the system at once: what the process holds is what it uses.
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment
+    )
+    return {name: taken / 2**20 / batch for name, taken in json.loads(run.stdout).items()}
+
+
 def peak_memory(batch: int) -> float:
     """Gigabytes that a batch of 64^3 with targets adds to a process that has everything loaded."""
     script = (
@@ -131,17 +182,24 @@ def peak_memory(batch: int) -> float:
     return float(run.stdout)
 
 
-def plot(parts: list[tuple[str, float]], sizes: dict[int, float], path: Path) -> None:
-    """Bars per part, and time by size beside a line that is linear in voxels."""
+def plot(
+    parts: list[tuple[str, float]], memory: dict[str, float], sizes: dict[int, float], path: Path
+) -> None:
+    """Bars of time and memory per part, and time by size beside a line that is linear in voxels."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), gridspec_kw={"width_ratios": [2, 1]})
+    figure, (left, middle, right) = plt.subplots(
+        1, 3, figsize=(14, 5), gridspec_kw={"width_ratios": [2, 1, 1]}
+    )
     shown = parts[:20][::-1]
     left.barh([name for name, _ in shown], [taken for _, taken in shown], color="0.4")
     left.set_xlabel("ms per 64³ sample")
+    middle.barh([name for name, _ in shown], [memory.get(name, 0.0) for name, _ in shown], color="0.4")
+    middle.set_xlabel("MB per 64³ sample, its parts included")
+    middle.set_yticks([])
     voxels = [n**3 for n in sizes]
     right.loglog(voxels, list(sizes.values()), "o-", color="black")
     right.loglog(voxels, [sizes[64] * v / 64**3 for v in voxels], ":", color="0.5")
@@ -171,10 +229,12 @@ def main() -> None:
     print(f"\n64^3 with targets at a batch of 4: {wall:.3f} s wall, {cpu:.3f} s CPU per sample")
     parts = per_part(arguments.repeats)
     total = sum(taken for _, taken in parts)
-    print("\n| part | ms per sample | share |\n| --- | --- | --- |")
-    print(
-        "\n".join(f"| {name} | {taken:.1f} | {taken / total:.0%} |" for name, taken in parts if taken >= 0.05)
-    )
+    memory = memory_per_part()
+    print("\n| part | ms per sample | share | MB per sample, its parts included |\n| --- | --- | --- | --- |")
+    for name, taken in parts:
+        if taken >= 0.05:
+            held = f"{memory[name]:.1f}" if name in memory else ""
+            print(f"| {name} | {taken:.1f} | {taken / total:.0%} | {held} |")
     sizes = {n: mean_seconds(load_synthesizer("mix", shape=(n, n, n)), 1, 8) for n in (32, 64, 96, 128)}
     print("\n| size | s per sample | CPU s per sample | CPU us per voxel |\n| --- | --- | --- | --- |")
     for n, (taken, cpu) in sizes.items():
@@ -184,7 +244,7 @@ def main() -> None:
         print("| {} | {:.3f} | {:.3f} |".format(batch, *mean_seconds(load_synthesizer("mix"), batch, 16)))
     print(f"\npeak memory of a batch of 16: {peak_memory(16):.2f} GB")
     if arguments.picture:
-        plot(parts, {n: taken for n, (taken, _) in sizes.items()}, arguments.picture)
+        plot(parts, memory, {n: taken for n, (taken, _) in sizes.items()}, arguments.picture)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Before and after of every intensity effect, for docs/effects.md.
+"""Before, after and the change of every intensity effect, for docs/effects.md.
 
     python docs/make_effect_pictures.py
 
@@ -37,14 +37,13 @@ from anystar_torch.random import Source
 
 FOLDER = Path(__file__).resolve().parent / "pictures" / "effects"
 SOURCE = Source.of(torch.zeros(1, dtype=torch.int64), seed=0, split="documentation")
-GREY = {"vmin": 0.0, "vmax": 1.0, "cmap": "gray", "interpolation": "nearest"}
 
 
 def untouched() -> tuple[Tensor, Tensor]:
     """Image and labels of a sample without any intensity effect."""
     off = RandomCoarseDropout(p=0.0, holes=1, size=1)
     finish = Finish(rescale=Rescale(), dropout=off, noise=Chain(effects={}))
-    sample = replace(load_synthesizer("rand"), effects=Chain(effects={}), finish=finish)(torch.tensor([10]))
+    sample = replace(load_synthesizer("rand"), effects=Chain(effects={}), finish=finish)(torch.tensor([23]))
     return sample.image, sample.labels
 
 
@@ -83,7 +82,7 @@ EFFECTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     ),
     "inversion": lambda x, _: invert(x),
     "gaussian_noise": lambda x, _: gaussian_noise(x, one(0.1), field("noise", x)),
-    "kspace_spike": lambda x, _: kspace_spike(x, torch.tensor([[0, 9, 5]]), one(3.3)),
+    "kspace_spike": lambda x, _: kspace_spike(x, torch.tensor([[0, 9, 5]]), one(2.75)),
     "contrast": lambda x, _: adjust_contrast(x, one(2.5), one(0.0)),
     "smoothing": lambda x, _: gaussian_blur(x, one(0.333, 0.333, 0.333), taps=1),
     "rician_noise": lambda x, _: rician_noise(x, one(0.05), field("real", x), field("imaginary", x)),
@@ -92,25 +91,31 @@ EFFECTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "histogram_shift": lambda x, _: histogram_shift(
         x, one(0.0, 0.2, 0.3, 0.31, 0.33, 0.6, 0.65, 0.7, 0.95, 1.0)
     ),
-    "rescale": lambda x, _: rescale(x * 0.3 + 0.2),
+    "rescale": lambda x, _: rescale(x),
     "exposure": lambda x, _: exposure(x, one(0.1), one(0.1)),
     "dropout": dropped,
     "detector_noise": lambda x, _: detector_noise(x, one(0.0), one(0.1), one(0.0), field("speckle", x)),
 }
-BEFORE: dict[str, Callable[[Tensor], Tensor]] = {"rescale": lambda x: x * 0.3 + 0.2}
+BEFORE: dict[str, Callable[[Tensor], Tensor]] = {
+    "rescale": lambda x: x * 0.3 + 0.2,
+    "kspace_spike": lambda x: gaussian_noise(x, one(0.1), field("noise", x)),
+}
 """What an effect is shown on, where that is not the untouched sample."""
 
 
 def draw(before: Tensor, after: Tensor, path: Path) -> None:
-    """Middle slices side by side; ``after`` with its own range where it leaves [0, 1]."""
-    figure = Figure(figsize=(2.72, 1.36), dpi=100)
+    """Middle slices, the later one with its own range where it leaves [0, 1]; then their difference, grey for none."""
+    figure = Figure(figsize=(4.08, 1.36), dpi=100)
     FigureCanvasAgg(figure)
-    for column, volume in enumerate((before, after)):
-        axes = figure.add_axes((0.5 * column + 0.005, 0.01, 0.49, 0.98))
-        low, high = min(0.0, float(volume.min())), max(1.0, float(volume.max()))
-        axes.imshow(volume[0, 0, volume.shape[2] // 2], **{**GREY, "vmin": low, "vmax": high})
+    change = (after - before)[0, 0, before.shape[2] // 2]
+    panels = [volume[0, 0, volume.shape[2] // 2] for volume in (before, after)] + [change]
+    most = float(change.abs().max())
+    ranges = [(min(0.0, float(v.min())), max(1.0, float(v.max()))) for v in (before, after)] + [(-most, most)]
+    for column, (panel, (low, high)) in enumerate(zip(panels, ranges, strict=True)):
+        axes = figure.add_axes(((column + 0.01) / 3, 0.01, 0.98 / 3, 0.98))
+        axes.imshow(panel, cmap="gray", interpolation="nearest", vmin=low, vmax=high)
         axes.set_axis_off()
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Software": None})
 
 
 def main() -> None:
@@ -119,7 +124,7 @@ def main() -> None:
     image, labels = untouched()
     for name, effect in EFFECTS.items():
         before = BEFORE.get(name, lambda x: x)(image)
-        draw(before, effect(image, labels), FOLDER / f"{name}.png")
+        draw(before, effect(before, labels), FOLDER / f"{name}.png")
 
 
 if __name__ == "__main__":

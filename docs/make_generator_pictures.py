@@ -42,17 +42,18 @@ def colours(labels: Tensor) -> Tensor:
     return torch.where(labels[..., None] > 0, palette[(labels.long() * 7) % 20], 0.0)
 
 
-def save(name: str, panels: dict[str, Tensor], columns: int, width: float = 2.2) -> None:
-    """Panels with titles, grey if two-dimensional; written as ``name``.png."""
+def save(
+    name: str, panels: dict[str, Tensor], columns: int, width: float = 2.2, low: float | None = None
+) -> None:
+    """Panels with titles, grey from ``low`` on if two-dimensional; written as ``name``.png."""
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(width * columns, (width + 0.25) * rows))
+    figure = Figure(figsize=(width * columns, (width + 0.2) * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flat
     for axis in axes:
         axis.axis("off")
     for axis, (title, panel) in zip(figure.axes, panels.items(), strict=False):
-        axis.imshow(panel.numpy(), cmap="gray", interpolation="nearest")
+        axis.imshow(panel.numpy(), cmap="gray", interpolation="nearest", vmin=low)
         axis.set_title(title, fontsize=8)
-    figure.tight_layout(pad=0.4)
     FigureCanvasAgg(figure).print_png(FOLDER / f"{name}.png", metadata={"Software": None})
 
 
@@ -84,7 +85,7 @@ def placements() -> None:
         seen = SYNTH.placement((64, 64, 64), source)
         lines = ((seen.position + 63.5) % 16.0 < 1.5).any(1)[0, 32].float()
         panels[f"sample {number}"] = lines * 0.8 * seen.cover[0, 0, 32] + 0.2 * seen.cover[0, 0, 32]
-    save("placements", panels, 4)
+    save("placements", panels, 4, low=0.0)
 
 
 def intensities() -> None:

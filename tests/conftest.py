@@ -1,6 +1,7 @@
 """Every test runs with the package's shape annotations checked, on a fixed number of threads."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,11 @@ from jaxtyping import install_import_hook
 
 if "ANYSTAR_UNCHECKED" not in os.environ:  # the compile tests: checked functions cannot be traced
     install_import_hook("anystar_torch", "beartype.beartype")
+
+if (
+    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+):  # as a shell's background jobs are started: Ctrl-C is tested too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 

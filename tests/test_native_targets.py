@@ -50,6 +50,15 @@ def test_any_number_of_threads_gives_the_same_bits(threads: int) -> None:
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
+def test_results_too_large_to_be_used_again_are_the_same() -> None:
+    labels = torch.from_numpy(np.stack([random_labels(s, (64, 64, 64), ids=40) for s in range(3)]))[:, None]
+    rays = Rays.golden_spiral(96)
+    together = targets.star_distances(labels, rays, (2, 2, 2))
+    assert together.numel() * 4 > 32 << 20  # asked for in large pages
+    alone = [targets.star_distances(one, rays, (2, 2, 2)) for one in labels.split(1)]
+    assert torch.equal(together, torch.cat(alone))
+
+
 def test_any_memory_layout_gives_the_same_bits() -> None:
     strided = (
         torch.stack([LABELS, LABELS], dim=-1)[..., 1]

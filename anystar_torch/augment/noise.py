@@ -64,8 +64,8 @@ def detector_noise(
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomGaussianNoise:
-    """Additive white noise on some samples.
+class _OfSomeWidth:
+    """White noise of a drawn width on some samples; which noise, ``_always`` says.
 
     Attributes:
         p: chance to apply.
@@ -80,33 +80,23 @@ class RandomGaussianNoise:
         check_range("std", self.std, 0.0)
 
     def __call__(self, image: Volume, source: Source) -> Volume:
-        """Draw a width and a field per sample and add them to ``image`` ``[B, 1, D, H, W]``."""
+        """Draw a width and fields per sample and apply them to ``image`` ``[B, 1, D, H, W]``."""
         return with_chance(self.p, self._always, image, source)
+
+    def _always(self, image: Volume, source: Source) -> Volume:
+        raise NotImplementedError
+
+
+class RandomGaussianNoise(_OfSomeWidth):
+    """Additive white noise on some samples."""
 
     def _always(self, image: Volume, source: Source) -> Volume:
         field = source.normal("field", *image.shape[1:])
         return gaussian_noise(image, draw(source, "std", self.std), field)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RandomRicianNoise:
-    """Rician noise on some samples, as magnitude images of magnetic resonance have it.
-
-    Attributes:
-        p: chance to apply.
-        std: range of the standard deviation of each channel, in units of the image as it arrives.
-    """
-
-    p: float
-    std: Range
-
-    def __post_init__(self) -> None:
-        check_chance("p", self.p)
-        check_range("std", self.std, 0.0)
-
-    def __call__(self, image: Volume, source: Source) -> Volume:
-        """Draw a width and two fields per sample and apply them to ``image`` ``[B, 1, D, H, W]``."""
-        return with_chance(self.p, self._always, image, source)
+class RandomRicianNoise(_OfSomeWidth):
+    """Rician noise on some samples, as magnitude images of magnetic resonance have it; ``std`` is each channel's."""
 
     def _always(self, image: Volume, source: Source) -> Volume:
         real, imaginary = source.normal("field", 2, *image.shape[1:]).unbind(1)

@@ -1,4 +1,4 @@
-"""The command line: ``anystar predict | relabel | evaluate | gallery | info``.
+"""The command line: ``anystar predict | relabel | evaluate | gallery | export | info``.
 
 Commands raise ordinary errors; :func:`main` alone turns them into one line on the error stream and exit
 status 2. Heavy imports stand inside the commands, so that ``anystar --help`` answers at once.
@@ -12,7 +12,7 @@ from types import FrameType
 
 import typer
 
-from anystar_torch.cli import evaluate, gallery, info, predict, relabel
+from anystar_torch.cli import evaluate, export, gallery, info, predict, relabel
 
 app = typer.Typer(
     name="anystar",
@@ -21,7 +21,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (predict.predict, relabel.relabel, evaluate.evaluate, gallery.gallery, info.info):
+for _command in (
+    predict.predict, relabel.relabel, evaluate.evaluate, gallery.gallery, export.export, info.info,
+):  # fmt: skip
     app.command()(_command)
 
 _INTERRUPTED = 130

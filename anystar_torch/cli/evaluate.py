@@ -6,7 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from anystar_torch.cli.paths import stem
+
 _THRESHOLDS = [0.3, 0.5, 0.7]
+Row = tuple[str, Any]  # name, and a score per threshold
 
 
 def evaluate(
@@ -23,20 +26,35 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Count what was found: precision, recall, F1, AP and panoptic quality at several IoU."""
-    from anystar_torch.matching import combine
-
     pairs = matched(truth, prediction)
     thresholds = thresh or _THRESHOLDS
     scores = [[overlap.matching(t) for t in thresholds] for overlap in _overlaps(pairs, drop_small)]
     rows = list(zip([name for name, _, _ in pairs], scores, strict=True))
-    if len(pairs) > 1:
-        rows.append(
-            ("all objects", [combine([score[i] for score in scores]) for i in range(len(thresholds))])
-        )
+    rows += summaries(rows)
     if as_json:
         print(json.dumps({name: [score.as_dict() for score in group] for name, group in rows}, indent=2))
     else:
         _table(rows)
+
+
+def summaries(rows: list[Row]) -> list[Row]:
+    """All objects of every source (a folder of volumes) together, and the mean of the sources, each counting alike."""
+    from anystar_torch.matching import combine
+
+    sources: dict[str, list[Any]] = {}
+    for name, scores in rows:
+        sources.setdefault(name.rpartition("/")[0], []).append(scores)
+    pooled = {
+        source: [combine(list(scores)) for scores in zip(*volumes, strict=True)]
+        for source, volumes in sources.items()
+    }
+    if len(rows) == 1:
+        return []
+    if len(sources) == 1:
+        return [("all objects", scores) for scores in pooled.values()]
+    lines = [(f"{source or '.'}: all objects", scores) for source, scores in pooled.items()]
+    means = [combine(list(scores), by_image=True) for scores in zip(*pooled.values(), strict=True)]
+    return [*lines, (f"mean of {len(sources)} sources", means)]
 
 
 def _overlaps(pairs: list[tuple[str, Path, Path]], drop_small: float) -> Any:
@@ -59,35 +77,47 @@ def _overlaps(pairs: list[tuple[str, Path, Path]], drop_small: float) -> Any:
 def matched(truth: Path, prediction: Path) -> list[tuple[str, Path, Path]]:
     """(name, truth, prediction) of two files, or of the files of two folders that share a name.
 
-    ``nuclei.labels.tif`` belongs to ``nuclei.tif``, whatever the formats.
+    ``nuclei.labels.tif`` belongs to ``nuclei.tif``, whatever the formats. Folders in the folders are sources of their
+    own; their files are named ``folder/nuclei``.
     """
-    from anystar_torch import io
-
     for path in (truth, prediction):
         if not path.exists():
             raise ValueError(f"there is no file {path}")
-    if truth.is_dir() != prediction.is_dir():
+    alone = [not path.is_dir() or _one_volume(path) for path in (truth, prediction)]
+    if alone[0] != alone[1]:
         raise ValueError(f"give two files or two folders, got {truth} and {prediction}")
-    if not truth.is_dir():
+    if alone[0]:
         return [(prediction.name, truth, prediction)]
-    predicted = {_stem(path): path for path in sorted(prediction.iterdir()) if io.kind_of(path)}
-    true = {_stem(path): path for path in sorted(truth.iterdir()) if io.kind_of(path)}
-    if not true:
-        raise ValueError(f"{truth} holds no label volume; known endings: {', '.join(io.KINDS)}")
-    missing = [path.name for stem, path in true.items() if stem not in predicted]
-    if missing:
-        raise ValueError(f"{prediction} has no labels for {', '.join(missing)}")
-    return [(stem, path, predicted[stem]) for stem, path in true.items()]
-
-
-def _stem(path: Path) -> str:
     from anystar_torch import io
 
-    name = path.name[: -len(io.kind_of(path) or "x")]
-    return name.removesuffix(".labels")
+    true, predicted = _named(truth), _named(prediction)
+    if not true:
+        raise ValueError(f"{truth} holds no label volume; known endings: {', '.join(io.KINDS)}")
+    missing = [str(path.relative_to(truth)) for name, path in true.items() if name not in predicted]
+    if missing:
+        raise ValueError(f"{prediction} has no labels for {', '.join(missing)}")
+    return [(name, path, predicted[name]) for name, path in true.items()]
 
 
-def _table(rows: list[tuple[str, Any]]) -> None:
+def _one_volume(path: Path) -> bool:
+    """Whether a folder is one volume."""
+    from anystar_torch import io
+
+    return io.kind_of(path) is not None or io.is_volume(path)
+
+
+def _named(folder: Path, prefix: str = "") -> dict[str, Path]:
+    """The volumes of a folder and of those in it, by their names without endings."""
+    from anystar_torch import io
+
+    found = {prefix + stem(path): path for path in io.volumes(folder)}
+    for inner in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        if not _one_volume(inner):
+            found |= _named(inner, f"{prefix}{inner.name}/")
+    return found
+
+
+def _table(rows: list[Row]) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -29,7 +29,7 @@ def gallery(
 
     from anystar_torch import picture
     from anystar_torch.compose import load_synthesizer
-    from anystar_torch.inference.predictor import resolve
+    from anystar_torch.inference.device import resolve
     from anystar_torch.inference.progress import bar
 
     numbers = parse_ids(ids)

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from anystar_torch.cli.predict import NmsThresh, Output, Overwrite, ProbThresh, settings, summary
+from anystar_torch.cli.predict import NmsThresh, Output, Overwrite, ProbThresh
+from anystar_torch.cli.segment import settings, summary
 
 
 def relabel(
@@ -27,11 +28,12 @@ def relabel(
     target = output or io.beside(Path(about.get("source", candidates.with_suffix(".tif"))))
     if target.exists() and not overwrite:
         raise ValueError(f"{target} exists; give --overwrite to replace it, or another name with -o")
-    found = found if prob_thresh is None else found.above(prob_thresh)
+    found = found.above(about.get("prob_thresh", found.prob_thresh) if prob_thresh is None else prob_thresh)
     used = about.get("nms_thresh", 0.3) if nms_thresh is None else nms_thresh
     result = instances(found, used, progress=True)
-    io.write(target, result.labels, source(about, result.labels), {**about, **settings([result])}, overwrite)
-    print(summary(target, [result], time.perf_counter() - start))
+    about |= settings([result])
+    io.write(target, result.labels, source(about, result.labels), about, overwrite)
+    print(summary(target, about, time.perf_counter() - start))
 
 
 def source(about: dict[str, Any], labels: Any) -> Any:

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "lanes.hpp"
+#include "pages.hpp"
 #include "parallel.hpp"
 
 namespace anystar {
@@ -51,7 +52,10 @@ public:
                     continue;
                 }
                 const int32_t *from = labels + (z * height_ + y) * width_;
-                for (int64_t i = 0, x = first; i < row_; ++i, x += step_) to[i] = x < 0 || x >= width_ ? -1 : from[x];
+                int64_t i = 0, x = first;
+                for (; x < 0; ++i, x += step_) to[i] = -1;
+                for (; x < width_; ++i, x += step_) to[i] = from[x];
+                std::fill(to + i, to + row_, -1);
             }
         });
     }
@@ -82,6 +86,8 @@ struct RaySteps {
         const double norm = std::hypot(double(unit[0]), double(unit[1]), double(unit[2]));
         if (!(std::abs(norm - 1.0) <= 1e-3))
             throw std::invalid_argument("rays must have unit length, got a vertex of length " + std::to_string(norm));
+        reserve(static_cast<size_t>(std::hypot(double(shape[0]), double(shape[1]), double(shape[2]))) + 4);
+        const double doubts[3] = {doubt(shape[0]), doubt(shape[1]), doubt(shape[2])};
         float offset[3] = {0, 0, 0};
         for (bool out = false, sure = true; !out;) {
             int64_t rounded[3];
@@ -90,7 +96,8 @@ struct RaySteps {
                 offset[k] += unit[k];
                 rounded[k] = std::lrint(offset[k]);
                 square += static_cast<float>(rounded[k]) * static_cast<float>(rounded[k]);
-                sure = sure && !ambiguous(offset[k], shape[k]);
+                const double from_half = 0.5 - std::abs(double(offset[k]) - double(rounded[k]));
+                sure = sure && from_half > doubts[k];
                 out = out || std::abs(rounded[k]) > shape[k];
             }
             z.push_back(offset[0]);
@@ -105,10 +112,13 @@ struct RaySteps {
     int64_t size() const { return static_cast<int64_t>(length.size()); }
 
 private:
-    // Whether float32 rounding of (coordinate + offset), coordinates below `size`, can decide which voxel it is.
-    static bool ambiguous(float offset, int64_t size) {
-        const double from_half = std::abs(offset - (std::floor(double(offset)) + 0.5));
-        return from_half <= std::ldexp(1.0, std::ilogb(double(size + 2)) + 1 - 23);
+    // How near a half an offset lies when float32 rounding of (coordinate + offset), coordinates below `size`, can decide
+    // which voxel it is.
+    static double doubt(int64_t size) { return std::ldexp(1.0, std::ilogb(double(size + 2)) + 1 - 23); }
+
+    void reserve(size_t steps) {
+        for (std::vector<float> *numbers : {&z, &y, &x, &length}) numbers->reserve(steps);
+        displacement.reserve(steps);
     }
 };
 
@@ -121,7 +131,6 @@ public:
         for (int lane = 0; lane < kLanes; ++lane) start_[lane] = lane < lanes ? std::max(base_[lane], 0) : 0;
     }
 
-    bool background() const { return std::all_of(start_, start_ + kLanes, [](int32_t label) { return label == 0; }); }
     int64_t place(int64_t width) const { return y_ / grid_.y * width + first_; }  // in its slice of the grid
 
     void distances(const RaySteps &ray, float *out) const {
@@ -169,35 +178,43 @@ private:
     int32_t start_[kLanes];
 };
 
-// Everything in a slice of the grid that is not background.
+// Everything in a slice of the grid that is not background; a walk begins with a voxel of an object.
 inline std::vector<Walk> walks_of_slice(const SurroundedLabels &around, Grid grid, int64_t z, int64_t height,
                                         int64_t width) {
     std::vector<Walk> walks;
-    for (int64_t y = 0; y < height; ++y)
-        for (int64_t first = 0; first < width; first += kLanes) {
+    for (int64_t y = 0; y < height; ++y) {
+        const int32_t *row = around.at(around.address(z * grid.z, y * grid.y, 0));
+        for (int64_t first = 0; first < width;) {
+            if (row[first] <= 0) {
+                ++first;
+                continue;
+            }
             const int lanes = static_cast<int>(std::min<int64_t>(kLanes, width - first));
-            const Walk walk(around, grid, z * grid.z, y * grid.y, first, lanes);
-            if (!walk.background()) walks.push_back(walk);
+            walks.emplace_back(around, grid, z * grid.z, y * grid.y, first, lanes);
+            first += lanes;
         }
+    }
     return walks;
 }
 
 // labels [samples, shape] -> out [samples, rays, ceil(shape / grid)], 0 in the background.
 inline void star_distances(const int32_t *labels, int64_t samples, const int64_t *shape, const float *vertices,
                            int64_t rays, Grid grid, float *out, int threads) {
-    constexpr int64_t kRays = 16;  // walked by one thread without a break
     const int64_t d = (shape[0] + grid.z - 1) / grid.z, h = (shape[1] + grid.y - 1) / grid.y;
     const int64_t w = (shape[2] + grid.x - 1) / grid.x;
     SurroundedLabels around(shape[0], shape[1], shape[2], grid.x);
     std::vector<RaySteps> steps;
+    steps.reserve(static_cast<size_t>(rays));
     for (int64_t ray = 0; ray < rays; ++ray) steps.emplace_back(vertices + 3 * ray, shape, around);
+    prefer_large_pages(out, samples * rays * d * h * w * static_cast<int64_t>(sizeof(float)));
+    // Work is shared out by slices, and by rays too where there are few slices: about 8 items a thread.
+    const int64_t parts = std::min(rays, std::max<int64_t>(1, 8 * threads / d));
     for (int64_t sample = 0; sample < samples; ++sample) {
         around.fill(labels + sample * shape[0] * shape[1] * shape[2], threads);
-        // A slice of one ray's distances at a time: written in order, and the labels around it stay in the cache.
-        parallel_for(d * ((rays + kRays - 1) / kRays), threads, 1, [&](int64_t item, int) {
-            const int64_t z = item % d, first_ray = item / d * kRays, last_ray = std::min(rays, first_ray + kRays);
+        parallel_for(d * parts, threads, 1, [&](int64_t item, int) {
+            const int64_t z = item % d, part = item / d;
             const std::vector<Walk> walks = walks_of_slice(around, grid, z, h, w);
-            for (int64_t ray = first_ray; ray < last_ray; ++ray) {
+            for (int64_t ray = part * rays / parts; ray < (part + 1) * rays / parts; ++ray) {
                 float *to = out + ((sample * rays + ray) * d + z) * h * w;
                 std::fill_n(to, h * w, 0.0f);
                 for (const Walk &walk : walks) walk.distances(steps[static_cast<size_t>(ray)], to + walk.place(w));

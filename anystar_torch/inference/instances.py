@@ -70,9 +70,14 @@ def instances(
     if len(points):
         drawn = render_labels(torch.from_numpy(points), torch.from_numpy(distances), rays, shape)
         labels = drawn.cpu().numpy()
-    seen = np.bincount(labels.reshape(-1), minlength=len(points) + 1)[1:] > 0
+    seen = np.zeros(len(points) + 1, bool)
+    for plane in labels:  # plane by plane: no copy of the volume is made
+        seen[plane] = True
+    seen = seen[1:]
     if not seen.all():
-        labels = np.concatenate([[0], np.where(seen, np.cumsum(seen), 0)]).astype(np.int32)[labels]
+        order = np.concatenate([[0], np.where(seen, np.cumsum(seen), 0)]).astype(np.int32)
+        for plane in labels:
+            plane[...] = order[plane]
     return Instances(
         labels, points[seen], distances[seen], candidates.scores[kept][seen], rays,
         candidates.prob_thresh, float(nms_thresh), candidates.diameter, notes,

@@ -57,23 +57,3 @@ def bytes_per_voxel(network: nn.Module, divisor: Triple) -> float:
     with torch.inference_mode(), _Alive() as alive:
         copy.deepcopy(network, memo)(image)
     return _SLACK * float(alive.peak) / (shape[0] * shape[1] * shape[2])
-
-
-def tile_size(shape: Triple, divisor: Triple, halo: Triple, per_voxel: float, budget: float) -> Triple:
-    """The largest tile within ``budget`` bytes: the longest axis is shortened until it fits.
-
-    Raises:
-        ValueError: even the smallest tile, a halo on both sides of one divisor, takes more.
-    """
-    size = list(shape)
-    least = [min(s, 2 * h + d) for s, h, d in zip(shape, halo, divisor, strict=True)]
-    while size[0] * size[1] * size[2] * per_voxel > budget:
-        axis = max((a for a in range(3) if size[a] > least[a]), key=lambda a: size[a], default=None)
-        if axis is None:
-            need = least[0] * least[1] * least[2] * per_voxel
-            raise ValueError(
-                f"the smallest tile needs {need / 1e9:.1f} GB and {budget / 1e9:.1f} GB may be used; "
-                "raise --max-memory, free memory, or use a smaller network"
-            )
-        size[axis] = max(least[axis], size[axis] - divisor[axis])
-    return size[0], size[1], size[2]

@@ -9,8 +9,8 @@ clips at 0,
 normalised to the
   negative of what its positive is.
 
-Quantiles are exact for integers up to 16 bits and for volumes up to 2^25 voxels; above, they are those of
-2^25 voxels picked at random, always the same ones.
+Quantiles are exact for integers up to 16 bits and for volumes up to 2^24 voxels; above, they are those of
+2^24 voxels picked at random, always the same ones.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from anystar_torch.weights import NORMALISATIONS
 
-_EXACT = 1 << 25
+_EXACT = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Window:
     def __call__(self, image: Tensor) -> Tensor:
         """Float32 of any shape, normalised; NaN becomes 0, infinities the ends of the window."""
         image = torch.nan_to_num(image, nan=self.low, posinf=self.high, neginf=self.low)
-        image = (image - self.low) / max(self.high - self.low, 1e-20)
-        return image.clamp(0, 1) if self.clip else image
+        image.sub_(self.low).div_(max(self.high - self.low, 1e-20))
+        return image.clamp_(0, 1) if self.clip else image
 
 
 def window(volume: NDArray[Any], method: str) -> Window:
@@ -85,16 +85,27 @@ def _histogram(volume: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
 
 def _sample(volume: NDArray[Any]) -> NDArray[Any]:
-    """The finite values, ascending: all of them, or 2^25 at fixed random places and the extremes."""
+    """The finite values, ascending: all of them, or 2^24 at fixed random places and the extremes."""
     if volume.size <= _EXACT:
         values = np.asarray(volume).reshape(-1)
         return np.sort(values[np.isfinite(values)]).astype(np.float64)
-    places = np.random.default_rng(0).integers(0, volume.size, _EXACT)
-    picked = volume[np.unravel_index(places, volume.shape)]
+    picked = _picked(volume)
     finite = (slab[np.isfinite(slab)] for slab in volume)
     ends = [value for slab in finite if slab.size for value in (slab.min(), slab.max())]
     extremes = [min(ends), max(ends)] if ends else []
-    return np.sort(np.concatenate([picked[np.isfinite(picked)], extremes])).astype(np.float64)
+    values = np.concatenate([picked[np.isfinite(picked)], extremes]).astype(np.float64)
+    values.sort()
+    return values
+
+
+def _picked(volume: NDArray[Any]) -> NDArray[Any]:
+    """2^24 voxels at random places, always the same; piece by piece, as places take more memory than voxels."""
+    random = np.random.default_rng(0)
+    picked = np.empty(_EXACT, volume.dtype)
+    for start in range(0, _EXACT, 1 << 20):
+        part = picked[start : start + (1 << 20)]
+        part[...] = volume[np.unravel_index(random.integers(0, volume.size, len(part)), volume.shape)]
+    return picked
 
 
 def _quantile(values: NDArray[Any], counts: NDArray[np.int64] | None, q: float) -> float:

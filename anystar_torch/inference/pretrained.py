@@ -38,13 +38,17 @@ def load(path: Path | str | None = None) -> tuple[StarDist, ModelConfig]:
 def _stardist(folder: Path) -> tuple[StarDist, ModelConfig]:
     try:
         network, thresholds = keras.load_stardist(folder)
+        known = keras.settings(folder)
     except (KeyError, TypeError, OSError) as error:
         raise ValueError(f"{folder} is no StarDist model that can be read: {error}") from error
+    unknown = {
+        "normalisation": "percentile",
+        "diameter_band": ANYSTAR_BAND,
+        "provenance": {"imported": "StarDist", "sizes": "unknown"},
+    }
     return network.eval(), ModelConfig(
         architecture=network.architecture,
-        normalisation="percentile",
-        diameter_band=ANYSTAR_BAND,
         prob_thresh=thresholds.get("prob", 0.5),
         nms_thresh=thresholds.get("nms", 0.4),
-        provenance={"imported": "StarDist", "sizes": "unknown"},
+        **{name: known.get(name, value) for name, value in unknown.items()},
     )

@@ -22,6 +22,8 @@ from anystar_torch.rays import Rays
 
 Triple = tuple[int, int, int]
 Spacing = tuple[float, float, float]
+Taps = tuple[NDArray[np.int64], NDArray[np.float32]]
+_AT_A_TIME = 1 << 23  # input voxels that are resampled together: memory beside the result stays small
 _UNITS = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "mm": 1e3, "cm": 1e4}
 
 
@@ -131,11 +133,23 @@ class Scaling:
         image.
         """
         taps = [_taps(*extent) for extent in zip(start, stop, self.shape, self.source, strict=True)]
-        crop = volume[tuple(slice(int(index.min()), int(index.max()) + 1) for index, _ in taps)]
-        image = window(torch.from_numpy(_native(crop)).to(device))
-        for axis, (index, weight) in enumerate(taps):
-            image = _resample(image, axis, index - index.min(), weight)
+        slices = _slices_at_a_time(taps)
+        parts = []
+        (index, weight), *others = taps
+        for first in range(0, len(index), slices):
+            some = slice(first, first + slices)
+            parts.append(_resampled(volume, [(index[some], weight[some]), *others], window, device))
+        image = torch.cat(parts) if len(parts) > 1 else parts[0]
         return image[None, None]
+
+
+def _resampled(volume: NDArray[Any], taps: list[Taps], window: Window, device: torch.device) -> Tensor:
+    """The voxels ``[D, H, W]`` that the taps of three axes make of the volume."""
+    crop = volume[tuple(slice(int(index.min()), int(index.max()) + 1) for index, _ in taps)]
+    image = window(torch.from_numpy(_native(crop)).to(device))
+    for axis, (index, weight) in enumerate(taps):
+        image = _resample(image, axis, index - index.min(), weight)
+    return image
 
 
 def _triple(values: Sequence[int]) -> Triple:
@@ -149,7 +163,13 @@ def _native(crop: NDArray[Any]) -> NDArray[np.float32]:
         return np.array(crop, dtype=np.float32, order="C")
 
 
-def _taps(start: int, stop: int, size: int, source: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _slices_at_a_time(taps: Sequence[Taps]) -> int:
+    """How many z slices of a box to make together."""
+    inputs = [int(index.max()) - int(index.min()) + 1 for index, _ in taps]
+    return max(1, len(taps[0][0]) * _AT_A_TIME // math.prod(inputs))
+
+
+def _taps(start: int, stop: int, size: int, source: int) -> Taps:
     """Which input voxels make the resampled ones of an axis, with which weights; both ``[n, k]``."""
     place = _mirrored(np.arange(start, stop), size)
     ratio = source / size

@@ -15,16 +15,23 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from anystar_torch.inference.candidates import Candidates
-from anystar_torch.inference.instances import suppress
+from anystar_torch.inference.candidates import Candidates, merge
+from anystar_torch.inference.eye import Eye
+from anystar_torch.inference.instances import Instances, suppress
 from anystar_torch.inference.normalise import Window
+from anystar_torch.inference.progress import Tick
 from anystar_torch.inference.scale import Scaling, Triple
+from anystar_torch.inference.tiles import Tile
+from anystar_torch.weights import ModelConfig
 
 STEP = 2**0.5  # of the ladder
 UNSURE = 0.35  # scores from which candidates take part in the estimate, where the threshold is not lower
 ENOUGH = 5_000  # candidates of a level, at most: the surest measure it, however noisy the volume
 _SMALLEST = 4.0  # voxels of the finest axis: below, there is nothing to see of a shape
 _VOXELS = 96**3  # that the network sees at a scale, at most
+_SURE = 0.4  # share of the votes below which an estimate is called uncertain
+_SHAPELESS = 3.0  # voxels of the finest axis
+_FEW = 5  # objects say nothing of the median
 _MAP = 40  # voxels per axis of the map on which the part to look at is chosen
 
 
@@ -55,8 +62,9 @@ def ladder(shape: Sequence[int], spacing: Sequence[float | int]) -> list[float]:
 
 def interesting(volume: NDArray[Any], grey: Window) -> tuple[float, float, float]:
     """The place (fractions of z, y, x) around which grey values vary most, on a coarse map of the volume."""
-    shape = tuple(min(size, _MAP) for size in volume.shape)
-    scaling = Scaling((volume.shape[0], volume.shape[1], volume.shape[2]), (shape[0], shape[1], shape[2]))
+    d, h, w = volume.shape
+    shape = min(d, _MAP), min(h, _MAP), min(w, _MAP)
+    scaling = Scaling((d, h, w), shape)
     coarse = (
         scaling.box(volume, (0, 0, 0), scaling.shape, grey, torch.device("cpu"))[0, 0].clamp(0, 1).numpy()
     )
@@ -68,10 +76,12 @@ def interesting(volume: NDArray[Any], grey: Window) -> tuple[float, float, float
     return (z + 0.5) / shape[0], (y + 0.5) / shape[1], (x + 0.5) / shape[2]
 
 
-def part(shape: Triple, divisor: Triple, place: Sequence[float]) -> tuple[Triple, Triple]:
-    """A box of at most 96^3 voxels around ``place`` in a resampled volume: (start, stop), sizes the network takes."""
+def part(
+    shape: Triple, divisor: Triple, place: Sequence[float], most: float | int = _VOXELS
+) -> tuple[Triple, Triple]:
+    """A box of at most ``most`` voxels around ``place`` in a resampled volume: (start, stop), fit for the network."""
     size = [-(-s // d) * d for s, d in zip(shape, divisor, strict=True)]
-    while math.prod(size) > _VOXELS:
+    while math.prod(size) > most:
         axis = max((a for a in range(3) if size[a] > divisor[a]), key=lambda a: size[a], default=None)
         if axis is None:
             break
@@ -170,3 +180,93 @@ def _median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
     order = np.argsort(values)
     total = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(total, total[-1] / 2)])
+
+
+@dataclass(frozen=True)
+class Question:
+    """A volume whose objects have an unknown size.
+
+    Attributes:
+        volume: ``[D, H, W]``.
+        spacing: its voxel size (z, y, x), of which only the ratios count.
+        grey: how its grey values are normalised; not constant.
+        prob_thresh: what objects need to be believed.
+        most: voxels the network may be shown at once.
+    """
+
+    volume: NDArray[Any]
+    spacing: Sequence[float | int]
+    grey: Window
+    prob_thresh: float | int
+    most: float | int
+
+
+def assumed(question: Question, eye: Eye, config: ModelConfig, tick: Tick) -> tuple[float, tuple[str, ...]]:
+    """The size to predict with where none is given, in voxels of the finest axis; and what to say about it."""
+    middle = config.diameter_band[1]
+    if config.provenance.get("sizes") == "unknown":
+        return middle, (
+            "no diameter given, and the model does not say what sizes it knows: nothing is resampled",
+        )
+    if question.grey.high <= question.grey.low:
+        return middle, ("the volume is constant: it holds no objects",)
+    look = _looking(question, eye, config)
+    sizes = ladder(question.volume.shape, question.spacing)
+    levels = []
+    for done, diameter in enumerate(sizes):
+        tick(done, len(sizes) + 1)
+        levels.append(look(diameter))
+    found = estimate(levels, look)
+    if found.diameter is None:
+        return middle, (
+            f"warning: no object was found at any scale; taken to be {middle:g} voxels wide: give --diameter",
+        )
+    said = (
+        f"diameter estimated as {found.diameter:.3g} voxels: {found.count} objects measured at that scale, "
+        f"{100 * found.support:.0f} % of what was found at {len(sizes)} scales agrees"
+    )
+    doubt = ("warning: the estimated diameter is uncertain: look at the result, or give --diameter",)
+    return found.diameter, (said, *(doubt if found.support < _SURE else ()))
+
+
+def _looking(question: Question, eye: Eye, config: ModelConfig) -> Look:
+    """What is found in the busiest part of the volume where objects are assumed to have a size."""
+    volume, network, middle = question.volume, eye.network, config.diameter_band[1]
+    place = interesting(volume, question.grey)
+    unsure = min(question.prob_thresh, UNSURE)
+
+    def look(diameter: float) -> Level:
+        scaling = Scaling.of(volume.shape, question.spacing, diameter, middle, network.rays)
+        start, stop = part(scaling.shape, network.divisor, place, min(_VOXELS, question.most))
+        tile = Tile(start, stop, start, stop)
+        seen = eye.candidates(volume, scaling, question.grey, [tile], unsure, peaks_only=True)
+        candidates = merge(seen, network.rays.to("cpu"), scaling, diameter, unsure).first(ENOUGH)
+        return level(candidates, start, stop, diameter, middle, config.nms_thresh)
+
+    return look
+
+
+def doubts(source: Sequence[int], spacing: Sequence[float | int], size: float) -> tuple[str, ...]:
+    """A warning where objects are so small or so large for the volume that the size given must be mistaken."""
+    longest = max(n * step / min(spacing) for n, step in zip(source, spacing, strict=True))
+    if size > longest:
+        return (f"warning: objects of {size:.3g} voxels are larger than the volume ({longest:.3g} voxels)",)
+    if size < _SHAPELESS:
+        return (f"warning: objects of {size:.3g} voxels are too small to have a shape",)
+    return ()
+
+
+def surprise(found: Instances, scaling: Scaling, band: tuple[float, float, float]) -> str | None:
+    """A warning where what was found is not of a size that the network knows, though it was scaled to be."""
+    if len(found) < _FEW:
+        return None
+    volumes = found.rays.volume(torch.from_numpy(found.distances)).clamp_min(0).numpy().astype(np.float64)
+    middle = float(np.cbrt(6 / np.pi * np.median(volumes) / np.prod(scaling.ratio)))
+    low, expected, high = band
+    if low <= middle <= high:
+        return None
+    scale = found.diameter / expected
+    return (
+        f"warning: objects of {found.diameter:.3g} voxels were expected, those found measure {middle * scale:.3g}, "
+        f"outside what the network knows ({low * scale:.3g} to {high * scale:.3g}): check --diameter and --spacing"
+    )

@@ -1,13 +1,15 @@
 """A volume in pieces: every voxel is owned by one tile, and every tile sees a halo around what it owns.
 
-All tiles of a volume have one size, so that they can share a batch; tiles at the border reach further inwards
-instead of past the end. Starts are multiples of the network's divisor: pooling then groups the same voxels
-whatever the tiling, and predictions inside do not depend on it once the halo covers what the network sees.
+All tiles of a volume have one size, so that they can share a batch; tiles at the border need no halo there and own
+more instead. Starts are multiples of the network's divisor: pooling then groups the same voxels whatever the tiling,
+and predictions inside do not depend on it once the halo covers what the network sees.
 """
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from anystar_torch.inference.scale import Triple
 
@@ -24,8 +26,7 @@ class Tile:
 
 def padded(shape: Sequence[int], divisor: Triple) -> Triple:
     """``shape`` rounded up to what the network can take."""
-    z, y, x = (-(-size // d) * d for size, d in zip(shape, divisor, strict=True))
-    return z, y, x
+    return _up(shape, divisor)
 
 
 def tiles(shape: Sequence[int], divisor: Triple, size: Sequence[int], halo: Sequence[int]) -> list[Tile]:
@@ -34,7 +35,7 @@ def tiles(shape: Sequence[int], divisor: Triple, size: Sequence[int], halo: Sequ
     Args:
         shape: of the volume, (z, y, x).
         divisor: sizes and starts of tiles are multiples of it.
-        size: largest tile, halo included; an axis that fits into it is not cut.
+        size: of a tile, halo included; an axis that fits into it is not cut.
         halo: voxels around what a tile owns, on sides where the volume goes on; rounded up to the divisor.
 
     Returns:
@@ -43,30 +44,58 @@ def tiles(shape: Sequence[int], divisor: Triple, size: Sequence[int], halo: Sequ
     Raises:
         ValueError: a size that the halo fills, so that nothing is owned.
     """
-    axes = [
-        _cut(total, d, s, h)
-        for total, d, s, h in zip(padded(shape, divisor), divisor, size, halo, strict=True)
-    ]
+    around = _up(halo, divisor)
+    axes = [_cut(*axis) for axis in zip(padded(shape, divisor), divisor, size, around, strict=True)]
     return [Tile(*zip(*boxes, strict=True)) for boxes in itertools.product(*axes)]
+
+
+def size_within(shape: Sequence[int], divisor: Triple, halo: Sequence[int], most: float | int) -> Triple:
+    """The size of tiles of at most ``most`` voxels with which the network has least to compute.
+
+    Every number of tiles per axis is tried: halos are computed twice, and how often depends on the shape.
+
+    Raises:
+        ValueError: even the smallest tile, one divisor inside its halo, is larger; says how large it is.
+    """
+    lengths, counts = [], []
+    for total, d, h in zip(padded(shape, divisor), divisor, _up(halo, divisor), strict=True):
+        found = {_length(total, d, count, h) for count in range(1, total // d + 1)}
+        lengths.append(np.array(sorted(found), float))
+        counts.append(np.array([len(_cut(total, d, length, h)) for length in sorted(found)], float))
+    voxels = lengths[0][:, None, None] * lengths[1][:, None] * lengths[2]
+    work = voxels * counts[0][:, None, None] * counts[1][:, None] * counts[2]
+    if voxels.min() > most:
+        raise ValueError(f"the smallest tile has {voxels.min():.0f} voxels, and {most:.0f} fit")
+    best = np.unravel_index(np.where(voxels <= most, work, np.inf).argmin(), work.shape)
+    z, y, x = (int(axis[i]) for axis, i in zip(lengths, best, strict=True))
+    return z, y, x
+
+
+def _length(total: int, divisor: int, count: int, halo: int) -> int:
+    """Of ``count`` tiles that cover an axis, a halo shared on both sides of every cut; never too small to own."""
+    exact = -(-(total + 2 * (count - 1) * halo) // count)
+    return min(total, max(-(-exact // divisor) * divisor, 2 * halo + divisor))
 
 
 def _cut(total: int, divisor: int, size: int, halo: int) -> list[tuple[int, int, int, int]]:
     """(start, stop, low, high) of the pieces of one axis."""
-    if total <= size:
-        return [(0, total, 0, total)]
-    halo = -(-halo // divisor) * divisor
-    own = size // divisor * divisor - 2 * halo
-    if own < divisor:
+    size = min(total, size // divisor * divisor)
+    if size < total and size < 2 * halo + divisor:
         raise ValueError(
             f"tiles of {size} voxels leave nothing to own inside a halo of {halo} on both sides; "
             f"tiles must be at least {2 * halo + divisor} voxels wide: allow more memory (--max-memory)"
         )
-    count = -(-total // own)
-    blocks = total // divisor
-    cuts = [blocks * i // count * divisor for i in range(count + 1)]
-    length = min(total, max(high - low for low, high in itertools.pairwise(cuts)) + 2 * halo)
     pieces = []
-    for low, high in itertools.pairwise(cuts):
-        start = min(max(low - halo, 0), total - length)
-        pieces.append((start, start + length, low, high))
+    low = 0
+    while low < total:
+        start = max(0, min(low - halo, total - size))
+        stop = start + size
+        high = total if stop == total else stop - halo
+        pieces.append((start, stop, low, high))
+        low = high
     return pieces
+
+
+def _up(values: Sequence[int], divisor: Triple) -> Triple:
+    z, y, x = (-(-value // d) * d for value, d in zip(values, divisor, strict=True))
+    return z, y, x

@@ -14,8 +14,10 @@ from anystar_torch.io.files import (
     read,
     read_labels,
     recognise,
+    volumes,
     write,
     write_image,
+    writer,
 )
 from anystar_torch.io.scan import Scan
 from anystar_torch.io.tables import write_meshes, write_table
@@ -31,9 +33,11 @@ __all__ = [
     "read",
     "read_labels",
     "recognise",
+    "volumes",
     "whole",
     "write",
     "write_image",
     "write_meshes",
     "write_table",
+    "writer",
 ]

@@ -83,14 +83,26 @@ def write(
         overwrite: False refuses to replace an existing file.
     """
     path = Path(path)
-    ending = kind_of(path)
-    if ending is None:
-        raise ValueError(f"cannot write {path}: the ending must be one of {', '.join(KINDS)}")
-    compact = labels.astype(np.uint16 if labels.max(initial=0) < 1 << 16 else np.int32)
+    module = writer(path, like.path)
+    compact = labels.astype(np.uint16 if labels.max(initial=0) < 1 << 16 else np.int32, copy=False)
     with whole(path, overwrite) as temporary:
-        KINDS[ending].write(temporary, compact, like, metadata or {})
-    if KINDS[ending] is arrays and metadata:
+        module.write(temporary, compact, like, metadata or {})
+    if module is arrays and metadata:
         arrays.write_sidecar(path, metadata)
+
+
+def writer(path: Path, source: Path | None) -> ModuleType:
+    """The format that ``path`` is written in: told by its ending, or where it has none by a source that has none.
+
+    Raises:
+        ValueError: neither tells.
+    """
+    ending = kind_of(path)
+    if ending is not None:
+        return KINDS[ending]
+    if path.suffix in ("", ".labels") and source is not None and source.is_dir() and kind_of(source) is None:
+        return recognise(source)
+    raise ValueError(f"cannot write {path}: the ending must be one of {', '.join(KINDS)}")
 
 
 def write_image(path: Path | str, image: NDArray[Any], like: Scan) -> None:
@@ -114,6 +126,11 @@ def frames(path: Path | str) -> int:
     path = Path(path)
     module = recognise(path)
     return int(module.frames(path)) if hasattr(module, "frames") else 1
+
+
+def volumes(folder: Path) -> list[Path]:
+    """The volumes that lie in a folder, by their endings, in the order of their names; hidden files are none."""
+    return sorted(p for p in folder.iterdir() if kind_of(p) and not p.name.startswith("."))
 
 
 def is_volume(path: Path) -> bool:

@@ -17,6 +17,9 @@ _MICROMETRES = {
 }  # fmt: skip
 
 
+_GROUP = Path("/proc/self/cgroup")
+
+
 @dataclass(frozen=True)
 class Scan:
     """A volume and where it lies.
@@ -116,7 +119,14 @@ def check_size(shape: tuple[int, ...], dtype: Any, where: str) -> None:
 
 
 def available_memory() -> int:
-    """Bytes that may still be allocated without swapping: what the system calls available, or half of all."""
+    """Bytes that may still be allocated without swapping: what the system calls available, or half of all.
+
+    In a container or a batch job no more than its control group allows.
+    """
+    return min(_system_memory(), _group_memory())
+
+
+def _system_memory() -> int:
     try:
         with open("/proc/meminfo") as lines:
             for line in lines:
@@ -127,6 +137,26 @@ def available_memory() -> int:
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     return 4 << 30
+
+
+def _group_memory(mount: Path = Path("/sys/fs/cgroup")) -> int:
+    """What this process's control group (version 2) and those around it leave; very much where there is none."""
+    left = 1 << 62
+    try:
+        name = _GROUP.read_text().strip().rpartition("::")[2].strip("/")
+        for group in (mount / name, *(mount / name).parents):
+            limit = group / "memory.max"
+            if limit.is_file() and (text := limit.read_text().strip()) != "max":
+                left = min(left, int(text) - _taken(group))
+    except (OSError, ValueError):
+        pass
+    return max(left, 0)
+
+
+def _taken(group: Path) -> int:
+    """Bytes a control group holds, without the files it merely read lately."""
+    cached = (group / "memory.stat").read_text().partition("inactive_file ")[2].split("\n")[0]
+    return int((group / "memory.current").read_text()) - int(cached or 0)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A volume as a folder of 2D images, one per z, in the order of the numbers in their names."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from anystar_torch.io.scan import Scan, check_size, readable
 
 ENDINGS = (".tif", ".tiff", ".png")
+ABOUT = "anystar.json"
 
 
 def is_slices(path: Path) -> bool:
@@ -37,6 +39,19 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
             )
         volume[z] = plane
     return Scan(volume, None, "", path)
+
+
+def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:
+    """Write labels as a folder of TIFF images, named as those they come from; what made them stands beside them."""
+    import tifffile
+
+    names = [image.stem for image in _images(like.path)] if like.path and is_slices(like.path) else []
+    if len(names) != len(labels):
+        names = [f"z{z:05d}" for z in range(len(labels))]
+    path.mkdir()
+    for name, plane in zip(names, labels, strict=True):
+        tifffile.imwrite(path / f"{name}.tif", plane, compression="zlib")
+    (path / ABOUT).write_text(json.dumps(metadata, indent=2) + "\n")
 
 
 def _images(path: Path) -> list[Path]:

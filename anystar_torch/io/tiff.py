@@ -49,8 +49,10 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
     with _opened(path) as file:
         series = file.series[0]
         axes, shape = _axes(series.axes), tuple(series.shape)
-        check_size(shape, series.dtype, str(path))
-        volume = to_zyx(_Lazy(series), axes, channel=channel, frame=frame, where=str(path))
+        lazy = _Lazy(file, series)
+        wanted = shape if lazy.at_once else tuple(n for n, a in zip(shape, axes, strict=True) if a in "ZYX")
+        check_size(wanted, series.dtype, str(path))
+        volume = to_zyx(lazy, axes, channel=channel, frame=frame, where=str(path))
         array = np.asarray(volume[...] if isinstance(volume, _Lazy) else volume)
         spacing, unit = _spacing(file)
         style = "ome" if file.is_ome else "imagej"
@@ -65,17 +67,43 @@ def frames(path: Path) -> int:
 
 
 class _Lazy:
-    """A series that is read when it is indexed, after its axes were found acceptable."""
+    """A series that is read when it is indexed, after its axes were found acceptable; as little of it as can be."""
 
-    def __init__(self, series: Any) -> None:
-        self.series, self.shape = series, tuple(series.shape)
+    def __init__(self, file: Any, series: Any) -> None:
+        self.file, self.series, self.shape = file, series, tuple(series.shape)
+        page = tuple(series.keyframe.shape)
+        self.leading = len(self.shape) - len(page)
+        self.paged = self.shape[self.leading :] == page and len(series.pages) == self._planes()
+        self.mapped = series.dataoffset is not None
+
+    @property
+    def at_once(self) -> bool:
+        """Whether a part cannot be had without the rest."""
+        return not (self.paged or self.mapped)
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
-        array: NDArray[Any] = self.series.asarray()[index]
+        array: NDArray[Any]
+        if self.mapped:
+            kind = self.series.dtype.newbyteorder(self.file.byteorder)
+            array = self.file.filehandle.memmap_array(kind, self.shape, self.series.dataoffset)
+            return np.array(array[index])
+        if (
+            self.paged
+            and isinstance(index, tuple)
+            and all(isinstance(i, slice) for i in index[self.leading :])
+        ):
+            planes = np.arange(self._planes()).reshape(self.shape[: self.leading])[index[: self.leading]]
+            array = self.file.asarray(key=planes.reshape(-1).tolist(), series=0)
+            array = array.reshape(planes.shape + self.shape[self.leading :])
+            return array[(slice(None),) * planes.ndim + index[self.leading :]]
+        array = self.series.asarray()[index]
         return array
 
     def transpose(self, order: list[int]) -> NDArray[Any]:
         return self[...].transpose(order)
+
+    def _planes(self) -> int:
+        return int(np.prod(self.shape[: self.leading], dtype=np.int64))
 
 
 def _axes(axes: str) -> str:

@@ -2,12 +2,15 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from anystar_torch.io.scan import first_line
+
+_TRIES = 40
 
 
 @contextmanager
@@ -49,7 +52,13 @@ def _replace(temporary: Path, path: Path) -> None:
 
 
 def _remove(temporary: Path) -> None:
-    if temporary.is_dir():
-        shutil.rmtree(temporary, ignore_errors=True)
-    else:
-        temporary.unlink(missing_ok=True)
+    """Remove what a failed writer left; again where its threads (Zarr's) are still at it and make it anew."""
+    for _ in range(_TRIES):
+        if not temporary.exists():
+            return
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+            return
+        time.sleep(0.05)

@@ -30,7 +30,8 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
         )
         if volume is None:
             raise ValueError(f"{path} has shape {tuple(array.shape)}; an array of Z x Y x X is wanted")
-        return Scan(np.asarray(volume[...]), spacing, unit, path)
+        kind = "array" if hasattr(store, "shape") else "image"
+        return Scan(np.asarray(volume[...]), spacing, unit, path, kind)
 
 
 def frames(path: Path) -> int:
@@ -64,16 +65,26 @@ def _image(store: Any, path: Path) -> tuple[Any, str, tuple[float, float, float]
 
 
 def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:
-    """Write labels as an OME-Zarr image of one level; what made them stands in its attributes."""
+    """Write labels as a plain array if the scan was one, else as an OME-Zarr image of one level.
+
+    What made them stands in the attributes.
+    """
     zarr = _zarr()
+    chunks = tuple(min(size, 128) for size in labels.shape)
+    layout: dict[str, Any] = {"shape": labels.shape, "chunks": chunks, "dtype": labels.dtype}
+    if like.geometry == "array":
+        plain = zarr.open_array(str(path), mode="w", zarr_format=2, **layout)
+        plain[...] = labels
+        sizes = {"spacing": list(like.spacing), "unit": like.unit} if like.spacing else {}
+        plain.attrs.update({**sizes, "anystar": metadata})
+        return
     letters = "tzyx"[-labels.ndim :]
     kinds = {"t": "time"}
     length = {"unit": "micrometer"} if like.unit else {}
     axes = [{"name": a, "type": kinds.get(a, "space"), **(length if a in "zyx" else {})} for a in letters]
     scale = [1.0] * (labels.ndim - 3) + list(like.spacing or (1.0, 1.0, 1.0))
     group = zarr.open_group(str(path), mode="w", zarr_format=2)
-    chunks = tuple(min(size, 128) for size in labels.shape)
-    array = group.create_array("0", shape=labels.shape, chunks=chunks, dtype=labels.dtype)
+    array = group.create_array("0", **layout)
     array[...] = labels
     group.attrs["multiscales"] = [
         {

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from anystar_torch.arrays import PerSampleAxis
 
-MOST = 0.3
+MOST = 0.45
 """The largest part of a radius that may stay dark; else small objects would vanish behind a wide blur."""
 
 Field = Float32[Tensor, "b 1 d h w"]

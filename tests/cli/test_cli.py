@@ -58,10 +58,14 @@ def predict(capsys, *arguments):
 def test_predict_writes_labels_with_spacing_and_says_what_it_used(capsys, volume, model):
     said = predict(capsys, volume, "--diameter", "6.5um", "--prob-thresh", 0.55, "--nms-thresh", 0.4)
     labels = volume.with_name("nuclei.labels.tif")
-    assert f"{labels}: 12 objects (prob_thresh 0.55, nms_thresh 0.4, diameter 13.0)" in said
+    used = "prob_thresh 0.55, nms_thresh 0.4, diameter 13.0 given, normalisation minmax"
+    assert f"{labels}: 12 objects ({used}) in" in said
     with tifffile.TiffFile(labels) as file:
         about = json.loads(file.imagej_metadata["Info"])
     assert (about["prob_thresh"], about["nms_thresh"], about["diameter"]) == (0.55, 0.4, 13)
+    assert (about["size"], about["normalisation"], about["flips"]) == ("given", "minmax", False)
+    assert about["source"] == str(volume)
+    assert {"device", "precision", "model", "spacing", "unit", "channel", "frame", "objects"} <= set(about)
     assert io.read(labels).spacing == pytest.approx((0.5, 0.5, 0.5))
     table = run(capsys, "evaluate", volume.with_name("truth.tif"), labels)
     assert "1.000" in table
@@ -75,11 +79,19 @@ def test_relabel_changes_thresholds_without_the_network(capsys, volume, model, t
     stored, picture = tmp_path / "c.npz", tmp_path / "p.png"
     predict(capsys, volume, "--diameter", 13, "--candidates", stored, "--picture", picture)
     assert picture.read_bytes()[:4] == b"\x89PNG"
+    same = run(capsys, "relabel", stored, "-o", tmp_path / "same.tif")
+    assert "12 objects (prob_thresh 0.6, nms_thresh 0.3, diameter 13.0 given, normalisation minmax)" in same
+    assert np.array_equal(
+        tifffile.imread(tmp_path / "same.tif"), tifffile.imread(tmp_path / "nuclei.labels.tif")
+    )
+    assert "(prob_thresh 0.4," in run(
+        capsys, "relabel", stored, "--prob-thresh", 0.4, "-o", tmp_path / "lower.tif"
+    )
     said = run(capsys, "relabel", stored, "--prob-thresh", 0.8, "-o", tmp_path / "again.nii.gz")
     assert "12 objects (prob_thresh 0.8, nms_thresh 0.3" in said
     again = io.read_labels(tmp_path / "again.nii.gz")
     assert again.spacing == pytest.approx((0.5, 0.5, 0.5))
-    assert "collected above 0.6" in refused(
+    assert "collected above 0.3" in refused(
         capsys, "relabel", stored, "--prob-thresh", 0.1, "-o", tmp_path / "b.tif"
     )
 
@@ -88,12 +100,87 @@ def test_a_folder_is_a_batch_and_a_failure_stops_nothing(capsys, volume, model, 
     (tmp_path / "broken.tif").write_bytes(b"II*\0no tiff")
     out = tmp_path / "out"
     out.mkdir()
-    line = refused(capsys, "predict", tmp_path, "-o", out, "--model", "m", "--diameter", 13)
-    assert "1 of 3 volumes failed" in line
+    (tmp_path / ".0123abcd.left.tif").write_bytes(b"what a killed process left")
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    extra = ["--points", tables, "--picture", tables]
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", str(tmp_path), "-o", str(out), "--model", "m", "--diameter", "13", *map(str, extra)])
+    said, line = capsys.readouterr()
+    assert ended.value.code == 2
+    assert line.startswith("anystar: 1 of 3 volumes failed")
+    assert len(line.splitlines()) == 1
     assert "broken.tif" in line
+    assert "2 of 3 volumes done: " in said.splitlines()[-1]
+    assert len(said.splitlines()) >= 3
     assert sorted(p.name for p in out.iterdir()) == ["nuclei.labels.tif", "truth.labels.tif"]
+    assert sorted(p.name for p in tables.iterdir()) == ["nuclei.csv", "nuclei.png", "truth.csv", "truth.png"]
     scores = json.loads(run(capsys, "evaluate", out, out, "--json", "--thresh", 0.5))
     assert list(scores) == ["nuclei", "truth", "all objects"]
+
+
+def test_a_batch_has_one_bar(capsys, volume, model, tmp_path, monkeypatch):
+    from anystar_torch.inference import progress
+
+    drawn = []
+    real = progress.bar
+
+    def watched(title, shown=True):
+        drawn.append(title) if shown else None
+        return real(title, shown)
+
+    for place in ("progress", "predictor", "instances"):
+        monkeypatch.setattr(f"anystar_torch.inference.{place}.bar", watched)
+    predict(capsys, volume, tmp_path / "truth.tif", "-o", tmp_path, "--diameter", 13)
+    assert drawn == ["predicting 2 volumes"]
+    drawn.clear()
+    predict(capsys, volume, "--diameter", 13, "--overwrite")
+    assert drawn == ["predicting", "suppressing"]
+
+
+def test_results_of_two_volumes_never_share_a_file(capsys, volume, model, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "a" / "nuclei.tif").write_bytes(volume.read_bytes())
+    pattern = str(tmp_path / "**" / "nuclei.tif")
+    line = refused(capsys, "predict", pattern, "-o", tmp_path / "out", "--model", "m", "--overwrite")
+    assert "would both be written to" in line
+    line = refused(capsys, "predict", pattern, "-o", tmp_path / "one.tif", "--model", "m")
+    assert "must be a folder that exists" in line
+
+
+def test_a_folder_of_slices_gives_a_folder_of_slices(capsys, volume, model, tmp_path):
+    folder = tmp_path / "slices"
+    folder.mkdir()
+    for z, plane in enumerate(tifffile.imread(volume)):
+        tifffile.imwrite(folder / f"nuclei_z{z}.tif", plane)
+    said = predict(capsys, folder, "--spacing", 0.5, 0.5, 0.5, "--diameter", 13)
+    result = tmp_path / "slices.labels"
+    assert f"{result}: 12 objects" in said
+    assert json.loads((result / "anystar.json").read_text())["prob_thresh"] == 0.6
+    assert {p.stem for p in result.glob("*.tif")} == {p.stem for p in folder.iterdir()}
+    truth = io.read_labels(tmp_path / "truth.tif").array
+    assert np.array_equal(io.read_labels(result).array > 0, io.read_labels(result).array.astype(bool))
+    assert json.loads(run(capsys, "evaluate", tmp_path / "truth.tif", result, "--json", "--thresh", 0.65))
+    assert io.read_labels(result).array.shape == truth.shape
+
+
+def test_flips_and_normalisation_are_flags(capsys, volume, model):
+    said = predict(capsys, volume, "--diameter", 13, "--flips", "--normalisation", "percentile")
+    assert "12 objects" in said
+    assert "normalisation percentile, flips)" in said
+    with tifffile.TiffFile(volume.with_name("nuclei.labels.tif")) as file:
+        about = json.loads(file.imagej_metadata["Info"])
+    assert (about["normalisation"], about["flips"]) == ("percentile", True)
+
+
+def test_a_diameter_that_cannot_be_is_doubted_once_and_on_record(capsys, volume, model):
+    assert "warning:" not in predict(capsys, volume, "--diameter", 13)
+    said = predict(capsys, volume, "--diameter", 60, "--overwrite")
+    assert said.count("warning:") == 1
+    assert "larger than the volume" in said
+    with tifffile.TiffFile(volume.with_name("nuclei.labels.tif")) as file:
+        assert "larger than the volume" in json.loads(file.imagej_metadata["Info"])["notes"][0]
 
 
 @pytest.mark.parametrize(
@@ -111,6 +198,8 @@ def test_a_folder_is_a_batch_and_a_failure_stops_nothing(capsys, volume, model, 
         (["predict", "good.npy", "--diameter", "big"], "length such as 8um"),
         (["predict", "good.npy", "--diameter", "8um"], "--spacing"),
         (["predict", "good.npy", "--max-memory", "much"], "6GB"),
+        (["predict", "good.npy", "--max-memory", "1MB"], "raise --max-memory"),
+        (["predict", "good.npy", "--normalisation", "zscore"], "percentile"),
         (["predict", "good.npy", "--device", "toaster"], "toaster"),
         (["predict", "good.npy", "--spacing", "1", "2"], "--spacing"),
         (["predict", "good.npy", "--no-such-flag"], "--no-such-flag"),
@@ -142,6 +231,31 @@ def test_a_model_that_is_none_is_one_line(capsys, volume, tmp_path):
     assert "there is no model folder" in refused(capsys, "info", tmp_path / "nowhere")
 
 
+def test_evaluate_scores_every_source_and_pools_none_with_another(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    for source, count in (("embryos", 2), ("ovules", 1)):
+        for kind in ("truth", "result"):
+            (tmp_path / kind / source).mkdir(parents=True)
+        for number in range(count):
+            truth = rng.integers(0, 5, (6, 7, 8)).astype(np.uint16)
+            result = np.where(rng.random(truth.shape) < 0.1 + 0.2 * number, 0, truth).astype(np.uint16)
+            tifffile.imwrite(tmp_path / "truth" / source / f"{number}.tif", truth)
+            tifffile.imwrite(tmp_path / "result" / source / f"{number}.labels.tif", result)
+    arguments = ["evaluate", tmp_path / "truth", tmp_path / "result", "--thresh", 0.7]
+    found = json.loads(run(capsys, *arguments, "--json"))
+    assert list(found) == [
+        "embryos/0", "embryos/1", "ovules/0", "embryos: all objects", "ovules: all objects", "mean of 2 sources"
+    ]  # fmt: skip
+    f1 = {name: score[0]["f1"] for name, score in found.items()}
+    assert found["embryos: all objects"][0]["tp"] == sum(found[f"embryos/{i}"][0]["tp"] for i in range(2))
+    assert f1["ovules: all objects"] == f1["ovules/0"]
+    assert f1["mean of 2 sources"] == pytest.approx((f1["embryos: all objects"] + f1["ovules/0"]) / 2)
+    assert 0 < f1["embryos/1"] < f1["embryos/0"] <= 1
+    assert "ovules: all objects" in run(capsys, *arguments)
+    (tmp_path / "result" / "ovules" / "0.labels.tif").unlink()
+    assert "no labels for ovules/0.tif" in refused(capsys, *arguments)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_nothing_half_written(tmp_path, number):
     program = (
@@ -157,6 +271,7 @@ def test_a_signal_ends_it_with_nothing_half_written(tmp_path, number):
     child = subprocess.Popen(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job's children ignore it
     )  # fmt: skip
     assert child.stdout.readline() == "ready\n"
     time.sleep(0.1)

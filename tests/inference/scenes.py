@@ -24,11 +24,12 @@ class Sees(StarDist):
         self.rays = Rays.golden_spiral(rays, anisotropy)
         self.gain = nn.Parameter(torch.ones(()))
         self.blur = blur
-        self.seen = []
+        self.seen, self.batches = [], []
 
     def forward(self, image):
         assert all(size % d == 0 for size, d in zip(image.shape[2:], self.divisor, strict=True))
         self.seen.append(tuple(image.shape[2:]))
+        self.batches.append(len(image))
         for _ in range(self.blur):  # a receptive field: blur steps of one voxel each
             image = nn.functional.avg_pool3d(image, 3, 1, 1, count_include_pad=False)
         gz, gy, gx = self.grid

@@ -86,30 +86,39 @@ def test_without_spacing_voxels_have_the_networks_shape():
     assert scaled.scaling.shape == (8, 32, 32)
 
 
-@pytest.mark.parametrize("tile", [(24, 24, 24), (32, 28, 40), (60, 24, 60)])
-def test_labels_do_not_depend_on_the_tiles(tile, monkeypatch):
+@pytest.mark.parametrize(
+    ("tile", "batch"), [((24, 24, 24), None), ((32, 28, 40), 1), ((60, 24, 60), 3), ((24, 24, 24), 5)]
+)
+def test_labels_do_not_depend_on_the_tiles(tile, batch, monkeypatch):
     image, _ = balls(SHAPE, lattice(SHAPE, 13), 6.5)
     image += np.random.default_rng(0).random(SHAPE, np.float32) / 8
     whole = predict(image, 12, the=model(blur=3))
-    cut = model(blur=3, halo=(3, 3, 3))
-    monkeypatch.setattr("anystar_torch.inference.memory.tile_size", lambda *a: tile)
-    cut.max_memory = 1
+    cut = model(blur=3, halo=(3, 3, 3), batch=batch)
+    monkeypatch.setattr("anystar_torch.inference.predictor.room", lambda *a: 1)
+    monkeypatch.setattr("anystar_torch.inference.plan.size_within", lambda *a: tile)
     parts = predict(image, 12, the=cut)
-    assert len(cut.network.seen) >= 2
+    assert sum(cut.network.batches) >= 2
     assert len(set(cut.network.seen)) == 1
+    assert max(cut.network.batches) == (batch or 1)
     assert len(parts) == len(whole) > 20
     assert np.array_equal(parts.labels, whole.labels)
     assert np.array_equal(parts.points, whole.points)
 
 
-def test_memory_bounds_the_tiles():
+def test_memory_bounds_the_tiles(monkeypatch):
+    monkeypatch.setattr("anystar_torch.inference.plan.resident", lambda: 0)
+    monkeypatch.setattr("anystar_torch.inference.plan._RESERVE", 0)
     image, labels = balls((48, 48, 96), lattice((48, 48, 96), 16))
     small = model(max_memory=4e6)
-    found = predict(image, the=small)
+    found = small.candidates(image, diameter=13, device="cpu", progress=False)[0]
     assert len(small.network.seen) > 1
-    assert matching(labels, found.labels, 0.7).f1 == 1
-    with pytest.raises(ValueError, match="--max-memory"):
-        predict(image, the=model(max_memory=1e4))
+    assert matching(labels, instances(found, 0.3).labels, 0.7).f1 == 1
+    with pytest.raises(ValueError, match="raise --max-memory or crop"):
+        predict(image, the=model(max_memory=1e6))
+    with pytest.raises(ValueError, match="raise --prob-thresh or --max-memory"):
+        small.objects(found, 0.3)
+    with pytest.raises(ValueError, match="the smallest tile has"):
+        predict(image, the=model(max_memory=2e6, halo=(24, 24, 24)))
 
 
 def test_stored_candidates_give_the_same_objects(tmp_path):
@@ -146,6 +155,14 @@ def test_stored_candidates_give_the_same_objects(tmp_path):
 def test_every_number_type_gives_the_same_objects(convert):
     image, labels = balls(SHAPE, lattice(SHAPE, 16))
     assert matching(labels, predict(convert(image)).labels, 0.65).f1 == 1
+
+
+def test_a_memory_mapped_volume_gives_the_same_objects(tmp_path):
+    image, _ = balls(SHAPE, lattice(SHAPE, 16))
+    np.save(tmp_path / "v.npy", image)
+    mapped = np.load(tmp_path / "v.npy", mmap_mode="r")
+    assert isinstance(mapped, np.memmap)
+    assert np.array_equal(predict(mapped).labels, predict(image).labels)
 
 
 def test_a_boolean_volume_and_infinities_work():
@@ -219,10 +236,11 @@ def test_an_unknown_device_is_refused():
         model().predict(np.zeros((4, 4, 4)), device="toaster", progress=False)
 
 
-def test_threads_agree_with_each_other():
+def test_threads_agree_with_each_other(monkeypatch):
+    monkeypatch.setattr("anystar_torch.inference.predictor.room", lambda *a: 20000)
     volumes = [balls(SHAPE, lattice(SHAPE, d))[0] for d in (12, 14, 16, 18)]
-    the = model(max_memory=4e6, halo=(0, 0, 0))
-    alone = [predict(volume, the=model(max_memory=4e6, halo=(0, 0, 0))).labels for volume in volumes]
+    the = model(halo=(0, 0, 0))
+    alone = [predict(volume, the=model(halo=(0, 0, 0))).labels for volume in volumes]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda volume: predict(volume, the=the).labels, volumes))
     assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))

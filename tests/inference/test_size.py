@@ -90,3 +90,21 @@ def test_the_part_looked_at_is_where_something_is():
     image += balls(image.shape, [centre], 9)[0]
     place = size.interesting(image, Window(0.0, 1.0, True))
     assert np.array(place) * image.shape == pytest.approx(centre, abs=9)
+
+
+@pytest.mark.parametrize(("diameter", "doubted"), [(13, False), (17, False), (34, True), (7, True)])
+def test_a_size_that_what_is_found_contradicts_is_doubted(diameter, doubted):
+    """Balls of 13 voxels, taken to be of another size: they come out smaller or larger than the network knows."""
+
+    class Sure(Measures):
+        def forward(self, image):
+            probability, distances = super().forward(image)
+            return Prediction((probability * 3).clamp(0, 1), distances)
+
+    image, _ = scene(13)
+    model = AnyStar(Sure().eval(), config(prob_thresh=0.5, diameter_band=(8.0, 13.0, 21.0)))
+    found = model.predict(image, diameter=diameter, device="cpu", progress=False)
+    assert len(found) >= 5
+    warnings = [note for note in found.notes if note.startswith("warning")]
+    assert len(warnings) == doubted
+    assert not doubted or "those found measure" in warnings[0]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from anystar_torch.inference.tiles import padded, tiles
+from anystar_torch.inference.tiles import padded, size_within, tiles
 
 axis = st.tuples(st.integers(1, 97), st.sampled_from([1, 2, 4, 8]), st.integers(1, 90), st.integers(0, 17))
 
@@ -27,6 +27,11 @@ def test_tiles_partition_and_see_their_halo(axes):
             assert tile.start[i] % divisor[i] == tile.stop[i] % divisor[i] == 0
             assert tile.start[i] == 0 or tile.low[i] - tile.start[i] >= halo[i]
             assert tile.stop[i] == whole[i] or tile.stop[i] - tile.high[i] >= halo[i]
+            assert (
+                tile.start[i] == 0
+                or tile.stop[i] == whole[i]
+                or tile.low[i] - tile.start[i] < halo[i] + divisor[i]
+            )
             assert whole[i] <= size[i] or tile.stop[i] - tile.start[i] <= size[i]
     assert (owners == 1).all()
 
@@ -34,3 +39,28 @@ def test_tiles_partition_and_see_their_halo(axes):
 def test_a_halo_that_fills_the_tile_is_refused():
     with pytest.raises(ValueError, match="at least 72 voxels"):
         tiles((200, 200, 200), (8, 8, 8), (64, 64, 64), (32, 32, 32))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.tuples(axis, axis, axis), st.floats(0.01, 1.2))
+def test_the_size_chosen_fits_and_no_other_has_less_to_compute(axes, share):
+    shape, divisor, _, halo = zip(*axes, strict=True)
+    whole = padded(shape, divisor)
+    most = share * np.prod(whole)
+    every = [
+        [n for n in range(d, total + 1, d) if n == total or n >= 2 * (-(-h // d) * d) + d]
+        for total, d, h in zip(whole, divisor, halo, strict=True)
+    ]
+    smallest = np.prod([sizes[0] for sizes in every])
+    if smallest > most:
+        with pytest.raises(ValueError, match=f"smallest tile has {smallest} voxels"):
+            size_within(shape, divisor, halo, most)
+        return
+    chosen = size_within(shape, divisor, halo, most)
+    assert np.prod(chosen) <= most
+    work = np.prod(chosen) * len(tiles(shape, divisor, chosen, halo))
+    others = np.random.default_rng(0)
+    for _ in range(20):
+        size = [int(others.choice(sizes)) for sizes in every]
+        if np.prod(size) <= most:
+            assert work <= np.prod(size) * len(tiles(shape, divisor, size, halo))

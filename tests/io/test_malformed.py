@@ -1,6 +1,8 @@
-"""Files as they should not be: each ends in one line that names the file, and nothing else happens."""
+"""Files as they should not be: each ends in one line that names the file, and in exit status 2 on the command line."""
 
+import contextlib
 import gzip
+import io as streams
 import os
 import struct
 
@@ -11,6 +13,9 @@ import SimpleITK
 import tifffile
 
 from anystar_torch import io
+from anystar_torch.cli import main
+from anystar_torch.inference import pretrained
+from tests.inference.scenes import Sees, config
 
 VOLUME = np.arange(5 * 6 * 7, dtype=np.uint16).reshape(5, 6, 7)
 
@@ -55,10 +60,25 @@ def test_damaged_files(tmp_path, ending, damage):
 def _refused(path, words=""):
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the line is looked at below
         io.read(path)
-    line = str(caught.value)
+    _one_line(str(caught.value), path, words)
+    before = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+    with contextlib.redirect_stderr(streams.StringIO()) as said, pytest.raises(SystemExit) as ended:
+        main(["predict", str(path), "--model", "m", "--device", "cpu"])
+    assert ended.value.code == 2
+    assert said.getvalue().startswith("anystar: ")
+    _one_line(said.getvalue(), path)  # what it says of folders and of frames differs: it takes both
+    assert not path.parent.is_dir() or sorted(path.parent.iterdir()) == before
+
+
+def _one_line(line, path, words=""):
     assert words in line
-    assert len(line.splitlines()) == 1
+    assert len(line.splitlines()) == 1, line
     assert path.name in line
+
+
+@pytest.fixture(autouse=True)
+def _network(monkeypatch):
+    monkeypatch.setattr(pretrained, "load", lambda path: (Sees().eval(), config()))
 
 
 def _npy(shape, kind="<u2", data=b""):

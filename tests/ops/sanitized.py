@@ -14,7 +14,12 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DEFAULT = [f"tests/ops/test_{name}.py" for name in ("properties", "malformed", "nms", "render")]
+DEFAULT = [
+    *(f"tests/ops/test_{name}.py" for name in ("properties", "malformed", "nms", "render")),
+    "tests/test_native_targets.py",
+    "-m",
+    "not compile",
+]
 
 
 def main() -> None:

@@ -1,0 +1,100 @@
+"""The network as one Python file that needs nothing but torch, for packages that travel without this one.
+
+The file is put together from the source of the classes the network is made of, so there is no second definition to keep
+in step.
+"""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anystar_torch import __version__, resnet, unet
+from anystar_torch.stardist import BACKBONES, StarDist
+
+NAME = "StackedStarDist"
+_SMALLEST_DISTANCE = 1e-3  # StarDist's: a polyhedron has a volume
+
+
+class StackedStarDist(nn.Module):
+    """StarDist 3D with its two heads in one output, channels last, as StarDist's post-processing takes them.
+
+    Args:
+        rays: number of rays.
+        backbone: its kind ("unet" or "resnet") and numbers.
+        grid: subsampling of the prediction, (z, y, x); powers of two.
+        features: channels of the shared convolution before the heads; 0 leaves it out.
+        channels: channels of the image.
+    """
+
+    def __init__(
+        self, *, rays: int, backbone: dict[str, Any], grid: Sequence[int], features: int, channels: int
+    ) -> None:
+        super().__init__()
+        shape: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in backbone.items()}
+        body: Any = BACKBONES[shape.pop("kind")](**shape)
+        step = (int(grid[0]), int(grid[1]), int(grid[2]))
+        width, one = body.outputs(step), (1, 1, 1)
+        self.backbone = body.build(channels, step)
+        self.features = conv_block(width, features, body.kernel, False) if features else nn.Identity()
+        self.probability = convolution(features or width, 1, one)
+        self.distances = convolution(features or width, rays, one)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``[B, C, D, H, W]`` to ``[B, d, h, w, 1 + rays]``: the probability, then distances in voxels."""
+        x = self.features(self.backbone(image))
+        outputs = [torch.sigmoid(self.probability(x)), self.distances(x).clamp_min(_SMALLEST_DISTANCE)]
+        return torch.cat(outputs, dim=1).permute(0, 2, 3, 4, 1)
+
+
+convolution, conv_block = unet.convolution, unet.conv_block  # by the names they have in the file
+
+_COMMON = (unet.convolution, unet.conv_block)
+_PARTS: dict[str, tuple[Any, ...]] = {
+    "unet": (*_COMMON, unet.conv_blocks, unet.grid_stage, unet.Pooling, unet.UNet, unet.UNetBackbone),
+    "resnet": (*_COMMON, resnet.StridedConv, resnet.ResidualBlock, resnet.ResNetBackbone),
+}
+_IMPORTS = {  # what only this backbone needs, and where it stands
+    "unet": ("\nfrom collections", "\nimport itertools\nfrom collections"),
+    "resnet": ("Tensor, nn\n", "Tensor, nn\nfrom torch.nn import functional as F\n"),
+}
+_HEAD = f'''"""A StarDist 3D network; written by anystar_torch {__version__} (BSD 3-Clause), from its own source."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+KERAS_EPSILON = {unet.KERAS_EPSILON}
+KERAS_MOMENTUM = {unet.KERAS_MOMENTUM}
+Triple = tuple[int, int, int]
+_SMALLEST_DISTANCE = {_SMALLEST_DISTANCE}
+'''
+
+
+def stacked(network: StarDist) -> StackedStarDist:
+    """A copy of ``network`` with its outputs in one tensor, on the CPU, in evaluation mode."""
+    copy = StackedStarDist(**arguments(network))
+    copy.load_state_dict({name: value.detach().cpu() for name, value in network.state_dict().items()})
+    return copy.eval()
+
+
+def source(network: StarDist) -> str:
+    """The file: run it, and ``StackedStarDist(**arguments(network))`` takes ``network.state_dict()``."""
+    kind = network.architecture["backbone"]["kind"]
+    anchor, imported = _IMPORTS[kind]
+    head = _HEAD.replace(anchor, imported, 1)
+    table = f'BACKBONES = {{"{kind}": {BACKBONES[kind].__name__}}}\n'
+    return "\n\n".join(
+        [head, *map(inspect.getsource, _PARTS[kind]), table, inspect.getsource(StackedStarDist)]
+    )
+
+
+def arguments(network: StarDist) -> dict[str, Any]:
+    """What the file's class takes to become ``network``; plain JSON values."""
+    names = ("rays", "backbone", "grid", "features", "channels")
+    return {name: network.architecture[name] for name in names}

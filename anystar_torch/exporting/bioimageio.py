@@ -1,0 +1,254 @@
+"""A BioImage.IO package (.zip, model description 0.5): the network twice, its pre- and post-processing declared.
+
+Runners of the BioImage Model Zoo read it. The weights are a PyTorch state dict with the network's source, and ONNX;
+both give one tensor, probability and distances, which ``stardist_postprocessing`` turns into labels. Before the package
+gets its name, bioimageio.core has to find it valid and reproduce its test output from both weights.
+"""
+
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from anystar_torch import __version__
+from anystar_torch.exporting import architecture, card, onnx
+from anystar_torch.exporting.metadata import metadata
+from anystar_torch.exporting.requirements import dense_only, need
+from anystar_torch.exporting.specimen import cover, specimen
+from anystar_torch.inference.normalise import window
+from anystar_torch.io import whole
+from anystar_torch.stardist import StarDist
+from anystar_torch.weights import ModelConfig
+
+FORMATS = ("pytorch_state_dict", "onnx")
+_TOLERANCE = {"mismatched_elements_per_million": 500, "absolute_tolerance": 0, "relative_tolerance": 0}
+_USE = """```python
+from bioimageio.core import load_model_description, predict
+
+labels = predict(model=load_model_description("PACKAGE.zip"), inputs="volume.npy").members["labels"]
+```
+
+`stardist_postprocessing` needs the package `stardist`, which computes without TensorFlow."""
+
+
+def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
+    """Write the package ``path`` (.zip).
+
+    Raises:
+        ValueError: a class head, several channels, a network that finds nothing in the test volume, or a package that
+            bioimageio.core does not accept; says why.
+        ImportError: bioimageio.core, onnx, onnxscript, onnxruntime or stardist is missing.
+    """
+    dense_only("bioimageio", network, channels=1)
+    need("bioimageio", "bioimageio.core", "onnx", "onnxscript", "onnxruntime", "stardist")
+    with _quiet(), whole(path) as temporary, tempfile.TemporaryDirectory() as scratch:
+        description = _described(Path(scratch), network, config)
+        _pack(description, temporary)
+        check(temporary)
+    return [path]
+
+
+def check(package: Path) -> None:
+    """Refuse a package that bioimageio.core does not accept with every weights format.
+
+    Raises:
+        ValueError: which of its tests failed.
+    """
+    from bioimageio.core import test_model
+
+    for form in FORMATS:
+        summary = test_model(package, weight_format=form, devices=["cpu"] if form != "onnx" else None)
+        failed = [detail for detail in summary.details if detail.status != "passed"]
+        if summary.status != "passed" or failed:
+            said = [error.msg for detail in failed for error in detail.errors if error.msg]
+            what = "; ".join([detail.name for detail in failed] + said)
+            raise ValueError(f"bioimageio.core does not accept the package: {' '.join(what.split())}")
+
+
+def _described(folder: Path, network: StarDist, config: ModelConfig) -> Any:
+    """The model description over files in ``folder``, test output and cover included."""
+    from bioimageio.spec.model import v0_5
+
+    about, image = metadata(network, config), specimen(network, config)
+    stacked = architecture.stacked(network)
+    _require_objects(stacked, image, config)
+    opset = onnx.save(folder / "weights.onnx", stacked, network, ["stacked"], about)
+    torch.save(stacked.state_dict(), folder / "weights.pt")
+    (folder / "stardist3d.py").write_text(architecture.source(network))
+    (folder / "README.md").write_text(card.readme(network, config, _USE))
+    np.save(folder / "input.npy", image[None, None])
+    entries = _entries(folder, network, config, opset)
+    output = entries["outputs"][0]
+    labels = _labels(v0_5.ModelDescr(**entries), folder / "input.npy")
+    np.save(folder / "labels.npy", labels)
+    cover(folder / "cover.png", image, labels[0, ..., 0])
+    output["test_tensor"] = {"source": folder / "labels.npy"}
+    return v0_5.ModelDescr(**entries, covers=[{"source": folder / "cover.png"}])
+
+
+def _entries(folder: Path, network: StarDist, config: ModelConfig, opset: int) -> dict[str, Any]:
+    """What ``ModelDescr`` takes, but for the test output and the cover."""
+    people = [{"name": card.AUTHORS}]
+    cite = [{"text": text, "doi": doi} for text, doi in card.CITATIONS]
+    trained = {
+        "type": "dataset",
+        "format_version": "0.3.0",
+        "name": "AnyStar synthetic volumes",
+        "description": card.TRAINING_DATA,
+        "authors": people,
+        "cite": cite,
+        "license": card.LICENSE,
+        "tags": ["synthetic", "3d", "instance-segmentation"],
+    }
+    return {
+        "name": "AnyStar star-convex objects in 3D",
+        "description": card.description(config),
+        "version": __version__,
+        "authors": people,
+        "cite": cite,
+        "license": card.LICENSE,
+        "documentation": {"source": folder / "README.md"},
+        "tags": [
+            "3d",
+            "instance-segmentation",
+            "star-convex",
+            "stardist",
+            "nuclei",
+            "pytorch",
+            "synthetic-data",
+        ],
+        "inputs": [_input(folder, network, config)],
+        "outputs": [_output(network, config)],
+        "weights": _weights(folder, network, opset),
+        **({} if card.imported(config) else {"training_data": trained}),
+        "config": {
+            "bioimageio": {"reproducibility_tolerance": [_TOLERANCE]},
+            "anystar_torch": {**metadata(network, config), "rays": network.rays.config},
+        },
+    }
+
+
+def _input(folder: Path, network: StarDist, config: ModelConfig) -> dict[str, Any]:
+    middle = config.diameter_band[1]
+    # An object and its surround: bioimageio.core also tests crops this small, and its post-processing fails on nothing.
+    smallest = [int(-(-2 * middle // d) * d) for d in network.divisor]
+    each = ["channel", "z", "y", "x"]
+    low, high = {"percentile": (1.0, 99.8), "minmax": (0.0, 100.0), "anystar": (0.0, 99.9)}[
+        config.normalisation
+    ]
+    scale = {"axes": each, "min_percentile": low, "max_percentile": high}
+    clip = (
+        [] if config.normalisation == "percentile" else [{"id": "clip", "kwargs": {"min": 0.0, "max": 1.0}}]
+    )
+    return {
+        "id": "volume",
+        "description": f"Resampled so that the median object measures about {middle:g} voxels.",
+        "axes": [
+            {"type": "batch"},
+            {"type": "channel", "channel_names": ["intensity"]},
+            *(
+                {"type": "space", "id": axis, "size": {"min": least, "step": step}}
+                for axis, least, step in zip("zyx", smallest, network.divisor, strict=True)
+            ),
+        ],
+        "test_tensor": {"source": folder / "input.npy"},
+        "data": {"type": "float32"},
+        "preprocessing": [{"id": "scale_range", "kwargs": scale}, *clip],
+    }
+
+
+def _output(network: StarDist, config: ModelConfig) -> dict[str, Any]:
+    suppression = {
+        "prob_threshold": config.prob_thresh,
+        "nms_threshold": config.nms_thresh,
+        "n_rays": len(network.rays),
+        "grid": network.grid,
+        "anisotropy": network.rays.anisotropy,
+        "b": 0,  # objects at the border count, as in AnyStar.predict
+    }
+    return {
+        "id": "labels",
+        "description": "One number per object, 0 where there is none.",
+        "axes": [
+            {"type": "batch"},
+            *({"type": "space", "id": i, "size": {"tensor_id": "volume", "axis_id": i}} for i in "zyx"),
+            {"type": "channel", "channel_names": ["label"]},
+        ],
+        "data": {"type": "int32"},
+        "postprocessing": [{"id": "stardist_postprocessing", "kwargs": suppression}],
+    }
+
+
+def _weights(folder: Path, network: StarDist, opset: int) -> dict[str, Any]:
+    return {
+        "pytorch_state_dict": {
+            "source": folder / "weights.pt",
+            "pytorch_version": torch.__version__.split("+")[0],
+            "architecture": {
+                "source": folder / "stardist3d.py",
+                "callable": architecture.NAME,
+                "kwargs": architecture.arguments(network),
+            },
+        },
+        "onnx": {
+            "source": folder / "weights.onnx",
+            "opset_version": opset,
+            "parent": "pytorch_state_dict",
+        },
+    }
+
+
+def _require_objects(stacked: torch.nn.Module, image: NDArray[np.float32], config: ModelConfig) -> None:
+    """Post-processing of an empty volume fails in bioimageio.core, and a test of nothing tests nothing."""
+    normalised = window(image, config.normalisation)(torch.from_numpy(image))[None, None]
+    with torch.no_grad():
+        highest = float(stacked(normalised)[..., 0].max())
+    if highest <= config.prob_thresh:
+        raise ValueError(
+            f"bioimageio needs a network that finds something, and in a volume of bright balls, "
+            f"{config.diameter_band[1]:g} voxels wide, this one's highest probability is {highest:.2g} "
+            f"(prob_thresh {config.prob_thresh:g})"
+        )
+
+
+def _labels(description: Any, image: Path) -> NDArray[np.int32]:
+    """What bioimageio.core finds in the test volume, ``[1, D, H, W, 1]``."""
+    from bioimageio.core import predict
+
+    found = predict(model=description, inputs=str(image)).members["labels"]
+    assert found is not None
+    labels: NDArray[np.int32] = found.to_numpy().astype(np.int32)
+    return labels
+
+
+def _pack(description: Any, path: Path) -> None:
+    from bioimageio.spec import save_bioimageio_package
+
+    save_bioimageio_package(description, output_path=path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what bioimageio logs and stardist prints off the screen; what goes wrong :func:`check` raises."""
+    from loguru import logger
+
+    logger.disable("bioimageio")
+    sys.stdout.flush()
+    screen = os.dup(1)  # stardist prints from C++
+    try:
+        with open(os.devnull, "w") as nowhere, warnings.catch_warnings():
+            os.dup2(nowhere.fileno(), 1)
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        os.dup2(screen, 1)
+        os.close(screen)
+        logger.enable("bioimageio")

@@ -1,0 +1,30 @@
+"""What a program must know beside the network, as plain JSON values; every format carries it."""
+
+from typing import Any
+
+from anystar_torch import __version__
+from anystar_torch.stardist import StarDist
+from anystar_torch.weights import ModelConfig
+
+
+def metadata(network: StarDist, config: ModelConfig) -> dict[str, Any]:
+    """Everything that turns the network's outputs into objects.
+
+    Returns:
+        ``rays`` (n, anisotropy, vertices as (z, y, x), faces), ``grid``, ``divisor`` (sizes must be multiples),
+        ``normalisation``, ``diameter_band``, ``prob_thresh``, ``nms_thresh``, ``architecture``, ``provenance``
+        and ``anystar_torch`` (the version that wrote it).
+    """
+    rays = network.rays.to("cpu")
+    return {
+        "anystar_torch": __version__,
+        "rays": {**rays.config, "vertices": rays.vertices.tolist(), "faces": rays.faces.tolist()},
+        "grid": list(network.grid),
+        "divisor": list(network.divisor),
+        "normalisation": config.normalisation,
+        "diameter_band": list(config.diameter_band),
+        "prob_thresh": config.prob_thresh,
+        "nms_thresh": config.nms_thresh,
+        "architecture": config.architecture,
+        "provenance": config.provenance,
+    }

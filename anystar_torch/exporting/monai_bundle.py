@@ -1,0 +1,185 @@
+"""A MONAI bundle: a folder that ``python -m monai.bundle run`` executes on a folder of volumes.
+
+The network and its post-processing are this package's classes, named in ``configs/inference.json``; the bundle says so
+in ``required_packages_version``.
+"""
+
+import importlib.metadata
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anystar_torch import __version__
+from anystar_torch.exporting import card
+from anystar_torch.exporting.metadata import metadata
+from anystar_torch.exporting.requirements import dense_only, need
+from anystar_torch.io import whole
+from anystar_torch.stardist import StarDist
+from anystar_torch.weights import ModelConfig
+
+SCHEMA = (
+    "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
+)
+_USE = """```bash
+pip install 'anystar_torch[export]'
+python -m monai.bundle run --config_file BUNDLE/configs/inference.json --bundle_root BUNDLE \\
+    --dataset_dir VOLUMES --output_dir LABELS            # and, if you know it: --diameter 12
+```
+
+`VOLUMES` holds NIfTI files; labels are written with their orientation and voxel size. `--diameter` is that of the
+median object, in voxels of the finest axis; without it the size is estimated."""
+
+
+def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
+    """Write the bundle, a folder.
+
+    Raises:
+        ValueError: a class head, or several channels.
+        ImportError: a library that ``monai.bundle`` needs is missing.
+    """
+    dense_only("monai", network, channels=1)
+    need("monai", "fire", "ignite", "jsonschema")
+    with whole(path) as folder:
+        for name in ("configs", "models", "docs"):
+            (folder / name).mkdir(parents=True)
+        described, inference = bundle_metadata(network, config), inference_config(config)
+        for name, content in (("metadata", described), ("inference", inference)):
+            (folder / "configs" / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+        state = {name: value.detach().cpu() for name, value in network.state_dict().items()}
+        torch.save(state, folder / "models" / "model.pt")
+        (folder / "docs" / "README.md").write_text(card.readme(network, config, _USE))
+        (folder / "LICENSE").write_text(
+            f"{card.LICENSE}, {card.AUTHORS}. https://spdx.org/licenses/{card.LICENSE}\n"
+        )
+    return [path]
+
+
+def inference_config(config: ModelConfig) -> dict[str, Any]:
+    """``configs/inference.json``, in MONAI's configuration language."""
+    postprocessing = {
+        "_target_": "SaveImaged",
+        "keys": "pred",
+        "output_dir": "@output_dir",
+        "output_postfix": "labels",
+        "output_dtype": "$np.int32",
+        "resample": False,
+        "separate_folder": False,
+    }
+    return {
+        "imports": [
+            "$import numpy as np",
+            "$import torch",
+            "$import anystar_torch.exporting.inferer as anystar",
+        ],
+        "bundle_root": ".",
+        "dataset_dir": "$@bundle_root + '/volumes'",
+        "output_dir": "$@bundle_root + '/labels'",
+        "diameter": None,
+        "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
+        "network_def": {
+            "_target_": "anystar_torch.stardist.StarDist.from_architecture",
+            "architecture": config.architecture,
+        },
+        "network": "$@network_def.to(@device)",
+        "preprocessing": {"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True},
+        "dataset": {
+            "_target_": "Dataset",
+            "data": "$anystar.volumes(@dataset_dir)",
+            "transform": "@preprocessing",
+        },
+        "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
+        "inferer": {
+            "_target_": "anystar_torch.exporting.inferer.InstanceInferer",
+            "settings": asdict(config),
+            "diameter": "@diameter",
+        },
+        "postprocessing": postprocessing,
+        "handlers": [
+            {
+                "_target_": "CheckpointLoader",
+                "load_path": "$@bundle_root + '/models/model.pt'",
+                "load_dict": {"model": "@network"},
+                "map_location": "@device",
+            }
+        ],
+        "evaluator": {
+            "_target_": "SupervisedEvaluator",
+            "device": "@device",
+            "val_data_loader": "@dataloader",
+            "network": "@network",
+            "inferer": "@inferer",
+            "postprocessing": "@postprocessing",
+            "val_handlers": "@handlers",
+        },
+        "run": ["$@evaluator.run()"],
+    }
+
+
+def bundle_metadata(network: StarDist, config: ModelConfig) -> dict[str, Any]:
+    """``configs/metadata.json``, by MONAI's schema."""
+    version = importlib.metadata.version
+    packages = {
+        "anystar_torch": __version__,
+        "pytorch-ignite": version("pytorch-ignite"),
+        "nibabel": version("nibabel"),
+    }
+    return {
+        "schema": SCHEMA,
+        "version": __version__,
+        "changelog": {__version__: "written by anystar export"},
+        "monai_version": version("monai"),
+        "pytorch_version": torch.__version__.split("+")[0],
+        "numpy_version": version("numpy"),
+        "required_packages_version": packages,
+        "name": "AnyStar star-convex objects in 3D",
+        "task": "3D instance segmentation of star-convex objects (nuclei, nodules, spheroids)",
+        "description": card.description(config),
+        "authors": card.AUTHORS,
+        "copyright": f"Copyright (c) {card.AUTHORS}",
+        "data_source": "Unknown." if card.imported(config) else card.TRAINING_DATA,
+        "data_type": "nibabel",
+        "image_classes": "one channel, any grey values; normalised by the inferer",
+        "pred_classes": "labels: 0 is background, every other number one object",
+        "intended_use": "Research. Look at the result before you trust it; not for diagnostic use.",
+        "references": [f"{text} https://doi.org/{doi}" for text, doi in card.CITATIONS],
+        "network_data_format": _data_format(network),
+        "anystar_torch": metadata(network, config),
+    }
+
+
+def _data_format(network: StarDist) -> dict[str, Any]:
+    """Inputs and outputs of the network (z, y, x) and of the bundle (x, y, z)."""
+    sizes = [f"{d}*n" for d in network.divisor]
+    grid = [f"{d // g}*n" for d, g in zip(network.divisor, network.grid, strict=True)]
+    rays = len(network.rays)
+
+    def tensor(form: str, channels: int, shape: list[str], values: list[int], meaning: str) -> dict[str, Any]:
+        return {
+            "type": "image",
+            "format": form,
+            "num_channels": channels,
+            "spatial_shape": shape,
+            "dtype": "int32" if form == "segmentation" else "float32",
+            "value_range": values,
+            "is_patch_data": False,
+            "channel_def": {"0": meaning},
+        }
+
+    return {
+        "inputs": {"image": tensor("magnitude", 1, sizes, [0, 1], "grey value; axes z, y, x")},
+        "outputs": {
+            "probability": tensor("magnitude", 1, grid, [0, 1], "object probability"),
+            "distances": tensor(
+                "magnitude", rays, grid, [], "distance to the boundary in voxels, one per ray"
+            ),
+        },
+        "post_processed_outputs": {
+            "pred": tensor(
+                "segmentation", 1, ["*", "*", "*"], [], "number of the object, 0: none; axes x, y, z"
+            )
+        },
+    }

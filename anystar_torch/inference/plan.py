@@ -1,0 +1,107 @@
+"""Which tiles a volume is predicted in, so that memory holds them and least is computed twice."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from anystar_torch.inference.device import free_memory, resident
+from anystar_torch.inference.eye import Eye
+from anystar_torch.inference.scale import Scaling, Triple
+from anystar_torch.inference.tiles import Tile, padded, size_within, tiles
+
+_RESERVE = 0.15e9  # bytes: buffers of libraries, a piece of the input while it is resampled
+_CANDIDATES = 0.1  # share of the memory left to candidates
+_LABELS = 8  # bytes per input voxel at the end: the labels, and the copy that is written
+_SUPPRESSION = 3500  # bytes per candidate, with 96 rays and objects of 20 voxels
+_MOST = 16  # tiles in a batch: beyond, a GPU gains nothing
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tiles of one size, and how many are looked at together."""
+
+    tiles: list[Tile]
+    batch: int
+
+    @property
+    def batches(self) -> list[tuple[Tile, ...]]:
+        """The tiles, in order, batch by batch."""
+        return [tuple(self.tiles[i : i + self.batch]) for i in range(0, len(self.tiles), self.batch)]
+
+    @property
+    def size(self) -> Triple:
+        """Of every tile."""
+        first = self.tiles[0]
+        z, y, x = (b - a for a, b in zip(first.start, first.stop, strict=True))
+        return z, y, x
+
+
+def room(source: Triple, eye: Eye, max_memory: float | int | None) -> float:
+    """How many voxels the network can be shown at once.
+
+    Args:
+        source: shape of the input volume, whose labels must find a place later.
+        eye: what looks.
+        max_memory: bytes this process may take in all, or on a GPU; None for half of what is free.
+
+    Raises:
+        ValueError: the labels do not fit.
+    """
+    if max_memory is None or eye.device.type != "cpu":
+        budget = float(max_memory) if max_memory is not None else free_memory(eye.device)
+    else:
+        budget = max_memory - resident() - _RESERVE
+        labels = _LABELS * math.prod(source)
+        if labels > budget:
+            raise ValueError(
+                f"program and volume take {resident() / 1e9:.2f} GB, labels and buffers need "
+                f"{(labels + _RESERVE) / 1e9:.2f} GB more, and {max_memory / 1e9:.2f} GB may be used; "
+                "raise --max-memory or crop the volume"
+            )
+    return (1 - _CANDIDATES) * budget / eye.bytes_per_voxel
+
+
+def plan(
+    scaling: Scaling, eye: Eye, most: float | int, halo: Callable[[], Triple], batch: int | None
+) -> Plan:
+    """Choose the tiles of a volume.
+
+    Args:
+        scaling: of the volume.
+        eye: what looks at the tiles.
+        most: voxels there is :func:`room` for.
+        halo: asked for the halo, if the volume must be cut.
+        batch: tiles to look at together; None to choose.
+
+    Raises:
+        ValueError: not even the smallest tile fits.
+    """
+    divisor = eye.network.divisor
+    whole = padded(scaling.shape, divisor)
+    if math.prod(whole) <= most:
+        return Plan(tiles(scaling.shape, divisor, whole, (0, 0, 0)), 1)
+    around = halo()
+    try:
+        size = size_within(scaling.shape, divisor, around, most / (batch or 1))
+    except ValueError as error:
+        raise ValueError(
+            f"{error} into memory; raise --max-memory, free memory, or use a smaller network"
+        ) from error
+    pieces = tiles(scaling.shape, divisor, size, around)
+    if batch is None:
+        batch = 1 if eye.device.type == "cpu" else min(max(int(most / math.prod(size)), 1), _MOST)
+    return Plan(pieces, min(batch, len(pieces)))
+
+
+def check_room_for(candidates: int, source: Triple, max_memory: float | int) -> None:
+    """Refuse to suppress what would take more memory than may be used.
+
+    Raises:
+        ValueError: there are too many candidates.
+    """
+    need = resident() + _SUPPRESSION * candidates + _LABELS * math.prod(source)
+    if need > max_memory:
+        raise ValueError(
+            f"{candidates} candidates need {need / 1e9:.1f} GB in all to be suppressed, and {max_memory / 1e9:.1f} GB "
+            "may be used; raise --prob-thresh or --max-memory"
+        )

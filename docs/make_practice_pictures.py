@@ -1,0 +1,188 @@
+"""The pictures of docs/best_practices.md, from real volumes.
+
+    python docs/make_practice_pictures.py --model FOLDER [--data ../shared/data/real]
+
+writes docs/pictures/practice/NAME.png. Every picture is one plane of a volume, predicted twice or three times: with the
+setting that goes wrong and with the one that puts it right. Without --model the shipped weights are used.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from anystar_torch import AnyStar, io
+from anystar_torch.inference.candidates import Candidates
+from anystar_torch.matching import Overlap
+from anystar_torch.picture import colour, contours
+
+FOLDER = Path(__file__).resolve().parent / "pictures" / "practice"
+EMBRYO, CELLS = "bbbc050_train_Emb01_t401", "bio_cells3d_nuclei"
+SMALL = 0.1  # true objects below this share of the median are crumbs
+
+
+@dataclass(frozen=True)
+class Case:
+    """A real volume: image and labels ``[D, H, W]``, voxel size (z, y, x), size of its objects."""
+
+    image: NDArray[Any]
+    truth: NDArray[Any]
+    spacing: tuple[float, float, float]
+    diameter: float
+
+    @classmethod
+    def read(cls, folder: Path) -> "Case":
+        """The volume of a folder with image.tif, labels.tif and spacing.txt."""
+        step, size = (folder / "spacing.txt").read_text().splitlines()[:2]
+        z, y, x = (float(value) for value in step.split()[:3])
+        labels = io.read_labels(folder / "labels.tif").array
+        return cls(io.read(folder / "image.tif").array, labels, (z, y, x), float(size.split()[0]))
+
+
+@dataclass(frozen=True)
+class Practice:
+    """Predicts and draws: a network and two real volumes."""
+
+    model: AnyStar
+    embryo: Case
+    cells: Case
+
+    def found(self, case: Case, image: NDArray[Any] | None = None, **changes: Any) -> Candidates:
+        """Candidates of a case, down to half the usual probability."""
+        options = {"spacing": case.spacing, "diameter": case.diameter, **changes}
+        low = self.model.config.prob_thresh / 2
+        volume = case.image if image is None else image
+        return self.model.candidates(volume, prob_thresh=low, progress=False, **options)[0]
+
+    def labels(self, candidates: Candidates, prob: float = 1.0, nms: float | None = None) -> NDArray[Any]:
+        """Objects above ``prob`` times the usual probability, overlapping by at most ``nms``."""
+        usual = self.model.config
+        chosen = candidates.above(min(prob * usual.prob_thresh, 0.99))
+        return self.model.objects(chosen, usual.nms_thresh if nms is None else nms).labels
+
+    def size(self) -> None:
+        """The same volume, its objects said to be half as large as they are, as large, and twice."""
+        case = self.embryo
+        self.draw(
+            "size",
+            case,
+            [
+                (
+                    f"--diameter {case.diameter * f:g}",
+                    self.labels(self.found(case, diameter=case.diameter * f)),
+                )
+                for f in (0.5, 1, 2)
+            ],
+        )
+
+    def anisotropy(self) -> None:
+        """Side view: voxels taken for cubes, and as they are."""
+        case = self.embryo
+        cubes = self.labels(self.found(case, spacing=(1, 1, 1)))
+        right = self.labels(self.found(case))
+        self.draw("anisotropy", case, [("--spacing 1 1 1", cubes), ("--spacing 2.18 1 1", right)], axis=1)
+
+    def normalisation(self) -> None:
+        """A few voxels far brighter than the rest, as dust or hot pixels make them."""
+        case = self.embryo
+        dusty = case.image.astype(np.float32)
+        dusty[case.image.shape[0] // 2, 4:6, 4:6] = 20 * float(case.image.max())
+        panels = []
+        for name in ("minmax", "percentile", "anystar"):
+            model = AnyStar(self.model.network, self.model.config, normalisation=name)
+            candidates = replace(self, model=model).found(case, dusty)
+            panels.append((f"--normalisation {name}", self.labels(candidates)))
+        self.draw("normalisation", case, panels)
+
+    def thresholds(self) -> None:
+        """Candidates of one run, relabelled."""
+        candidates = self.found(self.embryo)
+        usual = self.model.config
+        self.draw(
+            "prob_thresh",
+            self.embryo,
+            [
+                (f"--prob-thresh {f * usual.prob_thresh:.2g}", self.labels(candidates, f))
+                for f in (0.55, 1, 1.4)
+            ],
+        )
+        self.draw(
+            "nms_thresh",
+            self.embryo,
+            [(f"--nms-thresh {nms:g}", self.labels(candidates, 1, nms)) for nms in (0.0, 0.3, 0.8)],
+        )
+
+    def faults(self) -> None:
+        """What goes wrong, and what puts it right."""
+        case = self.embryo
+        right = self.found(case)
+        best = self.labels(right)
+        small, large = (self.labels(self.found(case, diameter=case.diameter * f)) for f in (0.5, 1.8))
+        self.draw("split", case, [("too small a --diameter", small), ("the right one", best)])
+        self.draw("merged", case, [("too large a --diameter", large), ("the right one", best)])
+        high = self.labels(right, 1.5)
+        self.draw("missed", case, [("too high a --prob-thresh", high), ("the model's", best)])
+        cells = self.found(self.cells)
+        low, usual = self.labels(cells, 0.55), self.labels(cells)
+        self.draw("hallucinated", self.cells, [("too low a --prob-thresh", low), ("the model's", usual)])
+
+    def draw(self, name: str, case: Case, panels: list[tuple[str, NDArray[Any]]], axis: int = 0) -> None:
+        """One plane with the outlines of the truth and of every prediction, which say how good they are."""
+        every = [("ground truth", case.truth), *panels]
+        plane = int(
+            np.argmax([len(np.unique(case.truth.take(i, axis))) for i in range(case.truth.shape[axis])])
+        )
+        image = case.image.take(plane, axis)
+        low, high = np.percentile(case.image, (1, 99.8))
+        aspect = case.spacing[0] / case.spacing[2] if axis else 1.0
+        height = 2.6 * min(1.3, aspect * image.shape[0] / image.shape[1])
+        figure = Figure(figsize=(2.6 * len(every), height + 0.5), dpi=90, layout="constrained")
+        FigureCanvasAgg(figure)
+        for panel, (title, labels) in zip(
+            figure.subplots(1, len(every), squeeze=False)[0], every, strict=True
+        ):
+            panel.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="nearest")
+            for label, lines in contours(labels.take(plane, axis)):
+                panel.add_collection(LineCollection(lines, colors=[colour(label)], linewidths=1.0))
+            score = Overlap.of(case.truth, labels).without_small(SMALL).matching(0.5)
+            said = f", F1 {score.f1:.2f}" if labels is not case.truth else ""
+            panel.set_title(f"{title}\n{score.n_pred} objects{said}", fontsize=7)
+            panel.set_axis_off()
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        figure.savefig(FOLDER / f"{name}.png")
+        print(FOLDER / f"{name}.png", flush=True)
+
+
+def main() -> None:
+    """Make every picture."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model")
+    parser.add_argument(
+        "--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data" / "real"
+    )
+    options = parser.parse_args()
+    volumes = (Case.read(options.data / name) for name in (EMBRYO, CELLS))
+    practice = Practice(AnyStar.from_pretrained(options.model), *volumes)
+    for draw in (
+        practice.size,
+        practice.anisotropy,
+        practice.normalisation,
+        practice.thresholds,
+        practice.faults,
+    ):
+        draw()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Objects by onnxruntime and anystar_torch.ops: python examples/onnx_predict.py net.onnx in.tif out.tif 14."""
+
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+import torch
+
+from anystar_torch import Rays, io, ops
+from anystar_torch.inference.normalise import window
+from anystar_torch.inference.scale import Scaling
+
+
+def predict(network, volume, spacing, diameter):
+    """Labels of ``volume`` [z, y, x], whose objects are about ``diameter`` voxels of the finest axis wide."""
+    session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
+    about = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
+    vertices, faces, anisotropy = (about["rays"][name] for name in ("vertices", "faces", "anisotropy"))
+    rays = Rays(torch.tensor(vertices), torch.tensor(faces), tuple(anisotropy))
+    scaling = Scaling.of(volume.shape, spacing, diameter, about["diameter_band"][1], rays)
+    size = tuple(-(-n // d) * d for n, d in zip(scaling.shape, about["divisor"], strict=True))
+    image = scaling.box(volume, (0, 0, 0), size, window(volume, about["normalisation"]), torch.device("cpu"))
+    probability, distances = session.run(None, {"image": image.numpy()})
+    where = np.argwhere(probability[0, 0] > about["prob_thresh"])
+    where = where[(where * about["grid"] < scaling.shape).all(axis=1)]  # not in the padding
+    scores = torch.from_numpy(probability[0, 0][tuple(where.T)])
+    order = torch.argsort(scores, descending=True, stable=True)
+    points = torch.from_numpy((where * about["grid"]).astype(np.float32))[order]
+    distances = torch.from_numpy(distances[0][:, *where.T].T)[order].clamp_min(1e-3).half().float()
+    keep = ops.nms(points, distances, scores[order], rays, about["nms_thresh"])
+    turned, growth = scaling.rays(rays)  # from the network's voxels to the volume's
+    centres = torch.from_numpy(scaling.points(points[keep].numpy()))
+    return ops.render_labels(centres, distances[keep] * torch.from_numpy(growth), turned, volume.shape)
+
+
+if __name__ == "__main__":
+    scan = io.read(sys.argv[2])
+    labels = predict(sys.argv[1], scan.array, scan.spacing or (1, 1, 1), float(sys.argv[4]))
+    io.write(sys.argv[3], labels.numpy(), scan)

@@ -1,0 +1,132 @@
+"""A real network, untrained: its labels do not depend on the tiles, its memory stays within what it may take."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from anystar_torch import weights
+from anystar_torch.compose import config_folder
+from anystar_torch.inference.device import precision
+from anystar_torch.inference.eye import Eye
+from anystar_torch.inference.halo import measure
+from anystar_torch.inference.predictor import AnyStar
+from tests.inference.scenes import config
+
+REACH = 96  # voxels to each side that the layers of the small network see, rounded up
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The small network with random weights, and heads that say something: objects of 3 to 6 voxels everywhere."""
+    torch.manual_seed(0)
+    network = instantiate(OmegaConf.load(config_folder() / "model" / "small.yaml")).eval()
+    torch.nn.init.normal_(network.distances.weight, std=2.0)
+    torch.nn.init.constant_(network.distances.bias, 4.0)
+    torch.nn.init.normal_(network.probability.weight, std=3.0)
+    return network
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("flips", "kind"), [(False, torch.float32), (False, None), (True, None)])
+def test_labels_are_identical_for_three_tilings_at_full_halo(small, flips, kind, monkeypatch):
+    """In float32, and in what this CPU computes in (bfloat16 where it has AMX)."""
+    if kind is not None:
+        monkeypatch.setattr("anystar_torch.inference.eye.precision", lambda device: kind)
+    shape = (16, 16, 336) if flips else (32, 32, 336)
+    volume = np.random.default_rng(0).random(shape, np.float32)
+    with torch.inference_mode():
+        probability = Eye(small, torch.device("cpu"))(torch.from_numpy(volume)[None, None]).probability
+    settings = config(
+        architecture=small.architecture,
+        prob_thresh=float(probability.flatten().quantile(0.5 if flips else 0.98)),
+    )
+    options = {"diameter": 13, "device": "cpu", "progress": False}
+    whole = AnyStar(small, settings, flips=flips).predict(volume, **options)
+    assert len(whole) > 20
+    monkeypatch.setattr("anystar_torch.inference.predictor.room", lambda *a: 1)
+    for length in (208, 256, 304):
+        monkeypatch.setattr(
+            "anystar_torch.inference.plan.size_within", lambda *a, n=length: (shape[0], shape[1], n)
+        )
+        model = AnyStar(small, settings, halo=(REACH,) * 3, flips=flips)
+        found = model.predict(volume, **options)
+        assert np.array_equal(found.labels, whole.labels)
+        assert np.array_equal(found.points, whole.points)
+        assert found.distances == pytest.approx(
+            whole.distances, rel=1e-3
+        )  # one step of float16, in which they wait
+        assert found.scores == pytest.approx(whole.scores, abs=1e-5)
+
+
+PROGRAM = """
+import json, sys
+import torch
+torch.set_num_threads(2)
+from anystar_torch.cli import main
+from anystar_torch.inference import predictor
+real, sizes = predictor.plan, []
+def watched(*a):
+    found = real(*a)
+    sizes.append([len(found.tiles), *found.size])
+    return found
+predictor.plan = watched
+try:
+    main(sys.argv[1:])
+finally:
+    status = open("/proc/self/status").read()  # the peak of resource.getrusage may be that of the parent process
+    print(json.dumps([int(status.partition("VmHWM:")[2].split()[0]) * 1024, sizes]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is counted otherwise elsewhere")
+def test_the_process_stays_below_max_memory(small, tmp_path):
+    volume = np.random.default_rng(0).integers(0, 60000, (96, 160, 176)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "volume.tif", volume)
+    with torch.inference_mode():
+        part = torch.from_numpy(volume[:48, :48, :48] / np.float32(60000))[None, None]
+        rare = float(Eye(small, torch.device("cpu"))(part).probability.flatten().quantile(0.99))
+    settings = config(architecture=small.architecture, prob_thresh=rare, provenance={"halo": [16, 16, 16]})
+    weights.save(tmp_path / "model", small, settings)
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "ANYSTAR_UNCHECKED": "1"}
+    command = [sys.executable, "-c", PROGRAM, "predict", "volume.tif", "--model", "model", "--diameter", "13"]
+    done = subprocess.run(
+        [*command, "--max-memory", "0.8GB", "--device", "cpu"],
+        cwd=tmp_path, env=environment, text=True, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert ": 0 objects" not in done.stdout
+    peak, [(count, *size)] = json.loads(done.stdout.splitlines()[-1])
+    assert count > 1, size
+    assert peak < 0.8e9
+    assert (
+        0.3e9 + Eye(small, torch.device("cpu")).bytes_per_voxel * volume.size > 0.8e9
+    )  # in one piece it would not fit
+
+
+@pytest.mark.slow
+def test_the_measured_halo_of_a_real_network_leaves_nothing_out(small):
+    """Random weights look as far as their layers let them: nothing of that may be missed, and nothing added."""
+    measured = measure(Eye(small, torch.device("cpu")))
+    assert all(64 <= reach <= REACH for reach in measured)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
+def test_a_gpu_agrees_with_the_cpu_in_batches_and_in_half_precision(small):
+    from anystar_torch.matching import matching
+
+    volume = np.random.default_rng(0).random((96, 96, 160), np.float32)
+    settings = config(architecture=small.architecture, prob_thresh=0.6)
+    assert precision(torch.device("cuda")) == torch.float16
+    here = AnyStar(small, settings).predict(volume, diameter=13, device="cpu", progress=False)
+    there = AnyStar(small, settings, halo=(32, 32, 32), batch=4).predict(volume, diameter=13, progress=False)
+    assert matching(here.labels, there.labels, 0.7).f1 > 0.95
