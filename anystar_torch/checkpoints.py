@@ -8,20 +8,20 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Checkpoint
 
 from anystar_torch.data import Batch
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 
 
-class Checkpoints(Callback):
+class Checkpoints(Checkpoint):
     """Writes ``last.ckpt`` every so many steps and at the end, ``best.ckpt`` when validation was better than ever.
 
     A signal (Ctrl-C, SIGTERM) to any rank lets the step finish, writes a checkpoint and ends the run; a second one ends
     it at once. Lightning's own ModelCheckpoint writes in place, so that a kill at the wrong moment leaves half a file,
-    and its exception hook saves in the middle of a step, a state the run never was in: hence a callback of our own. It
-    must stand after whatever changes the state (weight averaging).
+    and its exception hook saves in the middle of a step, a state the run never was in: hence a callback of our own.
+    Being a Checkpoint, Lightning calls it after whatever changes the state (weight averaging).
 
     Args:
         folder: where the checkpoints go.

@@ -3,6 +3,7 @@
 import importlib.util
 import re
 
+import lightning as L
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -78,6 +79,21 @@ def test_every_number_of_devices_is_a_recipe(tmp_path):
     assert config.trainer.precision == "bf16-mixed"
     assert config.training.channels_last
     assert config.trainer.sync_batchnorm is torch.cuda.is_available()
+
+
+@pytest.mark.parametrize("hardware", ["gpu", "ddp", "laptop"])
+def test_callbacks_are_called_in_the_right_order(hardware, tmp_path):
+    """Scores see the averaged weights, and checkpoints hold the average that the step led to."""
+    config = composed(["+experiment=mix", f"hardware={hardware}", *SMALL], tmp_path)
+    callbacks = list(instantiate(config.callbacks).values())
+    for given in (callbacks, callbacks[::-1]):
+        order = [
+            type(c).__name__ for c in L.Trainer(accelerator="cpu", logger=False, callbacks=given).callbacks
+        ]
+        assert order[-1] == "Checkpoints"
+        assert "ModelCheckpoint" not in order
+    assert list(config.callbacks)[:2] == ["scores", "average"]
+    assert config.callbacks.checkpoint.every_n_steps == (100 if hardware == "laptop" else 1000)
 
 
 FLAGS = [
