@@ -224,7 +224,8 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
             panel.set_ylabel("peak GB" if memory else "s per step")
             panel.set_title(network)
             panel.set_ylim(bottom=0)
-            panel.legend(fontsize=7)
+            if panel.lines:
+                panel.legend(fontsize=7)
     figure.savefig(path, dpi=110)
 
 
