@@ -11,9 +11,7 @@ from jaxtyping import install_import_hook
 if "ANYSTAR_UNCHECKED" not in os.environ:  # the compile tests: checked functions cannot be traced
     install_import_hook("anystar_torch", "beartype.beartype")
 
-if (
-    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-):  # as a shell's background jobs are started: Ctrl-C is tested too
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so are background jobs started; Ctrl-C is tested too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(min(2, os.cpu_count() or 1))

@@ -6,8 +6,10 @@ gets its name, bioimageio.core has to find it valid and reproduce its test outpu
 """
 
 import os
+import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -49,7 +51,7 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     """
     dense_only("bioimageio", network, channels=1)
     need("bioimageio", "bioimageio.core", "onnx", "onnxscript", "onnxruntime", "stardist")
-    with _quiet(), whole(path) as temporary, tempfile.TemporaryDirectory() as scratch:
+    with _quiet(), _ctrl_c_given_back(), whole(path) as temporary, tempfile.TemporaryDirectory() as scratch:
         description = _described(Path(scratch), network, config)
         _pack(description, temporary)
         check(temporary)
@@ -233,6 +235,17 @@ def _pack(description: Any, path: Path) -> None:
     from bioimageio.spec import save_bioimageio_package
 
     save_bioimageio_package(description, output_path=path)
+
+
+@contextmanager
+def _ctrl_c_given_back() -> Iterator[None]:
+    """StarDist's native suppression, which ``stardist_postprocessing`` runs, takes Ctrl-C over and keeps it."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and handler is not None:
+            signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager

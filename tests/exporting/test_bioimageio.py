@@ -1,6 +1,7 @@
 """BioImage.IO packages: valid, reproduced by bioimageio.core from both weights, and the objects are AnyStar's."""
 
 import shutil
+import signal
 import socket
 import zipfile
 from pathlib import Path
@@ -37,6 +38,11 @@ def package(tmp_path_factory):
 @pytest.fixture(scope="module")
 def description(package):
     return load_model_description(package)
+
+
+def test_writing_gives_ctrl_c_back(package):  # before the others call stardist themselves
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_bioimageio_core_accepts_it_offline(package, monkeypatch):

@@ -122,6 +122,8 @@ def test_progress_counts_up_to_all_and_may_end_the_call() -> None:
 
 
 def test_ctrl_c_is_honoured_within_a_second() -> None:
+    # stardist's own suppression, which other tests run, takes the signal over for good
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     crowd = random_crowd(6, 40_000, rays=RAYS, extent=60, radius=8)
     sent: list[float] = []
 
