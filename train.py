@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from anystar_torch.callbacks import NonFiniteLossError
 from anystar_torch.checkpoints import last_checkpoint
 from anystar_torch.compose import one_line
+from anystar_torch.heap import keep_freed_memory
 from anystar_torch.lit import warm_start
 from anystar_torch.resolvers import register_resolvers
 
@@ -39,6 +40,7 @@ WRONG = 2  # exit status of a run that could not begin
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(config: DictConfig) -> None:
     """Fits what ``config`` describes; exits with 1 if the network learned nothing, with 130 if it was stopped."""
+    keep_freed_memory()
     try:
         trainer, report, fitted = assembled(config)
     except (HydraException, ValueError, ImportError) as error:

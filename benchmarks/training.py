@@ -74,7 +74,7 @@ STORED = {
     ("small", 2, 64): (2.66, 2.1),
 }
 GROWTH = {
-    "anystar": [(1, 64), (4, 64), (1, 32), (1, 96)],
+    "anystar": [(1, 64), (4, 64), (2, 32), (1, 96)],
     "small": [(1, 64), (4, 64), (8, 64), (1, 96), (1, 128)],
 }
 FASTER = {"anystar": 1.5, "small": 2.5}  # what is wanted of the step
@@ -87,9 +87,11 @@ def ours(case: dict[str, Any]) -> dict[str, Any]:
     from hydra.utils import instantiate
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+    from anystar_torch.heap import keep_freed_memory
     from anystar_torch.resolvers import register_resolvers
 
     register_resolvers()
+    keep_freed_memory()  # as train.py does
     torch.set_num_threads(case["threads"])
     size = case["size"]
     overrides = [f"model={case['network']}", f"shape=[{size},{size},{size}]", f"batch_size={case['batch']}"]

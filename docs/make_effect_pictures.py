@@ -25,6 +25,7 @@ from anystar_torch.augment.dropout import RandomCoarseDropout
 from anystar_torch.augment.exposure import exposure
 from anystar_torch.augment.gamma import adjust_contrast
 from anystar_torch.augment.gibbs import gibbs_ringing
+from anystar_torch.augment.haze import haze
 from anystar_torch.augment.histogram import histogram_shift
 from anystar_torch.augment.inversion import invert
 from anystar_torch.augment.kspace_spike import kspace_spike
@@ -68,6 +69,7 @@ EFFECTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         gaussian_blur(x, one(0.7, 2.0, 0.7), taps=8), one(1.0, 4.0, 1.0), one(0.0, 0.1, 0.0)
     ),
     "camera": lambda x, _: camera(x, one(25.0), one(3.0), one(1.0), field("shot", x), field("electronic", x)),
+    "haze": lambda x, _: haze(x, one(0.5), one(6.0, 12.0, 6.0), taps=12),
     "microscope": lambda x, _: thick_slices(
         camera(
             gaussian_blur(x, one(0.8, 2.0, 0.8), taps=8),

@@ -53,7 +53,15 @@ convolution, conv_block = unet.convolution, unet.conv_block  # by the names they
 
 _COMMON = (unet.convolution, unet.conv_block)
 _PARTS: dict[str, tuple[Any, ...]] = {
-    "unet": (*_COMMON, unet.conv_blocks, unet.grid_stage, unet.Pooling, unet.UNet, unet.UNetBackbone),
+    "unet": (
+        *_COMMON,
+        unet.conv_blocks,
+        unet.grid_stage,
+        unet.Pooling,
+        unet.RectifiedPooling,
+        unet.UNet,
+        unet.UNetBackbone,
+    ),
     "resnet": (*_COMMON, resnet.StridedConv, resnet.ResidualBlock, resnet.ResNetBackbone),
 }
 _IMPORTS = {  # what only this backbone needs, and where it stands

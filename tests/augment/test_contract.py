@@ -16,6 +16,7 @@ from anystar_torch.augment.dropout import RandomCoarseDropout, coarse_dropout
 from anystar_torch.augment.exposure import RandomExposure, exposure
 from anystar_torch.augment.gamma import RandomContrast, adjust_contrast
 from anystar_torch.augment.gibbs import RandomGibbsRinging, gibbs_ringing
+from anystar_torch.augment.haze import RandomHaze, haze
 from anystar_torch.augment.histogram import RandomHistogramShift, histogram_shift
 from anystar_torch.augment.inversion import RandomInversion, invert
 from anystar_torch.augment.kspace_spike import RandomKSpaceSpike, kspace_spike
@@ -49,6 +50,7 @@ ALWAYS: dict[str, IntensityEffect] = {
     "histogram_shift": RandomHistogramShift(p=1.0, points=10),
     "resolution": RandomResolution(p=1.0, lateral=(0.3, 1.0), elongation=(1.0, 2.0), thickness=(1.0, 4.0)),
     "camera": RandomCamera(p=1.0, photons=(5.0, 5000.0), background=(0.0, 10.0), read=(0.5, 3.0)),
+    "haze": RandomHaze(p=1.0, share=(0.1, 0.6), glow=(4.0, 6.0), elongation=(1.0, 2.0)),
     "microscope": RandomMicroscope(
         p=1.0,
         lateral=(0.3, 1.0),
@@ -88,6 +90,7 @@ IDENTITY: dict[str, Pure] = {
         gaussian_blur(x, zeros(x, 3), taps=4), torch.ones(len(x), 3), zeros(x, 3)
     ),
     "smoothing": lambda x, f: gaussian_blur(x, zeros(x, 3), taps=4),
+    "haze": lambda x, f: haze(x, zeros(x), torch.full((len(x), 3), 4.0), taps=4),
     "microscope": lambda x, f: thick_slices(
         RandomCamera(p=0.0, photons=(5.0, 5.0), background=(0.0, 0.0), read=(0.0, 0.0))(
             gaussian_blur(x, zeros(x, 3), taps=4), stream("camera")
@@ -257,6 +260,7 @@ PURE: dict[str, Pure] = {
     "camera": lambda x, f: camera(
         x, per_sample(x, 5.0, 5000.0), per_sample(x, 0.0, 9.0), per_sample(x, 0.5, 2.0), f, f.flip(4)
     ),
+    "haze": lambda x, f: haze(x, per_sample(x, 0.1, 0.5), per_axis(x, 4.0, 5.0), taps=5),
     "exposure": lambda x, f: exposure(x, per_sample(x, 0.0, 0.1), per_sample(x, 0.1, 0.0)),
     "inversion": lambda x, f: invert(x),
     "rescale": lambda x, f: rescale(x),
