@@ -50,11 +50,9 @@ def grid_stage(grid: Triple, channels: int, filters: int, kernel: Triple) -> tup
     pooled = [1, 1, 1]
     while tuple(pooled) != tuple(grid):
         pool = tuple(2 if g > p else 1 for g, p in zip(grid, pooled, strict=True))
-        blocks = conv_blocks([channels, filters, filters], kernel, False)
-        blocks[-1] = blocks[-1][
-            :-1
-        ]  # its ReLU comes after the pooling: the same values, at an eighth of the work
-        layers += [blocks, RectifiedPooling(pool)]
+        first, second = conv_block(channels, filters, kernel, False), convolution(filters, filters, kernel)
+        # the second's ReLU comes after the pooling: the same values, at an eighth of the work
+        layers += [nn.Sequential(first, nn.Sequential(second)), RectifiedPooling(pool)]
         pooled = [p * q for p, q in zip(pooled, pool, strict=True)]
         channels = filters
     return nn.Sequential(*layers), channels
