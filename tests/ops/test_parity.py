@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from anystar_torch import ops
 from anystar_torch.ops import reference
+from anystar_torch.rays import Rays
 from tests.ops.cases import Crowd, load_parity, stored_rays
 
 BAND = 0.035
@@ -59,6 +61,23 @@ def explain(crowd: Crowd, thresh: float, ours: set[int], theirs: set[int]) -> No
         assert all(abs(overlaps[i] - thresh) <= BAND for i in shared)
         direct += len(shared) > 0
     assert direct > 0 or ours == theirs
+
+
+def test_an_almost_constant_field_differs_only_through_the_band() -> None:
+    """Crowded twins, as untrained networks predict: each decision within the band changes the ones that follow."""
+    nms = pytest.importorskip("stardist.nms").non_maximum_suppression_3d_sparse
+    their_rays = pytest.importorskip("stardist.rays3d").Rays_GoldenSpiral(16)
+    rng, rays, side = np.random.default_rng(0), Rays.golden_spiral(16), 8
+    field = ndimage.gaussian_filter(rng.standard_normal((side, side, side, 16)), (1, 1, 1, 0))
+    distances = (5.0 + 0.15 * field / field.std()).reshape(-1, 16).astype(np.float32)
+    points = 2.0 * np.argwhere(np.ones((side, side, side))).astype(np.float32)
+    scores = rng.permutation(len(points)).astype(np.float32)
+    crowd = Crowd(torch.from_numpy(points), torch.from_numpy(distances), torch.from_numpy(scores), rays)
+    ours = set(ops.nms(*crowd, 0.3).nonzero()[:, 0].tolist())
+    kept = nms(distances, scores, points, their_rays, nms_thresh=0.3, verbose=False)[3]
+    theirs = set(np.asarray(kept).tolist())
+    assert len(ours & theirs) < 0.95 * len(ours), "too easy a case"
+    explain(crowd, 0.3, ours, theirs)
 
 
 def better_overlaps(crowd: Crowd, j: int, among: set[int]) -> dict[int, float]:
