@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DEFAULT = [
     *(f"tests/ops/test_{name}.py" for name in ("properties", "malformed", "nms", "render")),
     "tests/test_native_targets.py",
+    "tests/test_loss.py",
     "-m",
     "not compile",
 ]
