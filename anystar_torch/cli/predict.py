@@ -49,7 +49,7 @@ def predict(  # noqa: PLR0913 - one argument per flag
     prob_thresh: ProbThresh = None,
     nms_thresh: NmsThresh = None,
     normalisation: Annotated[
-        str | None, typer.Option(help="percentile, minmax or anystar; the model's if not given.")
+        str | None, typer.Option(help="percentile, minmax, anystar or clipped; the model's if not given.")
     ] = None,
     flips: Annotated[
         bool, typer.Option("--flips", help="Average over mirror images: eight times the work.")

@@ -25,7 +25,7 @@ from anystar_torch.exporting import architecture, card, onnx
 from anystar_torch.exporting.metadata import metadata
 from anystar_torch.exporting.requirements import dense_only, need
 from anystar_torch.exporting.specimen import cover, specimen
-from anystar_torch.inference.normalise import window
+from anystar_torch.inference.normalise import METHODS, window
 from anystar_torch.io import whole
 from anystar_torch.stardist import StarDist
 from anystar_torch.weights import ModelConfig
@@ -143,13 +143,9 @@ def _input(folder: Path, network: StarDist, config: ModelConfig) -> dict[str, An
     # An object and its surround: bioimageio.core also tests crops this small, and its post-processing fails on nothing.
     smallest = [int(-(-2 * middle // d) * d) for d in network.divisor]
     each = ["channel", "z", "y", "x"]
-    low, high = {"percentile": (1.0, 99.8), "minmax": (0.0, 100.0), "anystar": (0.0, 99.9)}[
-        config.normalisation
-    ]
-    scale = {"axes": each, "min_percentile": low, "max_percentile": high}
-    clip = (
-        [] if config.normalisation == "percentile" else [{"id": "clip", "kwargs": {"min": 0.0, "max": 1.0}}]
-    )
+    method = METHODS[config.normalisation]
+    scale = {"axes": each, "min_percentile": 100 * method.low, "max_percentile": 100 * method.high}
+    clip = [{"id": "clip", "kwargs": {"min": 0.0, "max": 1.0}}] if method.clip else []
     return {
         "id": "volume",
         "description": f"Resampled so that the median object measures about {middle:g} voxels.",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from anystar_torch import __version__
+from anystar_torch.inference.normalise import METHODS
 from anystar_torch.stardist import StarDist
 from anystar_torch.weights import ModelConfig
 
@@ -29,11 +30,6 @@ TRAINING_DATA = (
     "No real image was used. Every volume is a function of a seed and a number: the generator is part of "
     "anystar_torch, and no data set is stored anywhere."
 )
-_NORMALISATIONS = {
-    "percentile": "the 1 % and 99.8 % quantiles go to 0 and 1, nothing is clipped",
-    "minmax": "minimum and maximum go to 0 and 1",
-    "anystar": "values are clipped at the 99.9 % quantile, then minimum and maximum go to 0 and 1",
-}
 
 
 def imported(config: ModelConfig) -> bool:
@@ -53,7 +49,7 @@ def readme(network: StarDist, config: ModelConfig, use: str) -> str:
     facts: dict[str, Any] = {
         "parameters": f"{parameters:,}",
         "input": f"one volume (z, y, x), sizes multiples of {network.divisor}",
-        "normalisation": f"{config.normalisation}: {_NORMALISATIONS[config.normalisation]}",
+        "normalisation": f"{config.normalisation}: {METHODS[config.normalisation].words}",
         "object diameters": f"{low:g} to {high:g} voxels, median {middle:g} (5 %, 95 % of the training volume)",
         "rays, grid": f"{len(network.rays)}, {network.grid}",
         "thresholds": f"probability {config.prob_thresh:g}, overlap {config.nms_thresh:g}",

@@ -2,12 +2,10 @@
 
 - ``percentile``: the 1 % and 99.8 % quantiles go to 0 and 1, nothing is clipped (StarDist's habit);
 - ``minmax``: minimum and maximum go to 0 and 1;
-- ``anystar``: clipped at the 99.9 % quantile, then minimum and maximum to 0 and 1. AnyStar's inference also
-clips at 0,
+- ``anystar``: clipped at the 99.9 % quantile, then minimum and maximum to 0 and 1. AnyStar's inference also clips at 0,
   which would erase what is negative (CT); that is left out here;
-- ``clipped``: the 0.1 % and 99.9 % quantiles go to 0 and 1, and what lies outside is clipped: a negative is
-normalised to the
-  negative of what its positive is.
+- ``clipped``: the 0.1 % and 99.9 % quantiles go to 0 and 1, and what lies outside is clipped: a negative is normalised
+  to the negative of what its positive is.
 
 Quantiles are exact for integers up to 16 bits and for volumes up to 2^24 voxels; above, they are those of
 2^24 voxels picked at random, always the same ones.
@@ -24,6 +22,38 @@ from torch import Tensor
 from anystar_torch.weights import NORMALISATIONS
 
 _EXACT = 1 << 24
+
+
+@dataclass(frozen=True)
+class Method:
+    """A named normalisation.
+
+    Attributes:
+        low: the quantile that becomes 0.
+        high: the quantile that becomes 1.
+        clip: whether what lies outside ends at 0 and 1.
+        words: the same for a reader.
+    """
+
+    low: float
+    high: float
+    clip: bool
+    words: str
+
+
+METHODS = {
+    "percentile": Method(
+        0.01, 0.998, False, "the 1 % and 99.8 % quantiles go to 0 and 1, nothing is clipped"
+    ),
+    "minmax": Method(0.0, 1.0, True, "minimum and maximum go to 0 and 1"),
+    "anystar": Method(
+        0.0, 0.999, True, "minimum and 99.9 % quantile go to 0 and 1, what is above is clipped"
+    ),
+    "clipped": Method(
+        0.001, 0.999, True, "the 0.1 % and 99.9 % quantiles go to 0 and 1, the rest is clipped"
+    ),
+}
+"""By name; the same names as :data:`~anystar_torch.weights.NORMALISATIONS`."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +91,11 @@ def window(volume: NDArray[Any], method: str) -> Window:
         values, counts = _sample(volume), None
     if not values.size:
         raise ValueError("the volume holds no finite value (all NaN or infinite)")
-    if method == "percentile":
-        low, high = (_quantile(values, counts, q) for q in (0.01, 0.998))
-    elif method == "clipped":
-        low, high = (_quantile(values, counts, q) for q in (0.001, 0.999))
-    elif method == "minmax":
-        low, high = float(values[0]), float(values[-1])
-    else:
-        low, high = float(values[0]), _quantile(values, counts, 0.999)
+    chosen = METHODS[method]
+    low, high = _quantile(values, counts, chosen.low), _quantile(values, counts, chosen.high)
     if high <= low:  # nearly constant: the rare values are the content
         low, high = float(values[0]), float(values[-1])
-    return Window(low, high, method != "percentile")
+    return Window(low, high, chosen.clip)
 
 
 def _histogram(volume: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -49,7 +49,7 @@ class AnyStar:
         batch: tiles looked at together; None for as many as fit on a GPU, and one on a CPU, which gains nothing.
         flips: whether the network sees every mirror image of the volume, and the mean is taken: eight times the
             work for slightly better objects.
-        normalisation: of grey values, "percentile", "minmax" or "anystar"; None for the network's own.
+        normalisation: of grey values, "percentile", "minmax", "anystar" or "clipped"; None for the network's own.
     """
 
     def __init__(

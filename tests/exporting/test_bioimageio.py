@@ -19,6 +19,7 @@ from anystar_torch.exporting import bioimageio, card, export
 from anystar_torch.exporting.specimen import specimen
 from anystar_torch.inference.normalise import window
 from anystar_torch.inference.predictor import AnyStar
+from anystar_torch.weights import NORMALISATIONS
 from tests.exporting.networks import config, seeing
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of bioimageio's and xarray's own making
@@ -105,7 +106,7 @@ def test_it_finds_the_objects_anystar_finds(description, monkeypatch):
     assert (score.tp, score.fp, score.fn) == (len(found), 0, 0)
 
 
-@pytest.mark.parametrize("normalisation", ["percentile", "minmax", "anystar"])
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_preprocessing_is_our_normalisation(description, normalisation):
     network = seeing()
     known = config(network, normalisation=normalisation)

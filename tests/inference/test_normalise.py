@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from anystar_torch.inference import normalise
-from anystar_torch.inference.normalise import window
+from anystar_torch.inference.normalise import METHODS, window
+from anystar_torch.weights import NORMALISATIONS
 
 KINDS = [np.uint8, np.int8, np.uint16, np.int16, np.int32, np.float16, np.float32, np.float64, ">u2", ">f4"]
 
@@ -67,3 +68,7 @@ def test_what_has_no_window_is_refused():
         window(np.full((2, 2, 2), np.inf), "minmax")
     with pytest.raises(ValueError, match="percentile, minmax, anystar"):
         window(np.zeros((2, 2, 2)), "none")
+
+
+def test_every_name_has_its_method():
+    assert set(METHODS) == set(NORMALISATIONS)
