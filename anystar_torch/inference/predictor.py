@@ -169,7 +169,7 @@ class AnyStar:
         notes: tuple[str, ...] = (),
     ) -> Instances:
         """Suppresses and renders; warns where what is found has not the size that the network knows."""
-        if self.max_memory is not None and all(place.type == "cpu" for place in self._eyes):
+        if self.max_memory is not None and all(place.type == "cpu" for place in list(self._eyes)):
             check_room_for(len(candidates.scores), candidates.scaling.source, self.max_memory)
         found = instances(candidates, nms_thresh, progress=progress, notes=notes)
         doubt = size.surprise(found, candidates.scaling, self.config.diameter_band)
