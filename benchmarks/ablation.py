@@ -4,8 +4,8 @@
 
 Trains ``experiment=zero_shot`` with the small network once as it is and once with each change below, from the same
 seed for the same number of steps, and scores every network on the real volumes, the size given. A run that is complete
-in the folder is not trained again. Probability thresholds are not comparable between networks this young: each network gets
-the one of 0.3, 0.4, ... 0.8 with which its mean F1 over all volumes is highest, the same for all of them.
+in the folder is not trained again. Probabilities are not comparable between networks this young: each gets the
+threshold of 0.3, 0.4, ... 0.8 with which its mean F1 over all volumes is highest, the same for all of them.
 """
 
 import argparse
