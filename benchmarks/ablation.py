@@ -102,7 +102,9 @@ def score(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Any]:
     for thresh in THRESHOLDS:
         row: dict[str, Any] = {"prob_thresh": thresh}
         for volume in volumes:
-            labels = instances(found[volume.name].above(thresh), model.config.nms_thresh).labels
+            labels = instances(
+                found[volume.name].above(thresh), model.config.nms_thresh, averaged=model.averaged
+            ).labels
             scores = scores_of(volume.truth, labels)
             row[volume.name] = {f"F1@{t:g}": round(float(scores[t].f1), 4) for t in (0.3, 0.5)}
         row["mean"] = mean(row, "")

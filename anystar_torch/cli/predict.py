@@ -54,6 +54,14 @@ def predict(  # noqa: PLR0913 - one argument per flag
     flips: Annotated[
         bool, typer.Option("--flips", help="Average over mirror images: eight times the work.")
     ] = False,
+    averaged: Annotated[
+        bool | None,
+        typer.Option(
+            "--averaged/--single",
+            help="Shapes: means over the candidates around a centre, or the best one's alone (StarDist's way); "
+            "averaged if not given, but for networks imported from StarDist.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     channel: Annotated[int | None, typer.Option(help="Which channel, from 0.")] = None,
     frame: Annotated[int | None, typer.Option(help="Which time point, from 0; all if not given.")] = None,
@@ -78,12 +86,12 @@ def predict(  # noqa: PLR0913 - one argument per flag
     paths = expand(inputs)
     places = placed(paths, output, Outputs(Path(), picture, candidates, points, meshes, overwrite))
     network = AnyStar.from_pretrained(
-        model, max_memory=bytes_of(max_memory), flips=flips, normalisation=normalisation
+        model, max_memory=bytes_of(max_memory), flips=flips, averaged=averaged, normalisation=normalisation
     )
     config, where = network.config, resolve(device)
     about = {
         "anystar_torch": __version__, "model": str(model or "shipped"), "normalisation": config.normalisation,
-        "flips": flips, "size": "estimated" if diameter is None else "given",
+        "flips": flips, "averaged": network.averaged, "size": "estimated" if diameter is None else "given",
         "device": str(where), "precision": str(precision(where)).removeprefix("torch."),
     }  # fmt: skip
     job = Job(

@@ -30,7 +30,7 @@ def relabel(
         raise ValueError(f"{target} exists; give --overwrite to replace it, or another name with -o")
     found = found.above(about.get("prob_thresh", found.prob_thresh) if prob_thresh is None else prob_thresh)
     used = about.get("nms_thresh", 0.3) if nms_thresh is None else nms_thresh
-    result = instances(found, used, progress=True)
+    result = instances(found, used, averaged=about.get("averaged", True), progress=True)
     about |= settings([result])
     io.write(target, result.labels, source(about, result.labels), about, overwrite)
     print(summary(target, about, time.perf_counter() - start))

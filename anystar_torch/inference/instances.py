@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from anystar_torch.inference.candidates import Candidates
+from anystar_torch.inference.consensus import consensus
 from anystar_torch.inference.progress import bar
 from anystar_torch.ops import nms, render_labels
 from anystar_torch.rays import Rays
@@ -44,7 +45,12 @@ class Instances:
 
 
 def instances(
-    candidates: Candidates, nms_thresh: float | int, *, progress: bool = False, notes: tuple[str, ...] = ()
+    candidates: Candidates,
+    nms_thresh: float | int,
+    *,
+    averaged: bool = True,
+    progress: bool = False,
+    notes: tuple[str, ...] = (),
 ) -> Instances:
     """Suppress and render.
 
@@ -53,6 +59,8 @@ def instances(
             threshold.
         nms_thresh: overlap (intersection over the smaller volume) above which the lesser candidate goes, 0 to
             1.
+        averaged: whether an object's shape is the mean over the candidates around its centre
+            (:func:`~anystar_torch.inference.consensus.consensus`), or that of the best one alone, as in StarDist.
         progress: whether to draw progress bars.
         notes: passed through to the result.
 
@@ -64,7 +72,8 @@ def instances(
     kept = suppress(candidates, nms_thresh, progress)
     rays, growth = candidates.scaling.rays(candidates.rays)
     points = candidates.scaling.points(candidates.points[kept])
-    distances = candidates.distances[kept].astype(np.float32) * growth
+    own = consensus(candidates, kept) if averaged else candidates.distances[kept].astype(np.float32)
+    distances = own * growth
     shape = candidates.scaling.source
     labels = np.zeros(shape, np.int32)
     if len(points):

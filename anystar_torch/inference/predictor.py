@@ -49,6 +49,8 @@ class AnyStar:
         batch: tiles looked at together; None for as many as fit on a GPU, and one on a CPU, which gains nothing.
         flips: whether the network sees every mirror image of the volume, and the mean is taken: eight times the
             work for slightly better objects.
+        averaged: whether an object's shape is the mean over the candidates around its centre, or that of the best one
+            alone, as in StarDist; None for the former, but for networks imported from StarDist.
         normalisation: of grey values, "percentile", "minmax", "anystar" or "clipped"; None for the network's own.
     """
 
@@ -60,6 +62,7 @@ class AnyStar:
         halo: Sequence[int] | None = None,
         batch: int | None = None,
         flips: bool = False,
+        averaged: bool | None = None,
         normalisation: str | None = None,
     ) -> None:
         if network.channels != 1:
@@ -69,6 +72,7 @@ class AnyStar:
         self.network = copy.deepcopy(network).eval() if network.training else network
         self.config = config if normalisation is None else replace(config, normalisation=normalisation)
         self.max_memory, self.batch, self.flips = max_memory, batch, flips
+        self.averaged = "imported" not in config.provenance if averaged is None else averaged
         known = halo if halo is not None else config.provenance.get("halo")
         self._halo: Triple | None = (known[0], known[1], known[2]) if known is not None else None
         self._eyes: dict[torch.device, Eye] = {}
@@ -81,7 +85,8 @@ class AnyStar:
         Args:
             path: a folder of weights, a run folder of a training, or a StarDist model's folder; None for the
                 shipped weights.
-            options: ``max_memory``, ``halo``, ``batch``, ``flips`` and ``normalisation``, as for the class.
+            options: ``max_memory``, ``halo``, ``batch``, ``flips``, ``averaged`` and ``normalisation``, as for the
+                class.
 
         Raises:
             ValueError: no such model, or one that cannot be read.
@@ -171,7 +176,7 @@ class AnyStar:
         """Suppresses and renders; warns where what is found has not the size that the network knows."""
         if self.max_memory is not None and all(place.type == "cpu" for place in list(self._eyes)):
             check_room_for(len(candidates.scores), candidates.scaling.source, self.max_memory)
-        found = instances(candidates, nms_thresh, progress=progress, notes=notes)
+        found = instances(candidates, nms_thresh, averaged=self.averaged, progress=progress, notes=notes)
         doubt = size.surprise(found, candidates.scaling, self.config.diameter_band)
         return replace(found, notes=(*notes, doubt)) if doubt and not _warned(notes) else found
 

@@ -75,7 +75,7 @@ def evaluate(
             image, diameter=middle, prob_thresh=min(prob_threshs), device=device, progress=False
         )
         for nms in nms_threshs:
-            objects = instances(candidates, nms)
+            objects = instances(candidates, nms, averaged=model.averaged)
             for prob in prob_threshs:
                 kept = int(np.count_nonzero(objects.scores > prob))
                 prediction = np.where(objects.labels <= kept, objects.labels, 0)
