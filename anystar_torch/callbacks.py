@@ -39,6 +39,11 @@ class ProgressBar(RichProgressBar):
     Above it a line for every validation.
     """
 
+    @property
+    def total_train_batches(self) -> int | float:
+        """Steps of the whole run, also of a resumed one, whose bar goes on where it was."""
+        return self.trainer.max_steps
+
     def get_metrics(
         self, trainer: L.Trainer, pl_module: L.LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:

@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialised
 
 from anystar_torch import __version__
 from anystar_torch.stardist import StarDist
@@ -76,7 +77,8 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"anystar_torch": __version__, **asdict(config)}, indent=2) + "\n"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as parts:
-        save_file(state, Path(parts, WEIGHTS))
+        # not save_file, which lets nobody but the owner read the file
+        Path(parts, WEIGHTS).write_bytes(serialised(state))
         Path(parts, CONFIG).write_text(text)
         for name in (WEIGHTS, CONFIG):
             os.replace(Path(parts, name), folder / name)

@@ -179,6 +179,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, tmp_path):
     process.communicate()
     code, output = run(folder, f"resume={folder}")
     assert code == 0, output
+    assert "12/12" in output, "the bar counts the steps of the whole run"
     resumed, uninterrupted = losses(folder), losses(whole[0])
     assert {step: resumed[step] for step in range(5, 12)} == {
         step: uninterrupted[step] for step in range(5, 12)

@@ -36,6 +36,13 @@ def config(network):
     )
 
 
+def test_others_may_read_what_was_saved(tmp_path, network, config):
+    (tmp_path / "any").touch()
+    usual = (tmp_path / "any").stat().st_mode
+    folder = weights.save(tmp_path / "model", network, config)
+    assert {path.stat().st_mode for path in folder.iterdir()} == {usual}
+
+
 def test_round_trip(tmp_path, network, config):
     image = torch.randn(1, 1, 8, 8, 8)
     loaded, read = weights.load(weights.save(tmp_path / "model", network, config))
