@@ -1,4 +1,4 @@
-"""Memory that one training step frees is there for the next."""
+"""Memory that one step of a training, or one tile of a prediction, frees is there for the next."""
 
 import ctypes
 import sys
@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
 
     A step on a CPU allocates the same hundreds of megabytes over and over. By default glibc maps each large block
     anew, and the system clears it page by page when it is first touched: a fifth of the small network's step on two
-    cores. The process takes about as much memory as at its peak from then on.
+    cores, a third of a large volume's prediction. The process takes about as much memory as at its peak from then on.
 
     Returns:
         Whether it was possible: with glibc, so on most Linux systems. Elsewhere nothing happens.

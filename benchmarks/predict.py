@@ -200,8 +200,10 @@ def main() -> None:
     import torch
 
     from anystar_torch import __version__
+    from anystar_torch.heap import keep_freed_memory
 
     torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as anystar predict does
     git = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
