@@ -56,6 +56,11 @@ class ModelConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
 
+    @property
+    def imported(self) -> bool:
+        """Whether the network was trained with StarDist, on data we know nothing of."""
+        return "imported" in self.provenance
+
 
 def save(
     folder: Path | str, network: StarDist, config: ModelConfig, dtype: torch.dtype | None = None

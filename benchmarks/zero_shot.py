@@ -122,11 +122,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=real_volumes.DATA)
     parser.add_argument("--estimated", action="store_true", help="also without the size, and resampled")
     parser.add_argument("--appearances", action="store_true", help="also with changed appearance")
+    parser.add_argument(
+        "--single", action="store_true", help="shapes of the best candidate alone, not averaged"
+    )
     parser.add_argument("--pictures", type=Path, default=None, help="folder for a picture of every volume")
     parser.add_argument("--json", type=Path, default=None, help="write every figure to this file")
     arguments = parser.parse_args()
     volumes = real_volumes.read(arguments.data)
-    model = AnyStar.from_pretrained(arguments.model)
+    model = AnyStar.from_pretrained(arguments.model, averaged=False if arguments.single else None)
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     ).stdout.strip()

@@ -1,5 +1,6 @@
 """White noise of detectors: additive, Rician, and what is added to a finished image."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -64,7 +65,7 @@ def detector_noise(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OfSomeWidth:
+class _OfSomeWidth(ABC):
     """White noise of a drawn width on some samples; which noise, ``_always`` says.
 
     Attributes:
@@ -83,8 +84,8 @@ class _OfSomeWidth:
         """Draw a width and fields per sample and apply them to ``image`` ``[B, 1, D, H, W]``."""
         return with_chance(self.p, self._always, image, source)
 
-    def _always(self, image: Volume, source: Source) -> Volume:
-        raise NotImplementedError
+    @abstractmethod
+    def _always(self, image: Volume, source: Source) -> Volume: ...
 
 
 class RandomGaussianNoise(_OfSomeWidth):

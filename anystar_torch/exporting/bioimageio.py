@@ -130,7 +130,7 @@ def _entries(folder: Path, network: StarDist, config: ModelConfig, opset: int) -
         "inputs": [_input(folder, network, config)],
         "outputs": [_output(network, config)],
         "weights": _weights(folder, network, opset),
-        **({} if card.imported(config) else {"training_data": trained}),
+        **({} if config.imported else {"training_data": trained}),
         "config": {
             "bioimageio": {"reproducibility_tolerance": [_TOLERANCE]},
             "anystar_torch": {**metadata(network, config), "rays": network.rays.config},

@@ -32,14 +32,9 @@ TRAINING_DATA = (
 )
 
 
-def imported(config: ModelConfig) -> bool:
-    """Whether the network was trained elsewhere, on data we know nothing of."""
-    return "imported" in config.provenance
-
-
 def description(config: ModelConfig) -> str:
     """One sentence."""
-    return IMPORTED if imported(config) else DESCRIPTION
+    return IMPORTED if config.imported else DESCRIPTION
 
 
 def readme(network: StarDist, config: ModelConfig, use: str) -> str:
@@ -56,7 +51,7 @@ def readme(network: StarDist, config: ModelConfig, use: str) -> str:
         **{f"provenance: {name}": value for name, value in config.provenance.items()},
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    data = "Unknown: the network was imported from a StarDist model." if imported(config) else TRAINING_DATA
+    data = "Unknown: the network was imported from a StarDist model." if config.imported else TRAINING_DATA
     cite = "\n".join(f"- {text} https://doi.org/{doi}" for text, doi in CITATIONS)
     return f"""# Star-convex objects in 3D
 

@@ -140,7 +140,7 @@ def bundle_metadata(network: StarDist, config: ModelConfig) -> dict[str, Any]:
         "description": card.description(config),
         "authors": card.AUTHORS,
         "copyright": f"Copyright (c) {card.AUTHORS}",
-        "data_source": "Unknown." if card.imported(config) else card.TRAINING_DATA,
+        "data_source": "Unknown." if config.imported else card.TRAINING_DATA,
         "data_type": "nibabel",
         "image_classes": "one channel, any grey values; normalised by the inferer",
         "pred_classes": "labels: 0 is background, every other number one object",

@@ -72,7 +72,7 @@ class AnyStar:
         self.network = copy.deepcopy(network).eval() if network.training else network
         self.config = config if normalisation is None else replace(config, normalisation=normalisation)
         self.max_memory, self.batch, self.flips = max_memory, batch, flips
-        self.averaged = "imported" not in config.provenance if averaged is None else averaged
+        self.averaged = not config.imported if averaged is None else averaged
         known = halo if halo is not None else config.provenance.get("halo")
         self._halo: Triple | None = (known[0], known[1], known[2]) if known is not None else None
         self._eyes: dict[torch.device, Eye] = {}
