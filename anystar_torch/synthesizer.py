@@ -21,7 +21,7 @@ from anystar_torch.random import Source
 from anystar_torch.synth.components import connected_components, remove_small
 from anystar_torch.synth.density import RandomDensity
 from anystar_torch.synth.gmm import Mixture
-from anystar_torch.synth.outline import lit
+from anystar_torch.synth.outline import lit, outside
 from anystar_torch.synth.shapes import BallField
 
 
@@ -35,6 +35,8 @@ class World:
         mixture: intensities.
         outline: range of how far outside of its edge an object's outline is, in widths of the instrument's blur; 0 in
             AnyStar, 0.67 at a quarter of the height of a flat edge.
+        out_of_focus: how much further it is along an axis with more blur than the sharpest, see
+            :func:`~anystar_torch.synth.outline.outside`.
         smallest: pieces of objects with fewer voxels in the sample are left out of image and labels.
     """
 
@@ -42,10 +44,12 @@ class World:
     density: RandomDensity
     mixture: Mixture
     outline: Range
+    out_of_focus: float
     smallest: int
 
     def __post_init__(self) -> None:
         check_range("outline", self.outline, 0.0, 2.0)
+        check_range("out_of_focus", (0.0, self.out_of_focus), 0.0, 2.0)
         if self.smallest < 1:
             raise ValueError(f"smallest must be a number of voxels from 1 up, got {self.smallest}")
 
@@ -109,10 +113,11 @@ class Synthesizer:
         objects = torch.where(seen, placed.piece * field.count + field.ball, 0)
         if self.world.outline[1] == 0.0:
             return objects, seen
-        offset = draw(source("outline"), "widths", self.world.outline)[:, None] * self.effects.width(
-            source("effects")
+        widths, blur = (
+            draw(source("outline"), "widths", self.world.outline),
+            self.effects.width(source("effects")),
         )
-        return objects, lit(field.depth, field.reach, offset)
+        return objects, lit(field.depth, field.reach, outside(widths, blur, self.world.out_of_focus))
 
     def render(
         self, objects: Labels, labels: Labels, coordinates: Coordinates, source: Source

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from anystar_torch.arrays import Labels, Volume, per_voxel
@@ -50,9 +50,9 @@ class Mixture:
     """From objects to intensities (AnyStar's second script).
 
     Intensity is ``mean + std * noise``, the noise white over the voxels of the world, times the texture inside objects
-    and times the texture's mean outside. All is then brought to the scale on which the effects that follow are given:
-    the original rescales its whole world to [0, 1]; what the least and the largest value of a world are is
-    drawn here, as a sample sees only a part of it.
+    and times the texture's mean outside, or times as much of the texture as ``ground_texture`` says. All is then brought
+    to the scale on which the effects that follow are given: the original rescales its whole world to [0, 1]; what the
+    least and the largest value of a world are is drawn here, as a sample sees only a part of it.
 
     Attributes:
         mean: range of the mean intensity of an object.
@@ -60,6 +60,7 @@ class Mixture:
             are as unlike within a sample as between samples.
         std: range of the deviation of the noise in an object.
         texture: the texture.
+        ground_texture: range of the share of the texture that shows outside of objects; 0 in AnyStar.
         background: what lies between objects.
         darkest: range of a world's least value.
         brightest: range of a world's largest value.
@@ -69,6 +70,7 @@ class Mixture:
     spread: Range
     std: Range
     texture: Texture
+    ground_texture: Range
     background: RandomBackground
     darkest: Range
     brightest: Range
@@ -77,6 +79,7 @@ class Mixture:
         check_range("mean", self.mean)
         check_range("spread", self.spread, 0.0, 1.0)
         check_range("std", self.std, 0.0)
+        check_range("ground_texture", self.ground_texture, 0.0, 1.0)
         check_range("darkest", self.darkest)
         check_range("brightest", self.brightest, self.darkest[1])
 
@@ -91,8 +94,7 @@ class Mixture:
         stds = source.uniform_at("std", objects, self.std[0], self.std[1])
         least = torch.where(inside, means, self.mean[1]).amin((1, 2, 3, 4))
         ground = self.background(coordinates.position, world, least, source("background"))
-        shade = texture.mean(-1).mean(-1).mean(-1)[:, :, None, None, None]
-        factor = torch.where(inside, sample(texture, coordinates.position, half), shade)
+        factor = self.shade(sample(texture, coordinates.position, half), texture, inside, source)
         mean = torch.where(inside, means, ground.mean) * factor
         std = torch.where(inside, stds, ground.std) * factor
         noise = self.noise(coordinates, source)
@@ -105,6 +107,20 @@ class Mixture:
         parts = smooth(torch.cat([mean, std * noise], dim=1), taps[:, :, None, None, None])
         image = parts[:, :1] + parts[:, 1:]
         return (image - per_voxel(low)) * per_voxel(1.0 / (high - low))
+
+    def shade(
+        self,
+        textured: Volume,
+        texture: Float32[Tensor, "b 1 n m k"],
+        inside: Bool[Tensor, "b 1 d h w"],
+        source: Source,
+    ) -> Volume:
+        """The texture inside objects; outside its mean, or what lies between the mean and it."""
+        outside = texture.mean(-1).mean(-1).mean(-1)[:, :, None, None, None]
+        if self.ground_texture[1] > 0.0:
+            share = draw(source, "ground texture", self.ground_texture)
+            outside = torch.lerp(outside, textured, per_voxel(share))
+        return torch.where(inside, textured, outside)
 
     def means(self, objects: Labels, source: Source) -> Volume:
         """The mean intensity of each voxel's object, in a part of the range that the sample's objects share."""

@@ -4,12 +4,27 @@ import torch
 from jaxtyping import Bool, Float32
 from torch import Tensor
 
-from anystar_torch.arrays import PerSampleAxis
+from anystar_torch.arrays import PerSample, PerSampleAxis
 
 MOST = 0.45
 """The largest part of a radius that may stay dark; else small objects would vanish behind a wide blur."""
 
 Field = Float32[Tensor, "b 1 d h w"]
+
+
+def outside(widths: PerSample, blur: PerSampleAxis, out_of_focus: float) -> PerSampleAxis:
+    """How far outside of their edge outlines lie, ``[B, 3]`` along z, y, x, voxels.
+
+    ``widths (blur + out_of_focus (blur - least blur))``: people outline slice by slice, each slice with a contrast of
+    its own, and follow an object out of focus further than they would see it from the side.
+
+    Args:
+        widths: ``[B]``, widths of the blur between edge and outline where the blur is alike along all axes.
+        blur: ``[B, 3]``, width of the instrument's blur along z, y, x, voxels.
+        out_of_focus: what the axes with more blur add, in units of ``widths``; 0 for nothing.
+    """
+    least = blur.amin(1, keepdim=True)
+    return widths[:, None] * (blur + out_of_focus * (blur - least))
 
 
 def lit(depth: Field, reach: Field, offset: PerSampleAxis) -> Bool[Tensor, "b 1 d h w"]:

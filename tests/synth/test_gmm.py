@@ -67,6 +67,23 @@ def test_objects_have_means_and_deviations_of_their_own(plain: Synthesizer) -> N
     assert deviations.max() < 26.0
 
 
+def test_the_ground_shows_its_share_of_the_texture(plain: Synthesizer) -> None:
+    texture = Texture(scales=[2, 4, 8, 16, 32])(WORLD, source(2))
+    textured = torch.nn.functional.interpolate(
+        texture, size=(64, 64, 64), mode="trilinear", align_corners=True
+    )
+    inside = torch.zeros_like(textured, dtype=torch.bool)
+    inside[..., :32] = True
+    mean = texture.mean((2, 3, 4), keepdim=True).expand_as(textured)
+    for share in (0.0, 0.25, 1.0):
+        mixture = replace(plain.world.mixture, ground_texture=(share, share))
+        shade = mixture.shade(textured, texture, inside, source(2))
+        assert torch.equal(shade[..., :32], textured[..., :32])
+        torch.testing.assert_close(
+            shade[..., 32:], (mean + share * (textured - mean))[..., 32:], rtol=0.0, atol=1e-5
+        )
+
+
 def test_noise_is_interpolated_between_the_worlds_voxels(plain: Synthesizer) -> None:
     grid = Coordinates.of_grid((48, 48, 48), torch.full((2, 3), 128.0))
     on = plain.world.mixture.noise(replace(grid, position=grid.position + 0.5), source(2))

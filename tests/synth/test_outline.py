@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from anystar_torch.synth.outline import MOST, lit
+from anystar_torch.synth.outline import MOST, lit, outside
 
 
 def ball(
@@ -46,3 +46,10 @@ def test_small_objects_keep_a_core() -> None:
     core = lit(depth, reach, torch.full((1, 3), 9.0))
     assert torch.equal(core, depth > MOST * 3.0)
     assert core.any()
+
+
+def test_outlines_lie_further_out_along_the_blurred_axis_only() -> None:
+    widths, blur = torch.tensor([0.5, 1.0]), torch.tensor([[6.0, 2.0, 2.0], [3.0, 3.0, 3.0]])
+    torch.testing.assert_close(outside(widths, blur, 0.0), widths[:, None] * blur)
+    expected = torch.tensor([[0.5 * (6.0 + 0.8 * 4.0), 1.0, 1.0], [3.0, 3.0, 3.0]])
+    torch.testing.assert_close(outside(widths, blur, 0.8), expected)
