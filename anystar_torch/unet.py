@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 KERAS_EPSILON = 1e-3
@@ -18,9 +19,38 @@ KERAS_MOMENTUM = 0.01  # of the new value; Keras calls the rest, 0.99, the momen
 Triple = tuple[int, int, int]
 
 
+class OneChannelConvolution(nn.Conv3d):
+    """A convolution of one channel; on CPUs computed as one of as many channels as its kernel is wide.
+
+    The channels are the image shifted along x, and the kernel is one voxel wide then: the same products, summed in the
+    same order. Libraries lay out their vectors over channels and leave most of each empty where there is one.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, 1, D, H, W]`` to ``[B, outputs, D, H, W]``."""
+        depth, height, width = self.weight.shape[2:]
+        if x.device.type != "cpu" or width == 1 or torch.compiler.is_compiling():
+            plain: Tensor = super().forward(x)
+            return plain
+        if torch.is_autocast_enabled("cpu"):
+            x = x.to(torch.get_autocast_dtype("cpu"))
+        last = 1 in (x.stride(1), self.weight.stride(1))  # how torch tells it where there is one channel
+        layout = torch.channels_last_3d if last else torch.contiguous_format
+        before = (width - 1) // 2
+        padded = F.pad(x, (before, width - 1 - before))
+        shifted = torch.cat([padded[..., k : k + x.shape[-1]] for k in range(width)], dim=1)
+        stacked = self.weight.movedim(-1, 1).reshape(-1, width, depth, height, 1)
+        return F.conv3d(
+            shifted.contiguous(memory_format=layout),
+            stacked.contiguous(memory_format=layout),
+            self.bias,
+            padding="same",
+        )
+
+
 def convolution(inputs: int, outputs: int, kernel: Triple) -> nn.Conv3d:
     """A convolution that keeps the size, with Keras' initial values (Glorot uniform, zero bias)."""
-    layer = nn.Conv3d(inputs, outputs, kernel, padding="same")
+    layer = (OneChannelConvolution if inputs == 1 else nn.Conv3d)(inputs, outputs, kernel, padding="same")
     nn.init.xavier_uniform_(layer.weight)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)

@@ -8,7 +8,7 @@ from torch import nn
 
 from anystar_torch.resnet import ResNetBackbone
 from anystar_torch.stardist import StarDist
-from anystar_torch.unet import UNetBackbone
+from anystar_torch.unet import OneChannelConvolution, UNetBackbone, convolution
 from tests.residency import Residency
 
 ANYSTAR = {"rays": 96, "grid": (1, 1, 1), "backbone": UNetBackbone(filters=32, depth=5, batch_norm=True)}
@@ -55,6 +55,27 @@ def test_initial_values_are_glorot_uniform_with_zero_bias():
             assert module.weight.abs().max() <= bound * 1.0001
             assert module.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.25)
             assert not module.bias.any()
+
+
+@pytest.mark.parametrize("kernel", [(3, 3, 3), (1, 5, 3), (3, 3, 5), (3, 3, 1)])
+def test_one_channel_is_convolved_as_torch_does(kernel):
+    torch.manual_seed(0)
+    layer = convolution(1, 6, kernel)
+    assert isinstance(layer, OneChannelConvolution)
+    plain = nn.Conv3d(1, 6, kernel, padding="same")
+    plain.load_state_dict(layer.state_dict())
+    image = torch.randn(2, 1, 9, 8, 7)
+    for layout in (torch.contiguous_format, torch.channels_last_3d):
+        results = []
+        for module in (layer, plain):
+            module.zero_grad()
+            x = image.to(memory_format=layout).detach().clone().requires_grad_()
+            out = module(x)
+            out.square().sum().backward()
+            results.append((out, x.grad, module.weight.grad, module.bias.grad))
+        for ours, torchs in zip(*results, strict=True):
+            torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-4)
+        assert layer(image.to(memory_format=layout)).is_contiguous(memory_format=layout)
 
 
 def test_sizes_that_do_not_divide_are_refused():

@@ -51,7 +51,7 @@ class StackedStarDist(nn.Module):
 
 convolution, conv_block = unet.convolution, unet.conv_block  # by the names they have in the file
 
-_COMMON = (unet.convolution, unet.conv_block)
+_COMMON = (unet.OneChannelConvolution, unet.convolution, unet.conv_block)
 _PARTS: dict[str, tuple[Any, ...]] = {
     "unet": (
         *_COMMON,
@@ -64,10 +64,7 @@ _PARTS: dict[str, tuple[Any, ...]] = {
     ),
     "resnet": (*_COMMON, resnet.StridedConv, resnet.ResidualBlock, resnet.ResNetBackbone),
 }
-_IMPORTS = {  # what only this backbone needs, and where it stands
-    "unet": ("\nfrom collections", "\nimport itertools\nfrom collections"),
-    "resnet": ("Tensor, nn\n", "Tensor, nn\nfrom torch.nn import functional as F\n"),
-}
+_IMPORTS = {"unet": "import itertools\n", "resnet": ""}  # what only this backbone needs
 _HEAD = f'''"""A StarDist 3D network; written by anystar_torch {__version__} (BSD 3-Clause), from its own source."""
 
 from collections.abc import Sequence
@@ -75,6 +72,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 KERAS_EPSILON = {unet.KERAS_EPSILON}
@@ -94,8 +92,7 @@ def stacked(network: StarDist) -> StackedStarDist:
 def source(network: StarDist) -> str:
     """The file: run it, and ``StackedStarDist(**arguments(network))`` takes ``network.state_dict()``."""
     kind = network.architecture["backbone"]["kind"]
-    anchor, imported = _IMPORTS[kind]
-    head = _HEAD.replace(anchor, imported, 1)
+    head = _HEAD.replace("from collections", f"{_IMPORTS[kind]}from collections", 1)
     table = f'BACKBONES = {{"{kind}": {BACKBONES[kind].__name__}}}\n'
     return "\n\n".join(
         [head, *map(inspect.getsource, _PARTS[kind]), table, inspect.getsource(StackedStarDist)]

@@ -73,9 +73,10 @@ class Eye:
     def look(self, image: Tensor) -> Prediction:
         """Probability and distances of boxes, whatever ``flips``."""
         kind = precision(self.device)
-        layout = torch.channels_last_3d if kind == torch.bfloat16 else torch.contiguous_format
+        last = self.device.type == "cpu" or kind == torch.bfloat16
+        layout = torch.channels_last_3d if last else torch.contiguous_format
         with torch.autocast(self.device.type, kind, enabled=kind != torch.float32):
-            prediction: Prediction = self.network(image.contiguous(memory_format=layout))
+            prediction: Prediction = self.network(image.to(memory_format=layout))
         return prediction
 
     @cached_property

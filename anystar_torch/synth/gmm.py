@@ -49,10 +49,11 @@ class Texture:
 class Mixture:
     """From objects to intensities (AnyStar's second script).
 
-    Intensity is ``mean + std * noise``, the noise white over the voxels of the world, times the texture inside objects
-    and times the texture's mean outside, or times as much of the texture as ``ground_texture`` says. All is then brought
-    to the scale on which the effects that follow are given: the original rescales its whole world to [0, 1]; what the
-    least and the largest value of a world are is drawn here, as a sample sees only a part of it.
+    Intensity is ``mean + std * noise``, the noise white over the voxels of the world, times the texture inside
+    objects and times the texture's mean outside, or times as much of the texture as ``ground_texture`` says.
+    All is then brought to the scale on which the effects that follow are given: the original rescales its whole
+    world to [0, 1]; what the least and the largest value of a world are is drawn here, as a sample sees only a
+    part of it.
 
     Attributes:
         mean: range of the mean intensity of an object.
