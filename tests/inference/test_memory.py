@@ -27,6 +27,18 @@ def test_traced_bytes_cover_the_largest_layer_and_do_not_depend_on_values():
     assert memory.bytes_per_voxel(wide, wide.divisor) > 1.1 * found
 
 
+def test_on_a_cpu_channels_are_last():
+    network = small(4, (2, 2, 2))
+    layouts = []
+    network.features.register_forward_hook(
+        lambda layer, given, out: layouts.append(out.is_contiguous(memory_format=torch.channels_last_3d))
+    )
+    with torch.inference_mode():
+        network(torch.rand(1, 1, 16, 16, 16))  # as the tile comes
+    Eye(network, torch.device("cpu")).look(torch.rand(1, 1, 16, 16, 16))
+    assert layouts == [False, True]
+
+
 @pytest.mark.parametrize("blur", [1, 3, 6])
 def test_the_measured_halo_is_the_receptive_field_of_averaging(blur):
     measured = halo.measure(Eye(Sees(blur=blur).eval(), torch.device("cpu")))
