@@ -16,6 +16,8 @@ from torch import Tensor, nn
 KERAS_EPSILON = 1e-3
 KERAS_MOMENTUM = 0.01  # of the new value; Keras calls the rest, 0.99, the momentum
 
+SLAB = 48  # voxels that the layers before the grid are shown at a time, along z
+
 Triple = tuple[int, int, int]
 
 
@@ -70,36 +72,63 @@ def conv_blocks(widths: list[int], kernel: Triple, batch_norm: bool) -> nn.Seque
     return nn.Sequential(*(conv_block(a, b, kernel, batch_norm) for a, b in itertools.pairwise(widths)))
 
 
-def grid_stage(grid: Triple, channels: int, filters: int, kernel: Triple) -> tuple[nn.Sequential, int]:
+class GridStage(nn.Sequential):
     """What brings the image onto the grid: two convolutions and a pooling for each halving, never normalised.
 
-    Returns:
-        The layers, none for grid (1, 1, 1), and the channels that leave them.
+    These layers work at full resolution, where they would take most of a prediction's memory, and see only a few
+    voxels around each: outside of training they are shown a volume slab by slab, to the same values.
+
+    Args:
+        grid: subsampling, (z, y, x); for (1, 1, 1) the image passes.
+        channels: of the image.
+        filters: of every convolution.
+        kernel: size of every convolution, (z, y, x).
     """
-    layers: list[nn.Module] = []
-    pooled = [1, 1, 1]
-    while tuple(pooled) != tuple(grid):
-        pool = tuple(2 if g > p else 1 for g, p in zip(grid, pooled, strict=True))
-        first, second = conv_block(channels, filters, kernel, False), convolution(filters, filters, kernel)
-        # the second's ReLU comes after the pooling: the same values, at an eighth of the work
-        layers += [nn.Sequential(first, nn.Sequential(second)), RectifiedPooling(pool)]
-        pooled = [p * q for p, q in zip(pooled, pool, strict=True)]
-        channels = filters
-    return nn.Sequential(*layers), channels
+
+    def __init__(self, grid: Triple, channels: int, filters: int, kernel: Triple) -> None:
+        layers: list[nn.Module] = []
+        pooled, margin = [1, 1, 1], 0
+        while tuple(pooled) != tuple(grid):
+            pool = tuple(2 if g > p else 1 for g, p in zip(grid, pooled, strict=True))
+            first, second = (
+                conv_block(channels, filters, kernel, False),
+                convolution(filters, filters, kernel),
+            )
+            # the second's ReLU comes after the pooling: the same values, at an eighth of the work
+            layers += [nn.Sequential(first, nn.Sequential(second)), RectifiedPooling(pool)]
+            margin += 2 * (kernel[0] // 2) * pooled[0]
+            pooled = [p * q for p, q in zip(pooled, pool, strict=True)]
+            channels = filters
+        super().__init__(*layers)
+        self.channels, self.step = channels, pooled[0]
+        self.margin = -(-margin // self.step) * self.step
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, D, H, W]`` to ``[B, filters, D/gz, H/gy, W/gx]``."""
+        depth, thickness = x.shape[2], SLAB // self.step * self.step
+        if self.training or not len(self) or depth <= thickness or torch.compiler.is_compiling():
+            return self._all(x)
+        slabs = []
+        for start in range(0, depth, thickness):
+            stop, first = min(start + thickness, depth), max(start - self.margin, 0)
+            seen = self._all(x[:, :, first : stop + self.margin])
+            slabs.append(seen[:, :, (start - first) // self.step : (stop - first) // self.step].clone())
+        return torch.cat(slabs, dim=2)
+
+    def _all(self, x: Tensor) -> Tensor:
+        for layer in self:
+            x = layer(x)
+        return x
 
 
 class Pooling(nn.MaxPool3d):
-    """The largest of each block; in training in the input's precision.
+    """The largest of each block, in the input's precision.
 
-    Autocast on CPUs would make float32 of it, which changes no value and doubles the work of a training step.
-    Prediction leaves it so: pooling in bfloat16 takes more memory there.
+    Autocast on CPUs would make float32 of it, which changes no value and takes longer.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, D, H, W]``, each size divided by the block's."""
-        if not self.training:
-            unchanged: Tensor = super().forward(x)
-            return unchanged
         with torch.autocast("cpu", enabled=False):
             pooled: Tensor = super().forward(x)
         return pooled
@@ -185,8 +214,8 @@ class UNetBackbone:
 
     def build(self, channels: int, grid: Triple) -> nn.Module:
         """The layers from ``[B, channels, D, H, W]`` to ``[B, filters, D/gz, H/gy, W/gx]``."""
-        stage, inputs = grid_stage(grid, channels, self.filters, self.kernel)
-        unet = UNet(inputs, self.filters, self.depth, self.kernel, self.pool, self.batch_norm)
+        stage = GridStage(grid, channels, self.filters, self.kernel)
+        unet = UNet(stage.channels, self.filters, self.depth, self.kernel, self.pool, self.batch_norm)
         return nn.Sequential(stage, unet)
 
     def outputs(self, grid: Triple) -> int:

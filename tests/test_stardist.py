@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from anystar_torch import unet
 from anystar_torch.resnet import ResNetBackbone
 from anystar_torch.stardist import StarDist
-from anystar_torch.unet import OneChannelConvolution, UNetBackbone, convolution
+from anystar_torch.unet import GridStage, OneChannelConvolution, UNetBackbone, convolution
 from tests.residency import Residency
 
 ANYSTAR = {"rays": 96, "grid": (1, 1, 1), "backbone": UNetBackbone(filters=32, depth=5, batch_norm=True)}
@@ -76,6 +77,23 @@ def test_one_channel_is_convolved_as_torch_does(kernel):
         for ours, torchs in zip(*results, strict=True):
             torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-4)
         assert layer(image.to(memory_format=layout)).is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize("grid", [(2, 2, 2), (1, 2, 2), (4, 4, 2)])
+def test_slabs_before_the_grid_change_nothing(grid, monkeypatch):
+    torch.manual_seed(0)
+    stage = GridStage(grid, 1, 3, (3, 3, 3)).eval()
+    image = torch.randn(2, 1, 44, 16, 12)
+    slabs = []
+    stage[0].register_forward_hook(lambda layer, given, out: slabs.append(out.shape[2]))
+    with torch.no_grad():
+        whole = stage(image)
+        monkeypatch.setattr(unet, "SLAB", 12)
+        torch.testing.assert_close(stage(image), whole, rtol=1e-5, atol=1e-6)
+        assert slabs[0] == 44
+        assert len(slabs) == 5
+        assert max(slabs[1:]) < 30
+        assert torch.equal(stage.train()(image), whole)
 
 
 def test_sizes_that_do_not_divide_are_refused():

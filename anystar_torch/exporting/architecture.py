@@ -56,9 +56,9 @@ _PARTS: dict[str, tuple[Any, ...]] = {
     "unet": (
         *_COMMON,
         unet.conv_blocks,
-        unet.grid_stage,
         unet.Pooling,
         unet.RectifiedPooling,
+        unet.GridStage,
         unet.UNet,
         unet.UNetBackbone,
     ),
@@ -77,6 +77,7 @@ from torch import Tensor, nn
 
 KERAS_EPSILON = {unet.KERAS_EPSILON}
 KERAS_MOMENTUM = {unet.KERAS_MOMENTUM}
+SLAB = {unet.SLAB}
 Triple = tuple[int, int, int]
 _SMALLEST_DISTANCE = {_SMALLEST_DISTANCE}
 '''

@@ -70,9 +70,9 @@ class Eye:
         return averaged(self.look, image, self._mirrors, self.network.grid)
 
     @torch.inference_mode()
-    def look(self, image: Tensor) -> Prediction:
-        """Probability and distances of boxes, whatever ``flips``."""
-        kind = precision(self.device)
+    def look(self, image: Tensor, kind: torch.dtype | None = None) -> Prediction:
+        """Probability and distances of boxes, whatever ``flips``; in the device's precision, or another."""
+        kind = kind or precision(self.device)
         last = self.device.type == "cpu" or kind == torch.bfloat16
         layout = torch.channels_last_3d if last else torch.contiguous_format
         with torch.autocast(self.device.type, kind, enabled=kind != torch.float32):

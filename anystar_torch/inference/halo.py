@@ -12,7 +12,7 @@ from torch import Tensor
 from anystar_torch.inference.eye import Eye
 from anystar_torch.inference.scale import Triple
 
-_NEGLIGIBLE = 1e-3  # of the largest response
+_NEGLIGIBLE = 1e-3  # of the largest mean response of a plane
 _WIDTH = 48  # voxels of the test volume across the axis that is measured, at least
 _LENGTH = 96  # voxels beyond the cut along it, at first
 _LONGEST = 192
@@ -21,10 +21,10 @@ _LONGEST = 192
 def measure(eye: Eye) -> Triple:
     """Voxels, per axis (z, y, x), beyond which cutting a volume has less than 0.1 % of its largest effect.
 
-    Smooth noise is predicted whole and without the half on one side of a plane. Where the response does not fade within
-    the volume, one twice as long is tried. To where it falls below 0.1 % a voxel of the coarsest level is added, as far
-    as anything is felt at all: a thousandth of a voxel still moves a border now and then. It is measured in the
-    precision that is used: bfloat16 rounds what is felt far away up to something that counts.
+    Smooth noise is predicted whole and without the half on one side of a plane; the effect is the mean change over a
+    plane parallel to the cut, of the probability and of the distances, whichever is felt further. It is measured in
+    float32, whatever the precision of the prediction: what bfloat16 rounds differs as far as layers reach, and is noise
+    that a halo does not take away. Where the response does not fade within the volume, one twice as long is tried.
     """
     z, y, x = (_along(axis, eye) for axis in range(3))
     return z, y, x
@@ -33,29 +33,28 @@ def measure(eye: Eye) -> Triple:
 def _along(axis: int, eye: Eye) -> int:
     length = _LENGTH
     while True:
-        faint, nothing = _felt(axis, length, eye)
+        faint = _felt(axis, length, eye)
         if faint < length or length >= _LONGEST:
-            return min(faint + eye.network.divisor[axis], nothing)
+            return faint
         length *= 2
 
 
-def _felt(axis: int, length: int, eye: Eye) -> tuple[int, int]:
-    """Voxels from the cut to where its effect is negligible, and to where it has none; on its worse side."""
+def _felt(axis: int, length: int, eye: Eye) -> int:
+    """Voxels from the cut to where its effect is negligible, on its worse side."""
     divisor, step = eye.network.divisor, eye.network.grid[axis]
     half = -(-length // divisor[axis]) * divisor[axis]
     size = [2 * half if a == axis else max(2 * d, -(-_WIDTH // d) * d) for a, d in enumerate(divisor)]
     image = _texture(size, eye.device)
-    whole, points = eye.look(image), half // step
-    faint = nothing = 1
+    whole, points = eye.look(image, torch.float32), half // step
+    faint = 1
     for first in (0, 1):
-        cut = eye.look(image.narrow(axis + 2, first * half, half))
+        cut = eye.look(image.narrow(axis + 2, first * half, half), torch.float32)
         for before, after in zip(whole, cut, strict=True):
             response = (before.narrow(axis + 2, first * points, points) - after).abs()
-            profile = response.amax(dim=(0, 1, *(a + 2 for a in range(3) if a != axis))).cpu().numpy()
+            profile = response.mean(dim=(0, 1, *(a + 2 for a in range(3) if a != axis))).cpu().numpy()
             depth = profile if first else profile[::-1]  # from the cut inwards
             faint = max(faint, _last(depth > _NEGLIGIBLE * depth.max()))
-            nothing = max(nothing, _last(depth > 0))
-    return faint * step, nothing * step
+    return faint * step
 
 
 def _last(felt: np.ndarray) -> int:

@@ -16,7 +16,8 @@ from torch.utils._pytree import tree_leaves
 
 from anystar_torch.inference.scale import Triple
 
-_SLACK = 1.6  # measured peak over traced peak on the CPU, where convolutions reorder their input into a copy
+_TRACED = (192, 64, 64)  # voxels, at least: layers before the grid see slabs of it, so its depth matters
+_SLACK = 1.75  # measured peak over traced peak on the CPU, where convolutions reorder their input into a copy
 
 
 class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -46,7 +47,7 @@ class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def bytes_per_voxel(network: nn.Module, divisor: Triple) -> float:
     """Peak bytes per input voxel of one forward pass, in float32, weights left out."""
-    shape = [max(d, 2 * d if d < 32 else d) for d in divisor]
+    shape = [-(-size // d) * d for size, d in zip(_TRACED, divisor, strict=True)]
     # A copy whose weights are on meta from the start: nothing large is copied, and the network itself, which
     # another thread may be using, is not touched.
     memo: dict[int, Any] = {}

@@ -110,7 +110,7 @@ def test_memory_bounds_the_tiles(monkeypatch):
     monkeypatch.setattr("anystar_torch.inference.plan.resident", lambda: 0)
     monkeypatch.setattr("anystar_torch.inference.plan._RESERVE", 0)
     image, labels = balls((48, 48, 96), lattice((48, 48, 96), 16))
-    small = model(max_memory=4e6)
+    small = model(max_memory=2.6e6)
     found = small.candidates(image, diameter=13, device="cpu", progress=False)[0]
     assert len(small.network.seen) > 1
     assert matching(labels, instances(found, 0.3).labels, 0.7).f1 == 1
@@ -119,7 +119,7 @@ def test_memory_bounds_the_tiles(monkeypatch):
     with pytest.raises(ValueError, match="raise --prob-thresh or --max-memory"):
         small.objects(found, 0.3)
     with pytest.raises(ValueError, match="the smallest tile has"):
-        predict(image, the=model(max_memory=2e6, halo=(24, 24, 24)))
+        predict(image, the=model(max_memory=1.8e6, halo=(24, 24, 24)))
 
 
 def test_stored_candidates_give_the_same_objects(tmp_path):
