@@ -26,7 +26,7 @@ from anystar_torch.matching import Overlap
 from anystar_torch.picture import colour, contours
 
 FOLDER = Path(__file__).resolve().parent / "pictures" / "practice"
-EMBRYO, CELLS = "bbbc050_train_Emb01_t401", "bio_cells3d_nuclei"
+EMBRYO, CELLS, FLAT = "bbbc050_train_Emb01_t401", "bio_cells3d_nuclei", "stardist_img3d"
 SMALL = 0.1  # true objects below this share of the median are crumbs
 
 
@@ -50,11 +50,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Practice:
-    """Predicts and draws: a network and two real volumes."""
+    """Predicts and draws: a network and three real volumes."""
 
     model: AnyStar
     embryo: Case
     cells: Case
+    flat: Case
 
     def found(self, case: Case, image: NDArray[Any] | None = None, **changes: Any) -> Candidates:
         """Candidates of a case, down to half the usual probability."""
@@ -70,7 +71,7 @@ class Practice:
         return self.model.objects(chosen, usual.nms_thresh if nms is None else nms).labels
 
     def size(self) -> None:
-        """The same volume, its objects said to be half as large as they are, as large, and twice."""
+        """The same volume, its objects said to be far smaller than they are, as large, and far larger."""
         case = self.embryo
         self.draw(
             "size",
@@ -80,16 +81,19 @@ class Practice:
                     f"--diameter {case.diameter * f:g}",
                     self.labels(self.found(case, diameter=case.diameter * f)),
                 )
-                for f in (0.5, 1, 2)
+                for f in (0.4, 1, 3)
             ],
         )
 
     def anisotropy(self) -> None:
         """Side view: voxels taken for cubes, and as they are."""
-        case = self.embryo
+        case = self.flat
         cubes = self.labels(self.found(case, spacing=(1, 1, 1)))
         right = self.labels(self.found(case))
-        self.draw("anisotropy", case, [("--spacing 1 1 1", cubes), ("--spacing 2.18 1 1", right)], axis=1)
+        z, y, x = case.spacing
+        self.draw(
+            "anisotropy", case, [("--spacing 1 1 1", cubes), (f"--spacing {z:g} {y:g} {x:g}", right)], axis=1
+        )
 
     def normalisation(self) -> None:
         """A few voxels far brighter than the rest, as dust or hot pixels make them."""
@@ -112,7 +116,7 @@ class Practice:
             self.embryo,
             [
                 (f"--prob-thresh {f * usual.prob_thresh:.2g}", self.labels(candidates, f))
-                for f in (0.55, 1, 1.4)
+                for f in (0.55, 1, 1.2)
             ],
         )
         self.draw(
@@ -126,10 +130,10 @@ class Practice:
         case = self.embryo
         right = self.found(case)
         best = self.labels(right)
-        small, large = (self.labels(self.found(case, diameter=case.diameter * f)) for f in (0.5, 1.8))
+        small, large = (self.labels(self.found(case, diameter=case.diameter * f)) for f in (0.4, 2.5))
         self.draw("split", case, [("too small a --diameter", small), ("the right one", best)])
         self.draw("merged", case, [("too large a --diameter", large), ("the right one", best)])
-        high = self.labels(right, 1.5)
+        high = self.labels(right, 1.2)
         self.draw("missed", case, [("too high a --prob-thresh", high), ("the model's", best)])
         cells = self.found(self.cells)
         low, usual = self.labels(cells, 0.55), self.labels(cells)
@@ -172,7 +176,7 @@ def main() -> None:
         "--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data" / "real"
     )
     options = parser.parse_args()
-    volumes = (Case.read(options.data / name) for name in (EMBRYO, CELLS))
+    volumes = (Case.read(options.data / name) for name in (EMBRYO, CELLS, FLAT))
     practice = Practice(AnyStar.from_pretrained(options.model), *volumes)
     for draw in (
         practice.size,
