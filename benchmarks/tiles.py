@@ -78,8 +78,8 @@ def tilings(model: AnyStar, image: np.ndarray, prob_thresh: float, halo: tuple[i
     whole = labels(padded(image.shape, model.network.divisor))
     for cut in ((0, 0, 1), (0, 1, 0), (0, 1, 1), (1, 1, 1)):
         size = tuple(
-            n if not c else max(n // 2 // 8 * 8, -(-2 * h // 8) * 8 + 16 + 16)
-            for n, c, h in zip(image.shape, cut, halo, strict=True)
+            n if not c else max(n // 2 // d * d, 2 * -(-h // d) * d + 2 * d)
+            for n, c, h, d in zip(image.shape, cut, halo, model.network.divisor, strict=True)
         )
         print(f"  tiles of {size}: {compared(whole, labels(size))}", flush=True)
 

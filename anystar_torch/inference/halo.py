@@ -12,7 +12,7 @@ from torch import Tensor
 from anystar_torch.inference.eye import Eye
 from anystar_torch.inference.scale import Triple
 
-_NEGLIGIBLE = 1e-3  # of the largest mean response of a plane
+_NEGLIGIBLE = 1e-3  # of the largest response
 _WIDTH = 48  # voxels of the test volume across the axis that is measured, at least
 _LENGTH = 96  # voxels beyond the cut along it, at first
 _LONGEST = 192
@@ -21,10 +21,10 @@ _LONGEST = 192
 def measure(eye: Eye) -> Triple:
     """Voxels, per axis (z, y, x), beyond which cutting a volume has less than 0.1 % of its largest effect.
 
-    Smooth noise is predicted whole and without the half on one side of a plane; the effect is the mean change over a
-    plane parallel to the cut, of the probability and of the distances, whichever is felt further. It is measured in
-    float32, whatever the precision of the prediction: what bfloat16 rounds differs as far as layers reach, and is noise
-    that a halo does not take away. Where the response does not fade within the volume, one twice as long is tried.
+    Smooth noise is predicted whole and without the half on one side of a plane; the effect is the change of the
+    probability or of a distance, whichever is felt further. It is measured in float32, whatever the precision of the
+    prediction: what bfloat16 rounds differs as far as layers reach, and is noise that a halo does not take away. Where
+    the response does not fade within the volume, one twice as long is tried.
     """
     z, y, x = (_along(axis, eye) for axis in range(3))
     return z, y, x
@@ -51,7 +51,7 @@ def _felt(axis: int, length: int, eye: Eye) -> int:
         cut = eye.look(image.narrow(axis + 2, first * half, half), torch.float32)
         for before, after in zip(whole, cut, strict=True):
             response = (before.narrow(axis + 2, first * points, points) - after).abs()
-            profile = response.mean(dim=(0, 1, *(a + 2 for a in range(3) if a != axis))).cpu().numpy()
+            profile = response.amax(dim=(0, 1, *(a + 2 for a in range(3) if a != axis))).cpu().numpy()
             depth = profile if first else profile[::-1]  # from the cut inwards
             faint = max(faint, _last(depth > _NEGLIGIBLE * depth.max()))
     return faint * step
