@@ -76,13 +76,18 @@ class GridStage(nn.Sequential):
     """What brings the image onto the grid: two convolutions and a pooling for each halving, never normalised.
 
     These layers work at full resolution, where they would take most of a prediction's memory, and see only a few
-    voxels around each: outside of training they are shown a volume slab by slab, to the same values.
+    voxels around each: outside of training they are shown a volume slab by slab. Values are the same up to rounding.
 
     Args:
         grid: subsampling, (z, y, x); for (1, 1, 1) the image passes.
         channels: of the image.
         filters: of every convolution.
         kernel: size of every convolution, (z, y, x).
+
+    Attributes:
+        channels: that leave it.
+        step: voxels from one point of the grid to the next along z.
+        margin: voxels beyond a slab that its values depend on, whole steps.
     """
 
     def __init__(self, grid: Triple, channels: int, filters: int, kernel: Triple) -> None:

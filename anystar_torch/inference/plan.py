@@ -12,9 +12,7 @@ from anystar_torch.inference.tiles import Tile, padded, size_within, tiles
 _RESERVE = 0.15e9  # bytes: buffers of libraries, a piece of the input while it is resampled
 _CANDIDATES = 0.1  # share of the memory left to candidates
 _LABELS = 8  # bytes per input voxel at the end: the labels, and the copy that is written
-_CANDIDATE = (
-    620  # bytes: 96 distances in float16 and, while they are suppressed, in float32; measured 390 to 600
-)
+_CANDIDATE = 620  # bytes: 96 distances in float16, and in float32 during suppression; measured 390 to 600
 _DRAWN = 3200  # bytes: the voxels of an object of 20 voxels, a bit each, in its box
 _MOST_DRAWN = 1.3e9  # bytes: more of them are not kept (csrc/nms.hpp), those of a chunk included
 _MOST = 16  # tiles in a batch: beyond, a GPU gains nothing
