@@ -3,9 +3,11 @@
     python benchmarks/zero_shot.py [--model FOLDER] [--pictures FOLDER] [--json FILE]
     python benchmarks/zero_shot.py --estimated          the size of the objects not given, volumes resampled as well
     python benchmarks/zero_shot.py --appearances        contrast, noise, blur, background changed
+    python benchmarks/zero_shot.py --misjudged          a wrong size given
 
 Thresholds are the model's own, the same for all volumes; a truth label below a tenth of the median object is not
-counted. The classical pipeline (Gaussian, Otsu, distance transform, watershed) is always given the size.
+counted. The classical pipeline (Gaussian, Otsu, distance transform, watershed) is always given the size. ``volume``,
+``z``, ``y``, ``x`` are medians over the pairs at IoU 0.3: voxels found over true ones, and the same of what they span.
 """
 
 import argparse
@@ -20,16 +22,19 @@ from typing import Any
 import numpy as np
 import real_volumes
 import torch
+from numpy.typing import NDArray
 from real_volumes import APPEARANCES, EMBRYOS, OVULE, RealVolume
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from scipy import ndimage
 
 from anystar_torch import AnyStar, __version__, picture
 from anystar_torch.inference.thresholds import IOU_THRESHOLDS, Scores, scores_of
 
-CONSOLE = Console(width=120)
+CONSOLE = Console(width=160)
 RESAMPLED = (0.5, 1.0, 2.0)
+MISJUDGED = (0.4, 0.5, 0.7, 1.4, 2.0, 2.5)
 Row = dict[str, Any]
 
 
@@ -42,13 +47,33 @@ def row(scores: Scores) -> Row:
     } | {"true": scores[0.5].n_true, "found": scores[0.5].n_pred}
 
 
+def outlines(truth: NDArray[np.int32], found: NDArray[np.int32], scores: Scores) -> Row:
+    """Found over true: volumes and extents, medians over the pairs at the lowest IoU threshold."""
+    pairs = scores[min(scores)].pairs
+    if not len(pairs):
+        return {}
+    volumes = np.bincount(truth.ravel()), np.bincount(found.ravel())
+    spans = [
+        np.array(
+            [[s.stop - s.start for s in box] if box else [0, 0, 0] for box in ndimage.find_objects(labels)]
+        )
+        for labels in (truth, found)
+    ]
+    volume = np.median(volumes[1][pairs[:, 1]] / volumes[0][pairs[:, 0]])
+    z, y, x = np.median(spans[1][pairs[:, 1] - 1] / spans[0][pairs[:, 0] - 1], axis=0)
+    return {
+        name: round(float(v), 2) for name, v in zip(("volume", "z", "y", "x"), (volume, z, y, x), strict=True)
+    }
+
+
 def segment(model: AnyStar, volume: RealVolume, diameter: float | None) -> tuple[Row, Any]:
     """Scores and objects of a volume; the size is estimated where ``diameter`` is None."""
     began = time.perf_counter()
     found = model.predict(volume.image, spacing=volume.spacing, diameter=diameter, progress=False)
     seconds = time.perf_counter() - began
-    scores = row(scores_of(volume.truth, found.labels))
-    return scores | {"diameter": round(found.diameter, 1), "seconds": round(seconds, 1)}, found
+    scores = scores_of(volume.truth, found.labels)
+    size = {"diameter": round(found.diameter, 1), "seconds": round(seconds, 1)}
+    return row(scores) | outlines(volume.truth, found.labels, scores) | size, found
 
 
 def given(model: AnyStar, volumes: list[RealVolume], pictures: Path | None) -> dict[str, Row]:
@@ -76,6 +101,17 @@ def estimated(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Row]:
             table[seen.name], _ = segment(model, seen, None)
             table[seen.name]["listed"] = seen.diameter
     return table
+
+
+def misjudged(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Row]:
+    """F1 at IoU 0.5 of every volume whose diameter is given as so many times the listed one."""
+    return {
+        volume.name: {
+            f"x{factor:g}": segment(model, volume, factor * volume.diameter)[0]["F1@0.5"]
+            for factor in MISJUDGED
+        }
+        for volume in track(volumes, "size misjudged", console=CONSOLE)
+    }
 
 
 def appearances(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Row]:
@@ -122,6 +158,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=real_volumes.DATA)
     parser.add_argument("--estimated", action="store_true", help="also without the size, and resampled")
     parser.add_argument("--appearances", action="store_true", help="also with changed appearance")
+    parser.add_argument("--misjudged", action="store_true", help="also with a wrong size given")
+    parser.add_argument("--prob-thresh", type=float, default=None, help="default: the model's")
     parser.add_argument(
         "--single", action="store_true", help="shapes of the best candidate alone, not averaged"
     )
@@ -130,6 +168,8 @@ def main() -> None:
     arguments = parser.parse_args()
     volumes = real_volumes.read(arguments.data)
     model = AnyStar.from_pretrained(arguments.model, averaged=False if arguments.single else None)
+    if arguments.prob_thresh is not None:
+        model.config = replace(model.config, prob_thresh=arguments.prob_thresh)
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     ).stdout.strip()
@@ -144,6 +184,9 @@ def main() -> None:
     if arguments.estimated:
         results["estimated"] = estimated(model, volumes)
         show("size estimated", results["estimated"])
+    if arguments.misjudged:
+        results["misjudged"] = misjudged(model, volumes)
+        show("F1 at IoU 0.5, another diameter given", results["misjudged"])
     if arguments.appearances:
         results["appearances"] = appearances(model, volumes)
         show("F1 at IoU 0.5 under changed appearance, size given", results["appearances"])

@@ -1,0 +1,139 @@
+"""Networks side by side: the loss on the same synthetic samples, and F1 on real volumes.
+
+    python benchmarks/compare.py outputs/run [outputs/other ...] [--appearances] [--json FILE]
+
+The loss is that of training, over validation samples of ``--synth`` that no training has seen: it says which of two
+networks learned more long before scores on seven volumes do. Real volumes are given the size. Networks in training
+differ in how probable they find the same object: each gets the threshold from 0.15 to 0.8 with which its mean F1 at
+IoU 0.5 over all volumes is highest, the same for all of them. ``--appearances`` adds the embryos and the ovule with
+changed contrast, noise, blur and ground.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import real_volumes
+import torch
+from real_volumes import APPEARANCES, EMBRYOS, OVULE, RealVolume
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from anystar_torch import AnyStar
+from anystar_torch.compose import load_synthesizer
+from anystar_torch.data import SynthesisData
+from anystar_torch.inference.instances import instances
+from anystar_torch.inference.thresholds import IOU_THRESHOLDS, scores_of
+from anystar_torch.loss import StarDistLoss
+
+CONSOLE = Console(width=140)
+THRESHOLDS = (0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+
+
+@torch.no_grad()
+def synthetic(model: AnyStar, synth: str, samples: int) -> float:
+    """Mean training loss over the validation samples 0 to ``samples`` - 1 of the generator ``synth``."""
+    network = model.network
+    data = SynthesisData(
+        synthesizer=load_synthesizer(synth), rays=network.rays.vertices.shape[0], anisotropy=network.rays.anisotropy,
+        grid=network.grid, batch_size=1, validation_samples=samples, normalisation=model.config.normalisation,
+    )  # fmt: skip
+    loss = StarDistLoss(probability_weight=1.0, distance_weight=0.2, background=1e-4)
+    totals = []
+    for number in track(range(samples), "synthetic samples", console=CONSOLE, transient=True):
+        batch = data.make(torch.tensor([number]), data.validation)
+        totals.append(loss(network.logits(batch.image), batch.probability, batch.distances).total)
+    return float(torch.stack(totals).mean())
+
+
+def real(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Any]:
+    """Mean F1 over all volumes and over the embryos, at the threshold with the best mean at IoU 0.5."""
+    found = {
+        volume.name: model.candidates(
+            volume.image, volume.spacing, volume.diameter, prob_thresh=THRESHOLDS[0], progress=False
+        )[0]
+        for volume in volumes
+    }
+    rows: list[dict[str, Any]] = []
+    for thresh in THRESHOLDS:
+        f1 = {}
+        for volume in volumes:
+            objects = instances(
+                found[volume.name].above(thresh), model.config.nms_thresh, averaged=model.averaged
+            )
+            scores = scores_of(volume.truth, objects.labels)
+            f1[volume.name] = [scores[iou].f1 for iou in IOU_THRESHOLDS]
+        embryos = [values for name, values in f1.items() if name.startswith(EMBRYOS)]
+        rows.append({"prob_thresh": thresh, "all": mean(f1.values()), "embryos": mean(embryos)})
+    return max(rows, key=lambda row: row["all"]["F1@0.5"])
+
+
+def mean(scores: Iterable[Sequence[float]]) -> dict[str, float]:
+    """Of F1 at every IoU threshold."""
+    values = np.mean(list(scores), axis=0)
+    return {f"F1@{iou:g}": round(float(value), 4) for iou, value in zip(IOU_THRESHOLDS, values, strict=True)}
+
+
+def changed(model: AnyStar, volumes: list[RealVolume], prob_thresh: float) -> dict[str, float]:
+    """Appearance -> mean F1 at IoU 0.5 over the embryos and the ovule."""
+    judged = [volume for volume in volumes if volume.name.startswith((EMBRYOS, OVULE))]
+    row = {}
+    for name, change in APPEARANCES.items():
+        f1 = []
+        for volume in judged:
+            image = np.ascontiguousarray(change(volume), dtype=np.float32)
+            found = model.predict(
+                image, volume.spacing, volume.diameter, prob_thresh=prob_thresh, progress=False
+            )
+            f1.append(scores_of(volume.truth, found.labels)[0.5].f1)
+        row[name] = round(float(np.mean(f1)), 4)
+    return row
+
+
+def show(results: dict[str, dict[str, Any]]) -> None:
+    """A line per network: volumes as they are, and with changed appearance."""
+    groups = [(group, iou) for group in ("all", "embryos") for iou in IOU_THRESHOLDS]
+    table = Table("", "loss", "threshold", *(f"{group} @{iou:g}" for group, iou in groups))
+    for name, row in results.items():
+        loss = f"{row['loss']:.3f}" if "loss" in row else ""
+        f1 = (f"{row[group][f'F1@{iou:g}']:.3f}" for group, iou in groups)
+        table.add_row(name, loss, f"{row['prob_thresh']:g}", *f1)
+    CONSOLE.print(table)
+    if any("appearances" in row for row in results.values()):
+        table = Table("F1 at 0.5, embryos and ovule", *APPEARANCES)
+        for name, row in results.items():
+            table.add_row(name, *(f"{value:.2f}" for value in row.get("appearances", {}).values()))
+        CONSOLE.print(table)
+
+
+def main() -> None:
+    """Score every network, print as it grows."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", nargs="*", type=Path, help="model or run folders; the shipped one if none")
+    parser.add_argument("--synth", default="zero_shot", help="generator of the synthetic samples")
+    parser.add_argument("--samples", type=int, default=32, help="synthetic samples")
+    parser.add_argument("--appearances", action="store_true", help="also with changed appearance")
+    parser.add_argument("--data", type=Path, default=real_volumes.DATA)
+    parser.add_argument("--json", type=Path, default=None, help="write every figure to this file")
+    arguments = parser.parse_args()
+    volumes = real_volumes.read(arguments.data)
+    results: dict[str, dict[str, Any]] = {}
+    for path in arguments.models or [None]:
+        model = AnyStar.from_pretrained(path)
+        row = {"loss": round(synthetic(model, arguments.synth, arguments.samples), 4)} | real(model, volumes)
+        if arguments.appearances:
+            row["appearances"] = changed(model, volumes, row["prob_thresh"])
+        results["shipped" if path is None else str(path)] = row
+        show(results)
+        if arguments.json is not None:
+            arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
