@@ -1,18 +1,24 @@
-"""What in the generator helps on real volumes: one training per change, all alike otherwise.
+"""What in the generator and in the recipe helps: one training per change, all alike otherwise.
 
-    python benchmarks/ablation.py --runs outputs/ablation [--steps 400] [--json ablation.json] [VARIANT ...]
+    python benchmarks/ablation.py generator --runs outputs/generator [--steps 400] [--json FILE] [VARIANT ...]
+    python benchmarks/ablation.py recipe --runs outputs/recipe [--steps 500] [--json FILE] [VARIANT ...]
 
-Goes on from the shipped weights with ``experiment=zero_shot`` (medium network, 64^3), once as it is and once with each
-change below, from the same seed for the same number of steps (and once from another seed, for what chance does): what
-a network loses is what the part that was taken away kept it able to. From nothing, two seeds differ by more than most
-changes do for as long as two cores can train so many networks.
+``generator`` goes on from the shipped weights with ``experiment=zero_shot`` (medium network, 64^3), once as it is and
+once with each change below, from the same seed for the same number of steps (and once from another seed, for what
+chance does): what a network loses is what the part that was taken away kept it able to. From nothing, two seeds differ
+by more than most changes do for as long as two cores can train so many networks.
 
-Every network is scored as ``compare.py --appearances`` does it, each at the threshold that suits it best. A run that is
-complete in the folder is not trained again.
+``recipe`` trains the small network from nothing with the same generator; the loss on the same synthetic samples
+compares them, and F1 for what it is worth so early. A row has seen as many samples as the others where its name does
+not say otherwise.
+
+Every network is scored as ``compare.py`` does it, each at the threshold that suits it best. A run that is complete in
+the folder is not trained again.
 """
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -39,8 +45,8 @@ def without(*effects: str) -> list[str]:
     return [f"{EFFECTS}.{effect}.p=0" for effect in effects]
 
 
-#: name -> what is changed, in Hydra's words
-VARIANTS: dict[str, list[str]] = {
+#: name -> what is changed in the generator, in Hydra's words
+GENERATOR: dict[str, list[str]] = {
     "zero_shot": [],
     "another seed": ["seed=2"],
     "plain ground only": ground(1, 0, 0),
@@ -67,6 +73,24 @@ VARIANTS: dict[str, list[str]] = {
     "AnyStar-mix": ["synth=mix"],
 }
 
+#: name -> what is changed in the network or its training; {half} and {twice} stand for numbers of steps
+RECIPE: dict[str, list[str]] = {
+    "small": [],
+    "another seed": ["seed=2"],
+    "half the width": ["model.backbone.filters=8"],
+    "twice the width (medium)": ["model=medium"],
+    "depth 2": ["model.backbone.depth=2"],
+    "32 rays": ["model.rays=32"],
+    "learning rate 3e-4": ["training.optimizer.lr=3e-4"],
+    "learning rate 3e-3": ["training.optimizer.lr=3e-3"],
+    "batches of 4, half the steps": [
+        "batch_size=4",
+        "trainer.max_steps={half}",
+        "trainer.val_check_interval={half}",
+    ],
+    "twice the steps": ["trainer.max_steps={twice}"],
+}
+
 
 def train(folder: Path, overrides: Sequence[str]) -> None:
     """Train ``experiment=zero_shot`` with ``overrides`` into ``folder``, unless it is there."""
@@ -88,29 +112,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("what", choices=("generator", "recipe"))
     parser.add_argument("variants", nargs="*", help="some of the variants; all of them if none is named")
     parser.add_argument("--runs", type=Path, required=True, help="folder for the run folders")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=None, help="default: 400 and 500")
     parser.add_argument("--data", type=Path, default=real_volumes.DATA)
     parser.add_argument("--json", type=Path, default=None, help="write every figure to this file")
     arguments = parser.parse_args()
-    unknown = set(arguments.variants) - set(VARIANTS)
+    generator = arguments.what == "generator"
+    table = GENERATOR if generator else RECIPE
+    unknown = set(arguments.variants) - set(table)
     if unknown:
-        parser.error(f"no variant {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
+        parser.error(f"no variant {', '.join(sorted(unknown))}; there are {'; '.join(table)}")
     volumes = real_volumes.read(arguments.data)
+    steps = arguments.steps or (400 if generator else 500)
     common = [
-        "warm_start=pretrained", f"trainer.max_steps={arguments.steps}", "training.schedule.warmup_steps=50",
-        f"training.schedule.decay_steps={arguments.steps // 2}", f"trainer.val_check_interval={arguments.steps}",
-        "data.validation_samples=2", "callbacks.average.decay=0.98",
+        "warm_start=pretrained" if generator else "model=small", f"trainer.max_steps={steps}",
+        "training.schedule.warmup_steps=50", f"training.schedule.decay_steps={steps // 2}",
+        f"trainer.val_check_interval={steps}", "data.validation_samples=2", "callbacks.average.decay=0.98",
     ]  # fmt: skip
     results = {}
-    for name in arguments.variants or VARIANTS:
-        folder = (arguments.runs / name.replace(" ", "_").replace(",", "")).absolute()
-        CONSOLE.print(f"{name}: {' '.join(VARIANTS[name]) or 'as it is'}")
-        train(folder, [*common, *VARIANTS[name]])
+    for name in arguments.variants or table:
+        changes = [change.format(half=steps // 2, twice=2 * steps) for change in table[name]]
+        CONSOLE.print(f"{name}: {' '.join(changes) or 'as it is'}")
+        folder = arguments.runs / re.sub(r"\W+", "_", name).strip("_")
+        train(folder.absolute(), [*common, *changes])
         model = AnyStar.from_pretrained(folder)
         results[name] = {"loss": synthetic(model, "zero_shot", 16)} | real(model, volumes)
-        results[name]["appearances"] = changed(model, volumes, results[name]["prob_thresh"])
+        if generator:
+            results[name]["appearances"] = changed(model, volumes, results[name]["prob_thresh"])
         show(results)
         if arguments.json is not None:
             arguments.json.write_text(json.dumps(results, indent=1) + "\n")
