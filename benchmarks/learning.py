@@ -24,17 +24,6 @@ CONSOLE = Console(width=120)
 IOUS = ("0.3", "0.5", "0.7")
 SMOOTH = 20  # logged losses averaged into one point
 
-#: F1 at IoU 0.5 of the classical pipeline that is given the size, as listed with the volumes.
-CLASSICAL = {
-    "bbbc050_train_Emb01_t401": 0.90,
-    "bbbc050_train_Emb01_t501": 0.73,
-    "bbbc050_train_Emb04_t401": 0.90,
-    "bbbc050_train_Emb07_t451": 0.94,
-    "gonuclear_1135": 0.68,
-    "bio_cells3d_nuclei": 0.93,
-    "stardist_img3d": 0.55,
-    "mean of the embryos": 0.87,
-}
 Curve = tuple[list[int], list[float]]
 
 
@@ -101,10 +90,12 @@ def real(scores: dict[str, dict[str, Any]]) -> None:
     table = Table("volume", "classical @0.5", *columns, title=title, title_justify="left")
     for volume in volumes:
         cells = [rows.get(volume, {}).get(f"F1@{iou}") for rows in scores.values() for iou in IOUS]
-        listed = CLASSICAL.get(volume)
+        classical = next(
+            (rows[volume].get("classical F1@0.5") for rows in scores.values() if volume in rows), None
+        )
         table.add_row(
             volume,
-            "" if listed is None else f"{listed:.2f}",
+            "" if classical is None else f"{classical:.2f}",
             *("" if cell is None else f"{cell:.2f}" for cell in cells),
         )
     CONSOLE.print(table)

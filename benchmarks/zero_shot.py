@@ -144,7 +144,7 @@ def show(title: str, table: dict[str, Row]) -> None:
 
 
 def embryo_mean(table: dict[str, Row]) -> Row:
-    """The mean over the embryos, the issue's main figure."""
+    """The mean over the embryos."""
     rows = [values for name, values in table.items() if name.startswith(EMBRYOS)]
     return {f"F1@{t:g}": float(np.mean([values[f"F1@{t:g}"] for values in rows])) for t in IOU_THRESHOLDS}
 
