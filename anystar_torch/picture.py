@@ -5,6 +5,7 @@ that pictures can be made in threads, during training and without a screen.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor
 from anystar_torch.arrays import Sample
 from anystar_torch.io import whole
 
+ENDINGS = (".png", ".pdf", ".svg", ".jpg")
 _AXES = "zyx"
 _INCH = 2.6  # side of a panel
 _THIN = 128
@@ -175,8 +177,10 @@ def best_planes(labels: NDArray[Any] | None, image: NDArray[Any]) -> tuple[int, 
     """
     if labels is None or not labels.any():
         thin, steps = _thinned(image)
-        spread = [np.nanstd(thin.astype(np.float64), axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
-        chosen = [int(np.argmax(values)) * step for values, step in zip(spread, steps, strict=True)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a plane of nothing but NaN has no contrast
+            spread = [np.nanstd(thin.astype(np.float64), axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+        chosen = [int(np.argmax(np.nan_to_num(v))) * step for v, step in zip(spread, steps, strict=True)]
         return chosen[0], chosen[1], chosen[2]
     boxes = _boxes(labels)
     chosen = []
@@ -281,11 +285,13 @@ def _save(figure: Any, path: Path | str) -> Path:
 
     FigureCanvasAgg(figure)
     path = Path(path)
-    try:
-        with whole(path) as temporary:
-            figure.savefig(temporary, dpi=140)
-    except ValueError as error:
-        if "format" in str(error).lower():
-            raise ValueError(f"cannot write {path}: pictures end in .png, .pdf, .svg or .jpg") from error
-        raise
+    check(path)
+    with whole(path) as temporary:
+        figure.savefig(temporary, dpi=140)
     return path
+
+
+def check(path: Path | str) -> None:
+    """Refuse a name that is no picture's."""
+    if Path(path).suffix.lower() not in ENDINGS:
+        raise ValueError(f"cannot write {path}: pictures end in {', '.join(ENDINGS)}")

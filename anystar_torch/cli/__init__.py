@@ -17,7 +17,6 @@ from anystar_torch.cli import evaluate, export, gallery, info, predict, relabel
 app = typer.Typer(
     name="anystar",
     help="Find star-convex objects (nuclei, nodules, cells) in 3D volumes, with no training.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = typer.main.get_command(app)
     try:
         result = command.main(
-            args=list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False
+            args=list(sys.argv[1:] if arguments is None else arguments) or ["--help"], standalone_mode=False
         )
         status = result if isinstance(result, int) else 0
     except KeyboardInterrupt:

@@ -2,14 +2,23 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from anystar_torch.cli.paths import stem
+from anystar_torch.cli.paths import is_candidates, stem
 
 _THRESHOLDS = [0.3, 0.5, 0.7]
 Row = tuple[str, Any]  # name, and a score per threshold
+
+
+class Pair(NamedTuple):
+    """Labels to compare: the name of the row, truth, prediction, and which time point (None where there is one)."""
+
+    name: str
+    truth: Path
+    prediction: Path
+    frame: int | None = None
 
 
 def evaluate(
@@ -26,10 +35,10 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Count what was found: precision, recall, F1, AP and panoptic quality at several IoU."""
-    pairs = matched(truth, prediction)
+    pairs = by_frame(matched(truth, prediction))
     thresholds = thresh or _THRESHOLDS
     scores = [[overlap.matching(t) for t in thresholds] for overlap in _overlaps(pairs, drop_small)]
-    rows = list(zip([name for name, _, _ in pairs], scores, strict=True))
+    rows = list(zip([pair.name for pair in pairs], scores, strict=True))
     rows += summaries(rows)
     if as_json:
         print(json.dumps({name: [score.as_dict() for score in group] for name, group in rows}, indent=2))
@@ -57,15 +66,41 @@ def summaries(rows: list[Row]) -> list[Row]:
     return [*lines, (f"mean of {len(sources)} sources", means)]
 
 
-def _overlaps(pairs: list[tuple[str, Path, Path]], drop_small: float) -> Any:
+def by_frame(pairs: list[Pair]) -> list[Pair]:
+    """Every time point of a series as a pair of its own.
+
+    Raises:
+        ValueError: truth and prediction have not as many.
+    """
+    from anystar_torch import io
+
+    single = []
+    for pair in pairs:
+        true, predicted = io.frames(pair.truth), io.frames(pair.prediction)
+        if true != predicted:
+            raise ValueError(
+                f"{pair.truth} has {true} frames and {pair.prediction} has {predicted}; as many are wanted"
+            )
+        names = [f"{pair.name} frame {frame}" for frame in range(true)]
+        single += (
+            [pair]
+            if true == 1
+            else [pair._replace(name=name, frame=frame) for frame, name in enumerate(names)]
+        )
+    return single
+
+
+def _overlaps(pairs: list[Pair], drop_small: float) -> Any:
     from anystar_torch import io
     from anystar_torch.inference.progress import bar
     from anystar_torch.matching import Overlap
 
     with bar("matching", len(pairs) > 1) as tick:
-        for done, (_, true_path, pred_path) in enumerate(pairs):
+        for done, (_, true_path, pred_path, frame) in enumerate(pairs):
             tick(done, len(pairs))
-            true_labels, pred_labels = io.read_labels(true_path).array, io.read_labels(pred_path).array
+            true_labels, pred_labels = (
+                io.read_labels(path, frame=frame).array for path in (true_path, pred_path)
+            )
             if true_labels.shape != pred_labels.shape:
                 raise ValueError(
                     f"{true_path} and {pred_path} must have one shape, "
@@ -74,11 +109,12 @@ def _overlaps(pairs: list[tuple[str, Path, Path]], drop_small: float) -> Any:
             yield Overlap.of(true_labels, pred_labels).without_small(drop_small)
 
 
-def matched(truth: Path, prediction: Path) -> list[tuple[str, Path, Path]]:
-    """(name, truth, prediction) of two files, or of the files of two folders that share a name.
+def matched(truth: Path, prediction: Path) -> list[Pair]:
+    """Two files, or the files of two folders that share a name.
 
-    ``nuclei.labels.tif`` belongs to ``nuclei.tif``, whatever the formats. Folders in the folders are sources of their
-    own; their files are named ``folder/nuclei``.
+    ``nuclei.labels.tif`` belongs to ``nuclei.tif``, whatever the formats, and stands for it where a folder holds both:
+    results lie beside their volumes unless told otherwise. Folders in the folders are sources of their own; their files
+    are named ``folder/nuclei``.
     """
     for path in (truth, prediction):
         if not path.exists():
@@ -87,7 +123,7 @@ def matched(truth: Path, prediction: Path) -> list[tuple[str, Path, Path]]:
     if alone[0] != alone[1]:
         raise ValueError(f"give two files or two folders, got {truth} and {prediction}")
     if alone[0]:
-        return [(prediction.name, truth, prediction)]
+        return [Pair(prediction.name, truth, prediction)]
     from anystar_torch import io
 
     true, predicted = _named(truth), _named(prediction)
@@ -96,7 +132,7 @@ def matched(truth: Path, prediction: Path) -> list[tuple[str, Path, Path]]:
     missing = [str(path.relative_to(truth)) for name, path in true.items() if name not in predicted]
     if missing:
         raise ValueError(f"{prediction} has no labels for {', '.join(missing)}")
-    return [(name, path, predicted[name]) for name, path in true.items()]
+    return [Pair(name, path, predicted[name]) for name, path in true.items()]
 
 
 def _one_volume(path: Path) -> bool:
@@ -110,7 +146,14 @@ def _named(folder: Path, prefix: str = "") -> dict[str, Path]:
     """The volumes of a folder and of those in it, by their names without endings."""
     from anystar_torch import io
 
-    found = {prefix + stem(path): path for path in io.volumes(folder)}
+    found: dict[str, Path] = {}
+    for path in (path for path in io.volumes(folder) if not is_candidates(path)):
+        name, labels = prefix + stem(path), ".labels." in path.name
+        other = found.get(name)
+        if other is not None and (".labels." in other.name) == labels:
+            raise ValueError(f"{other} and {path} are both called {name}; one of them is too many")
+        if other is None or labels:
+            found[name] = path
     for inner in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
         if not _one_volume(inner):
             found |= _named(inner, f"{prefix}{inner.name}/")

@@ -1,6 +1,8 @@
 """From what a user names to the files that are read and written."""
 
 import glob
+import math
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,19 +24,47 @@ class Outputs:
         return [p for p in (self.picture, self.candidates, self.points, self.meshes) if p is not None]
 
     def check(self, source: Path) -> None:
-        """Refuse before the work what could not be written after it.
+        """Refuse before the work what could not, or must not, be written after it.
 
         Raises:
-            ValueError: a format that is not known, a folder that is not there, a file that is.
+            ValueError: a format that is not known, a folder that is not there, a file that is, or something in the
+                way that is no earlier result.
         """
-        from anystar_torch import io
+        from anystar_torch import io, picture
 
         io.writer(self.labels, source)
+        if self.picture is not None:
+            picture.check(self.picture)
         for path in (self.labels, *self.extra):
             if not path.parent.is_dir():
                 raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
             if path.exists() and not self.overwrite:
                 raise ValueError(f"{path} exists; give --overwrite to replace it, or another name")
+            if path.is_dir() and not self._earlier(path):
+                raise ValueError(
+                    f"cannot write {path}: that is a folder of something else; give another name"
+                )
+        self.spare([source])
+
+    def _earlier(self, folder: Path) -> bool:
+        """Whether a folder that is in the way is a result of this kind: a label volume, or nothing but meshes."""
+        from anystar_torch import io
+
+        if folder == self.labels:
+            return io.is_volume(folder)
+        return folder == self.meshes and all(re.fullmatch(r"\d+\.ply", p.name) for p in folder.iterdir())
+
+    def spare(self, inputs: list[Path]) -> None:
+        """Refuse results that would replace a volume they are made from, or one another."""
+        seen: set[Path] = set()
+        for path in (self.labels, *self.extra):
+            place = path.resolve()
+            if place in seen:
+                raise ValueError(f"two results would be written to {path}; give one of them another name")
+            seen.add(place)
+            for source in inputs:
+                if place == source.resolve() or place in source.resolve().parents:
+                    raise ValueError(f"{path} would replace {source}, which is read; give another name")
 
 
 def placed(paths: list[Path], output: Path | None, wanted: Outputs) -> list[Outputs]:
@@ -50,7 +80,7 @@ def placed(paths: list[Path], output: Path | None, wanted: Outputs) -> list[Outp
     """
     if len(paths) == 1:
         return [replace(wanted, labels=_labels(paths[0], output))]
-    endings = {"picture": ".png", "candidates": ".npz", "points": ".csv", "meshes": ""}
+    endings = {"picture": ".png", "candidates": ".candidates.npz", "points": ".csv", "meshes": ""}
     for name, folder in [("output", output), *((name, getattr(wanted, name)) for name in endings)]:
         if folder is not None and not folder.is_dir():
             raise ValueError(
@@ -64,6 +94,7 @@ def placed(paths: list[Path], output: Path | None, wanted: Outputs) -> list[Outp
         places.append(replace(wanted, labels=_labels(path, output), **extra))
     seen: dict[Path, Path] = {}
     for path, place in zip(paths, places, strict=True):
+        place.spare(paths)
         for target in (place.labels, *place.extra):
             if target in seen:
                 raise ValueError(f"{seen[target]} and {path} would both be written to {target}; rename one")
@@ -106,12 +137,17 @@ def expand(inputs: list[str]) -> list[Path]:
                 raise ValueError(f"no file matches {text}")
             paths += [p for p in matched if not _is_result(p)] or matched
         else:
-            paths.append(path)
+            paths.append(path if path.name not in ("", "..") else path.resolve())
     return paths
 
 
 def _is_result(path: Path) -> bool:
-    return ".labels." in path.name
+    return ".labels." in path.name or is_candidates(path)
+
+
+def is_candidates(path: Path) -> bool:
+    """Whether a file holds the candidates of one volume of several, by its name."""
+    return path.name.endswith(".candidates.npz")
 
 
 def bytes_of(text: str | None) -> float | None:
@@ -124,6 +160,6 @@ def bytes_of(text: str | None) -> float | None:
         size = float(number) * units[unit]
     except (KeyError, ValueError):
         size = 0.0
-    if size <= 0:
+    if not 0 < size < math.inf:
         raise ValueError(f"--max-memory must be a size such as 6GB or 800MB, got {text!r}")
     return size

@@ -41,7 +41,7 @@ def source(about: dict[str, Any], labels: Any) -> Any:
     from anystar_torch import io
 
     path = Path(about.get("source", ""))
-    if path.is_file():
+    if path.exists():
         try:
             scan = io.read(path, channel=about.get("channel"), frame=about.get("frame"))
             spacing = tuple(about["spacing"]) if about.get("spacing") else None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anystar_torch.cli.paths import Outputs
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 KEPT = (
     0.5  # of the threshold: stored candidates reach down to it, so that relabel can lower the threshold too
 )
+
+
+_NONE: NDArray[np.int32] = np.empty((0, 0, 0), np.int32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,40 +71,60 @@ def segment(path: Path, outputs: Outputs, job: Job) -> Done:
         raise ValueError(f"{path} has {count} frames; choose one with --frame for anything beside labels")
     notes: list[str] = []
     results = []
-    series: list[Any] = []
-    for frame in [job.frame] if count == 1 else range(count):
+    series: NDArray[Any] | None = None
+    for number, frame in enumerate([job.frame] if count == 1 else range(count)):
         scan = with_spacing(io.read(path, channel=job.channel, frame=frame), job.spacing)
         found = _found(path, scan, outputs, job)
-        series.append(
-            found.labels if found.labels.max(initial=0) >= 1 << 16 else found.labels.astype(np.uint16)
-        )
-        results.append(replace(found, labels=found.labels[:0]))
+        if count > 1:
+            series = _with_frame(series, found.labels, number, count)
+            results.append(replace(found, labels=_NONE))
+        else:
+            results.append(found)
         where = path.name if count == 1 else f"{path.name} frame {frame}"
         notes += [f"{where}: {note}" for note in found.notes]
     about = {**_about(path, scan, job), **settings(results)}
     if notes:
         about["notes"] = notes
-    io.write(outputs.labels, series[0] if count == 1 else np.stack(series), scan, about, outputs.overwrite)
+    io.write(outputs.labels, found.labels if series is None else series, scan, about, outputs.overwrite)
+    _write_extra(found, scan, outputs)
     line = summary(outputs.labels, about, time.perf_counter() - start)
     return Done(line, tuple(notes), about["objects"])
 
 
-def _found(path: Path, scan: "Scan", outputs: Outputs, job: Job) -> "Instances":
-    """The objects of one frame; everything wanted beside the labels is written."""
-    from anystar_torch import io, picture
-    from anystar_torch.inference import measure
+def _with_frame(
+    series: NDArray[Any] | None, labels: NDArray[np.int32], number: int, count: int
+) -> NDArray[Any]:
+    """A time series ``[T, D, H, W]`` with one more of its frames; of 16 bits as long as they suffice."""
+    if series is None:
+        series = np.zeros((count, *labels.shape), np.uint16)
+    if labels.shape != series.shape[1:]:
+        raise ValueError(f"frame {number} has shape {labels.shape}, and those before it {series.shape[1:]}")
+    if labels.max(initial=0) >= 1 << 16:
+        series = series.astype(np.int32, copy=False)
+    series[number] = labels
+    return series
 
+
+def _found(path: Path, scan: "Scan", outputs: Outputs, job: Job) -> "Instances":
+    """The objects of one frame; candidates, which take longest to come by, are written if they are wanted."""
     lowest = job.prob_thresh * (KEPT if outputs.candidates else 1)
     size = size_of(scan, job.diameter)
     stored, notes = job.model.candidates(scan.array, scan.spacing, size, lowest, job.device, job.progress)
     if outputs.candidates:
         wanted = {"prob_thresh": job.prob_thresh, "nms_thresh": job.nms_thresh}
         stored.save(outputs.candidates, {**_about(path, scan, job), **wanted}, outputs.overwrite)
-    found = job.model.objects(
+    return job.model.objects(
         stored.above(job.prob_thresh), job.nms_thresh, progress=job.progress, notes=notes
     )
+
+
+def _write_extra(found: "Instances", scan: "Scan", outputs: Outputs) -> None:
+    """Tables, meshes and pictures."""
+    from anystar_torch import io, picture
+    from anystar_torch.inference import measure
+
     if outputs.points:
-        rows = measure.table(found, scan.array, scan.spacing if scan.unit else None)
+        rows = measure.table(found, scan.array, scan.spacing, scan.unit)
         io.write_table(outputs.points, rows, measure.COLUMNS, outputs.overwrite)
     if outputs.meshes:
         corners = measure.meshes(found, scan.spacing or (1, 1, 1))
@@ -108,7 +132,6 @@ def _found(path: Path, scan: "Scan", outputs: Outputs, job: Job) -> "Instances":
     if outputs.picture:
         shape = scan.spacing or (1.0, 1.0, 1.0)
         picture.planes(scan.array, prediction=found.labels, path=outputs.picture, spacing=shape)
-    return found
 
 
 def _about(path: Path, scan: "Scan", job: Job) -> dict[str, Any]:

@@ -61,7 +61,7 @@ FORMATS = {
     "torch": Format("torch_export", "a torch.export program", ".pt2", beside=".aoti.pt2"),
     "bioimageio": Format("bioimageio", "a BioImage.IO package", ".zip"),
     "monai": Format("monai_bundle", "a MONAI bundle", mark="configs/metadata.json"),
-    "keras": Format("keras", "a StarDist model", mark="weights_best.h5"),
+    "keras": Format("keras", "a StarDist model written by this package", mark="anystar_torch.json"),
 }
 _FILES = (".h5", ".hdf5", ".keras", ".json", ".zip", ".pt", ".pt2", ".onnx")
 

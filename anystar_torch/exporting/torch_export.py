@@ -53,6 +53,7 @@ def write(path: Path, network: StarDist, config: ModelConfig, compiled: bool = T
                 _compile(program, machine_code, about)
                 _check("AOTInductor", torch._inductor.aoti_load_package(str(machine_code)), module)
             return [path, beside]
+    beside.unlink(missing_ok=True)  # an earlier export's: it would be another network than the one beside it
     return [path]
 
 

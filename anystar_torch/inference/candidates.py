@@ -53,8 +53,10 @@ class Candidates:
         """Those above a threshold not below the one they were collected with.
 
         Raises:
-            ValueError: a lower threshold; the candidates it asks for were never kept.
+            ValueError: a lower threshold; the candidates it asks for were never kept. One that is none.
         """
+        if not 0 <= prob_thresh < 1:
+            raise ValueError(f"prob_thresh must be between 0 and 1, got {prob_thresh}")
         if prob_thresh < self.prob_thresh:
             raise ValueError(
                 f"candidates were collected above {self.prob_thresh:g}, got prob_thresh {prob_thresh:g}; "

@@ -26,19 +26,21 @@ COLUMNS += ["mean_intensity", "touches_border"]
 
 
 def table(
-    found: Instances, image: NDArray[Any], spacing: Sequence[float | int] | None = None
+    found: Instances, image: NDArray[Any], spacing: Sequence[float | int] | None = None, unit: str = "um"
 ) -> list[dict[str, Any]]:
     """One row per object.
 
     Args:
         found: the objects.
         image: the volume they were found in, ``[D, H, W]``.
-        spacing: voxel size (z, y, x) in micrometres; None leaves the columns in micrometres empty.
+        spacing: voxel size (z, y, x); None takes voxels for cubes.
+        unit: of ``spacing``, "um"; "" where only its ratios are known. Without spacing or unit the columns in
+            micrometres stay empty.
 
     Returns:
-        Rows with :data:`COLUMNS`: centre in voxels, score, volume in voxels as labelled, volume-equivalent
-        diameter in voxels of the finest axis (of the input where ``spacing`` is given, else of cubes), mean
-        intensity of the labelled voxels, and whether one of them lies on the volume's border.
+        Rows with :data:`COLUMNS`: centre in voxels, score, volume in voxels as labelled, volume-equivalent diameter in
+        voxels of the finest axis, mean intensity of the labelled voxels, and whether one of them lies on the volume's
+        border.
     """
     count = len(found)
     volume, brightness = np.zeros(count + 1, np.int64), np.zeros(count + 1)
@@ -61,7 +63,7 @@ def table(
         row |= {axis: round(float(p), 3) for axis, p in zip("zyx", found.points[i - 1], strict=True)}
         row |= {"diameter": round(diameter / finest, 3), "touches_border": int(border[i])}
         row["mean_intensity"] = round(float(brightness[i] / volume[i]), 6)
-        if spacing is not None:
+        if spacing is not None and unit:
             moved = found.points[i - 1] * step
             row |= {f"{axis}_um": round(float(p), 4) for axis, p in zip("zyx", moved, strict=True)}
             row |= {"volume_um3": round(float(volume[i] * cube), 4), "diameter_um": round(diameter, 4)}

@@ -120,7 +120,8 @@ class AnyStar:
             The objects in the volume's own voxels.
 
         Raises:
-            ValueError: the volume or an argument is not what is wanted; says what is.
+            ValueError: the volume or an argument is not what is wanted, objects smaller than a voxel included; says
+                what is.
         """
         prob_thresh = self.config.prob_thresh if prob_thresh is None else prob_thresh
         found, notes = self.candidates(volume, spacing, diameter, prob_thresh, device, progress)
@@ -143,6 +144,11 @@ class AnyStar:
             raise ValueError(f"prob_thresh must be between 0 and 1, got {prob_thresh}")
         shape = self.network.rays.anisotropy if spacing is None else checked_spacing(spacing)
         given = None if diameter is None else voxels(diameter, spacing)
+        if given is not None and given < 1:
+            raise ValueError(
+                f"objects of {given:.3g} voxels cannot be seen: a diameter is at least 1 voxel of the finest axis; "
+                "is the unit, or the voxel size, another one?"
+            )
         eye = self._eye(resolve(device))
         grey = window(array, self.config.normalisation)
         if given is not None:
@@ -206,7 +212,11 @@ def checked(volume: NDArray[Any] | Tensor) -> NDArray[Any]:
         TypeError: no array, or not of real numbers.
         ValueError: not ``[D, H, W]``, or empty.
     """
-    array = volume.detach().cpu().numpy() if isinstance(volume, Tensor) else volume
+    if isinstance(volume, Tensor):
+        volume = volume.detach().cpu()
+        array = (volume.float() if volume.dtype == torch.bfloat16 else volume).numpy()
+    else:
+        array = volume
     if not isinstance(array, np.ndarray):
         raise TypeError(f"volume must be a NumPy array or a torch tensor, got {type(volume).__name__}")
     if array.dtype.kind not in "uifb":

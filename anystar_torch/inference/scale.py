@@ -9,7 +9,7 @@ input's own resolution.
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -146,6 +146,12 @@ class Scaling:
 def _resampled(volume: NDArray[Any], taps: list[Taps], window: Window, device: torch.device) -> Tensor:
     """The voxels ``[D, H, W]`` that the taps of three axes make of the volume."""
     crop = volume[tuple(slice(int(index.min()), int(index.max()) + 1) for index, _ in taps)]
+    fine = crop.dtype.itemsize > 4 or (crop.dtype.kind in "iu" and crop.dtype.itemsize == 4)
+    if fine:  # more digits than float32 has: a large offset would leave none for what differs
+        crop, window = (
+            crop.astype(np.float64) - window.low,
+            replace(window, low=0.0, high=window.high - window.low),
+        )
     image = window(torch.from_numpy(_native(crop)).to(device))
     for axis, (index, weight) in enumerate(taps):
         image = _resample(image, axis, index - index.min(), weight)

@@ -51,9 +51,9 @@ def read(path: Path | str, *, channel: int | None = None, frame: int | None = No
     return scan
 
 
-def read_labels(path: Path | str) -> Scan:
+def read_labels(path: Path | str, *, frame: int | None = None) -> Scan:
     """Read a label volume; floats are taken where every one is a whole number, as some tools write them."""
-    scan = read(path)
+    scan = read(path, frame=frame)
     if scan.array.dtype.kind == "f":
         rounded = np.rint(scan.array)
         if not np.array_equal(rounded, scan.array):
@@ -116,7 +116,7 @@ def write_image(path: Path | str, image: NDArray[Any], like: Scan) -> None:
 
 def beside(path: Path, word: str = "labels") -> Path:
     """Where results go unless told otherwise: ``nuclei.ome.tif`` gives ``nuclei.labels.ome.tif``."""
-    ending = kind_of(path) or path.suffix
+    ending = kind_of(path) or ("" if path.is_dir() else path.suffix)
     stem = path.name[: len(path.name) - len(ending)] if ending else path.name
     return path.with_name(f"{stem}.{word}{path.name[len(stem) :]}")
 

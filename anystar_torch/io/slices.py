@@ -15,12 +15,12 @@ ABOUT = "anystar.json"
 
 
 def is_slices(path: Path) -> bool:
-    """Whether a folder holds 2D images, by the first of them."""
+    """Whether a folder holds 2D images, by its first and last: a projection may lie among volumes."""
     images = _images(path) if path.is_dir() else []
     if len(images) < 2:
         return False
     try:
-        return _plane(images[0]).ndim == 2
+        return all(_plane(image).ndim == 2 for image in (images[0], images[-1]))
     except ValueError:
         return False
 
