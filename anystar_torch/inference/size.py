@@ -29,7 +29,7 @@ UNSURE = 0.35  # scores from which candidates take part in the estimate, where t
 ENOUGH = 5_000  # candidates of a level, at most: the surest measure it, however noisy the volume
 _SMALLEST = 4.0  # voxels of the finest axis: below, there is nothing to see of a shape
 _VOXELS = 96**3  # that the network sees at a scale, at most
-_SURE = 0.4  # share of the votes below which an estimate is called uncertain
+_SURE = 0.6  # share of the votes below which an estimate is called uncertain
 _SHAPELESS = 3.0  # voxels of the finest axis
 _FEW = 5  # objects say nothing of the median
 _MAP = 40  # voxels per axis of the map on which the part to look at is chosen
@@ -162,18 +162,24 @@ def estimate(levels: Sequence[Level], look: Look) -> Estimate:
 
 _GRAIN, _WIDTH, _FAR = 0.02, 0.15, math.log(1.5)
 _TRUST = 0.35  # how far, in the logarithm, from the size it assumes the network's measure is to be trusted
+_CROWD = 4.0  # objects on one level at which its votes count half of what a crowd's do
 
 
 def _weights(one: Level) -> NDArray[np.float64]:
-    """What each object's vote counts: sure, of a size the network knows, and filling a share of the part seen.
+    """What each object's vote counts: sure, of a size the network knows, filling a share of the part seen, one of many.
 
-    The share (not the number) keeps a crowd of fragments from outvoting the objects they are fragments of. The power of
-    the score matters: an object at its right scale is seen a little more surely than on its neighbours.
+    The share (not the number) keeps a crowd of fragments from outvoting the objects they are fragments of; that levels
+    with few objects count less keeps the outline of the whole (an embryo seen from far) from outvoting its nuclei. The
+    power of the score matters: an object at its right scale is seen a little more surely than on its neighbours.
     """
     known = np.exp(-0.5 * (np.log(np.maximum(one.sizes, 1e-3)) / _TRUST) ** 2)
     volumes = one.sizes**3
     share = volumes / max(float(volumes.sum()), 1e-9) * one.covered
-    return one.scores**8 * known * share
+    weights: NDArray[np.float64] = one.scores**8 * known * share
+    alike = weights.sum() ** 2 / max(
+        float((weights**2).sum()), 1e-30
+    )  # how many objects weigh as much as these do
+    return weights * (alike / (alike + _CROWD))
 
 
 def _median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:

@@ -57,6 +57,28 @@ def test_the_size_of_balls_in_flat_voxels_is_found():
     assert found.diameter == pytest.approx(20, rel=0.2)
 
 
+def crowd(count, diameter, covered, score=0.7):
+    """A level on which ``count`` objects of the size assumed fill a share of what is seen."""
+    return size.Level(diameter, np.ones(count), np.full(count, score), covered)
+
+
+def nothing(diameter):
+    return size.Level(diameter, np.empty(0), np.empty(0), 0.0)
+
+
+def test_an_outline_of_the_whole_does_not_outvote_what_it_consists_of():
+    levels = [crowd(25, 20.0, 0.10), crowd(1, 80.0, 0.16)]
+    found = size.estimate(levels, nothing)
+    assert found.diameter == pytest.approx(20, rel=0.05)
+    assert found.support < 0.9  # the whole is still heard
+
+
+def test_a_lone_object_is_not_outvoted_by_its_fragments():
+    fragments = [crowd(6, 80.0 / 2**k, 0.02, score=0.5) for k in (2, 3)]
+    found = size.estimate([*fragments, crowd(1, 80.0, 0.3)], nothing)
+    assert found.diameter == pytest.approx(80, rel=0.05)
+
+
 def test_where_nothing_is_found_the_known_size_is_assumed_and_said():
     model = AnyStar(Measures().eval(), config(prob_thresh=0.5))
     volume = np.zeros((40, 40, 40), np.float32)
