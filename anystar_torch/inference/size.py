@@ -179,7 +179,8 @@ def _weights(one: Level) -> NDArray[np.float64]:
     alike = weights.sum() ** 2 / max(
         float((weights**2).sum()), 1e-30
     )  # how many objects weigh as much as these do
-    return weights * (alike / (alike + _CROWD))
+    weights *= alike / (alike + _CROWD)
+    return weights
 
 
 def _median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:

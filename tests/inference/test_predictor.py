@@ -197,6 +197,27 @@ def test_any_shape_type_and_spacing_gives_labels_of_that_shape(shape, kind, spac
     assert (found.distances > 0).all()
 
 
+def test_a_large_offset_changes_nothing():
+    image, _ = balls((24, 28, 32), lattice((24, 28, 32), 14))
+    model = AnyStar(Sees().eval(), config())
+    options = {"diameter": 13, "device": "cpu", "progress": False}
+    plain = model.predict((image * 4).astype(np.float64), **options)
+    far = model.predict((image * 4).astype(np.float64) + 1e9, **options)
+    assert len(plain) > 0
+    assert np.array_equal(far.labels, plain.labels)
+    whole = (image * 4000).astype(np.int64)
+    assert np.array_equal(
+        model.predict(whole + 10**12, **options).labels, model.predict(whole, **options).labels
+    )
+
+
+def test_bfloat16_of_torch_works():
+    image, _ = balls((24, 28, 32), lattice((24, 28, 32), 14))
+    model = AnyStar(Sees().eval(), config())
+    found = model.predict(torch.from_numpy(image).bfloat16(), diameter=13, device="cpu", progress=False)
+    assert len(found) == len(model.predict(image, diameter=13, device="cpu", progress=False))
+
+
 def test_a_constant_volume_holds_nothing():
     found = predict(np.full(SHAPE, 7, np.uint8))
     assert len(found) == 0
