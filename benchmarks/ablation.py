@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=None, help="default: 400 and 500")
     parser.add_argument("--data", type=Path, default=real_volumes.DATA)
     parser.add_argument("--json", type=Path, default=None, help="write every figure to this file")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     generator = arguments.what == "generator"
     table = GENERATOR if generator else RECIPE
     unknown = set(arguments.variants) - set(table)
