@@ -1,12 +1,13 @@
 """Networks side by side: the loss on the same synthetic samples, and F1 on real volumes.
 
-    python benchmarks/compare.py outputs/run [outputs/other ...] [--appearances] [--json FILE]
+    python benchmarks/compare.py outputs/run [outputs/other ...] [--appearances] [--json FILE] [--plot FILE]
 
 The loss is that of training, over validation samples of ``--synth`` that no training has seen: it says which of two
 networks learned more long before scores on seven volumes do. Real volumes are given the size. Networks in training
 differ in how probable they find the same object: each gets the threshold from 0.15 to 0.8 with which its mean F1 at
 IoU 0.5 over all volumes is highest, the same for all of them. ``--appearances`` adds the embryos and the ovule with
-changed contrast, noise, blur and ground.
+changed contrast, noise, blur and ground. ``--plot`` draws all of it over the steps that the models say they were
+trained for: a learning curve, where they are stages of one training.
 """
 
 import argparse
@@ -110,6 +111,31 @@ def show(results: dict[str, dict[str, Any]]) -> None:
         CONSOLE.print(table)
 
 
+def plot(results: dict[str, dict[str, Any]], path: Path) -> None:
+    """Loss and F1 over the steps of training."""
+    from matplotlib.figure import Figure
+
+    rows = sorted(results.values(), key=lambda row: row["steps"])
+    steps = [row["steps"] for row in rows]
+    figure = Figure((10, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(steps, [row["loss"] for row in rows], "o-", color="black")
+    left.set_ylabel("loss on synthetic samples")
+    for colour, group in (("C0", "all"), ("C1", "embryos")):
+        for style, iou in zip(("-", "--", ":"), IOU_THRESHOLDS, strict=True):
+            f1 = [row[group][f"F1@{iou:g}"] for row in rows]
+            right.plot(steps, f1, f"o{style}", color=colour, markersize=3, label=f"{group}, IoU {iou:g}")
+    if all("appearances" in row for row in rows):
+        f1 = [float(np.mean(list(row["appearances"].values()))) for row in rows]
+        right.plot(steps, f1, "s-", color="black", markersize=4, label="all appearances, IoU 0.5")
+    right.set_ylabel("F1 on real volumes")
+    right.set_ylim(0, 1)
+    right.legend(fontsize=7)
+    for panel in (left, right):
+        panel.set_xlabel("steps of training")
+    figure.savefig(path, dpi=120)
+
+
 def main() -> None:
     """Score every network, print as it grows."""
     parser = argparse.ArgumentParser(
@@ -120,19 +146,23 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=32, help="synthetic samples")
     parser.add_argument("--appearances", action="store_true", help="also with changed appearance")
     parser.add_argument("--data", type=Path, default=real_volumes.DATA)
+    parser.add_argument("--plot", type=Path, default=None, help="draw them over the steps of training")
     parser.add_argument("--json", type=Path, default=None, help="write every figure to this file")
     arguments = parser.parse_args()
     volumes = real_volumes.read(arguments.data)
     results: dict[str, dict[str, Any]] = {}
     for path in arguments.models or [None]:
         model = AnyStar.from_pretrained(path)
-        row = {"loss": round(synthetic(model, arguments.synth, arguments.samples), 4)} | real(model, volumes)
+        loss = round(synthetic(model, arguments.synth, arguments.samples), 4)
+        row = {"steps": model.config.provenance.get("steps", 0), "loss": loss} | real(model, volumes)
         if arguments.appearances:
             row["appearances"] = changed(model, volumes, row["prob_thresh"])
         results["shipped" if path is None else str(path)] = row
         show(results)
         if arguments.json is not None:
             arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    if arguments.plot is not None:
+        plot(results, arguments.plot)
 
 
 if __name__ == "__main__":

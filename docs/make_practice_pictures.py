@@ -99,7 +99,7 @@ class Practice:
         """A few voxels far brighter than the rest, as dust or hot pixels make them."""
         case = self.embryo
         dusty = case.image.astype(np.float32)
-        dusty[case.image.shape[0] // 2, 4:6, 4:6] = 20 * float(case.image.max())
+        dusty[case.image.shape[0] // 2, 4:6, 4:6] = 100 * float(case.image.max())
         panels = []
         for name in ("minmax", "percentile", "anystar"):
             model = AnyStar(self.model.network, self.model.config, normalisation=name)
