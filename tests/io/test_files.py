@@ -171,6 +171,19 @@ def test_names_of_results():
     assert io.beside(Path("scan.nii.gz"), "points") == Path("scan.points.nii.gz")
     assert io.kind_of(Path("a.b.TIFF")) == ".tiff"
     assert io.kind_of(Path(".tif")) is None
+    assert io.beside(Path("scan.MHD")) == Path("scan.labels.mha")
+
+
+def test_a_header_with_its_data_beside_it_is_read_and_never_written(tmp_path, image, labels):
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(image), str(tmp_path / "a.mhd"))
+    scan = io.read(tmp_path / "a.mhd")
+    assert np.array_equal(scan.array, image)
+    with pytest.raises(ValueError, match=r"b\.mhd: \.mhd is two files; name it \.mha"):
+        io.write(tmp_path / "b.mhd", labels, scan)
+    io.write(io.beside(tmp_path / "a.mhd"), labels, scan)
+    back = SimpleITK.ReadImage(str(tmp_path / "a.labels.mha"))
+    assert np.array_equal(SimpleITK.GetArrayFromImage(back), labels)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.labels.mha", "a.mhd", "a.raw"]
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path):
