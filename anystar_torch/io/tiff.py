@@ -120,7 +120,10 @@ def _spacing(file: Any) -> tuple[tuple[float, float, float] | None, str]:
     if file.is_imagej:
         metadata = file.imagej_metadata or {}
         y, x = (_step(file.pages[0].tags.get(tag)) for tag in ("YResolution", "XResolution"))
-        return checked_spacing((metadata.get("spacing"), y, x), metadata.get("unit"))
+        # ImageJ leaves out a spacing of exactly 1: with a unit and slices, none means that.
+        calibrated = "unit" in metadata and metadata.get("slices", 1) > 1
+        z = metadata.get("spacing", 1.0 if calibrated else None)
+        return checked_spacing((z, y, x), metadata.get("unit"))
     return None, ""  # a plain TIFF's resolution is about printing, and it has none along z
 
 

@@ -48,6 +48,19 @@ def test_imagej_tiff_keeps_spacing_and_metadata(tmp_path, image, labels):
     assert np.array_equal(io.read_labels(tmp_path / "b.tif").array, labels)
 
 
+def test_an_imagej_stack_without_spacing_has_slices_one_unit_apart(tmp_path, image):
+    """ImageJ writes ``spacing`` only where it is not 1; no unit, or no slices, and it says nothing along z."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, image, imagej=True, resolution=(5, 4), metadata={"axes": "ZYX", "unit": "\\u00B5m"}
+    )
+    with tifffile.TiffFile(path) as file:
+        assert "spacing" not in file.imagej_metadata
+    assert (io.read(path).spacing, io.read(path).unit) == ((1.0, 0.25, 0.2), "um")
+    tifffile.imwrite(path, image, imagej=True, resolution=(5, 4), metadata={"axes": "ZYX"})
+    assert io.read(path).spacing is None
+
+
 def test_ome_tiff_keeps_units_and_chooses_a_channel(tmp_path, image, labels):
     path = tmp_path / "a.ome.tif"
     sizes = {"PhysicalSizeZ": 2000.0, "PhysicalSizeY": 500.0, "PhysicalSizeX": 250.0}
