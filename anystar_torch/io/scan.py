@@ -45,15 +45,20 @@ def micrometres(unit: str | None) -> float | None:
 
 
 def checked_spacing(
-    spacing: tuple[Any, ...], unit: str | None
+    spacing: tuple[Any, ...], *units: str | None
 ) -> tuple[tuple[float, float, float] | None, str]:
-    """Spacing (z, y, x), in micrometres where the unit is a length; None where a number makes no sense."""
+    """Spacing (z, y, x), in micrometres where the unit is a length; None where a number makes no sense.
+
+    ``units`` is one for all three axes or one for each; lengths along some of them only are no spacing.
+    """
     values = [float(value) for value in spacing if value is not None]
     if len(values) != 3 or not all(np.isfinite(value) and value > 0 for value in values):
         return None, ""
-    factor = micrometres(unit)
-    scale = factor if factor is not None else 1.0
-    return (values[0] * scale, values[1] * scale, values[2] * scale), "" if factor is None else "um"
+    factors = [factor for factor in map(micrometres, units) if factor is not None]
+    if len(factors) not in (0, len(units)):
+        return None, ""
+    scale = (factors or [1.0]) * (1 if len(factors) == 3 else 3)
+    return (values[0] * scale[0], values[1] * scale[1], values[2] * scale[2]), "um" if factors else ""
 
 
 def to_zyx(

@@ -138,11 +138,8 @@ def _ome_spacing(xml: str) -> tuple[tuple[float, float, float] | None, str]:
     pixels = next((e for e in ElementTree.fromstring(xml).iter() if e.tag.endswith("Pixels")), None)
     if pixels is None:
         return None, ""
-    sizes, units = [], set()
-    for axis in "ZYX":
-        sizes.append(pixels.get(f"PhysicalSize{axis}"))
-        units.add(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-    return checked_spacing(tuple(sizes), units.pop()) if len(units) == 1 else (None, "")
+    sizes = tuple(pixels.get(f"PhysicalSize{axis}") for axis in "ZYX")
+    return checked_spacing(sizes, *(pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "ZYX"))
 
 
 def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:

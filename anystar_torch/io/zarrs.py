@@ -56,12 +56,16 @@ def _image(store: Any, path: Path) -> tuple[Any, str, tuple[float, float, float]
     described = multiscales[0].get("axes") or list("tczyx")
     names = [axis["name"] if isinstance(axis, dict) else axis for axis in described]
     units = {axis["name"]: axis.get("unit") for axis in described if isinstance(axis, dict)}
-    steps = next(
-        (t["scale"] for t in level.get("coordinateTransformations", []) if t["type"] == "scale"), None
-    )
-    size = dict(zip(names, steps, strict=True)) if steps else {}
-    spacing, unit = checked_spacing(tuple(size.get(axis) for axis in "zyx"), units.get("x"))
+    transforms = [t for part in (level, multiscales[0]) for t in part.get("coordinateTransformations", [])]
+    size = _voxel(names, transforms)
+    spacing, unit = checked_spacing(tuple(map(size.get, "zyx")), *map(units.get, "zyx"))
     return store[level["path"]], "".join(names).upper(), spacing, unit
+
+
+def _voxel(names: list[str], transforms: list[dict[str, Any]]) -> dict[str, float]:
+    """Voxel size by axis: the product of all scales, the level's and the image's; empty where there is none."""
+    scales = [transform["scale"] for transform in transforms if transform["type"] == "scale"]
+    return dict(zip(names, np.prod(scales, axis=0, dtype=float).tolist(), strict=True)) if scales else {}
 
 
 def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:

@@ -79,6 +79,17 @@ def test_ome_tiff_keeps_units_and_chooses_a_channel(tmp_path, image, labels):
     assert io.read(tmp_path / "b.ome.tif").spacing == pytest.approx(SPACING)
 
 
+def test_every_axis_of_an_ome_tiff_has_its_own_unit(tmp_path, image):
+    about = {"axes": "ZYX", "PhysicalSizeZ": 2.0, "PhysicalSizeY": 500.0, "PhysicalSizeX": 250.0}
+    units = {"PhysicalSizeZUnit": "µm", "PhysicalSizeYUnit": "nm", "PhysicalSizeXUnit": "nm"}
+    tifffile.imwrite(tmp_path / "a.ome.tif", image, ome=True, metadata={**about, **units})
+    scan = io.read(tmp_path / "a.ome.tif")
+    assert (scan.spacing, scan.unit) == (pytest.approx(SPACING), "um")
+    units["PhysicalSizeZUnit"] = "pixel"
+    tifffile.imwrite(tmp_path / "b.ome.tif", image, ome=True, metadata={**about, **units})
+    assert io.read(tmp_path / "b.ome.tif").spacing is None
+
+
 def test_plain_stacks_are_zyx_without_spacing(tmp_path, image):
     tifffile.imwrite(tmp_path / "shaped.tif", image)
     with tifffile.TiffWriter(tmp_path / "pages.tif") as file:
@@ -260,6 +271,22 @@ def test_an_ome_zarr_with_channels_and_time(tmp_path, image):
     assert io.frames(tmp_path / "a.zarr") == 3
     with pytest.raises(ValueError, match="2 channels"):
         io.read(tmp_path / "a.zarr", frame=0)
+
+
+def test_scales_of_an_ome_zarr_are_multiplied_and_every_axis_has_its_own_unit(tmp_path, image):
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    group.create_array("0", data=image)
+    units = {"z": "micrometer", "y": "nanometer", "x": "nanometer"}
+    axes = [{"name": name, "type": "space", "unit": unit} for name, unit in units.items()]
+    own = [{"type": "scale", "scale": [1, 250, 250]}, {"type": "translation", "translation": [7, 7, 7]}]
+    image_wide = [{"type": "scale", "scale": [2, 2, 1]}]
+    datasets = [{"path": "0", "coordinateTransformations": own}]
+    group.attrs["multiscales"] = [
+        {"version": "0.4", "axes": axes, "datasets": datasets, "coordinateTransformations": image_wide}
+    ]
+    scan = io.read(tmp_path / "a.zarr")
+    assert (scan.spacing, scan.unit) == (pytest.approx(SPACING), "um")
 
 
 def test_a_folder_of_slices_is_a_volume_in_the_order_of_its_numbers(tmp_path, image):
