@@ -23,7 +23,9 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
             raise ValueError(f"{path} has {len(shape)} dimensions; at most {len(_AXES)} are understood")
         if image.get_data_dtype().kind not in "uif":
             raise ValueError(f"{path} holds {image.get_data_dtype()} voxels; one number per voxel is wanted")
-        check_size(shape[:3], image.get_data_dtype(), str(path))  # of the rest one frame is read
+        scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)  # nibabel computes that in float64
+        kind = np.dtype(np.float64) if scaled else image.get_data_dtype()
+        check_size(shape, kind, str(path), _AXES[: len(shape)])
         data = image.dataobj if len(shape) > 3 else np.asanyarray(image.dataobj)
         volume = to_zyx(data, _AXES[: len(shape)], channel=channel, frame=frame, where=str(path))
         unit = image.header.get_xyzt_units()[0]

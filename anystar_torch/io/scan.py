@@ -108,13 +108,16 @@ def not_a_volume(where: str, shape: tuple[int, ...], axes: str = "") -> str:
     return f"{where} is {kind} ({size}{named}); a volume with axes Z, Y, X is wanted"
 
 
-def check_size(shape: tuple[int, ...], dtype: Any, where: str) -> None:
-    """Refuse what a header declares and no memory holds, before anything is allocated."""
-    voxels = 1
-    for size in shape:
-        voxels *= int(size)
-    if voxels <= 0:
+def check_size(shape: tuple[int, ...], dtype: Any, where: str, axes: str = "") -> None:
+    """Refuse what a header declares and no memory holds, before anything is allocated.
+
+    Where ``axes`` names those of ``shape``, one volume is read: only Z, Y and X count.
+    """
+    if any(size <= 0 for size in shape):
         raise ValueError(f"{where} holds no voxels: its shape is {shape}")
+    voxels = 1
+    for size, axis in zip(shape, axes or "Z" * len(shape), strict=True):
+        voxels *= int(size) if axis in "ZYX" else 1
     needed, free = voxels * np.dtype(dtype).itemsize, available_memory()
     if needed > free:
         raise ValueError(

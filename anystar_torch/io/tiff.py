@@ -50,8 +50,7 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
         series = file.series[0]
         axes, shape = _axes(series.axes), tuple(series.shape)
         lazy = _Lazy(file, series)
-        wanted = shape if lazy.at_once else tuple(n for n, a in zip(shape, axes, strict=True) if a in "ZYX")
-        check_size(wanted, series.dtype, str(path))
+        check_size(shape, series.dtype, str(path), "" if lazy.at_once else axes)
         volume = to_zyx(lazy, axes, channel=channel, frame=frame, where=str(path))
         array = np.asarray(volume[...] if isinstance(volume, _Lazy) else volume)
         spacing, unit = _spacing(file)

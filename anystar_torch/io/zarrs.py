@@ -22,14 +22,10 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
     with readable(path, "Zarr"):
         store = zarr.open(str(path), mode="r")
         array, axes, spacing, unit = _image(store, path)
-        check_size(array.shape, array.dtype, str(path))
-        volume = (
-            to_zyx(array, axes, channel=channel, frame=frame, where=str(path))
-            if len(axes) == array.ndim
-            else None
-        )
-        if volume is None:
+        if len(axes) != array.ndim:
             raise ValueError(f"{path} has shape {tuple(array.shape)}; an array of Z x Y x X is wanted")
+        check_size(array.shape, array.dtype, str(path), axes)
+        volume = to_zyx(array, axes, channel=channel, frame=frame, where=str(path))
         kind = "array" if hasattr(store, "shape") else "image"
         return Scan(np.asarray(volume[...]), spacing, unit, path, kind)
 
