@@ -14,7 +14,7 @@ from anystar_torch.io.whole import whole
 def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
     """Read ZYX, or CZYX and TZYX where ``--channel`` or ``--frame`` says which."""
     with readable(path, "NumPy"):
-        if path.suffix == ".npz":
+        if path.suffix.lower() == ".npz":
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 if len(file.files) != 1:
                     raise ValueError(

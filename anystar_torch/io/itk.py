@@ -20,6 +20,8 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
     with readable(path, "NRRD or MetaImage"):
         reader = SimpleITK.ImageFileReader()
         reader.SetFileName(str(path))
+        # By itself ITK finds no format from an ending in upper case.
+        reader.SetImageIO("NrrdImageIO" if path.suffix.lower() == ".nrrd" else "MetaImageIO")
         reader.ReadImageInformation()
         size = reader.GetSize()
         kind = SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())

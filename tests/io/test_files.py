@@ -1,6 +1,8 @@
 """Round trips through every format, read back with the format's own library."""
 
 import json
+import os
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -168,6 +170,20 @@ def test_numpy_and_its_sidecar(tmp_path, image, labels, ending):
     assert np.array_equal(io.read_labels(tmp_path / f"b{ending}").array, labels)
 
 
+@pytest.mark.parametrize("ending", [".tif", ".ome.tif", ".nii", ".nii.gz", ".nrrd", ".mha", ".npy", ".npz"])
+def test_endings_may_be_upper_case(tmp_path, labels, ending):
+    scan = io.Scan(labels, SPACING, "um")
+    io.write(tmp_path / f"lower{ending}", labels, scan)
+    path = (tmp_path / f"lower{ending}").rename(tmp_path / f"A{ending.upper()}")
+    assert np.array_equal(io.read(path).array, labels)
+    io.write(io.beside(path), labels, scan)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [path.name, f"A.labels{ending.upper()}"]
+    (tmp_path / f"A.labels{ending.upper()}").rename(tmp_path / f"back{ending}")
+    back = io.read_labels(tmp_path / f"back{ending}")
+    assert np.array_equal(back.array, labels)
+    assert back.spacing == (None if ending in (".npy", ".npz") else pytest.approx(SPACING))
+
+
 @pytest.mark.parametrize("ending", [".tif", ".nii.gz", ".nrrd", ".npy"])
 def test_many_labels_survive(tmp_path, ending):
     labels = np.arange(70000, dtype=np.int32).reshape(7, 100, 100)
@@ -189,8 +205,6 @@ def test_every_format_can_become_every_other(tmp_path, labels):
 
 
 def test_names_of_results():
-    from pathlib import Path
-
     assert io.beside(Path("x/nuclei.ome.tif")) == Path("x/nuclei.labels.ome.tif")
     assert io.beside(Path("scan.nii.gz"), "points") == Path("scan.points.nii.gz")
     assert io.kind_of(Path("a.b.TIFF")) == ".tiff"
@@ -227,6 +241,29 @@ def test_an_interrupted_write_leaves_nothing(tmp_path):
         pass
     with pytest.raises(ValueError, match="there is no folder"), io.whole(tmp_path / "no" / "a.tif"):
         pass
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    target = tmp_path / "labels.zarr"
+    target.mkdir()
+    (target / "before").touch()
+    replace = os.replace
+
+    def busy(source, to):
+        if (Path(source) / "after").exists():
+            raise OSError(16, "Device or resource busy")
+        replace(source, to)
+
+    def replaced():
+        with io.whole(target) as temporary:
+            temporary.mkdir()
+            (temporary / "after").touch()
+
+    monkeypatch.setattr(os, "replace", busy)
+    with pytest.raises(ValueError, match="busy"):
+        replaced()
+    assert [p.name for p in target.iterdir()] == ["before"]
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_full_disk_is_one_line_and_no_debris(tmp_path, monkeypatch):
