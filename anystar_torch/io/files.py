@@ -1,5 +1,6 @@
 """Which format a file has, and the one way in and out of all of them."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,7 +64,7 @@ def read_labels(path: Path | str) -> Scan:
             raise ValueError(
                 f"{path} holds fractions, not labels; was the image given instead of its labels?"
             )
-        scan = Scan(rounded.astype(np.int64), scan.spacing, scan.unit, scan.path, scan.geometry)
+        scan = replace(scan, array=rounded.astype(np.int64))
     if scan.array.min() < 0:
         raise ValueError(f"{path} holds negative labels; labels start at 0 (background)")
     return scan

@@ -29,7 +29,9 @@ class Scan:
         spacing: voxel size (z, y, x), positive; None where the file does not say.
         unit: "um" where ``spacing`` is in micrometres, "" where only its ratios mean something.
         path: the file, None for an array that came from nowhere.
-        geometry: what the format needs to put labels at the same place (affine, header, origin, direction).
+        geometry: what only the format itself understands of how labels are written (header, style).
+        affine: 4x4, from voxel index (x, y, z) to millimetres right, anterior, superior (RAS), by which formats
+            put labels at the same place; None where the file has no place in space.
     """
 
     array: NDArray[Any]
@@ -37,6 +39,7 @@ class Scan:
     unit: str = ""
     path: Path | None = None
     geometry: Any = None
+    affine: NDArray[Any] | None = None
 
 
 def micrometres(unit: str | None) -> float | None:

@@ -159,6 +159,44 @@ def test_itk_formats_keep_direction(tmp_path, image, labels, ending):
     assert np.array_equal(SimpleITK.GetArrayFromImage(back), labels)
 
 
+def _lies_as(path, other):
+    """Whether ITK, which reads both formats, puts two volumes at one place."""
+    here, there = SimpleITK.ReadImage(str(path)), SimpleITK.ReadImage(str(other))
+    assert here.GetSpacing() == pytest.approx(there.GetSpacing())
+    assert here.GetOrigin() == pytest.approx(there.GetOrigin(), abs=1e-5)
+    assert here.GetDirection() == pytest.approx(there.GetDirection(), abs=1e-5)
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+@pytest.mark.parametrize("unit", ["mm", "micron"])
+def test_place_and_direction_survive_from_nifti_to_itk_and_back(tmp_path, image, labels, ending, unit):
+    angle = np.pi / 6
+    turned = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turned * SPACING[::-1], (-3, 4, 5)
+    _write_nifti(tmp_path / "a.nii", image, affine, unit)
+    scan = io.read(tmp_path / "a.nii")
+    io.write(tmp_path / f"b{ending}", labels, scan)
+    _lies_as(tmp_path / f"b{ending}", tmp_path / "a.nii")
+    io.write(tmp_path / "c.nii.gz", labels, io.read(tmp_path / f"b{ending}"))
+    _lies_as(tmp_path / "c.nii.gz", tmp_path / "a.nii")
+
+
+def test_a_frame_lies_where_its_series_does(tmp_path, image, labels):
+    one = SimpleITK.GetImageFromArray(image)
+    one.SetSpacing(SPACING[::-1])
+    one.SetOrigin((1, 2, 3))
+    one.SetDirection((0, 1, 0, -1, 0, 0, 0, 0, 1))
+    SimpleITK.WriteImage(one, str(tmp_path / "one.nrrd"))
+    series = SimpleITK.JoinSeries([one, one])
+    SimpleITK.WriteImage(series, str(tmp_path / "series.nrrd"))
+    scan = io.read(tmp_path / "series.nrrd", frame=1)
+    io.write(tmp_path / "frame.nrrd", labels, scan)
+    _lies_as(tmp_path / "frame.nrrd", tmp_path / "one.nrrd")
+    io.write(tmp_path / "both.nrrd", np.stack([labels, labels]), scan)
+    _lies_as(tmp_path / "both.nrrd", tmp_path / "series.nrrd")
+
+
 @pytest.mark.parametrize("ending", [".npy", ".npz"])
 def test_numpy_and_its_sidecar(tmp_path, image, labels, ending):
     source = tmp_path / f"a{ending}"
