@@ -1,5 +1,6 @@
 """One volume as it came from a file, and the rules every format shares."""
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -147,7 +148,16 @@ def _system_memory() -> int:
         pass
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return 4 << 30
+    return _windows_memory() or 4 << 30
+
+
+def _windows_memory() -> int:
+    """What Windows calls available; 0 where it is another system or does not say."""
+    kernel = getattr(getattr(ctypes, "windll", None), "kernel32", None)
+    # MEMORYSTATUSEX: its own length and the load in per cent, total, available, and five numbers more.
+    status = (ctypes.c_uint64 * 8)()
+    status[0] = ctypes.sizeof(status)
+    return status[2] if kernel is not None and kernel.GlobalMemoryStatusEx(ctypes.byref(status)) else 0
 
 
 def _group_memory(mount: Path = Path("/sys/fs/cgroup")) -> int:
