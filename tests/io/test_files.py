@@ -103,6 +103,40 @@ def test_plain_stacks_are_zyx_without_spacing(tmp_path, image):
         assert scan.spacing is None
 
 
+@pytest.mark.parametrize("ending", [".tif", ".ome.tif"])
+def test_a_single_slice_is_a_volume_again(tmp_path, labels, ending):
+    made = {"anystar_torch": "1"}
+    io.write(tmp_path / f"a{ending}", labels[:1], io.Scan(labels, SPACING, "um"), made)
+    with tifffile.TiffFile(tmp_path / f"a{ending}") as file:
+        assert file.series[0].axes == "YX"
+    back = io.read_labels(tmp_path / f"a{ending}")
+    assert np.array_equal(back.array, labels[:1])
+    assert back.spacing == pytest.approx(SPACING)
+    series = np.stack([labels[:1], labels[1:2]])
+    io.write(tmp_path / f"b{ending}", series, io.Scan(labels), made)
+    assert io.frames(tmp_path / f"b{ending}") == 2
+    assert np.array_equal(io.read(tmp_path / f"b{ending}", frame=1).array, labels[1:2])
+
+
+def test_a_tiff_of_one_slice_with_a_spacing_is_a_volume_and_an_image_is_none(tmp_path, image):
+    tifffile.imwrite(tmp_path / "a.tif", image[:1], imagej=True, metadata={"axes": "ZYX", "spacing": 2.0})
+    assert np.array_equal(io.read(tmp_path / "a.tif").array, image[:1])
+    for kind in ("imagej", "ome"):
+        tifffile.imwrite(tmp_path / f"{kind}.tif", image[0], **{kind: True})
+        with pytest.raises(ValueError, match="2D image"):
+            io.read(tmp_path / f"{kind}.tif")
+
+
+def test_of_several_positions_none_is_taken_silently(tmp_path, image):
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as file:
+        file.write(image, metadata={"axes": "ZYX"})
+        file.write(image + 1, metadata={"axes": "ZYX"})
+    for look in (io.read, io.frames):
+        with pytest.raises(ValueError, match=r"a\.ome\.tif holds 2 volumes"):
+            look(path)
+
+
 def test_time_points_are_chosen_by_frame(tmp_path, image):
     path = tmp_path / "movie.tif"
     tifffile.imwrite(path, np.stack([image, image + 1, image]), imagej=True, metadata={"axes": "TZYX"})
