@@ -14,21 +14,22 @@ from anystar_torch.io.whole import whole
 def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
     """Read ZYX, or CZYX and TZYX where ``--channel`` or ``--frame`` says which."""
     with readable(path, "NumPy"):
-        if path.suffix == ".npz":
+        if path.suffix.lower() == ".npz":
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 if len(file.files) != 1:
                     raise ValueError(
                         f"{path} holds {len(file.files)} arrays ({', '.join(file.files)}); one is wanted"
                     )
+                check_size((file.zip.infolist()[0].file_size,), np.uint8, str(path))  # all of it is read
                 array = file[file.files[0]]
         else:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-        check_size(array.shape, array.dtype, str(path))
         axes = (
             "ZYX" if array.ndim == 3 else "YX" if array.ndim == 2 else _leading(array, channel, frame) + "ZYX"
         )
         if len(axes) != array.ndim:
             raise ValueError(f"{path} has shape {array.shape}; an array of Z x Y x X is wanted")
+        check_size(array.shape, array.dtype, str(path), axes)
         volume = to_zyx(array, axes, channel=channel, frame=frame, where=str(path))
     return Scan(volume, None, "", path)
 

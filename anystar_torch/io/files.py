@@ -1,5 +1,6 @@
 """Which format a file has, and the one way in and out of all of them."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +20,9 @@ KINDS: dict[str, ModuleType] = {
     ".npy": arrays, ".npz": arrays,
     ".zarr": zarrs,
 }  # fmt: skip
+
+#: Endings that are read and never written, and what is written instead: a header and its data are two files.
+_INSTEAD = {".mhd": ".mha"}
 
 
 def kind_of(path: Path) -> str | None:
@@ -60,7 +64,7 @@ def read_labels(path: Path | str, *, frame: int | None = None) -> Scan:
             raise ValueError(
                 f"{path} holds fractions, not labels; was the image given instead of its labels?"
             )
-        scan = Scan(rounded.astype(np.int64), scan.spacing, scan.unit, scan.path, scan.geometry)
+        scan = replace(scan, array=rounded.astype(np.int64))
     if scan.array.min() < 0:
         raise ValueError(f"{path} holds negative labels; labels start at 0 (background)")
     return scan
@@ -95,14 +99,19 @@ def writer(path: Path, source: Path | None) -> ModuleType:
     """The format that ``path`` is written in: told by its ending, or where it has none by a source that has none.
 
     Raises:
-        ValueError: neither tells.
+        ValueError: neither tells, or the format is one that is only read.
     """
     ending = kind_of(path)
+    if ending in _INSTEAD:
+        raise ValueError(
+            f"cannot write {path}: {ending} is two files; name it {_INSTEAD[ending]}, which is one"
+        )
     if ending is not None:
         return KINDS[ending]
     if path.suffix in ("", ".labels") and source is not None and source.is_dir() and kind_of(source) is None:
         return recognise(source)
-    raise ValueError(f"cannot write {path}: the ending must be one of {', '.join(KINDS)}")
+    known = ", ".join(kind for kind in KINDS if kind not in _INSTEAD)
+    raise ValueError(f"cannot write {path}: the ending must be one of {known}")
 
 
 def write_image(path: Path | str, image: NDArray[Any], like: Scan) -> None:
@@ -115,10 +124,10 @@ def write_image(path: Path | str, image: NDArray[Any], like: Scan) -> None:
 
 
 def beside(path: Path, word: str = "labels") -> Path:
-    """Where results go unless told otherwise: ``nuclei.ome.tif`` gives ``nuclei.labels.ome.tif``."""
+    """Where results go unless told otherwise: ``nuclei.ome.tif`` gives ``nuclei.labels.ome.tif``, .mhd a .mha."""
     ending = kind_of(path) or ("" if path.is_dir() else path.suffix)
     stem = path.name[: len(path.name) - len(ending)] if ending else path.name
-    return path.with_name(f"{stem}.{word}{path.name[len(stem) :]}")
+    return path.with_name(f"{stem}.{word}{_INSTEAD.get(ending, path.name[len(stem) :])}")
 
 
 def frames(path: Path | str) -> int:

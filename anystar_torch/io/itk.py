@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from anystar_torch.io.scan import Scan, check_size, checked_spacing, readable, to_zyx
 
 _SIZES = {"8-bit": 1, "16-bit": 2, "32-bit": 4, "64-bit": 8}
+_RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's axes point left, posterior, superior; its own inverse
 
 
 def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
@@ -20,6 +21,8 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
     with readable(path, "NRRD or MetaImage"):
         reader = SimpleITK.ImageFileReader()
         reader.SetFileName(str(path))
+        # By itself ITK finds no format from an ending in upper case.
+        reader.SetImageIO("NrrdImageIO" if path.suffix.lower() == ".nrrd" else "MetaImageIO")
         reader.ReadImageInformation()
         size = reader.GetSize()
         kind = SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
@@ -30,10 +33,7 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
         axes = "TZYX"[-len(size) :] + ("C" if image.GetNumberOfComponentsPerPixel() > 1 else "")
         volume = to_zyx(array, axes, channel=channel, frame=frame, where=str(path))
     spacing, unit = checked_spacing(tuple(image.GetSpacing()[:3])[::-1], "mm")
-    geometry = (
-        (image.GetSpacing()[:3], image.GetOrigin()[:3], image.GetDirection()) if len(size) == 3 else None
-    )
-    return Scan(np.asarray(volume), spacing, unit, path, geometry)
+    return Scan(np.asarray(volume), spacing, unit, path, affine=_affine(image))
 
 
 def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:
@@ -41,15 +41,32 @@ def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]
     import SimpleITK
 
     image = SimpleITK.GetImageFromArray(labels, isVector=False)
-    if isinstance(like.geometry, tuple) and len(like.geometry) == 3 and labels.ndim == 3:
-        spacing, origin, direction = like.geometry
-        image.SetSpacing(spacing)
-        image.SetOrigin(origin)
-        image.SetDirection(direction)
-    elif like.spacing is not None and labels.ndim == 3:
-        image.SetSpacing([step / 1000 if like.unit else step for step in like.spacing[::-1]])
+    time = labels.ndim - 3
+    if like.affine is not None:
+        lps = _RAS_LPS @ like.affine
+        steps = np.linalg.norm(lps[:3, :3], axis=0)
+        direction = np.eye(labels.ndim)
+        direction[:3, :3] = lps[:3, :3] / steps
+        image.SetSpacing([*steps.tolist(), *[1.0] * time])
+        image.SetOrigin([*lps[:3, 3].tolist(), *[0.0] * time])
+        image.SetDirection(direction.reshape(-1).tolist())
+    elif like.spacing is not None:
+        image.SetSpacing(
+            [*(step / 1000 if like.unit else step for step in like.spacing[::-1]), *[1.0] * time]
+        )
     image.SetMetaData("anystar", json.dumps(metadata))
     try:
         SimpleITK.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:
         raise OSError(str(error).splitlines()[-1]) from error
+
+
+def _affine(image: Any) -> NDArray[Any]:
+    """Voxel index to RAS of an image; of one with time, its part in space."""
+    affine = np.eye(4)
+    dimensions = image.GetDimension()
+    direction = np.reshape(image.GetDirection(), (dimensions, dimensions))[:3, :3]
+    affine[:3, :3] = direction * image.GetSpacing()[:3]
+    affine[:3, 3] = image.GetOrigin()[:3]
+    placed: NDArray[Any] = _RAS_LPS @ affine
+    return placed

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anystar_torch.io.scan import Scan, check_size, checked_spacing, readable, to_zyx
+from anystar_torch.io.scan import Scan, check_size, checked_spacing, micrometres, readable, to_zyx
 
 _AXES = "XYZTC"  # the fifth dimension holds vectors
 
@@ -23,13 +23,25 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
             raise ValueError(f"{path} has {len(shape)} dimensions; at most {len(_AXES)} are understood")
         if image.get_data_dtype().kind not in "uif":
             raise ValueError(f"{path} holds {image.get_data_dtype()} voxels; one number per voxel is wanted")
-        check_size(shape[:3], image.get_data_dtype(), str(path))  # of the rest one frame is read
+        scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)  # nibabel computes that in float64
+        kind = np.dtype(np.float64) if scaled else image.get_data_dtype()
+        check_size(shape, kind, str(path), _AXES[: len(shape)])
         data = image.dataobj if len(shape) > 3 else np.asanyarray(image.dataobj)
         volume = to_zyx(data, _AXES[: len(shape)], channel=channel, frame=frame, where=str(path))
         unit = image.header.get_xyzt_units()[0]
         zooms = tuple(float(zoom) for zoom in image.header.get_zooms()[:3])
-    spacing, unit = checked_spacing(zooms[::-1], "mm" if unit == "unknown" else unit)
-    return Scan(np.asarray(volume), spacing, unit, path, image)
+    unit = "mm" if unit == "unknown" else unit
+    affine = _affine(image, (micrometres(unit) or 1000) / 1000)
+    spacing, unit = checked_spacing(zooms[::-1], unit)
+    return Scan(np.asarray(volume), spacing, unit, path, image, affine)
+
+
+def _affine(image: Any, millimetres: float) -> NDArray[Any] | None:
+    """Voxel index to millimetres; None where the header gives no place, or one that is no volume."""
+    if not (image.header["qform_code"] > 0 or image.header["sform_code"] > 0):
+        return None  # what nibabel gives then is a guess
+    affine: NDArray[Any] = np.diag([millimetres] * 3 + [1.0]) @ image.affine
+    return affine if np.isfinite(affine).all() and np.linalg.det(affine) else None
 
 
 def frames(path: Path) -> int:
@@ -42,7 +54,7 @@ def frames(path: Path) -> int:
 
 
 def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:
-    """Write labels with the affine, codes and units of the scan, or its spacing where it was no NIfTI."""
+    """Write labels with the affine, codes and units of the scan, or its place or spacing where it was no NIfTI."""
     import nibabel
 
     source = like.geometry if isinstance(like.geometry, nibabel.nifti1.Nifti1Pair) else None
@@ -51,6 +63,9 @@ def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]
         kind = nibabel.Nifti2Image if isinstance(source, nibabel.Nifti2Image) else nibabel.Nifti1Image
         image = kind(data, source.affine, source.header.copy())
         image.header.extensions.clear()
+    elif like.affine is not None:
+        image = nibabel.Nifti1Image(data, like.affine)
+        image.header.set_xyzt_units("mm")
     else:
         spacing = like.spacing or (1.0, 1.0, 1.0)
         # Micrometres as millimetres, because most viewers ignore the unit field.

@@ -1,5 +1,6 @@
 """One volume as it came from a file, and the rules every format shares."""
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,9 @@ class Scan:
         spacing: voxel size (z, y, x), positive; None where the file does not say.
         unit: "um" where ``spacing`` is in micrometres, "" where only its ratios mean something.
         path: the file, None for an array that came from nowhere.
-        geometry: what the format needs to put labels at the same place (affine, header, origin, direction).
+        geometry: what only the format itself understands of how labels are written (header, style).
+        affine: 4x4, from voxel index (x, y, z) to millimetres right, anterior, superior (RAS), by which formats
+            put labels at the same place; None where the file has no place in space.
     """
 
     array: NDArray[Any]
@@ -37,6 +40,7 @@ class Scan:
     unit: str = ""
     path: Path | None = None
     geometry: Any = None
+    affine: NDArray[Any] | None = None
 
 
 def micrometres(unit: str | None) -> float | None:
@@ -45,15 +49,20 @@ def micrometres(unit: str | None) -> float | None:
 
 
 def checked_spacing(
-    spacing: tuple[Any, ...], unit: str | None
+    spacing: tuple[Any, ...], *units: str | None
 ) -> tuple[tuple[float, float, float] | None, str]:
-    """Spacing (z, y, x), in micrometres where the unit is a length; None where a number makes no sense."""
+    """Spacing (z, y, x), in micrometres where the unit is a length; None where a number makes no sense.
+
+    ``units`` is one for all three axes or one for each; lengths along some of them only are no spacing.
+    """
     values = [float(value) for value in spacing if value is not None]
     if len(values) != 3 or not all(np.isfinite(value) and value > 0 for value in values):
         return None, ""
-    factor = micrometres(unit)
-    scale = factor if factor is not None else 1.0
-    return (values[0] * scale, values[1] * scale, values[2] * scale), "" if factor is None else "um"
+    factors = [factor for factor in map(micrometres, units) if factor is not None]
+    if len(factors) not in (0, len(units)):
+        return None, ""
+    scale = (factors or [1.0]) * (1 if len(factors) == 3 else 3)
+    return (values[0] * scale[0], values[1] * scale[1], values[2] * scale[2]), "um" if factors else ""
 
 
 def to_zyx(
@@ -103,13 +112,16 @@ def not_a_volume(where: str, shape: tuple[int, ...], axes: str = "") -> str:
     return f"{where} is {kind} ({size}{named}); a volume with axes Z, Y, X is wanted"
 
 
-def check_size(shape: tuple[int, ...], dtype: Any, where: str) -> None:
-    """Refuse what a header declares and no memory holds, before anything is allocated."""
-    voxels = 1
-    for size in shape:
-        voxels *= int(size)
-    if voxels <= 0:
+def check_size(shape: tuple[int, ...], dtype: Any, where: str, axes: str = "") -> None:
+    """Refuse what a header declares and no memory holds, before anything is allocated.
+
+    Where ``axes`` names those of ``shape``, one volume is read: only Z, Y and X count.
+    """
+    if any(size <= 0 for size in shape):
         raise ValueError(f"{where} holds no voxels: its shape is {shape}")
+    voxels = 1
+    for size, axis in zip(shape, axes or "Z" * len(shape), strict=True):
+        voxels *= int(size) if axis in "ZYX" else 1
     needed, free = voxels * np.dtype(dtype).itemsize, available_memory()
     if needed > free:
         raise ValueError(
@@ -136,7 +148,16 @@ def _system_memory() -> int:
         pass
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return 4 << 30
+    return _windows_memory() or 4 << 30
+
+
+def _windows_memory() -> int:
+    """What Windows calls available; 0 where it is another system or does not say."""
+    kernel = getattr(getattr(ctypes, "windll", None), "kernel32", None)
+    # MEMORYSTATUSEX: its own length and the load in per cent, total, available, and five numbers more.
+    status = (ctypes.c_uint64 * 8)()
+    status[0] = ctypes.sizeof(status)
+    return status[2] if kernel is not None and kernel.GlobalMemoryStatusEx(ctypes.byref(status)) else 0
 
 
 def _group_memory(mount: Path = Path("/sys/fs/cgroup")) -> int:

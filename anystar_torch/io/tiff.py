@@ -1,5 +1,6 @@
 """TIFF: ImageJ hyperstacks, OME-TIFF and plain stacks, with the axes and sizes their metadata give."""
 
+import html
 import json
 import logging
 import threading
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anystar_torch.io.scan import Scan, check_size, checked_spacing, readable, to_zyx
+
+_MARK = '"anystar_torch"'  # in the metadata of what this package predicted, which is always a volume
 
 
 class _Complaints(logging.Handler):
@@ -47,11 +50,9 @@ def _opened(path: Path) -> Iterator[Any]:
 def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
     """Read one volume; axes that no metadata name are Z, Y, X."""
     with _opened(path) as file:
-        series = file.series[0]
-        axes, shape = _axes(series.axes), tuple(series.shape)
-        lazy = _Lazy(file, series)
-        wanted = shape if lazy.at_once else tuple(n for n, a in zip(shape, axes, strict=True) if a in "ZYX")
-        check_size(wanted, series.dtype, str(path))
+        axes, shape = _layout(file, path)
+        lazy = _Lazy(file, file.series[0], shape)
+        check_size(shape, lazy.series.dtype, str(path), "" if lazy.at_once else axes)
         volume = to_zyx(lazy, axes, channel=channel, frame=frame, where=str(path))
         array = np.asarray(volume[...] if isinstance(volume, _Lazy) else volume)
         spacing, unit = _spacing(file)
@@ -62,15 +63,14 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
 def frames(path: Path) -> int:
     """Time points of the file; 1 where it has no time axis."""
     with _opened(path) as file:
-        series = file.series[0]
-        return int(dict(zip(_axes(series.axes), series.shape, strict=True)).get("T", 1))
+        return int(dict(zip(*_layout(file, path), strict=True)).get("T", 1))
 
 
 class _Lazy:
     """A series that is read when it is indexed, after its axes were found acceptable; as little of it as can be."""
 
-    def __init__(self, file: Any, series: Any) -> None:
-        self.file, self.series, self.shape = file, series, tuple(series.shape)
+    def __init__(self, file: Any, series: Any, shape: tuple[int, ...]) -> None:
+        self.file, self.series, self.shape = file, series, shape
         page = tuple(series.keyframe.shape)
         self.leading = len(self.shape) - len(page)
         self.paged = self.shape[self.leading :] == page and len(series.pages) == self._planes()
@@ -96,7 +96,7 @@ class _Lazy:
             array = self.file.asarray(key=planes.reshape(-1).tolist(), series=0)
             array = array.reshape(planes.shape + self.shape[self.leading :])
             return array[(slice(None),) * planes.ndim + index[self.leading :]]
-        array = self.series.asarray()[index]
+        array = self.series.asarray().reshape(self.shape)[index]
         return array
 
     def transpose(self, order: list[int]) -> NDArray[Any]:
@@ -114,13 +114,44 @@ def _axes(axes: str) -> str:
     return axes
 
 
+def _layout(file: Any, path: Path) -> tuple[str, tuple[int, ...]]:
+    """Axes and sizes of the one volume, or series of volumes, that a file may hold.
+
+    Raises:
+        ValueError: it holds several, as of the positions of a stage.
+    """
+    series = file.series[0]
+    several = sum("Z" in _axes(one.axes) for one in file.series)
+    if several > 1:
+        raise ValueError(
+            f"{path} holds {several} volumes (positions); save the one that is wanted to its own file"
+        )
+    axes, shape = _axes(series.axes), tuple(series.shape)
+    if "Z" not in axes and _is_one_slice(file, axes):
+        at = axes.index("Y")
+        return f"{axes[:at]}Z{axes[at:]}", (*shape[:at], 1, *shape[at:])
+    return axes, shape
+
+
+def _is_one_slice(file: Any, axes: str) -> bool:
+    """Whether a file without a z axis, which both styles leave out where there is one slice, says it is a volume."""
+    if file.is_imagej:
+        about = file.imagej_metadata or {}
+        # ImageJ writes a spacing for stacks only; here it is there though there is one image.
+        return (axes == "YX" and "spacing" in about) or _MARK in str(about.get("Info"))
+    return bool(file.is_ome) and _MARK in html.unescape(file.ome_metadata)
+
+
 def _spacing(file: Any) -> tuple[tuple[float, float, float] | None, str]:
     if file.is_ome:
         return _ome_spacing(file.ome_metadata)
     if file.is_imagej:
         metadata = file.imagej_metadata or {}
         y, x = (_step(file.pages[0].tags.get(tag)) for tag in ("YResolution", "XResolution"))
-        return checked_spacing((metadata.get("spacing"), y, x), metadata.get("unit"))
+        # ImageJ leaves out a spacing of exactly 1: with a unit and slices, none means that.
+        calibrated = "unit" in metadata and metadata.get("slices", 1) > 1
+        z = metadata.get("spacing", 1.0 if calibrated else None)
+        return checked_spacing((z, y, x), metadata.get("unit"))
     return None, ""  # a plain TIFF's resolution is about printing, and it has none along z
 
 
@@ -135,11 +166,8 @@ def _ome_spacing(xml: str) -> tuple[tuple[float, float, float] | None, str]:
     pixels = next((e for e in ElementTree.fromstring(xml).iter() if e.tag.endswith("Pixels")), None)
     if pixels is None:
         return None, ""
-    sizes, units = [], set()
-    for axis in "ZYX":
-        sizes.append(pixels.get(f"PhysicalSize{axis}"))
-        units.add(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-    return checked_spacing(tuple(sizes), units.pop()) if len(units) == 1 else (None, "")
+    sizes = tuple(pixels.get(f"PhysicalSize{axis}") for axis in "ZYX")
+    return checked_spacing(sizes, *(pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "ZYX"))
 
 
 def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:

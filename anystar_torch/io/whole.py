@@ -17,8 +17,9 @@ _TRIES = 40
 def whole(path: Path | str, overwrite: bool = True) -> Iterator[Path]:
     """A temporary path to write to, in the folder of ``path``; renamed to ``path`` when the block ends well.
 
-    The temporary name keeps the suffix, by which libraries choose the format. Whatever ends the block
-    otherwise, an interrupt included, the temporary file (or folder) is removed and ``path`` is as it was.
+    The temporary name keeps the suffix, by which libraries choose the format, in lower case, which all of them
+    know. Whatever ends the block otherwise, an interrupt included, the temporary file (or folder) is removed
+    and ``path`` is as it was.
 
     Raises:
         ValueError: the folder is missing or not writable, the disk is full, or ``path`` exists and may not be
@@ -29,7 +30,7 @@ def whole(path: Path | str, overwrite: bool = True) -> Iterator[Path]:
         raise ValueError(f"{path} exists; give --overwrite to replace it, or another name with -o")
     if not path.parent.is_dir():
         raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
-    temporary = path.with_name(f".{uuid4().hex[:8]}.{path.name}")
+    temporary = path.with_name(f".{uuid4().hex[:8]}.{path.name}").with_suffix(path.suffix.lower())
     try:
         yield temporary
         _replace(temporary, path)
@@ -45,7 +46,11 @@ def _replace(temporary: Path, path: Path) -> None:
     if path.is_dir() and temporary.is_dir():
         aside = path.with_name(f"{temporary.name}.old")
         os.replace(path, aside)
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except BaseException:
+            os.replace(aside, path)
+            raise
         shutil.rmtree(aside, ignore_errors=True)
     else:
         os.replace(temporary, path)

@@ -22,14 +22,10 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
     with readable(path, "Zarr"):
         store = zarr.open(str(path), mode="r")
         array, axes, spacing, unit = _image(store, path)
-        check_size(array.shape, array.dtype, str(path))
-        volume = (
-            to_zyx(array, axes, channel=channel, frame=frame, where=str(path))
-            if len(axes) == array.ndim
-            else None
-        )
-        if volume is None:
+        if len(axes) != array.ndim:
             raise ValueError(f"{path} has shape {tuple(array.shape)}; an array of Z x Y x X is wanted")
+        check_size(array.shape, array.dtype, str(path), axes)
+        volume = to_zyx(array, axes, channel=channel, frame=frame, where=str(path))
         kind = "array" if hasattr(store, "shape") else "image"
         return Scan(np.asarray(volume[...]), spacing, unit, path, kind)
 
@@ -56,12 +52,16 @@ def _image(store: Any, path: Path) -> tuple[Any, str, tuple[float, float, float]
     described = multiscales[0].get("axes") or list("tczyx")
     names = [axis["name"] if isinstance(axis, dict) else axis for axis in described]
     units = {axis["name"]: axis.get("unit") for axis in described if isinstance(axis, dict)}
-    steps = next(
-        (t["scale"] for t in level.get("coordinateTransformations", []) if t["type"] == "scale"), None
-    )
-    size = dict(zip(names, steps, strict=True)) if steps else {}
-    spacing, unit = checked_spacing(tuple(size.get(axis) for axis in "zyx"), units.get("x"))
+    transforms = [t for part in (level, multiscales[0]) for t in part.get("coordinateTransformations", [])]
+    size = _voxel(names, transforms)
+    spacing, unit = checked_spacing(tuple(map(size.get, "zyx")), *map(units.get, "zyx"))
     return store[level["path"]], "".join(names).upper(), spacing, unit
+
+
+def _voxel(names: list[str], transforms: list[dict[str, Any]]) -> dict[str, float]:
+    """Voxel size by axis: the product of all scales, the level's and the image's; empty where there is none."""
+    scales = [transform["scale"] for transform in transforms if transform["type"] == "scale"]
+    return dict(zip(names, np.prod(scales, axis=0, dtype=float).tolist(), strict=True)) if scales else {}
 
 
 def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:

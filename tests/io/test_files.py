@@ -1,6 +1,8 @@
 """Round trips through every format, read back with the format's own library."""
 
 import json
+import os
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -48,6 +50,19 @@ def test_imagej_tiff_keeps_spacing_and_metadata(tmp_path, image, labels):
     assert np.array_equal(io.read_labels(tmp_path / "b.tif").array, labels)
 
 
+def test_an_imagej_stack_without_spacing_has_slices_one_unit_apart(tmp_path, image):
+    """ImageJ writes ``spacing`` only where it is not 1; no unit, or no slices, and it says nothing along z."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, image, imagej=True, resolution=(5, 4), metadata={"axes": "ZYX", "unit": "\\u00B5m"}
+    )
+    with tifffile.TiffFile(path) as file:
+        assert "spacing" not in file.imagej_metadata
+    assert (io.read(path).spacing, io.read(path).unit) == ((1.0, 0.25, 0.2), "um")
+    tifffile.imwrite(path, image, imagej=True, resolution=(5, 4), metadata={"axes": "ZYX"})
+    assert io.read(path).spacing is None
+
+
 def test_ome_tiff_keeps_units_and_chooses_a_channel(tmp_path, image, labels):
     path = tmp_path / "a.ome.tif"
     sizes = {"PhysicalSizeZ": 2000.0, "PhysicalSizeY": 500.0, "PhysicalSizeX": 250.0}
@@ -66,6 +81,17 @@ def test_ome_tiff_keeps_units_and_chooses_a_channel(tmp_path, image, labels):
     assert io.read(tmp_path / "b.ome.tif").spacing == pytest.approx(SPACING)
 
 
+def test_every_axis_of_an_ome_tiff_has_its_own_unit(tmp_path, image):
+    about = {"axes": "ZYX", "PhysicalSizeZ": 2.0, "PhysicalSizeY": 500.0, "PhysicalSizeX": 250.0}
+    units = {"PhysicalSizeZUnit": "µm", "PhysicalSizeYUnit": "nm", "PhysicalSizeXUnit": "nm"}
+    tifffile.imwrite(tmp_path / "a.ome.tif", image, ome=True, metadata={**about, **units})
+    scan = io.read(tmp_path / "a.ome.tif")
+    assert (scan.spacing, scan.unit) == (pytest.approx(SPACING), "um")
+    units["PhysicalSizeZUnit"] = "pixel"
+    tifffile.imwrite(tmp_path / "b.ome.tif", image, ome=True, metadata={**about, **units})
+    assert io.read(tmp_path / "b.ome.tif").spacing is None
+
+
 def test_plain_stacks_are_zyx_without_spacing(tmp_path, image):
     tifffile.imwrite(tmp_path / "shaped.tif", image)
     with tifffile.TiffWriter(tmp_path / "pages.tif") as file:
@@ -75,6 +101,40 @@ def test_plain_stacks_are_zyx_without_spacing(tmp_path, image):
         scan = io.read(tmp_path / name)
         assert np.array_equal(scan.array, image)
         assert scan.spacing is None
+
+
+@pytest.mark.parametrize("ending", [".tif", ".ome.tif"])
+def test_a_single_slice_is_a_volume_again(tmp_path, labels, ending):
+    made = {"anystar_torch": "1"}
+    io.write(tmp_path / f"a{ending}", labels[:1], io.Scan(labels, SPACING, "um"), made)
+    with tifffile.TiffFile(tmp_path / f"a{ending}") as file:
+        assert file.series[0].axes == "YX"
+    back = io.read_labels(tmp_path / f"a{ending}")
+    assert np.array_equal(back.array, labels[:1])
+    assert back.spacing == pytest.approx(SPACING)
+    series = np.stack([labels[:1], labels[1:2]])
+    io.write(tmp_path / f"b{ending}", series, io.Scan(labels), made)
+    assert io.frames(tmp_path / f"b{ending}") == 2
+    assert np.array_equal(io.read(tmp_path / f"b{ending}", frame=1).array, labels[1:2])
+
+
+def test_a_tiff_of_one_slice_with_a_spacing_is_a_volume_and_an_image_is_none(tmp_path, image):
+    tifffile.imwrite(tmp_path / "a.tif", image[:1], imagej=True, metadata={"axes": "ZYX", "spacing": 2.0})
+    assert np.array_equal(io.read(tmp_path / "a.tif").array, image[:1])
+    for kind in ("imagej", "ome"):
+        tifffile.imwrite(tmp_path / f"{kind}.tif", image[0], **{kind: True})
+        with pytest.raises(ValueError, match="2D image"):
+            io.read(tmp_path / f"{kind}.tif")
+
+
+def test_of_several_positions_none_is_taken_silently(tmp_path, image):
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as file:
+        file.write(image, metadata={"axes": "ZYX"})
+        file.write(image + 1, metadata={"axes": "ZYX"})
+    for look in (io.read, io.frames):
+        with pytest.raises(ValueError, match=r"a\.ome\.tif holds 2 volumes"):
+            look(path)
 
 
 def test_time_points_are_chosen_by_frame(tmp_path, image):
@@ -133,6 +193,44 @@ def test_itk_formats_keep_direction(tmp_path, image, labels, ending):
     assert np.array_equal(SimpleITK.GetArrayFromImage(back), labels)
 
 
+def _lies_as(path, other):
+    """Whether ITK, which reads both formats, puts two volumes at one place."""
+    here, there = SimpleITK.ReadImage(str(path)), SimpleITK.ReadImage(str(other))
+    assert here.GetSpacing() == pytest.approx(there.GetSpacing())
+    assert here.GetOrigin() == pytest.approx(there.GetOrigin(), abs=1e-5)
+    assert here.GetDirection() == pytest.approx(there.GetDirection(), abs=1e-5)
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+@pytest.mark.parametrize("unit", ["mm", "micron"])
+def test_place_and_direction_survive_from_nifti_to_itk_and_back(tmp_path, image, labels, ending, unit):
+    angle = np.pi / 6
+    turned = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turned * SPACING[::-1], (-3, 4, 5)
+    _write_nifti(tmp_path / "a.nii", image, affine, unit)
+    scan = io.read(tmp_path / "a.nii")
+    io.write(tmp_path / f"b{ending}", labels, scan)
+    _lies_as(tmp_path / f"b{ending}", tmp_path / "a.nii")
+    io.write(tmp_path / "c.nii.gz", labels, io.read(tmp_path / f"b{ending}"))
+    _lies_as(tmp_path / "c.nii.gz", tmp_path / "a.nii")
+
+
+def test_a_frame_lies_where_its_series_does(tmp_path, image, labels):
+    one = SimpleITK.GetImageFromArray(image)
+    one.SetSpacing(SPACING[::-1])
+    one.SetOrigin((1, 2, 3))
+    one.SetDirection((0, 1, 0, -1, 0, 0, 0, 0, 1))
+    SimpleITK.WriteImage(one, str(tmp_path / "one.nrrd"))
+    series = SimpleITK.JoinSeries([one, one])
+    SimpleITK.WriteImage(series, str(tmp_path / "series.nrrd"))
+    scan = io.read(tmp_path / "series.nrrd", frame=1)
+    io.write(tmp_path / "frame.nrrd", labels, scan)
+    _lies_as(tmp_path / "frame.nrrd", tmp_path / "one.nrrd")
+    io.write(tmp_path / "both.nrrd", np.stack([labels, labels]), scan)
+    _lies_as(tmp_path / "both.nrrd", tmp_path / "series.nrrd")
+
+
 @pytest.mark.parametrize("ending", [".npy", ".npz"])
 def test_numpy_and_its_sidecar(tmp_path, image, labels, ending):
     source = tmp_path / f"a{ending}"
@@ -142,6 +240,20 @@ def test_numpy_and_its_sidecar(tmp_path, image, labels, ending):
     io.write(tmp_path / f"b{ending}", labels, scan, {"nms_thresh": 0.3})
     assert json.loads((tmp_path / f"b{ending}.json").read_text()) == {"nms_thresh": 0.3}
     assert np.array_equal(io.read_labels(tmp_path / f"b{ending}").array, labels)
+
+
+@pytest.mark.parametrize("ending", [".tif", ".ome.tif", ".nii", ".nii.gz", ".nrrd", ".mha", ".npy", ".npz"])
+def test_endings_may_be_upper_case(tmp_path, labels, ending):
+    scan = io.Scan(labels, SPACING, "um")
+    io.write(tmp_path / f"lower{ending}", labels, scan)
+    path = (tmp_path / f"lower{ending}").rename(tmp_path / f"A{ending.upper()}")
+    assert np.array_equal(io.read(path).array, labels)
+    io.write(io.beside(path), labels, scan)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [path.name, f"A.labels{ending.upper()}"]
+    (tmp_path / f"A.labels{ending.upper()}").rename(tmp_path / f"back{ending}")
+    back = io.read_labels(tmp_path / f"back{ending}")
+    assert np.array_equal(back.array, labels)
+    assert back.spacing == (None if ending in (".npy", ".npz") else pytest.approx(SPACING))
 
 
 @pytest.mark.parametrize("ending", [".tif", ".nii.gz", ".nrrd", ".npy"])
@@ -165,12 +277,23 @@ def test_every_format_can_become_every_other(tmp_path, labels):
 
 
 def test_names_of_results():
-    from pathlib import Path
-
     assert io.beside(Path("x/nuclei.ome.tif")) == Path("x/nuclei.labels.ome.tif")
     assert io.beside(Path("scan.nii.gz"), "points") == Path("scan.points.nii.gz")
     assert io.kind_of(Path("a.b.TIFF")) == ".tiff"
     assert io.kind_of(Path(".tif")) is None
+    assert io.beside(Path("scan.MHD")) == Path("scan.labels.mha")
+
+
+def test_a_header_with_its_data_beside_it_is_read_and_never_written(tmp_path, image, labels):
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(image), str(tmp_path / "a.mhd"))
+    scan = io.read(tmp_path / "a.mhd")
+    assert np.array_equal(scan.array, image)
+    with pytest.raises(ValueError, match=r"b\.mhd: \.mhd is two files; name it \.mha"):
+        io.write(tmp_path / "b.mhd", labels, scan)
+    io.write(io.beside(tmp_path / "a.mhd"), labels, scan)
+    back = SimpleITK.ReadImage(str(tmp_path / "a.labels.mha"))
+    assert np.array_equal(SimpleITK.GetArrayFromImage(back), labels)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.labels.mha", "a.mhd", "a.raw"]
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path):
@@ -190,6 +313,29 @@ def test_an_interrupted_write_leaves_nothing(tmp_path):
         pass
     with pytest.raises(ValueError, match="there is no folder"), io.whole(tmp_path / "no" / "a.tif"):
         pass
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    target = tmp_path / "labels.zarr"
+    target.mkdir()
+    (target / "before").touch()
+    replace = os.replace
+
+    def busy(source, to):
+        if (Path(source) / "after").exists():
+            raise OSError(16, "Device or resource busy")
+        replace(source, to)
+
+    def replaced():
+        with io.whole(target) as temporary:
+            temporary.mkdir()
+            (temporary / "after").touch()
+
+    monkeypatch.setattr(os, "replace", busy)
+    with pytest.raises(ValueError, match="busy"):
+        replaced()
+    assert [p.name for p in target.iterdir()] == ["before"]
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_full_disk_is_one_line_and_no_debris(tmp_path, monkeypatch):
@@ -234,6 +380,22 @@ def test_an_ome_zarr_with_channels_and_time(tmp_path, image):
     assert io.frames(tmp_path / "a.zarr") == 3
     with pytest.raises(ValueError, match="2 channels"):
         io.read(tmp_path / "a.zarr", frame=0)
+
+
+def test_scales_of_an_ome_zarr_are_multiplied_and_every_axis_has_its_own_unit(tmp_path, image):
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    group.create_array("0", data=image)
+    units = {"z": "micrometer", "y": "nanometer", "x": "nanometer"}
+    axes = [{"name": name, "type": "space", "unit": unit} for name, unit in units.items()]
+    own = [{"type": "scale", "scale": [1, 250, 250]}, {"type": "translation", "translation": [7, 7, 7]}]
+    image_wide = [{"type": "scale", "scale": [2, 2, 1]}]
+    datasets = [{"path": "0", "coordinateTransformations": own}]
+    group.attrs["multiscales"] = [
+        {"version": "0.4", "axes": axes, "datasets": datasets, "coordinateTransformations": image_wide}
+    ]
+    scan = io.read(tmp_path / "a.zarr")
+    assert (scan.spacing, scan.unit) == (pytest.approx(SPACING), "um")
 
 
 def test_a_folder_of_slices_is_a_volume_in_the_order_of_its_numbers(tmp_path, image):

@@ -1,5 +1,9 @@
 """Of a large file only what is asked for is read, and no more is planned with than there is."""
 
+import ctypes
+from types import SimpleNamespace
+
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -46,6 +50,50 @@ def test_a_series_that_cannot_be_cut_is_read_whole(tmp_path):
     assert np.array_equal(io.read(path, frame=1).array, SERIES[1, :, 0])
 
 
+def _movie(path):
+    if path.suffix == ".zarr":
+        zarr = pytest.importorskip("zarr")
+        zarr.open_array(path, mode="w", shape=SERIES[:, :, 0].shape, chunks=(1, 4, 16, 17), dtype="u2")[
+            ...
+        ] = SERIES[:, :, 0]
+    elif path.suffix == ".nii":
+        nibabel.save(nibabel.Nifti1Image(SERIES[:, :, 0].T, np.eye(4)), path)
+    else:
+        np.save(path, SERIES[:, :, 0])
+
+
+@pytest.mark.parametrize("ending", [".npy", ".nii", ".zarr"])
+def test_of_a_movie_only_the_frame_must_fit_into_memory(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"a{ending}"
+    _movie(path)
+    pick = {"channel": 1} if ending == ".zarr" else {"frame": 1}  # a plain array does not name its first axis
+    monkeypatch.setattr(scan, "available_memory", lambda: 4 * 16 * 17 * 2)
+    assert np.array_equal(io.read(path, **pick).array, SERIES[1, :, 0])
+    monkeypatch.setattr(scan, "available_memory", lambda: 4 * 16 * 17 * 2 - 1)
+    with pytest.raises(ValueError, match="of memory are free"):
+        io.read(path, **pick)
+
+
+def test_all_of_an_archive_must_fit_into_memory_before_it_is_read(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", np.zeros((3, 20, 30, 40), np.uint8))
+    monkeypatch.setattr(scan, "available_memory", lambda: 20 * 30 * 40)
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda *a: pytest.fail("it was read"))
+    with pytest.raises(ValueError, match="of memory are free"):
+        io.read(tmp_path / "a.npz", frame=0)
+
+
+def test_a_scaled_nifti_takes_eight_bytes_per_voxel(tmp_path, monkeypatch):
+    image = nibabel.Nifti1Image(SERIES[0, :, 0].T.astype(np.int16), np.eye(4))
+    image.header.set_slope_inter(2, 1)
+    nibabel.save(image, tmp_path / "a.nii")
+    found = io.read(tmp_path / "a.nii").array
+    monkeypatch.setattr(scan, "available_memory", lambda: found.nbytes)
+    assert np.array_equal(io.read(tmp_path / "a.nii").array, found)
+    monkeypatch.setattr(scan, "available_memory", lambda: found.nbytes - 1)
+    with pytest.raises(ValueError, match="of memory are free"):
+        io.read(tmp_path / "a.nii")
+
+
 def test_memory_is_what_the_control_group_leaves(tmp_path, monkeypatch):
     outer, inner = tmp_path / "job", tmp_path / "job" / "step"
     inner.mkdir(parents=True)
@@ -61,6 +109,26 @@ def test_memory_is_what_the_control_group_leaves(tmp_path, monkeypatch):
     assert scan._group_memory(tmp_path) == 100
     own.write_text("0::/nowhere\n")
     assert scan._group_memory(tmp_path) > 1 << 60
+
+
+def test_memory_is_what_windows_calls_available(monkeypatch):
+    class Status(ctypes.Structure):
+        _fields_ = (
+            ("length", ctypes.c_uint32), ("load", ctypes.c_uint32), ("total", ctypes.c_uint64),
+            ("available", ctypes.c_uint64), ("others", ctypes.c_uint64 * 5),
+        )  # fmt: skip
+
+    def status_of(pointer):
+        status = Status.from_address(ctypes.addressof(pointer._obj))
+        assert status.length == ctypes.sizeof(Status) == 64
+        status.load, status.total, status.available = 40, 64 << 30, 37 << 30
+        return 1
+
+    kernel = SimpleNamespace(GlobalMemoryStatusEx=status_of)
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
+    assert scan._windows_memory() == 37 << 30
+    kernel.GlobalMemoryStatusEx = lambda pointer: 0
+    assert scan._windows_memory() == 0
 
 
 def test_a_plain_zarr_array_gives_a_plain_zarr_array(tmp_path):
