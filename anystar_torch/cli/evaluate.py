@@ -81,12 +81,8 @@ def by_frame(pairs: list[Pair]) -> list[Pair]:
             raise ValueError(
                 f"{pair.truth} has {true} frames and {pair.prediction} has {predicted}; as many are wanted"
             )
-        names = [f"{pair.name} frame {frame}" for frame in range(true)]
-        single += (
-            [pair]
-            if true == 1
-            else [pair._replace(name=name, frame=frame) for frame, name in enumerate(names)]
-        )
+        frames = range(true) if true > 1 else ()
+        single += [pair._replace(name=f"{pair.name} frame {t}", frame=t) for t in frames] or [pair]
     return single
 
 

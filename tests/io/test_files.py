@@ -1,7 +1,6 @@
 """Round trips through every format, read back with the format's own library."""
 
 import json
-import os
 from pathlib import Path
 
 import nibabel
@@ -12,137 +11,15 @@ import tifffile
 
 from anystar_torch import io
 from anystar_torch.rays import Rays
+from tests.io.conftest import SHAPE
 
-SHAPE = (5, 7, 9)
 SPACING = (2.0, 0.5, 0.25)
-
-
-@pytest.fixture
-def labels():
-    return np.random.default_rng(0).integers(0, 4, SHAPE)
-
-
-@pytest.fixture
-def image():
-    return np.random.default_rng(1).integers(0, 60000, SHAPE).astype(np.uint16)
 
 
 def _write_nifti(path, image, affine, unit="mm"):
     nifti = nibabel.Nifti1Image(image.transpose(2, 1, 0), affine)
     nifti.header.set_xyzt_units(unit)
     nibabel.save(nifti, path)
-
-
-def test_imagej_tiff_keeps_spacing_and_metadata(tmp_path, image, labels):
-    path = tmp_path / "a.tif"
-    about = {"axes": "ZYX", "spacing": 2.0, "unit": "micron"}
-    tifffile.imwrite(path, image, imagej=True, resolution=(4, 2), metadata=about)
-    scan = io.read(path)
-    assert np.array_equal(scan.array, image)
-    assert (scan.spacing, scan.unit) == (SPACING, "um")
-    io.write(tmp_path / "b.tif", labels, scan, {"prob_thresh": 0.4})
-    with tifffile.TiffFile(tmp_path / "b.tif") as file:
-        assert file.is_imagej
-        assert file.series[0].axes == "ZYX"
-        assert json.loads(file.imagej_metadata["Info"]) == {"prob_thresh": 0.4}
-        assert file.asarray().dtype == np.uint16
-    assert io.read(tmp_path / "b.tif").spacing == pytest.approx(SPACING)
-    assert np.array_equal(io.read_labels(tmp_path / "b.tif").array, labels)
-
-
-def test_an_imagej_stack_without_spacing_has_slices_one_unit_apart(tmp_path, image):
-    """ImageJ writes ``spacing`` only where it is not 1; no unit, or no slices, and it says nothing along z."""
-    path = tmp_path / "a.tif"
-    tifffile.imwrite(
-        path, image, imagej=True, resolution=(5, 4), metadata={"axes": "ZYX", "unit": "\\u00B5m"}
-    )
-    with tifffile.TiffFile(path) as file:
-        assert "spacing" not in file.imagej_metadata
-    assert (io.read(path).spacing, io.read(path).unit) == ((1.0, 0.25, 0.2), "um")
-    tifffile.imwrite(path, image, imagej=True, resolution=(5, 4), metadata={"axes": "ZYX"})
-    assert io.read(path).spacing is None
-
-
-def test_ome_tiff_keeps_units_and_chooses_a_channel(tmp_path, image, labels):
-    path = tmp_path / "a.ome.tif"
-    sizes = {"PhysicalSizeZ": 2000.0, "PhysicalSizeY": 500.0, "PhysicalSizeX": 250.0}
-    units = {f"{name}Unit": "nm" for name in sizes}
-    two = np.stack([image // 2, image])
-    tifffile.imwrite(path, two, ome=True, metadata={"axes": "CZYX", **sizes, **units})
-    with pytest.raises(ValueError, match=r"2 channels; choose one with --channel \(0 to 1\)"):
-        io.read(path)
-    scan = io.read(path, channel=1)
-    assert np.array_equal(scan.array, image)
-    assert scan.spacing == pytest.approx(SPACING)
-    io.write(tmp_path / "b.ome.tif", labels, scan, {"nms_thresh": 0.3})
-    with tifffile.TiffFile(tmp_path / "b.ome.tif") as file:
-        assert 'PhysicalSizeZ="2.0"' in file.ome_metadata
-        assert "nms_thresh" in file.ome_metadata
-    assert io.read(tmp_path / "b.ome.tif").spacing == pytest.approx(SPACING)
-
-
-def test_every_axis_of_an_ome_tiff_has_its_own_unit(tmp_path, image):
-    about = {"axes": "ZYX", "PhysicalSizeZ": 2.0, "PhysicalSizeY": 500.0, "PhysicalSizeX": 250.0}
-    units = {"PhysicalSizeZUnit": "µm", "PhysicalSizeYUnit": "nm", "PhysicalSizeXUnit": "nm"}
-    tifffile.imwrite(tmp_path / "a.ome.tif", image, ome=True, metadata={**about, **units})
-    scan = io.read(tmp_path / "a.ome.tif")
-    assert (scan.spacing, scan.unit) == (pytest.approx(SPACING), "um")
-    units["PhysicalSizeZUnit"] = "pixel"
-    tifffile.imwrite(tmp_path / "b.ome.tif", image, ome=True, metadata={**about, **units})
-    assert io.read(tmp_path / "b.ome.tif").spacing is None
-
-
-def test_plain_stacks_are_zyx_without_spacing(tmp_path, image):
-    tifffile.imwrite(tmp_path / "shaped.tif", image)
-    with tifffile.TiffWriter(tmp_path / "pages.tif") as file:
-        for plane in image:
-            file.write(plane, metadata=None, contiguous=False)
-    for name in ("shaped.tif", "pages.tif"):
-        scan = io.read(tmp_path / name)
-        assert np.array_equal(scan.array, image)
-        assert scan.spacing is None
-
-
-@pytest.mark.parametrize("ending", [".tif", ".ome.tif"])
-def test_a_single_slice_is_a_volume_again(tmp_path, labels, ending):
-    made = {"anystar_torch": "1"}
-    io.write(tmp_path / f"a{ending}", labels[:1], io.Scan(labels, SPACING, "um"), made)
-    with tifffile.TiffFile(tmp_path / f"a{ending}") as file:
-        assert file.series[0].axes == "YX"
-    back = io.read_labels(tmp_path / f"a{ending}")
-    assert np.array_equal(back.array, labels[:1])
-    assert back.spacing == pytest.approx(SPACING)
-    series = np.stack([labels[:1], labels[1:2]])
-    io.write(tmp_path / f"b{ending}", series, io.Scan(labels), made)
-    assert io.frames(tmp_path / f"b{ending}") == 2
-    assert np.array_equal(io.read(tmp_path / f"b{ending}", frame=1).array, labels[1:2])
-
-
-def test_a_tiff_of_one_slice_with_a_spacing_is_a_volume_and_an_image_is_none(tmp_path, image):
-    tifffile.imwrite(tmp_path / "a.tif", image[:1], imagej=True, metadata={"axes": "ZYX", "spacing": 2.0})
-    assert np.array_equal(io.read(tmp_path / "a.tif").array, image[:1])
-    for kind in ("imagej", "ome"):
-        tifffile.imwrite(tmp_path / f"{kind}.tif", image[0], **{kind: True})
-        with pytest.raises(ValueError, match="2D image"):
-            io.read(tmp_path / f"{kind}.tif")
-
-
-def test_of_several_positions_none_is_taken_silently(tmp_path, image):
-    path = tmp_path / "a.ome.tif"
-    with tifffile.TiffWriter(path, ome=True) as file:
-        file.write(image, metadata={"axes": "ZYX"})
-        file.write(image + 1, metadata={"axes": "ZYX"})
-    for look in (io.read, io.frames):
-        with pytest.raises(ValueError, match=r"a\.ome\.tif holds 2 volumes"):
-            look(path)
-
-
-def test_time_points_are_chosen_by_frame(tmp_path, image):
-    path = tmp_path / "movie.tif"
-    tifffile.imwrite(path, np.stack([image, image + 1, image]), imagej=True, metadata={"axes": "TZYX"})
-    assert np.array_equal(io.read(path, frame=1).array, image + 1)
-    with pytest.raises(ValueError, match="choose 0 to 2"):
-        io.read(path, frame=3)
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
@@ -294,58 +171,6 @@ def test_a_header_with_its_data_beside_it_is_read_and_never_written(tmp_path, im
     back = SimpleITK.ReadImage(str(tmp_path / "a.labels.mha"))
     assert np.array_equal(SimpleITK.GetArrayFromImage(back), labels)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.labels.mha", "a.mhd", "a.raw"]
-
-
-def test_an_interrupted_write_leaves_nothing(tmp_path):
-    target = tmp_path / "labels.tif"
-    target.write_bytes(b"before")
-
-    def interrupted():
-        with io.whole(target) as temporary:
-            temporary.write_bytes(b"half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert target.read_bytes() == b"before"
-    assert list(tmp_path.iterdir()) == [target]
-    with pytest.raises(ValueError, match="--overwrite"), io.whole(target, overwrite=False):
-        pass
-    with pytest.raises(ValueError, match="there is no folder"), io.whole(tmp_path / "no" / "a.tif"):
-        pass
-
-
-def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
-    target = tmp_path / "labels.zarr"
-    target.mkdir()
-    (target / "before").touch()
-    replace = os.replace
-
-    def busy(source, to):
-        if (Path(source) / "after").exists():
-            raise OSError(16, "Device or resource busy")
-        replace(source, to)
-
-    def replaced():
-        with io.whole(target) as temporary:
-            temporary.mkdir()
-            (temporary / "after").touch()
-
-    monkeypatch.setattr(os, "replace", busy)
-    with pytest.raises(ValueError, match="busy"):
-        replaced()
-    assert [p.name for p in target.iterdir()] == ["before"]
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_a_full_disk_is_one_line_and_no_debris(tmp_path, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(tifffile, "imwrite", full)
-    with pytest.raises(ValueError, match=r"cannot write .*: No space left on device"):
-        io.write(tmp_path / "a.tif", np.ones(SHAPE, int), io.Scan(np.ones(SHAPE)))
-    assert not list(tmp_path.iterdir())
 
 
 def test_zarr_arrays_and_ome_images(tmp_path, image, labels):
