@@ -163,14 +163,16 @@ def main() -> None:
     parser.add_argument(
         "--single", action="store_true", help="shapes of the best candidate alone, not averaged"
     )
+    parser.add_argument("--one-scale", action="store_true", help="without the second look from further away")
     parser.add_argument("--flips", action="store_true", help="averaged over mirror images")
     parser.add_argument("--pictures", type=Path, default=None, help="folder for a picture of every volume")
     parser.add_argument("--json", type=Path, default=None, help="write every figure to this file")
     arguments = parser.parse_args()
     volumes = real_volumes.read(arguments.data)
     model = AnyStar.from_pretrained(
-        arguments.model, averaged=False if arguments.single else None, flips=arguments.flips
-    )
+        arguments.model, averaged=False if arguments.single else None,
+        multiscale=False if arguments.one_scale else None, flips=arguments.flips,
+    )  # fmt: skip
     if arguments.prob_thresh is not None:
         model.config = replace(model.config, prob_thresh=arguments.prob_thresh)
     commit = subprocess.run(

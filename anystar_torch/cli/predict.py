@@ -62,6 +62,14 @@ def predict(  # noqa: PLR0913 - one argument per flag
             "averaged if not given, but for networks imported from StarDist.",
         ),
     ] = None,
+    multiscale: Annotated[
+        bool | None,
+        typer.Option(
+            "--multiscale/--one-scale",
+            help="Objects must be probable from further away as well (a fifth more work), or not (StarDist's way); "
+            "multiscale if not given, but for networks imported from StarDist.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     channel: Annotated[int | None, typer.Option(help="Which channel, from 0.")] = None,
     frame: Annotated[int | None, typer.Option(help="Which time point, from 0; all if not given.")] = None,
@@ -89,12 +97,14 @@ def predict(  # noqa: PLR0913 - one argument per flag
     paths = expand(inputs)
     places = placed(paths, output, Outputs(Path(), picture, candidates, points, meshes, overwrite))
     network = AnyStar.from_pretrained(
-        model, max_memory=bytes_of(max_memory), flips=flips, averaged=averaged, normalisation=normalisation
-    )
+        model, max_memory=bytes_of(max_memory), flips=flips, averaged=averaged, multiscale=multiscale,
+        normalisation=normalisation,
+    )  # fmt: skip
     config, where = network.config, resolve(device)
     about = {
         "anystar_torch": __version__, "model": str(model or "shipped"), "normalisation": config.normalisation,
-        "flips": flips, "averaged": network.averaged, "size": "estimated" if diameter is None else "given",
+        "flips": flips, "averaged": network.averaged, "multiscale": network.multiscale,
+        "size": "estimated" if diameter is None else "given",
         "device": str(where), "precision": str(precision(where)).removeprefix("torch."),
     }  # fmt: skip
     job = Job(

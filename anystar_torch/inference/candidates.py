@@ -116,6 +116,20 @@ class Candidates:
 Found = tuple[NDArray[np.float32], NDArray[np.float16], NDArray[np.float32]]
 
 
+def owned(tile: Tile, shape: Triple, grid: Triple) -> tuple[tuple[slice, slice, slice], Triple]:
+    """The grid points that a tile owns and that lie inside of the volume.
+
+    Returns:
+        where they stand in the prediction of the tile; the number of the first one, counted from the volume's corner.
+    """
+    low = [-(-(a - s) // g) for a, s, g in zip(tile.low, tile.start, grid, strict=True)]
+    last = [min(b, n) for b, n in zip(tile.high, shape, strict=True)]
+    high = [-(-(b - s) // g) for b, s, g in zip(last, tile.start, grid, strict=True)]
+    bz, by, bx = (slice(a, max(a, b)) for a, b in zip(low, high, strict=True))
+    z, y, x = (a + s // g for a, s, g in zip(low, tile.start, grid, strict=True))
+    return (bz, by, bx), (z, y, x)
+
+
 def gather(
     probability: Tensor, distances: Tensor, tile: Tile, shape: Triple, grid: Triple, prob_thresh: float | int
 ) -> Found:
@@ -132,21 +146,14 @@ def gather(
     Returns:
         points, distances and scores, on the CPU. Filtering happens on the device of the prediction.
     """
-    low = [-(-(a - s) // g) for a, s, g in zip(tile.low, tile.start, grid, strict=True)]
-    last = [min(b, n) for b, n in zip(tile.high, shape, strict=True)]
-    high = [-(-(b - s) // g) for b, s, g in zip(last, tile.start, grid, strict=True)]
-    bz, by, bx = (slice(a, max(a, b)) for a, b in zip(low, high, strict=True))
-    owned = probability[0, bz, by, bx]
-    where = (owned > prob_thresh).nonzero()
+    inside, first = owned(tile, shape, grid)
+    seen = probability[0][inside]
+    where = (seen > prob_thresh).nonzero()
     z, y, x = where.unbind(1)
-    scores = owned[z, y, x]
+    scores = seen[z, y, x]
     largest = math.sqrt(sum(size * size for size in shape))  # no object reaches further than the volume
-    found = distances[:, bz, by, bx][:, z, y, x].T.nan_to_num(nan=_SMALLEST).clamp(_SMALLEST, largest)
-    scale = torch.tensor(grid, device=where.device)
-    origin = torch.tensor(
-        [a * g + s for a, g, s in zip(low, grid, tile.start, strict=True)], device=where.device
-    )
-    points = where * scale + origin
+    found = distances[:, *inside][:, z, y, x].T.nan_to_num(nan=_SMALLEST).clamp(_SMALLEST, largest)
+    points = (where + torch.tensor(first, device=where.device)) * torch.tensor(grid, device=where.device)
     return (
         points.float().cpu().numpy(),
         found.to(torch.float16).cpu().numpy(),
@@ -155,7 +162,7 @@ def gather(
 
 
 def merge(
-    parts: Iterable[Found], rays: Rays, scaling: Scaling, diameter: float, prob_thresh: float
+    parts: Iterable[Found], rays: Rays, scaling: Scaling, diameter: float | int, prob_thresh: float | int
 ) -> Candidates:
     """All tiles' candidates as one set, in an order that does not depend on the tiles."""
     nothing = (np.empty((0, 3), np.float32), np.empty((0, len(rays)), np.float16), np.empty(0, np.float32))

@@ -9,11 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anystar_torch.inference.candidates import Found, gather
+from anystar_torch.inference.candidates import Found, gather, owned
 from anystar_torch.inference.device import precision
 from anystar_torch.inference.flips import Mirror, averaged, mirrors
 from anystar_torch.inference.memory import bytes_per_voxel
+from anystar_torch.inference.multiscale import Afar
 from anystar_torch.inference.normalise import Window
+from anystar_torch.inference.progress import Tick
 from anystar_torch.inference.scale import Scaling, Triple
 from anystar_torch.inference.tiles import Tile
 from anystar_torch.stardist import Prediction, StarDist
@@ -41,6 +43,7 @@ class Eye:
         tiles: Sequence[Tile],
         prob_thresh: float | int,
         peaks_only: bool = False,
+        afar: Afar | None = None,
     ) -> list[Found]:
         """The candidates of tiles of one size, which are looked at together.
 
@@ -51,9 +54,11 @@ class Eye:
             tiles: a batch of them.
             prob_thresh: what candidates need.
             peaks_only: leave out candidates that a neighbour on the grid outdoes.
+            afar: a second look that has to agree.
         """
-        boxes = [scaling.box(volume, self._early(tile.start), tile.stop, grey, self.device) for tile in tiles]
-        probability, distances = self(torch.cat(boxes) if len(boxes) > 1 else boxes[0])
+        probability, distances = self._seen(volume, scaling, grey, tiles)
+        if afar is not None:
+            probability = torch.stack([afar.agreed(*pair) for pair in zip(probability, tiles, strict=True)])
         if peaks_only:
             highest = torch.nn.functional.max_pool3d(probability, 3, 1, 1)
             probability = torch.where(probability < highest, 0.0, probability)
@@ -61,6 +66,35 @@ class Eye:
             gather(probability[i], distances[i], tile, scaling.shape, self.network.grid, prob_thresh)
             for i, tile in enumerate(tiles)
         ]
+
+    def afar(
+        self,
+        volume: NDArray[Any],
+        far: Scaling,
+        near: Scaling,
+        grey: Window,
+        batches: Sequence[Sequence[Tile]],
+        tick: Tick,
+    ) -> Afar:
+        """A look at all of the volume from further away, of which the probability is kept."""
+        grid = self.network.grid
+        z, y, x = (-(-size // step) for size, step in zip(far.shape, grid, strict=True))
+        whole = torch.zeros(z, y, x)
+        for done, tiles in enumerate(batches):
+            tick(done, len(batches))
+            probability = self._seen(volume, far, grey, tiles).probability
+            for seen, tile in zip(probability, tiles, strict=True):
+                inside, first = owned(tile, far.shape, grid)
+                part = seen[0][inside]
+                place = tuple(slice(a, a + n) for a, n in zip(first, part.shape, strict=True))
+                whole[place] = part.cpu()
+        return Afar(whole, far, near, grid)
+
+    def _seen(
+        self, volume: NDArray[Any], scaling: Scaling, grey: Window, tiles: Sequence[Tile]
+    ) -> Prediction:
+        boxes = [scaling.box(volume, self._early(tile.start), tile.stop, grey, self.device) for tile in tiles]
+        return self(torch.cat(boxes) if len(boxes) > 1 else boxes[0])
 
     @torch.inference_mode()
     def __call__(self, image: Tensor) -> Prediction:

@@ -18,10 +18,12 @@ from anystar_torch.inference.device import resolve
 from anystar_torch.inference.eye import Eye
 from anystar_torch.inference.halo import measure
 from anystar_torch.inference.instances import Instances, instances
+from anystar_torch.inference.multiscale import FURTHER
 from anystar_torch.inference.normalise import window
 from anystar_torch.inference.plan import check_room_for, plan, room
 from anystar_torch.inference.progress import bar
 from anystar_torch.inference.scale import Scaling, Triple, checked_spacing, voxels
+from anystar_torch.inference.tiles import Tile
 from anystar_torch.io.scan import not_a_volume
 from anystar_torch.stardist import StarDist
 from anystar_torch.weights import ModelConfig
@@ -51,10 +53,12 @@ class AnyStar:
             work for slightly better objects.
         averaged: whether an object's shape is the mean over the candidates around its centre, or that of the best one
             alone, as in StarDist; None for the former, but for networks imported from StarDist.
+        multiscale: whether objects must be probable from further away as well (``inference/multiscale.py``); None for
+            yes, but for networks imported from StarDist.
         normalisation: of grey values, "percentile", "minmax", "anystar" or "clipped"; None for the network's own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument per option
         self,
         network: StarDist,
         config: ModelConfig,
@@ -63,6 +67,7 @@ class AnyStar:
         batch: int | None = None,
         flips: bool = False,
         averaged: bool | None = None,
+        multiscale: bool | None = None,
         normalisation: str | None = None,
     ) -> None:
         if network.channels != 1:
@@ -73,6 +78,7 @@ class AnyStar:
         self.config = config if normalisation is None else replace(config, normalisation=normalisation)
         self.max_memory, self.batch, self.flips = max_memory, batch, flips
         self.averaged = not config.imported if averaged is None else averaged
+        self.multiscale = not config.imported if multiscale is None else multiscale
         known = halo if halo is not None else config.provenance.get("halo")
         self._halo: Triple | None = (known[0], known[1], known[2]) if known is not None else None
         self._eyes: dict[torch.device, Eye] = {}
@@ -85,8 +91,8 @@ class AnyStar:
         Args:
             path: a folder of weights, a run folder of a training, or a StarDist model's folder; None for the
                 shipped weights.
-            options: ``max_memory``, ``halo``, ``batch``, ``flips``, ``averaged`` and ``normalisation``, as for the
-                class.
+            options: ``max_memory``, ``halo``, ``batch``, ``flips``, ``averaged``, ``multiscale`` and
+                ``normalisation``, as for the class.
 
         Raises:
             ValueError: no such model, or one that cannot be read.
@@ -160,16 +166,23 @@ class AnyStar:
                 assumed, notes = size.assumed(
                     size.Question(array, shape, grey, prob_thresh, most), once, self.config, tick
                 )
-        scaling = Scaling.of(array.shape, shape, assumed, self.config.diameter_band[1], self.network.rays)
+        near, far = (
+            Scaling.of(array.shape, shape, assumed, self.config.diameter_band[1] / further, self.network.rays)
+            for further in (1.0, FURTHER)
+        )
         parts: list[Found] = []
         if grey.high > grey.low:  # a constant volume holds nothing
-            most = room(array.shape, eye, self.max_memory)
-            batches = plan(scaling, eye, most, lambda: self._around(eye), self.batch).batches
+            afar = None
+            if self.multiscale:
+                batches = self._batches(far, eye)
+                with bar("looking from further away", progress) as tick:
+                    afar = eye.afar(array, far, near, grey, batches, tick)
+            batches = self._batches(near, eye)
             with bar("predicting", progress) as tick:
                 for done, tiles in enumerate(batches):
                     tick(done, len(batches))
-                    parts += eye.candidates(array, scaling, grey, tiles, prob_thresh)
-        return merge(parts, self.network.rays.to("cpu"), scaling, assumed, prob_thresh), notes
+                    parts += eye.candidates(array, near, grey, tiles, prob_thresh, afar=afar)
+        return merge(parts, self.network.rays.to("cpu"), near, assumed, prob_thresh), notes
 
     def objects(
         self,
@@ -185,6 +198,10 @@ class AnyStar:
         found = instances(candidates, nms_thresh, averaged=self.averaged, progress=progress, notes=notes)
         doubt = size.surprise(found, candidates.scaling, self.config.diameter_band)
         return replace(found, notes=(*notes, doubt)) if doubt and not _warned(notes) else found
+
+    def _batches(self, scaling: Scaling, eye: Eye) -> list[tuple[Tile, ...]]:
+        most = room(scaling.source, eye, self.max_memory)
+        return plan(scaling, eye, most, lambda: self._around(eye), self.batch).batches
 
     def _around(self, eye: Eye) -> Triple:
         if self._halo is None:

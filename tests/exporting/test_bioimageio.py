@@ -100,7 +100,9 @@ def test_it_finds_the_objects_anystar_finds(description, monkeypatch):
     known = config(network)
     volume = specimen(network, known)
     labels = predict(model=description, inputs={"volume": volume[None, None]}).members["labels"].to_numpy()
-    found = AnyStar(network, known, averaged=False).predict(volume, diameter=10, device="cpu", progress=False)
+    found = AnyStar(network, known, averaged=False, multiscale=False).predict(
+        volume, diameter=10, device="cpu", progress=False
+    )
     score = matching(found.labels, labels[0, ..., 0].astype(np.int32), iou_thresh=0.9)
     assert len(found) >= 8
     assert (score.tp, score.fp, score.fn) == (len(found), 0, 0)

@@ -80,7 +80,7 @@ def test_the_example_finds_what_anystar_finds(shared_data, tmp_path, exported, m
     example = ROOT / "examples" / "onnx_predict.py"
     assert len(example.read_text().splitlines()) <= 40
     subprocess.run([sys.executable, str(example), path, volume, labels, "14"], check=True)
-    found = AnyStar(network, config(network), averaged=False).predict(
+    found = AnyStar(network, config(network), averaged=False, multiscale=False).predict(
         scan.array, spacing=scan.spacing or (1, 1, 1), diameter=14, device="cpu", progress=False
     )
     score = matching(found.labels, io.read_labels(labels).array, iou_thresh=0.99)

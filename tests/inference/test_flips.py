@@ -94,10 +94,12 @@ def test_the_mean_is_taken_over_eight_images():
 def test_objects_are_the_same_with_and_without_flips(grid, monkeypatch):
     """The network that sees balls has no preferred direction, so that flips must change nothing, tiles or not."""
     image, _ = balls((40, 44, 52), lattice((40, 44, 52), 13))
-    plain = AnyStar(Sees(grid).eval(), config()).predict(image, diameter=13, device="cpu", progress=False)
+    plain = AnyStar(Sees(grid).eval(), config(), multiscale=False).predict(
+        image, diameter=13, device="cpu", progress=False
+    )
     for room in (1e9, 30000):
         monkeypatch.setattr("anystar_torch.inference.predictor.room", lambda *a, room=room: room)
-        model = AnyStar(Sees(grid).eval(), config(), flips=True, halo=(0, 0, 0))
+        model = AnyStar(Sees(grid).eval(), config(), flips=True, halo=(0, 0, 0), multiscale=False)
         found = model.predict(image, diameter=13, device="cpu", progress=False)
         assert len(model.network.seen) >= (8 if room > 1e6 else 16)
         assert np.array_equal(found.points, plain.points)

@@ -21,7 +21,9 @@ def model(**options):
     grid = options.pop("grid", (1, 1, 1))
     blur = options.pop("blur", 0)
     # its voxels do not agree on one sphere: an average would be none
-    return AnyStar(Sees(grid, blur=blur).eval(), config(), **{"averaged": False, **options})
+    return AnyStar(
+        Sees(grid, blur=blur).eval(), config(), **{"averaged": False, "multiscale": False, **options}
+    )
 
 
 def predict(volume, diameter=13, the=None, **options):

@@ -1,0 +1,80 @@
+"""A second look from further away: what is an object there as well is one more surely.
+
+A network trained on objects of many sizes also knows those of a volume when they are shown smaller than they should
+be, and errs in other ways then: debris, texture and fragments of an object are gone, a faint object stands out from its
+noise. Shapes are seen better close by. So the probability is the geometric mean of both looks, the distances are those
+of the closer one, and the second look costs a fifth of the first.
+
+No counterpart in StarDist or AnyStar, which look once.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from anystar_torch.inference.scale import Scaling, Triple
+from anystar_torch.inference.tiles import Tile
+
+FURTHER = 1.7
+"""How much smaller objects are in the second look; from 1.4 to 1.7 it makes no difference that can be measured."""
+
+
+@dataclass(frozen=True)
+class Afar:
+    """How probable objects are from further away.
+
+    Attributes:
+        probability: float32 ``[d, h, w]`` on the CPU, of the whole volume: a 39th of the numbers of the closer look.
+        far: where the second look's voxels lie in the input.
+        near: where the first look's lie.
+        grid: voxels per number, in both looks.
+    """
+
+    probability: Tensor
+    far: Scaling
+    near: Scaling
+    grid: Triple
+
+    def agreed(self, probability: Tensor, tile: Tile) -> Tensor:
+        """The geometric mean of both looks.
+
+        Args:
+            probability: ``[1, d, h, w]`` of a tile in the first look.
+            tile: where the tile lies.
+        """
+        seen = self.probability
+        axes = zip(tile.start, self.grid, probability.shape[1:], range(3), strict=True)
+        taps = [self._taps(start, step, count, axis) for start, step, count, axis in axes]
+        for axis, (left, _) in enumerate(taps):
+            first, stop = int(left[0]), min(int(left[-1]) + 2, seen.shape[axis])
+            seen = seen.narrow(axis, first, stop - first)
+        seen = seen.to(probability.device)
+        for axis, (left, share) in enumerate(taps):
+            seen = _between(seen, axis, left - left[0], share)
+        return (probability * seen).sqrt_()
+
+    def _taps(
+        self, start: int, step: int, count: int, axis: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """For each of ``count`` grid points the number of the second look before it, and the share of the next one."""
+        voxel = start + step * np.arange(count)
+        there = ((voxel + 0.5) * self.near.ratio[axis] / self.far.ratio[axis] - 0.5) / step
+        last = self.probability.shape[axis] - 1
+        there = there.clip(0, last)
+        left = np.minimum(there.astype(np.int64), max(last - 1, 0))
+        return left, (there - left).astype(np.float32)
+
+
+def _between(seen: Tensor, axis: int, left: NDArray[np.int64], share: NDArray[np.float32]) -> Tensor:
+    """Linear interpolation along an axis."""
+    view = [1, 1, 1]
+    view[axis] = -1
+    index = torch.from_numpy(left).to(seen.device)
+    weight = torch.from_numpy(share).to(seen.device).view(view)
+    last = seen.shape[axis] - 1
+    return torch.lerp(
+        seen.index_select(axis, index), seen.index_select(axis, (index + 1).clamp_(max=last)), weight
+    )
