@@ -176,7 +176,9 @@ class InstanceScores(Callback):
             prob_thresh=0.5,
             nms_thresh=NMS_THRESHOLDS[0],
         )
-        return AnyStar(network, config)
+        return AnyStar(
+            network, config, multiscale=False
+        )  # the network itself is judged, whatever sizes it knows
 
     def _synthetic(self, trainer: L.Trainer, model: AnyStar) -> tuple[dict[str, float], float]:
         """The mean scores at the best threshold, and that threshold."""

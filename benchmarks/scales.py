@@ -36,8 +36,9 @@ def main() -> None:
         expected = model.config.diameter_band[1]
         for size in arguments.sizes:
             shown = [replace(volume, diameter=volume.diameter * expected / size) for volume in volumes]
-            for model.multiscale in (False, True):
-                looks = "two looks" if model.multiscale else "one look"
+            for twice in (False, True):
+                model.multiscale = twice
+                looks = "two looks" if twice else "one look"
                 results[f"{path or 'shipped'}, {size:g} voxels, {looks}"] = real(model, shown)
         show(results)
         if arguments.json is not None:

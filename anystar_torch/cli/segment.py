@@ -163,7 +163,8 @@ def summary(path: Path, about: dict[str, Any], seconds: float) -> str:
     how = f" {about['size']}" if about.get("size") else ""
     grey = f", normalisation {about['normalisation']}" if about.get("normalisation") else ""
     flips = ", flips" if about.get("flips") else ""
-    return f"{path}: {about['objects']} objects ({used}{how}{grey}{flips}) in {seconds:.1f} s"
+    looks = "" if about.get("multiscale", True) else ", one scale"
+    return f"{path}: {about['objects']} objects ({used}{how}{grey}{flips}{looks}) in {seconds:.1f} s"
 
 
 def with_spacing(scan: "Scan", spacing: tuple[float, float, float] | None) -> "Scan":

@@ -24,20 +24,25 @@ class InstanceInferer(Inferer):
         settings: the entries of a :class:`anystar_torch.weights.ModelConfig`.
         diameter: of the median object, in voxels of the finest axis; None to estimate it.
         progress: whether to draw progress bars.
+        multiscale: as for :class:`AnyStar`.
     """
 
     def __init__(
-        self, settings: dict[str, Any], diameter: float | int | None = None, progress: bool = True
+        self,
+        settings: dict[str, Any],
+        diameter: float | int | None = None,
+        progress: bool = True,
+        multiscale: bool | None = None,
     ) -> None:
         super().__init__()
         self.config = ModelConfig(**{**settings, "diameter_band": tuple(settings["diameter_band"])})
-        self.diameter, self.progress = diameter, progress
+        self.diameter, self.progress, self.multiscale = diameter, progress, multiscale
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
         """Labels int32 ``[B, 1, X, Y, Z]``, on the device of ``inputs``, with its metadata."""
         if not isinstance(network, StarDist):
             raise TypeError(f"network must be a StarDist of this package, got {type(network).__name__}")
-        model = AnyStar(network, self.config)
+        model = AnyStar(network, self.config, multiscale=self.multiscale)
         labels = torch.zeros_like(inputs, dtype=torch.int32)
         for image, target in zip(inputs, labels, strict=True):
             x, y, z = (

@@ -1,4 +1,4 @@
-"""What crosses tile borders: candidates above the threshold, never dense maps.
+"""What crosses tile borders: candidates above the threshold, not dense maps.
 
 Candidates stay in the network's voxels, where every object has about the size the network was trained on,
 whatever the input's resolution: suppression there counts voxels of one kind, costs the same for a volume and
@@ -120,13 +120,13 @@ def owned(tile: Tile, shape: Triple, grid: Triple) -> tuple[tuple[slice, slice, 
     """The grid points that a tile owns and that lie inside of the volume.
 
     Returns:
-        where they stand in the prediction of the tile; the number of the first one, counted from the volume's corner.
+        where they stand in the prediction of the tile; the voxel of the first one.
     """
     low = [-(-(a - s) // g) for a, s, g in zip(tile.low, tile.start, grid, strict=True)]
     last = [min(b, n) for b, n in zip(tile.high, shape, strict=True)]
     high = [-(-(b - s) // g) for b, s, g in zip(last, tile.start, grid, strict=True)]
     bz, by, bx = (slice(a, max(a, b)) for a, b in zip(low, high, strict=True))
-    z, y, x = (a + s // g for a, s, g in zip(low, tile.start, grid, strict=True))
+    z, y, x = (a * g + s for a, g, s in zip(low, grid, tile.start, strict=True))
     return (bz, by, bx), (z, y, x)
 
 
@@ -153,7 +153,8 @@ def gather(
     scores = seen[z, y, x]
     largest = math.sqrt(sum(size * size for size in shape))  # no object reaches further than the volume
     found = distances[:, *inside][:, z, y, x].T.nan_to_num(nan=_SMALLEST).clamp(_SMALLEST, largest)
-    points = (where + torch.tensor(first, device=where.device)) * torch.tensor(grid, device=where.device)
+    step, origin = (torch.tensor(three, device=where.device) for three in (grid, first))
+    points = where * step + origin
     return (
         points.float().cpu().numpy(),
         found.to(torch.float16).cpu().numpy(),

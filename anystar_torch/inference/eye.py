@@ -13,7 +13,7 @@ from anystar_torch.inference.candidates import Found, gather, owned
 from anystar_torch.inference.device import precision
 from anystar_torch.inference.flips import Mirror, averaged, mirrors
 from anystar_torch.inference.memory import bytes_per_voxel
-from anystar_torch.inference.multiscale import Afar
+from anystar_torch.inference.multiscale import SecondLook
 from anystar_torch.inference.normalise import Window
 from anystar_torch.inference.progress import Tick
 from anystar_torch.inference.scale import Scaling, Triple
@@ -43,7 +43,7 @@ class Eye:
         tiles: Sequence[Tile],
         prob_thresh: float | int,
         peaks_only: bool = False,
-        afar: Afar | None = None,
+        second: SecondLook | None = None,
     ) -> list[Found]:
         """The candidates of tiles of one size, which are looked at together.
 
@@ -54,11 +54,13 @@ class Eye:
             tiles: a batch of them.
             prob_thresh: what candidates need.
             peaks_only: leave out candidates that a neighbour on the grid outdoes.
-            afar: a second look that has to agree.
+            second: a look from further away, whose probability counts as much.
         """
-        probability, distances = self._seen(volume, scaling, grey, tiles)
-        if afar is not None:
-            probability = torch.stack([afar.agreed(*pair) for pair in zip(probability, tiles, strict=True)])
+        probability, distances = self._shown(volume, scaling, grey, tiles)
+        if second is not None:
+            probability = torch.stack(
+                [second.combined(*pair) for pair in zip(probability, tiles, strict=True)]
+            )
         if peaks_only:
             highest = torch.nn.functional.max_pool3d(probability, 3, 1, 1)
             probability = torch.where(probability < highest, 0.0, probability)
@@ -67,7 +69,7 @@ class Eye:
             for i, tile in enumerate(tiles)
         ]
 
-    def afar(
+    def second_look(
         self,
         volume: NDArray[Any],
         far: Scaling,
@@ -75,22 +77,24 @@ class Eye:
         grey: Window,
         batches: Sequence[Sequence[Tile]],
         tick: Tick,
-    ) -> Afar:
+    ) -> SecondLook:
         """A look at all of the volume from further away, of which the probability is kept."""
         grid = self.network.grid
         z, y, x = (-(-size // step) for size, step in zip(far.shape, grid, strict=True))
         whole = torch.zeros(z, y, x)
         for done, tiles in enumerate(batches):
             tick(done, len(batches))
-            probability = self._seen(volume, far, grey, tiles).probability
+            probability = self._shown(volume, far, grey, tiles).probability
             for seen, tile in zip(probability, tiles, strict=True):
                 inside, first = owned(tile, far.shape, grid)
                 part = seen[0][inside]
-                place = tuple(slice(a, a + n) for a, n in zip(first, part.shape, strict=True))
+                place = tuple(
+                    slice(a // g, a // g + n) for a, g, n in zip(first, grid, part.shape, strict=True)
+                )
                 whole[place] = part.cpu()
-        return Afar(whole, far, near, grid)
+        return SecondLook(whole, far, near, grid)
 
-    def _seen(
+    def _shown(
         self, volume: NDArray[Any], scaling: Scaling, grey: Window, tiles: Sequence[Tile]
     ) -> Prediction:
         boxes = [scaling.box(volume, self._early(tile.start), tile.stop, grey, self.device) for tile in tiles]

@@ -2,12 +2,14 @@
 
 A network trained on objects of many sizes also knows those of a volume when they are shown smaller than they should
 be, and errs in other ways then: debris, texture and fragments of an object are gone, a faint object stands out from its
-noise. Shapes are seen better close by. So the probability is the geometric mean of both looks, the distances are those
-of the closer one, and the second look costs a fifth of the first.
+noise. Shapes are seen better close by. So the score of a candidate is the geometric mean of its probability in both
+looks, its distances are those of the closer one, and the second look costs a fifth of the first. What is far smaller
+than the median object loses by it.
 
 No counterpart in StarDist or AnyStar, which look once.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,15 +21,21 @@ from anystar_torch.inference.scale import Scaling, Triple
 from anystar_torch.inference.tiles import Tile
 
 FURTHER = 1.7
-"""How much smaller objects are in the second look; from 1.4 to 1.7 it makes no difference that can be measured."""
+"""How much smaller objects are in the second look."""
+
+
+def stands(band: tuple[float, float, float]) -> bool:
+    """Whether a network that knows sizes of ``band`` (least, median, largest) knows the median object from there."""
+    least, median, _ = band
+    return least * FURTHER <= median
 
 
 @dataclass(frozen=True)
-class Afar:
+class SecondLook:
     """How probable objects are from further away.
 
     Attributes:
-        probability: float32 ``[d, h, w]`` on the CPU, of the whole volume: a 39th of the numbers of the closer look.
+        probability: float32 ``[d, h, w]`` on the CPU, of the whole volume: one number for 5 of the closer look.
         far: where the second look's voxels lie in the input.
         near: where the first look's lie.
         grid: voxels per number, in both looks.
@@ -38,12 +46,17 @@ class Afar:
     near: Scaling
     grid: Triple
 
-    def agreed(self, probability: Tensor, tile: Tile) -> Tensor:
-        """The geometric mean of both looks.
+    @staticmethod
+    def size(far: Scaling, grid: Triple) -> int:
+        """Bytes that the probability takes."""
+        return 4 * math.prod(-(-size // step) for size, step in zip(far.shape, grid, strict=True))
+
+    def combined(self, probability: Tensor, tile: Tile) -> Tensor:
+        """The geometric mean of both looks, same shape.
 
         Args:
             probability: ``[1, d, h, w]`` of a tile in the first look.
-            tile: where the tile lies.
+            tile: where the tile lies; its start is a multiple of the grid.
         """
         seen = self.probability
         axes = zip(tile.start, self.grid, probability.shape[1:], range(3), strict=True)

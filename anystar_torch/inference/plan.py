@@ -38,22 +38,25 @@ class Plan:
         return z, y, x
 
 
-def room(source: Triple, eye: Eye, max_memory: float | int | None) -> float:
+def room(source: Triple, eye: Eye, max_memory: float | int | None, kept: float | int = 0) -> float:
     """How many voxels the network can be shown at once.
 
     Args:
         source: shape of the input volume, whose labels must find a place later.
         eye: what looks.
         max_memory: bytes this process may take in all, or on a GPU; None for half of what is free.
+        kept: bytes of the processor's memory that something else will take meanwhile.
 
     Raises:
         ValueError: the labels do not fit.
     """
     if max_memory is None or eye.device.type != "cpu":
         budget = float(max_memory) if max_memory is not None else free_memory(eye.device)
+        if eye.device.type == "cpu":
+            budget -= kept
     else:
         budget = max_memory - resident() - _RESERVE
-        labels = _LABELS * math.prod(source)
+        labels = _LABELS * math.prod(source) + kept
         if labels > budget:
             raise ValueError(
                 f"program and volume take {resident() / 1e9:.2f} GB, labels and buffers need "

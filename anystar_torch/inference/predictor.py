@@ -18,7 +18,7 @@ from anystar_torch.inference.device import resolve
 from anystar_torch.inference.eye import Eye
 from anystar_torch.inference.halo import measure
 from anystar_torch.inference.instances import Instances, instances
-from anystar_torch.inference.multiscale import FURTHER
+from anystar_torch.inference.multiscale import FURTHER, SecondLook, stands
 from anystar_torch.inference.normalise import window
 from anystar_torch.inference.plan import check_room_for, plan, room
 from anystar_torch.inference.progress import bar
@@ -53,8 +53,8 @@ class AnyStar:
             work for slightly better objects.
         averaged: whether an object's shape is the mean over the candidates around its centre, or that of the best one
             alone, as in StarDist; None for the former, but for networks imported from StarDist.
-        multiscale: whether objects must be probable from further away as well (``inference/multiscale.py``); None for
-            yes, but for networks imported from StarDist.
+        multiscale: whether the network looks a second time, from further away (``inference/multiscale.py``); None for
+            yes, but for networks imported from StarDist and those that do not know objects 1.7 times smaller.
         normalisation: of grey values, "percentile", "minmax", "anystar" or "clipped"; None for the network's own.
     """
 
@@ -78,9 +78,10 @@ class AnyStar:
         self.config = config if normalisation is None else replace(config, normalisation=normalisation)
         self.max_memory, self.batch, self.flips = max_memory, batch, flips
         self.averaged = not config.imported if averaged is None else averaged
-        self.multiscale = not config.imported if multiscale is None else multiscale
-        known = halo if halo is not None else config.provenance.get("halo")
-        self._halo: Triple | None = (known[0], known[1], known[2]) if known is not None else None
+        known = not config.imported and stands(config.diameter_band)
+        self.multiscale = known if multiscale is None else multiscale
+        around = halo if halo is not None else config.provenance.get("halo")
+        self._halo: Triple | None = (around[0], around[1], around[2]) if around is not None else None
         self._eyes: dict[torch.device, Eye] = {}
         self._lock = threading.Lock()
 
@@ -172,16 +173,17 @@ class AnyStar:
         )
         parts: list[Found] = []
         if grey.high > grey.low:  # a constant volume holds nothing
-            afar = None
+            kept = SecondLook.size(far, self.network.grid) if self.multiscale else 0
+            most = room(array.shape, eye, self.max_memory, kept)
+            batches = self._batches(near, eye, most)
+            second = None
             if self.multiscale:
-                batches = self._batches(far, eye)
                 with bar("looking from further away", progress) as tick:
-                    afar = eye.afar(array, far, near, grey, batches, tick)
-            batches = self._batches(near, eye)
+                    second = eye.second_look(array, far, near, grey, self._batches(far, eye, most), tick)
             with bar("predicting", progress) as tick:
                 for done, tiles in enumerate(batches):
                     tick(done, len(batches))
-                    parts += eye.candidates(array, near, grey, tiles, prob_thresh, afar=afar)
+                    parts += eye.candidates(array, near, grey, tiles, prob_thresh, second=second)
         return merge(parts, self.network.rays.to("cpu"), near, assumed, prob_thresh), notes
 
     def objects(
@@ -199,8 +201,7 @@ class AnyStar:
         doubt = size.surprise(found, candidates.scaling, self.config.diameter_band)
         return replace(found, notes=(*notes, doubt)) if doubt and not _warned(notes) else found
 
-    def _batches(self, scaling: Scaling, eye: Eye) -> list[tuple[Tile, ...]]:
-        most = room(scaling.source, eye, self.max_memory)
+    def _batches(self, scaling: Scaling, eye: Eye, most: float | int) -> list[tuple[Tile, ...]]:
         return plan(scaling, eye, most, lambda: self._around(eye), self.batch).batches
 
     def _around(self, eye: Eye) -> Triple:

@@ -1,0 +1,33 @@
+"""What a tile hands over: where its candidates stand in the volume."""
+
+import numpy as np
+import pytest
+import torch
+
+from anystar_torch.inference.candidates import gather
+from anystar_torch.inference.tiles import Tile
+
+
+@pytest.mark.parametrize("grid", [(1, 1, 1), (2, 2, 2), (1, 2, 4)])
+@pytest.mark.parametrize("start", [(0, 0, 0), (8, 16, 8), (7, 11, 13)])
+def test_candidates_stand_where_the_tile_saw_them(grid, start):
+    """Wherever the tile begins: those of the size estimate begin anywhere."""
+    rng, size, margin = np.random.default_rng(0), (16, 16, 24), 3
+    stop = tuple(a + n for a, n in zip(start, size, strict=True))
+    low, high = (tuple(a + sign * margin for a in end) for end, sign in ((start, 1), (stop, -1)))
+    shape = (stop[0] + 9, stop[1] - 5, stop[2] + 9)  # along y the volume ends before the tile does
+    seen = [n // g for n, g in zip(size, grid, strict=True)]
+    probability = torch.from_numpy(rng.random((1, *seen), np.float32))
+    distances = torch.from_numpy(rng.random((5, *seen), np.float32) + 1)
+    points, found, scores = gather(probability, distances, Tile(start, stop, low, high), shape, grid, 0.5)
+    expected = {}
+    for index in np.ndindex(*seen):
+        place = tuple(a + i * g for a, i, g in zip(start, index, grid, strict=True))
+        inside = all(a <= p < min(b, n) for a, p, b, n in zip(low, place, high, shape, strict=True))
+        if inside and probability[(0, *index)] > 0.5:
+            expected[place] = index
+    assert len(points) == len(expected) > 10
+    for point, distance, score in zip(points, found, scores, strict=True):
+        index = expected[tuple(point.astype(int).tolist())]
+        assert score == probability[(0, *index)]
+        assert distance == pytest.approx(distances[(slice(None), *index)].numpy(), rel=1e-3)
