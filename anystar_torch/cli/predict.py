@@ -66,7 +66,7 @@ def predict(  # noqa: PLR0913 - one argument per flag
         bool | None,
         typer.Option(
             "--multiscale/--one-scale",
-            help="Objects must be probable from further away as well (a fifth more work), or not (StarDist's way); "
+            help="Look a second time, from further away (30 % more work), or once (StarDist's way); "
             "multiscale if not given, but for networks imported from StarDist.",
         ),
     ] = None,

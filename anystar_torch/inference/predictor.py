@@ -54,7 +54,7 @@ class AnyStar:
         averaged: whether an object's shape is the mean over the candidates around its centre, or that of the best one
             alone, as in StarDist; None for the former, but for networks imported from StarDist.
         multiscale: whether the network looks a second time, from further away (``inference/multiscale.py``); None for
-            yes, but for networks imported from StarDist and those that do not know objects 1.7 times smaller.
+            yes, but for networks imported from StarDist and those that do not know objects 1.5 times smaller.
         normalisation: of grey values, "percentile", "minmax", "anystar" or "clipped"; None for the network's own.
     """
 

@@ -51,7 +51,7 @@ def test_a_batch_has_one_bar(capsys, volume, model, tmp_path, monkeypatch):
     assert drawn == ["predicting 2 volumes"]
     drawn.clear()
     predict(capsys, volume, "--diameter", 13, "--overwrite")
-    assert drawn == ["predicting", "suppressing"]
+    assert drawn == ["looking from further away", "predicting", "suppressing"]
 
 
 def test_results_of_two_volumes_never_share_a_file(capsys, volume, model, tmp_path):

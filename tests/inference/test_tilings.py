@@ -93,7 +93,7 @@ def test_the_process_stays_below_max_memory(small, tmp_path):
     tifffile.imwrite(tmp_path / "volume.tif", volume)
     with torch.inference_mode():
         part = torch.from_numpy(volume[:48, :48, :48] / np.float32(60000))[None, None]
-        rare = float(Eye(small, torch.device("cpu"))(part).probability.flatten().quantile(0.99))
+        rare = float(Eye(small, torch.device("cpu"))(part).probability.flatten().quantile(0.9))
     settings = config(architecture=small.architecture, prob_thresh=rare, provenance={"halo": [16, 16, 16]})
     weights.save(tmp_path / "model", small, settings)
     environment = {**os.environ, "PYTHONPATH": os.getcwd(), "ANYSTAR_UNCHECKED": "1"}
@@ -104,7 +104,7 @@ def test_the_process_stays_below_max_memory(small, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert ": 0 objects" not in done.stdout
-    peak, [(count, *size)] = json.loads(done.stdout.splitlines()[-1])
+    peak, [(count, *size), _] = json.loads(done.stdout.splitlines()[-1])
     assert count > 1, size
     assert peak < 0.8e9
     assert (
