@@ -176,9 +176,8 @@ class InstanceScores(Callback):
             prob_thresh=0.5,
             nms_thresh=NMS_THRESHOLDS[0],
         )
-        return AnyStar(
-            network, config, multiscale=False
-        )  # the network itself is judged, whatever sizes it knows
+        # one look: the network itself is judged, whatever sizes it knows
+        return AnyStar(network, config, multiscale=False)
 
     def _synthetic(self, trainer: L.Trainer, model: AnyStar) -> tuple[dict[str, float], float]:
         """The mean scores at the best threshold, and that threshold."""

@@ -67,7 +67,7 @@ def predict(  # noqa: PLR0913 - one argument per flag
         typer.Option(
             "--multiscale/--one-scale",
             help="Look a second time, from further away (30 % more work), or once (StarDist's way); "
-            "multiscale if not given, but for networks imported from StarDist.",
+            "multiscale if not given, but for networks imported from StarDist or that know no smaller objects.",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
