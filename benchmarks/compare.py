@@ -136,18 +136,22 @@ def plot(results: dict[str, dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def networks(about: str | None) -> argparse.ArgumentParser:
+    """What a script takes that scores networks on real volumes."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", type=Path, help="model or run folders; the shipped one if none")
+    parser.add_argument("--data", type=Path, default=real_volumes.DATA)
+    parser.add_argument("--json", type=Path, default=None, help="write every figure to this file")
+    return parser
+
+
 def main() -> None:
     """Score every network, print as it grows."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("models", nargs="*", type=Path, help="model or run folders; the shipped one if none")
+    parser = networks(__doc__)
     parser.add_argument("--synth", default="zero_shot", help="generator of the synthetic samples")
     parser.add_argument("--samples", type=int, default=32, help="synthetic samples")
     parser.add_argument("--appearances", action="store_true", help="also with changed appearance")
-    parser.add_argument("--data", type=Path, default=real_volumes.DATA)
     parser.add_argument("--plot", type=Path, default=None, help="draw them over the steps of training")
-    parser.add_argument("--json", type=Path, default=None, help="write every figure to this file")
     arguments = parser.parse_args()
     volumes = real_volumes.read(arguments.data)
     results: dict[str, dict[str, Any]] = {}

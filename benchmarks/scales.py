@@ -7,27 +7,20 @@ the network sees them. Each row has the threshold with which its mean F1 at IoU 
 ``compare.py``.
 """
 
-import argparse
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import real_volumes
-from compare import real, show
+from compare import networks, real, show
 
 from anystar_torch import AnyStar
 
 
 def main() -> None:
     """Score every network at every size, with one look and with two; print as it grows."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("models", nargs="*", type=Path, help="model or run folders; the shipped one if none")
+    parser = networks(__doc__)
     parser.add_argument("--sizes", type=float, nargs="+", default=[10, 12, 14, 17, 20], help="network voxels")
-    parser.add_argument("--data", type=Path, default=real_volumes.DATA)
-    parser.add_argument("--json", type=Path, default=None, help="write every figure to this file")
     arguments = parser.parse_args()
     volumes = real_volumes.read(arguments.data)
     results: dict[str, dict[str, Any]] = {}

@@ -21,7 +21,7 @@ from anystar_torch.inference.scale import Scaling, Triple
 from anystar_torch.inference.tiles import Tile
 
 FURTHER = 1.5
-"""How much smaller objects are in the second look. With 1.7 a size given 20 % too large costs 0.06 of F1."""
+"""How much smaller objects are in the second look."""
 
 
 def stands(band: tuple[float, float, float]) -> bool:
