@@ -61,6 +61,11 @@ class ModelConfig:
         """Whether the network was trained with StarDist, on data we know nothing of."""
         return "imported" in self.provenance
 
+    @property
+    def knows_sizes(self) -> bool:
+        """Whether ``diameter_band`` is what the network was trained on, and not a guess."""
+        return self.provenance.get("sizes") != "unknown"
+
 
 def save(
     folder: Path | str, network: StarDist, config: ModelConfig, dtype: torch.dtype | None = None

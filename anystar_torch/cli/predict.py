@@ -90,6 +90,7 @@ def predict(  # noqa: PLR0913 - one argument per flag
     from anystar_torch import __version__
     from anystar_torch.heap import keep_freed_memory
     from anystar_torch.inference.device import precision, resolve
+    from anystar_torch.inference.instances import checked_overlap
     from anystar_torch.inference.predictor import AnyStar
 
     if max_memory is None:  # a third faster on a CPU, at the price of memory that stays taken
@@ -104,13 +105,13 @@ def predict(  # noqa: PLR0913 - one argument per flag
     about = {
         "anystar_torch": __version__, "model": str(model or "shipped"), "normalisation": config.normalisation,
         "flips": flips, "averaged": network.averaged, "multiscale": network.multiscale,
-        "size": "estimated" if diameter is None else "given",
+        "size": "given" if diameter is not None else "estimated" if config.knows_sizes else "assumed",
         "device": str(where), "precision": str(precision(where)).removeprefix("torch."),
     }  # fmt: skip
     job = Job(
         model=network, spacing=spacing, diameter=diameter,
         prob_thresh=config.prob_thresh if prob_thresh is None else prob_thresh,
-        nms_thresh=config.nms_thresh if nms_thresh is None else nms_thresh,
+        nms_thresh=config.nms_thresh if nms_thresh is None else checked_overlap(nms_thresh),
         device=str(where), channel=channel, frame=frame, progress=len(paths) == 1, about=about,
     )  # fmt: skip
     if len(paths) > 1:

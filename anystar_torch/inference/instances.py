@@ -44,6 +44,17 @@ class Instances:
         return len(self.scores)
 
 
+def checked_overlap(nms_thresh: float | int) -> float:
+    """``nms_thresh``, if it is a share.
+
+    Raises:
+        ValueError: it is not in [0, 1].
+    """
+    if not 0 <= nms_thresh <= 1:
+        raise ValueError(f"nms_thresh must be between 0 and 1, got {nms_thresh}")
+    return float(nms_thresh)
+
+
 def instances(
     candidates: Candidates,
     nms_thresh: float | int,
@@ -67,8 +78,7 @@ def instances(
     Returns:
         The objects. A polyhedron that has no voxel of its own (smaller than one, or covered) is left out.
     """
-    if not 0 <= nms_thresh <= 1:
-        raise ValueError(f"nms_thresh must be between 0 and 1, got {nms_thresh}")
+    nms_thresh = checked_overlap(nms_thresh)
     kept = suppress(candidates, nms_thresh, progress)
     rays, growth = candidates.scaling.rays(candidates.rays)
     points = candidates.scaling.points(candidates.points[kept])
@@ -89,7 +99,7 @@ def instances(
             plane[...] = order[plane]
     return Instances(
         labels, points[seen], distances[seen], candidates.scores[kept][seen], rays,
-        candidates.prob_thresh, float(nms_thresh), candidates.diameter, notes,
+        candidates.prob_thresh, nms_thresh, candidates.diameter, notes,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from anystar_torch.inference.candidates import Candidates, Found, merge
 from anystar_torch.inference.device import resolve
 from anystar_torch.inference.eye import Eye
 from anystar_torch.inference.halo import measure
-from anystar_torch.inference.instances import Instances, instances
+from anystar_torch.inference.instances import Instances, checked_overlap, instances
 from anystar_torch.inference.multiscale import FURTHER, SecondLook, stands
 from anystar_torch.inference.normalise import window
 from anystar_torch.inference.plan import check_room_for, plan, room
@@ -130,9 +130,8 @@ class AnyStar:
             ValueError: the volume or an argument is not what is wanted, objects smaller than a voxel included; says
                 what is.
         """
-        prob_thresh = self.config.prob_thresh if prob_thresh is None else prob_thresh
+        used = checked_overlap(self.config.nms_thresh if nms_thresh is None else nms_thresh)
         found, notes = self.candidates(volume, spacing, diameter, prob_thresh, device, progress)
-        used = self.config.nms_thresh if nms_thresh is None else nms_thresh
         return self.objects(found, used, progress=progress, notes=notes)
 
     def candidates(
@@ -165,7 +164,7 @@ class AnyStar:
             once = replace(eye, flips=False)
             with bar("estimating the size of objects", progress) as tick:
                 assumed, notes = size.assumed(
-                    size.Question(array, shape, grey, prob_thresh, most), once, self.config, tick
+                    size.Question(array, shape, grey, most), once, self.config, tick
                 )
         near, far = (
             Scaling.of(array.shape, shape, assumed, self.config.diameter_band[1] / further, self.network.rays)
@@ -198,7 +197,7 @@ class AnyStar:
         if self.max_memory is not None and all(place.type == "cpu" for place in list(self._eyes)):
             check_room_for(len(candidates.scores), candidates.scaling.source, self.max_memory)
         found = instances(candidates, nms_thresh, averaged=self.averaged, progress=progress, notes=notes)
-        doubt = size.surprise(found, candidates.scaling, self.config.diameter_band)
+        doubt = size.surprise(found, candidates.scaling, self.config)
         return replace(found, notes=(*notes, doubt)) if doubt and not _warned(notes) else found
 
     def _batches(self, scaling: Scaling, eye: Eye, most: float | int) -> list[tuple[Tile, ...]]:

@@ -25,7 +25,7 @@ from anystar_torch.inference.tiles import Tile
 from anystar_torch.weights import ModelConfig
 
 STEP = 2**0.5  # of the ladder
-UNSURE = 0.35  # scores from which candidates take part in the estimate, where the threshold is not lower
+UNSURE = 0.35  # scores from which candidates take part in the estimate, where the model's threshold is not lower
 ENOUGH = 5_000  # candidates of a level, at most: the surest measure it, however noisy the volume
 _SMALLEST = 4.0  # voxels of the finest axis: below, there is nothing to see of a shape
 _VOXELS = 96**3  # that the network sees at a scale, at most
@@ -197,24 +197,20 @@ class Question:
         volume: ``[D, H, W]``.
         spacing: its voxel size (z, y, x), of which only the ratios count.
         grey: how its grey values are normalised; not constant.
-        prob_thresh: what objects need to be believed.
         most: voxels the network may be shown at once.
     """
 
     volume: NDArray[Any]
     spacing: Sequence[float | int]
     grey: Window
-    prob_thresh: float | int
     most: float | int
 
 
 def assumed(question: Question, eye: Eye, config: ModelConfig, tick: Tick) -> tuple[float, tuple[str, ...]]:
     """The size to predict with where none is given, in voxels of the finest axis; and what to say about it."""
     middle = config.diameter_band[1]
-    if config.provenance.get("sizes") == "unknown":
-        return middle, (
-            "no diameter given, and the model does not say what sizes it knows: nothing is resampled",
-        )
+    if not config.knows_sizes:
+        return middle, ("no diameter given, and the model does not say what sizes it knows: none is assumed",)
     if question.grey.high <= question.grey.low:
         return middle, ("the volume is constant: it holds no objects",)
     look = _looking(question, eye, config)
@@ -240,7 +236,7 @@ def _looking(question: Question, eye: Eye, config: ModelConfig) -> Look:
     """What is found in the busiest part of the volume where objects are assumed to have a size."""
     volume, network, middle = question.volume, eye.network, config.diameter_band[1]
     place = interesting(volume, question.grey)
-    unsure = min(question.prob_thresh, UNSURE)
+    unsure = min(config.prob_thresh, UNSURE)
 
     def look(diameter: float) -> Level:
         scaling = Scaling.of(volume.shape, question.spacing, diameter, middle, network.rays)
@@ -263,13 +259,13 @@ def doubts(source: Sequence[int], spacing: Sequence[float | int], size: float) -
     return ()
 
 
-def surprise(found: Instances, scaling: Scaling, band: tuple[float, float, float]) -> str | None:
+def surprise(found: Instances, scaling: Scaling, config: ModelConfig) -> str | None:
     """A warning where what was found is not of a size that the network knows, though it was scaled to be."""
-    if len(found) < _FEW:
+    if len(found) < _FEW or not config.knows_sizes:
         return None
     volumes = found.rays.volume(torch.from_numpy(found.distances)).clamp_min(0).numpy().astype(np.float64)
     middle = float(np.cbrt(6 / np.pi * np.median(volumes) / np.prod(scaling.ratio)))
-    low, expected, high = band
+    low, expected, high = config.diameter_band
     if low <= middle <= high:
         return None
     scale = found.diameter / expected

@@ -130,3 +130,32 @@ def test_a_size_that_what_is_found_contradicts_is_doubted(diameter, doubted):
     warnings = [note for note in found.notes if note.startswith("warning")]
     assert len(warnings) == doubted
     assert not doubted or "those found measure" in warnings[0]
+
+
+@pytest.mark.parametrize("prob_thresh", [0.1, 0.3, 0.9])
+def test_the_estimate_does_not_depend_on_what_is_then_asked_for(prob_thresh):
+    """``--candidates`` keeps more candidates than are shown: the labels must not change by that."""
+    image, _ = scene(17)
+    model = AnyStar(Measures().eval(), config(prob_thresh=0.5))
+    usual = model.predict(image, device="cpu", progress=False)
+    found = model.predict(image, prob_thresh=prob_thresh, device="cpu", progress=False)
+    assert found.diameter == usual.diameter
+
+
+def test_a_network_of_unknown_sizes_is_neither_rescaled_nor_contradicted():
+    """Balls of 36 voxels before an imported network whose band is only a guess."""
+    image, _ = scene(36, (96, 96, 96))
+    unknown = config(prob_thresh=0.02, provenance={"imported": "StarDist", "sizes": "unknown"})
+    model = AnyStar(Measures().eval(), unknown)
+    found = model.predict(image, device="cpu", progress=False)
+    assert model.network.seen[-1] == image.shape
+    assert len(found) >= 5
+    assert found.notes == ("no diameter given, and the model does not say what sizes it knows: none is assumed",)
+
+
+def test_a_threshold_that_is_none_is_refused_before_the_network_is_asked():
+    model = AnyStar(Measures().eval(), config())
+    for name, value in (("nms_thresh", 30), ("prob_thresh", 60)):
+        with pytest.raises(ValueError, match=name):
+            model.predict(scene(13)[0], device="cpu", progress=False, **{name: value})
+    assert not model.network.seen
