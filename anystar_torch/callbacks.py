@@ -13,6 +13,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from anystar_torch import picture
 from anystar_torch.data import Batch, SynthesisData
 from anystar_torch.loggers import log_picture
+from anystar_torch.synthesizer import Synthesizer
 
 
 class Average(WeightAveraging):
@@ -195,7 +196,10 @@ class StopOnNonFinite(Callback):
             raise NonFiniteLossError("the loss of another rank is not finite; it says which samples made it")
         step, ids = bad[0]
         numbers = ids.tolist()
+        made: Synthesizer = trainer.datamodule.synthesizer  # type: ignore[attr-defined]
+        size = " ".join(map(str, made.shape))
         raise NonFiniteLossError(
             f"the loss of step {step} is not finite; its batch has the ids {numbers}. Lower training.optimizer.lr, or "
-            f"look at these samples with: anystar gallery --ids {','.join(map(str, numbers))}"
+            f"look at these samples with: anystar gallery --seed {made.seed} --shape {size} --ids "
+            f"{','.join(map(str, numbers))} (--synth and --override where the run's generator is not mix)"
         )

@@ -13,12 +13,13 @@ compares them, and F1 for what it is worth so early. A row has seen as many samp
 not say otherwise.
 
 Every network is scored as ``compare.py`` does it, each at the threshold that suits it best. A run that is complete in
-the folder is not trained again.
+the folder is not trained again; the folder is of one generator: give another one where configs/ has changed.
 """
 
 import argparse
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -59,6 +60,7 @@ GENERATOR: dict[str, list[str]] = {
         f"{EFFECTS}.microscope.thickness=[1,1]",
     ],
     "no haze": without("haze"),
+    "no hills": ["synth.world.mixture.hills.p=0"],
     "no noise": [
         *without("gaussian_noise", "rician_noise"),
         f"{EFFECTS}.microscope.camera.p=0",
@@ -93,8 +95,16 @@ RECIPE: dict[str, list[str]] = {
 
 
 def train(folder: Path, overrides: Sequence[str]) -> None:
-    """Train ``experiment=zero_shot`` with ``overrides`` into ``folder``, unless it is there."""
-    if (folder / "model" / "config.json").is_file():
+    """Train ``experiment=zero_shot`` with ``overrides`` into ``folder``, unless it is there.
+
+    Raises:
+        SystemExit: the training failed, or the folder holds another one.
+    """
+    config = folder / "model" / "config.json"
+    if config.is_file():
+        command = shlex.split(json.loads(config.read_text())["provenance"]["command"])
+        if any(override not in command for override in overrides):
+            raise SystemExit(f"{folder} holds another training: remove it or give another --runs folder")
         return
     command = [
         sys.executable, "train.py", "+experiment=zero_shot", "callbacks.scores.samples=2", "report.samples=2",

@@ -12,14 +12,14 @@ trained for: a learning curve, where they are stages of one training.
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import real_volumes
 import torch
-from real_volumes import APPEARANCES, EMBRYOS, OVULE, RealVolume
+from real_volumes import APPEARANCES, EMBRYOS, RealVolume, judged
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -69,7 +69,8 @@ def real(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Any]:
             scores = scores_of(volume.truth, objects.labels)
             f1[volume.name] = [scores[iou].f1 for iou in IOU_THRESHOLDS]
         embryos = [values for name, values in f1.items() if name.startswith(EMBRYOS)]
-        rows.append({"prob_thresh": thresh, "all": mean(f1.values()), "embryos": mean(embryos)})
+        row: dict[str, Any] = {"prob_thresh": thresh, "all": mean(f1.values())}
+        rows.append(row | ({"embryos": mean(embryos)} if embryos else {}))
     return max(rows, key=lambda row: row["all"]["F1@0.5"])
 
 
@@ -81,11 +82,10 @@ def mean(scores: Iterable[Sequence[float]]) -> dict[str, float]:
 
 def changed(model: AnyStar, volumes: list[RealVolume], prob_thresh: float) -> dict[str, float]:
     """Appearance -> mean F1 at IoU 0.5 over the embryos and the ovule."""
-    judged = [volume for volume in volumes if volume.name.startswith((EMBRYOS, OVULE))]
     row = {}
     for name, change in APPEARANCES.items():
         f1 = []
-        for volume in judged:
+        for volume in judged(volumes):
             image = np.ascontiguousarray(change(volume), dtype=np.float32)
             found = model.predict(
                 image, volume.spacing, volume.diameter, prob_thresh=prob_thresh, progress=False
@@ -95,9 +95,14 @@ def changed(model: AnyStar, volumes: list[RealVolume], prob_thresh: float) -> di
     return row
 
 
+def present(rows: Collection[dict[str, Any]]) -> list[str]:
+    """The groups of volumes that there are."""
+    return [group for group in ("all", "embryos") if all(group in row for row in rows)]
+
+
 def show(results: dict[str, dict[str, Any]]) -> None:
     """A line per network: volumes as they are, and with changed appearance."""
-    groups = [(group, iou) for group in ("all", "embryos") for iou in IOU_THRESHOLDS]
+    groups = [(group, iou) for group in present(results.values()) for iou in IOU_THRESHOLDS]
     table = Table("", "loss", "threshold", *(f"{group} @{iou:g}" for group, iou in groups))
     for name, row in results.items():
         loss = f"{row['loss']:.3f}" if "loss" in row else ""
@@ -121,7 +126,7 @@ def plot(results: dict[str, dict[str, Any]], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     left.plot(steps, [row["loss"] for row in rows], "o-", color="black")
     left.set_ylabel("loss on synthetic samples")
-    for colour, group in (("C0", "all"), ("C1", "embryos")):
+    for colour, group in zip(("C0", "C1"), present(rows), strict=False):
         for style, iou in zip(("-", "--", ":"), IOU_THRESHOLDS, strict=True):
             f1 = [row[group][f"F1@{iou:g}"] for row in rows]
             right.plot(steps, f1, f"o{style}", color=colour, markersize=3, label=f"{group}, IoU {iou:g}")
@@ -151,12 +156,13 @@ def main() -> None:
     parser.add_argument("--synth", default="zero_shot", help="generator of the synthetic samples")
     parser.add_argument("--samples", type=int, default=32, help="synthetic samples")
     parser.add_argument("--appearances", action="store_true", help="also with changed appearance")
+    parser.add_argument("--one-scale", action="store_true", help="without the second look from further away")
     parser.add_argument("--plot", type=Path, default=None, help="draw them over the steps of training")
     arguments = parser.parse_args()
     volumes = real_volumes.read(arguments.data)
     results: dict[str, dict[str, Any]] = {}
     for path in arguments.models or [None]:
-        model = AnyStar.from_pretrained(path)
+        model = AnyStar.from_pretrained(path, multiscale=False if arguments.one_scale else None)
         loss = round(synthetic(model, arguments.synth, arguments.samples), 4)
         row = {"steps": model.config.provenance.get("steps", 0), "loss": loss} | real(model, volumes)
         if arguments.appearances:

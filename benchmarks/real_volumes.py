@@ -12,6 +12,7 @@ from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "real"
+FILES = ("image.tif", "labels.tif", "spacing.txt")
 EMBRYOS = "bbbc050"
 OVULE = "gonuclear"
 
@@ -60,14 +61,25 @@ def read(folder: Path = DATA) -> list[RealVolume]:
     """
     if not folder.is_dir():
         raise SystemExit(f"the real volumes are not at {folder}; give --data FOLDER")
+    places = sorted(path for path in folder.iterdir() if path.is_dir())
+    if not places:
+        raise SystemExit(f"{folder} holds no folders with image.tif, labels.tif and spacing.txt")
+    missing = [str(place / name) for place in places for name in FILES if not (place / name).is_file()]
+    if missing:
+        raise SystemExit(f"{folder} is not complete: there is no {', no '.join(missing)}")
     volumes = []
-    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for place in places:
         voxel, diameter = (place / "spacing.txt").read_text().splitlines()[:2]
         z, y, x = (float(value) for value in voxel.split())
         image = tifffile.imread(place / "image.tif").astype(np.float32)
         truth = tifffile.imread(place / "labels.tif").astype(np.int32)
         volumes.append(RealVolume(place.name, image, truth, (z, y, x), float(diameter)))
     return volumes
+
+
+def judged(volumes: list[RealVolume]) -> list[RealVolume]:
+    """Those whose mean says what a change of appearance costs: embryos and ovule, whose truth people drew; else all."""
+    return [volume for volume in volumes if volume.name.startswith((EMBRYOS, OVULE))] or volumes
 
 
 def classical(image: Image, spacing: Triple, diameter: float) -> Labels:

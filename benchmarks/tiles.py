@@ -95,6 +95,8 @@ def one_size(image: np.ndarray, size: int, options: argparse.Namespace, diameter
             sys.executable, "-c", PROGRAM, str(options.threads), "predict", str(path), "--model", options.model,
             "--diameter", str(diameter), "--max-memory", options.max_memory, "--device", "cpu",
         ]  # fmt: skip
+        if options.one_scale:
+            command.append("--one-scale")
         if options.prob_thresh is not None:
             command += ["--prob-thresh", str(options.prob_thresh)]
         start = time.perf_counter()
@@ -114,6 +116,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[128, 256, 512])
     parser.add_argument("--max-memory", default="6GB")
     parser.add_argument("--prob-thresh", type=float)
+    parser.add_argument("--one-scale", action="store_true", help="without the second look from further away")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--no-tilings", action="store_true", help="leave out the comparison of tilings")
     options = parser.parse_args()

@@ -23,7 +23,7 @@ import numpy as np
 import real_volumes
 import torch
 from numpy.typing import NDArray
-from real_volumes import APPEARANCES, EMBRYOS, OVULE, RealVolume
+from real_volumes import APPEARANCES, EMBRYOS, RealVolume
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -124,7 +124,7 @@ def appearances(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Row]:
             ours[volume.name] = segment(model, changed, volume.diameter)[0]["F1@0.5"]
             labels = real_volumes.classical(changed.image, volume.spacing, volume.diameter)
             theirs[volume.name] = row(scores_of(volume.truth, labels))["F1@0.5"]
-        judged = [n for n in ours if n.startswith((EMBRYOS, OVULE))]
+        judged = [volume.name for volume in real_volumes.judged(volumes)]
         table[name] = ours | {
             "mean": round(float(np.mean([ours[n] for n in judged])), 4),
             "classical mean": round(float(np.mean([theirs[n] for n in judged])), 4),
@@ -134,7 +134,7 @@ def appearances(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Row]:
 
 def show(title: str, table: dict[str, Row]) -> None:
     """Print a table of rows."""
-    columns = list(next(iter(table.values())))
+    columns = list(dict.fromkeys(column for values in table.values() for column in values))
     printed = Table(
         "", *(c.replace("bbbc050_train_", "") for c in columns), title=title, title_justify="left"
     )
@@ -184,7 +184,8 @@ def main() -> None:
         f"nms_thresh {model.config.nms_thresh:g}, sizes {model.config.diameter_band}"
     )
     results = {"given": given(model, volumes, arguments.pictures)}
-    results["given"]["mean of the embryos"] = embryo_mean(results["given"])
+    if any(name.startswith(EMBRYOS) for name in results["given"]):
+        results["given"]["mean of the embryos"] = embryo_mean(results["given"])
     show("size given", results["given"])
     if arguments.estimated:
         results["estimated"] = estimated(model, volumes)

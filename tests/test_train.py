@@ -201,7 +201,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_ids(tmp_path):
     )  # fmt: skip
     assert code == 1, output
     assert "the loss of step 2 is not finite; its batch has the ids [2, 3]" in output
-    assert "anystar gallery --ids 2,3" in output
+    assert "anystar gallery --seed 12345 --shape" in output
+    assert "--ids 2,3 (--synth" in output
     assert "Traceback" not in output
 
 

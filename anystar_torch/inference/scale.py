@@ -24,7 +24,7 @@ Triple = tuple[int, int, int]
 Spacing = tuple[float, float, float]
 Taps = tuple[NDArray[np.int64], NDArray[np.float32]]
 _AT_A_TIME = 1 << 23  # input voxels that are resampled together: memory beside the result stays small
-_UNITS = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "mm": 1e3, "cm": 1e4}
+_UNITS = {"nm": 1e-3, "um": 1.0, "\u00b5m": 1.0, "\u03bcm": 1.0, "mm": 1e3, "cm": 1e4}  # two signs for micro
 
 
 def voxels(diameter: float | int | str, spacing: Sequence[float | int] | None) -> float:

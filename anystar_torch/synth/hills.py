@@ -23,7 +23,8 @@ class RandomHills:
 
     Attributes:
         p: chance of hills.
-        height: range of their deviation, in contrasts between the sample's objects and its ground.
+        height: range of their deviation at the lattice's nodes, in contrasts between the sample's objects and its
+            ground; averaged over voxels it is 0.54 of that, as values between nodes are means of theirs.
         scales: voxels between the nodes of the hills; each sample has one of them.
     """
 

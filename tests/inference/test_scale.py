@@ -84,7 +84,8 @@ def test_points_come_back_where_the_taps_took_them_from():
 
 @pytest.mark.parametrize(
     ("text", "spacing", "expected"),
-    [(12, None, 12), ("12", None, 12), ("8um", (2, 0.5, 0.5), 16), ("8 µm", (0.5, 1, 2), 16), ("0.5mm", (5, 5, 5), 100),
+    [(12, None, 12), ("12", None, 12), ("8um", (2, 0.5, 0.5), 16), ("8 \u00b5m", (0.5, 1, 2), 16),
+     ("8\u03bcm", (0.5, 1, 2), 16), ("0.5mm", (5, 5, 5), 100),
      ("500nm", (0.1, 0.25, 0.25), 5), ("1e1px", None, 10), (np.float32(3.5), None, 3.5)],
 )  # fmt: skip
 def test_diameters_and_their_units(text, spacing, expected):

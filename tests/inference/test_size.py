@@ -150,7 +150,9 @@ def test_a_network_of_unknown_sizes_is_neither_rescaled_nor_contradicted():
     found = model.predict(image, device="cpu", progress=False)
     assert model.network.seen[-1] == image.shape
     assert len(found) >= 5
-    assert found.notes == ("no diameter given, and the model does not say what sizes it knows: none is assumed",)
+    assert found.notes == (
+        "no diameter given, and the model does not say what sizes it knows: none is assumed",
+    )
 
 
 def test_a_threshold_that_is_none_is_refused_before_the_network_is_asked():

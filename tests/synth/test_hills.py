@@ -95,5 +95,5 @@ def test_mix_is_as_it_was() -> None:
     [{"p": 1.5}, {"height": (0.5, 0.1)}, {"height": (-0.1, 0.1)}, {"scales": []}, {"scales": [8, 4]}],
 )
 def test_what_makes_no_sense_is_refused(change: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=next(iter(change))):
+    with pytest.raises(ValueError, match=f"^{next(iter(change))} must"):
         replace(hills(), **change)
