@@ -101,7 +101,7 @@ class Practice:
         dusty = case.image.astype(np.float32)
         dusty[case.image.shape[0] // 2, 4:6, 4:6] = 100 * float(case.image.max())
         panels = []
-        for name in ("minmax", "percentile", "anystar"):
+        for name in ("minmax", "percentile", "anystar", "clipped"):
             model = AnyStar(self.model.network, self.model.config, normalisation=name)
             candidates = replace(self, model=model).found(case, dusty)
             panels.append((f"--normalisation {name}", self.labels(candidates)))
@@ -130,9 +130,11 @@ class Practice:
         case = self.embryo
         right = self.found(case)
         best = self.labels(right)
-        small, large = (self.labels(self.found(case, diameter=case.diameter * f)) for f in (0.4, 2.5))
-        self.draw("split", case, [("too small a --diameter", small), ("the right one", best)])
-        self.draw("merged", case, [("too large a --diameter", large), ("the right one", best)])
+        once = replace(self, model=AnyStar(self.model.network, self.model.config, multiscale=False))
+        small = once.labels(once.found(case, diameter=case.diameter * 0.4))
+        large = once.labels(once.found(case, diameter=case.diameter * 2))
+        self.draw("split", case, [("too small a --diameter, one look", small), ("the right one, two", best)])
+        self.draw("merged", case, [("too large a --diameter, one look", large), ("the right one, two", best)])
         high = self.labels(right, 1.2)
         self.draw("missed", case, [("too high a --prob-thresh", high), ("the model's", best)])
         cells = self.found(self.cells)
@@ -140,11 +142,14 @@ class Practice:
         self.draw("hallucinated", self.cells, [("too low a --prob-thresh", low), ("the model's", usual)])
 
     def draw(self, name: str, case: Case, panels: list[tuple[str, NDArray[Any]]], axis: int = 0) -> None:
-        """One plane with the outlines of the truth and of every prediction, which say how good they are."""
+        """One plane with the outlines of the truth and of every prediction, which say how good they are.
+
+        The plane is one that cuts many objects and on which the predictions differ in how many they see.
+        """
         every = [("ground truth", case.truth), *panels]
-        plane = int(
-            np.argmax([len(np.unique(case.truth.take(i, axis))) for i in range(case.truth.shape[axis])])
-        )
+        planes = range(case.truth.shape[axis])
+        counts = [[len(np.unique(labels.take(i, axis))) for i in planes] for _, labels in every]
+        plane = int(np.argmax(np.array(counts[0]) + np.ptp(counts[1:], axis=0)))
         image = case.image.take(plane, axis)
         low, high = np.percentile(case.image, (1, 99.8))
         aspect = case.spacing[0] / case.spacing[2] if axis else 1.0
