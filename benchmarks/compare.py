@@ -19,17 +19,18 @@ from typing import Any
 import numpy as np
 import real_volumes
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from real_volumes import APPEARANCES, EMBRYOS, RealVolume, judged
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from anystar_torch import AnyStar
-from anystar_torch.compose import load_synthesizer
+from anystar_torch.compose import config_folder, load_synthesizer
 from anystar_torch.data import SynthesisData
 from anystar_torch.inference.instances import instances
 from anystar_torch.inference.thresholds import IOU_THRESHOLDS, scores_of
-from anystar_torch.loss import StarDistLoss
 
 CONSOLE = Console(width=140)
 THRESHOLDS = (0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -43,7 +44,7 @@ def synthetic(model: AnyStar, synth: str, samples: int) -> float:
         synthesizer=load_synthesizer(synth), rays=network.rays.vertices.shape[0], anisotropy=network.rays.anisotropy,
         grid=network.grid, batch_size=1, validation_samples=samples, normalisation=model.config.normalisation,
     )  # fmt: skip
-    loss = StarDistLoss(probability_weight=1.0, distance_weight=0.2, background=1e-4)
+    loss = instantiate(OmegaConf.load(config_folder() / "train.yaml").training.loss)
     totals = []
     for number in track(range(samples), "synthetic samples", console=CONSOLE, transient=True):
         batch = data.make(torch.tensor([number]), data.validation)

@@ -1,6 +1,6 @@
 """The pictures of docs/best_practices.md, from real volumes.
 
-    python docs/make_practice_pictures.py --model FOLDER [--data ../shared/data/real]
+    python docs/make_practice_pictures.py --model FOLDER [--data FOLDER]
 
 writes docs/pictures/practice/NAME.png. Every picture is one plane of a volume, predicted twice or three times: with the
 setting that goes wrong and with the one that puts it right. Without --model the shipped weights are used.
@@ -19,33 +19,19 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-from anystar_torch import AnyStar, io
+import real_volumes
+from real_volumes import RealVolume
+
+from anystar_torch import AnyStar
 from anystar_torch.inference.candidates import Candidates
+from anystar_torch.inference.thresholds import SMALLEST_TRUTH
 from anystar_torch.matching import Overlap
 from anystar_torch.picture import colour, contours
 
 FOLDER = Path(__file__).resolve().parent / "pictures" / "practice"
 EMBRYO, CELLS, FLAT = "bbbc050_train_Emb01_t401", "bio_cells3d_nuclei", "stardist_img3d"
-SMALL = 0.1  # true objects below this share of the median are crumbs
-
-
-@dataclass(frozen=True)
-class Case:
-    """A real volume: image and labels ``[D, H, W]``, voxel size (z, y, x), size of its objects."""
-
-    image: NDArray[Any]
-    truth: NDArray[Any]
-    spacing: tuple[float, float, float]
-    diameter: float
-
-    @classmethod
-    def read(cls, folder: Path) -> "Case":
-        """The volume of a folder with image.tif, labels.tif and spacing.txt."""
-        step, size = (folder / "spacing.txt").read_text().splitlines()[:2]
-        z, y, x = (float(value) for value in step.split()[:3])
-        labels = io.read_labels(folder / "labels.tif").array
-        return cls(io.read(folder / "image.tif").array, labels, (z, y, x), float(size.split()[0]))
 
 
 @dataclass(frozen=True)
@@ -53,11 +39,11 @@ class Practice:
     """Predicts and draws: a network and three real volumes."""
 
     model: AnyStar
-    embryo: Case
-    cells: Case
-    flat: Case
+    embryo: RealVolume
+    cells: RealVolume
+    flat: RealVolume
 
-    def found(self, case: Case, image: NDArray[Any] | None = None, **changes: Any) -> Candidates:
+    def found(self, case: RealVolume, image: NDArray[Any] | None = None, **changes: Any) -> Candidates:
         """Candidates of a case, down to half the usual probability."""
         options = {"spacing": case.spacing, "diameter": case.diameter, **changes}
         low = self.model.config.prob_thresh / 2
@@ -141,7 +127,9 @@ class Practice:
         low, usual = self.labels(cells, 0.55), self.labels(cells)
         self.draw("hallucinated", self.cells, [("too low a --prob-thresh", low), ("the model's", usual)])
 
-    def draw(self, name: str, case: Case, panels: list[tuple[str, NDArray[Any]]], axis: int = 0) -> None:
+    def draw(
+        self, name: str, case: RealVolume, panels: list[tuple[str, NDArray[Any]]], axis: int = 0
+    ) -> None:
         """One plane with the outlines of the truth and of every prediction, which say how good they are.
 
         The plane is one that cuts many objects and on which the predictions differ in how many they see.
@@ -162,7 +150,7 @@ class Practice:
             panel.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="nearest")
             for label, lines in contours(labels.take(plane, axis)):
                 panel.add_collection(LineCollection(lines, colors=[colour(label)], linewidths=1.0))
-            score = Overlap.of(case.truth, labels).without_small(SMALL).matching(0.5)
+            score = Overlap.of(case.truth, labels).without_small(SMALLEST_TRUTH).matching(0.5)
             said = f", F1 {score.f1:.2f}" if labels is not case.truth else ""
             panel.set_title(f"{title}\n{score.n_pred} objects{said}", fontsize=7)
             panel.set_axis_off()
@@ -177,12 +165,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model")
-    parser.add_argument(
-        "--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data" / "real"
-    )
+    parser.add_argument("--data", type=Path, default=real_volumes.DATA)
     options = parser.parse_args()
-    volumes = (Case.read(options.data / name) for name in (EMBRYO, CELLS, FLAT))
-    practice = Practice(AnyStar.from_pretrained(options.model), *volumes)
+    volumes = {volume.name: volume for volume in real_volumes.read(options.data)}
+    model = AnyStar.from_pretrained(options.model)
+    practice = Practice(model, *(volumes[name] for name in (EMBRYO, CELLS, FLAT)))
     for draw in (
         practice.size,
         practice.anisotropy,
