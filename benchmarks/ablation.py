@@ -60,7 +60,6 @@ GENERATOR: dict[str, list[str]] = {
         f"{EFFECTS}.microscope.thickness=[1,1]",
     ],
     "no haze": without("haze"),
-    "no hills": ["synth.world.mixture.hills.p=0"],
     "no noise": [
         *without("gaussian_noise", "rician_noise"),
         f"{EFFECTS}.microscope.camera.p=0",

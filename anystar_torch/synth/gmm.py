@@ -7,13 +7,12 @@ import torch
 from jaxtyping import Bool, Float32
 from torch import Tensor
 
-from anystar_torch.arrays import Labels, PerSample, Volume, per_voxel
+from anystar_torch.arrays import Labels, Volume, per_voxel
 from anystar_torch.augment.coordinates import Coordinates
 from anystar_torch.augment.interpolation import MEAN, noise_side_tap, side_tap, smooth
 from anystar_torch.augment.ranges import Range, check_range, draw
 from anystar_torch.random import Source
 from anystar_torch.synth.background import RandomBackground
-from anystar_torch.synth.hills import RandomHills
 from anystar_torch.synth.perlin import lattice_noise, sample, sample_periodic
 
 PERIOD = 64
@@ -64,7 +63,6 @@ class Mixture:
         texture: the texture.
         ground_texture: range of the share of the texture that shows outside of objects; 0 in AnyStar.
         background: what lies between objects.
-        hills: unevenness of it; none in AnyStar.
         darkest: range of a world's least value.
         brightest: range of a world's largest value.
     """
@@ -75,7 +73,6 @@ class Mixture:
     texture: Texture
     ground_texture: Range
     background: RandomBackground
-    hills: RandomHills
     darkest: Range
     brightest: Range
 
@@ -94,18 +91,12 @@ class Mixture:
         half = [(n - 1) / 2.0 for n in world]
         texture = self.texture(world, source("texture"))
         inside = objects > 0
-        start, width = self.spreads(source)
-        means = per_voxel(start) + per_voxel(width) * source.uniform_at("mean", objects, 0.0, 1.0)
+        means = self.means(objects, source)
         stds = source.uniform_at("std", objects, self.std[0], self.std[1])
         least = torch.where(inside, means, self.mean[1]).amin((1, 2, 3, 4))
         ground = self.background(coordinates.position, world, least, source("background"))
-        surround = ground.mean
-        if self.hills.p > 0.0:
-            contrast = (per_voxel(start + 0.5 * width) - surround).abs()
-            heights = self.hills(coordinates.position, world, source("hills"))
-            surround = (surround + contrast * heights).clamp(min=0.0)
         factor = self.shade(sample(texture, coordinates.position, half), texture, inside, source)
-        mean = torch.where(inside, means, surround) * factor
+        mean = torch.where(inside, means, ground.mean) * factor
         std = torch.where(inside, stds, ground.std) * factor
         noise = self.noise(coordinates, source)
         low, high = draw(source, "darkest", self.darkest), draw(source, "brightest", self.brightest)
@@ -132,12 +123,13 @@ class Mixture:
             outside = torch.lerp(outside, textured, per_voxel(share))
         return torch.where(inside, textured, outside)
 
-    def spreads(self, source: Source) -> tuple[PerSample, PerSample]:
-        """Where the means of each sample's objects begin, and over how much they spread."""
+    def means(self, objects: Labels, source: Source) -> Volume:
+        """The mean intensity of each voxel's object, in a part of the range that the sample's objects share."""
         least, most = self.mean
         spread = draw(source, "spread", self.spread)
         start = least + (most - least) * (1.0 - spread) * source.uniform("start", 0.0, 1.0)
-        return start, (most - least) * spread
+        width = per_voxel((most - least) * spread)
+        return per_voxel(start) + width * source.uniform_at("mean", objects, 0.0, 1.0)
 
     def noise(self, coordinates: Coordinates, source: Source) -> Volume:
         """White noise of the world's voxels, interpolated where the sample looks."""
