@@ -118,7 +118,7 @@ class Practice:
         best = self.labels(right)
         once = replace(self, model=AnyStar(self.model.network, self.model.config, multiscale=False))
         small = once.labels(once.found(case, diameter=case.diameter * 0.4))
-        large = once.labels(once.found(case, diameter=case.diameter * 2))
+        large = once.labels(once.found(case, diameter=case.diameter * 3))
         self.draw("split", case, [("too small a --diameter, one look", small), ("the right one, two", best)])
         self.draw("merged", case, [("too large a --diameter, one look", large), ("the right one, two", best)])
         high = self.labels(right, 1.2)
