@@ -32,7 +32,11 @@ def trainer(step, **more):
     alone = SimpleNamespace(
         reduce_boolean_decision=lambda decision, all: decision, broadcast=lambda value: value
     )
-    state = {"world_size": 1, "is_global_zero": True, "strategy": alone, "loggers": [], "ckpt_path": None}
+    data = SimpleNamespace(synthesizer=SimpleNamespace(seed=7, shape=(8, 9, 10)))
+    state = {
+        "world_size": 1, "is_global_zero": True, "strategy": alone, "loggers": [], "ckpt_path": None,
+        "datamodule": data,
+    }  # fmt: skip
     fake.configure_mock(global_step=step, **{**state, **more})
     return fake
 
@@ -65,8 +69,10 @@ def run(callback, losses, end=True):
 def test_a_loss_that_is_not_finite_names_its_samples(bad, at):
     losses = [1.0] * 6
     losses[at - 1] = bad
-    with pytest.raises(NonFiniteLossError, match=rf"step {at} .*\[{2 * at - 2}, {2 * at - 1}\]"):
+    first, second = 2 * at - 2, 2 * at - 1
+    with pytest.raises(NonFiniteLossError, match=rf"step {at} .*\[{first}, {second}\]") as refusal:
         run(StopOnNonFinite(every_n_steps=4), losses)
+    assert f"anystar gallery --seed 7 --shape 8 9 10 --ids {first},{second} (" in str(refusal.value)
 
 
 def test_finite_losses_pass():
