@@ -25,9 +25,7 @@ from anystar_torch.inference.tiles import Tile
 from anystar_torch.weights import ModelConfig
 
 STEP = 2**0.5  # of the ladder
-UNSURE = (
-    0.35  # scores from which candidates take part in the estimate, where the model's threshold is not lower
-)
+UNSURE = 0.35  # scores from which candidates count in the estimate, where the model's threshold is not lower
 ENOUGH = 5_000  # candidates of a level, at most: the surest measure it, however noisy the volume
 _SMALLEST = 4.0  # voxels of the finest axis: below, there is nothing to see of a shape
 _VOXELS = 96**3  # that the network sees at a scale, at most
