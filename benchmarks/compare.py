@@ -1,18 +1,20 @@
 """Networks side by side: the loss on the same synthetic samples, and F1 on real volumes.
 
-    python benchmarks/compare.py outputs/run [outputs/other ...] [--appearances] [--json FILE] [--plot FILE]
+    python benchmarks/compare.py outputs/run [outputs/other ...] [--appearances] [--size 14] [--json FILE] [--plot FILE]
 
 The loss is that of training, over validation samples of ``--synth`` that no training has seen: it says which of two
 networks learned more long before scores on seven volumes do. Real volumes are given the size. Networks in training
 differ in how probable they find the same object: each gets the threshold from 0.15 to 0.8 with which its mean F1 at
-IoU 0.5 over all volumes is highest, the same for all of them. ``--appearances`` adds the embryos and the ovule with
-changed contrast, noise, blur and ground. ``--plot`` draws all of it over the steps that the models say they were
-trained for: a learning curve, where they are stages of one training.
+IoU 0.5 over all volumes is highest, the same for all of them. ``--size`` shows all networks objects of one size, which
+else is the median of those each was trained on. ``--appearances`` adds the embryos and the ovule with changed
+contrast, noise, blur and ground. ``--plot`` draws all of it over the steps that the models say they were trained for: a
+learning curve, where they are stages of one training.
 """
 
 import argparse
 import json
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,13 @@ def real(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Any]:
     return max(rows, key=lambda row: row["all"]["F1@0.5"])
 
 
+def shown(model: AnyStar, size: float) -> AnyStar:
+    """The network with objects rescaled to be ``size`` of its voxels across, whatever it was trained on."""
+    least, _, largest = model.config.diameter_band
+    config = replace(model.config, diameter_band=(min(least, size), size, max(largest, size)))
+    return AnyStar(model.network, config, multiscale=model.multiscale)
+
+
 def mean(scores: Iterable[Sequence[float]]) -> dict[str, float]:
     """Of F1 at every IoU threshold."""
     values = np.mean(list(scores), axis=0)
@@ -132,8 +141,10 @@ def plot(results: dict[str, dict[str, Any]], path: Path) -> None:
             f1 = [row[group][f"F1@{iou:g}"] for row in rows]
             right.plot(steps, f1, f"o{style}", color=colour, markersize=3, label=f"{group}, IoU {iou:g}")
     if all("appearances" in row for row in rows):
-        f1 = [float(np.mean(list(row["appearances"].values()))) for row in rows]
-        right.plot(steps, f1, "s-", color="black", markersize=4, label="all appearances, IoU 0.5")
+        appearances = [list(row["appearances"].values()) for row in rows]
+        for style, which, name in (("s-", np.mean, "all appearances"), ("v--", np.min, "the worst of them")):
+            f1 = [float(which(values)) for values in appearances]
+            right.plot(steps, f1, style, color="black", markersize=4, label=f"{name}, IoU 0.5")
     right.set_ylabel("F1 on real volumes")
     right.set_ylim(0, 1)
     right.legend(fontsize=7)
@@ -158,12 +169,17 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=32, help="synthetic samples")
     parser.add_argument("--appearances", action="store_true", help="also with changed appearance")
     parser.add_argument("--one-scale", action="store_true", help="without the second look from further away")
+    parser.add_argument(
+        "--size", type=float, default=None, help="network voxels across, as which objects are shown"
+    )
     parser.add_argument("--plot", type=Path, default=None, help="draw them over the steps of training")
     arguments = parser.parse_args()
     volumes = real_volumes.read(arguments.data)
     results: dict[str, dict[str, Any]] = {}
     for path in arguments.models or [None]:
         model = AnyStar.from_pretrained(path, multiscale=False if arguments.one_scale else None)
+        if arguments.size is not None:
+            model = shown(model, arguments.size)
         loss = round(synthetic(model, arguments.synth, arguments.samples), 4)
         row = {"steps": model.config.provenance.get("steps", 0), "loss": loss} | real(model, volumes)
         if arguments.appearances:

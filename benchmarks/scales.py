@@ -8,11 +8,10 @@ the network sees them. Each row has the threshold with which its mean F1 at IoU 
 """
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import real_volumes
-from compare import networks, real, show
+from compare import networks, real, show, shown
 
 from anystar_torch import AnyStar
 
@@ -26,13 +25,12 @@ def main() -> None:
     results: dict[str, dict[str, Any]] = {}
     for path in arguments.models or [None]:
         model = AnyStar.from_pretrained(path)
-        expected = model.config.diameter_band[1]
         for size in arguments.sizes:
-            shown = [replace(volume, diameter=volume.diameter * expected / size) for volume in volumes]
+            rescaling = shown(model, size)
             for twice in (False, True):
-                model.multiscale = twice
+                rescaling.multiscale = twice
                 looks = "two looks" if twice else "one look"
-                results[f"{path or 'shipped'}, {size:g} voxels, {looks}"] = real(model, shown)
+                results[f"{path or 'shipped'}, {size:g} voxels, {looks}"] = real(rescaling, volumes)
         show(results)
         if arguments.json is not None:
             arguments.json.write_text(json.dumps(results, indent=1) + "\n")

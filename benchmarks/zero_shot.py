@@ -8,6 +8,7 @@
 Thresholds are the model's own, the same for all volumes; a truth label below a tenth of the median object is not
 counted. The classical pipeline (Gaussian, Otsu, distance transform, watershed) is always given the size. ``volume``,
 ``z``, ``y``, ``x`` are medians over the pairs at IoU 0.3: voxels found over true ones, and the same of what they span.
+Missed and false objects are counted by kind, so that one sees what a better network could find.
 """
 
 import argparse
@@ -30,7 +31,8 @@ from rich.table import Table
 from scipy import ndimage
 
 from anystar_torch import AnyStar, __version__, picture
-from anystar_torch.inference.thresholds import IOU_THRESHOLDS, Scores, scores_of
+from anystar_torch.inference.thresholds import IOU_THRESHOLDS, SMALLEST_TRUTH, Scores, scores_of
+from anystar_torch.matching import Overlap
 
 CONSOLE = Console(width=160)
 RESAMPLED = (0.5, 1.0, 2.0)
@@ -66,6 +68,27 @@ def outlines(truth: NDArray[np.int32], found: NDArray[np.int32], scores: Scores)
     }
 
 
+def faults(truth: NDArray[np.int32], found: NDArray[np.int32]) -> Row:
+    """What is missed and what is false at IoU 0.5, by kind.
+
+    Returns:
+        ``missed``: true objects without a partner; of those ``small``, below half of the median true volume, or else
+        ``several``, which hold more than half of each of two or more found objects. ``false``: found objects without a
+        partner; of those ``ground``, more than half of which is on no true object.
+    """
+    overlap = Overlap.of(truth, found).without_small(SMALLEST_TRUTH)
+    partners = overlap.matching(0.5).pairs
+    missed = ~np.isin(overlap.true_labels, partners[:, 0])
+    false = ~np.isin(overlap.pred_labels, partners[:, 1])
+    small = missed & (overlap.true_volumes < 0.5 * np.median(overlap.true_volumes))
+    within = overlap.pairs[overlap.scores("iop") > 0.5][:, 0]
+    several = missed & ~small & (np.bincount(within, minlength=missed.size) > 1)
+    on_objects = np.bincount(found[truth > 0], minlength=found.max() + 1)[overlap.pred_labels]
+    ground = false & (2 * on_objects < overlap.pred_volumes)
+    kinds = {"missed": missed, "small": small, "several": several, "false": false, "ground": ground}
+    return {name: int(np.count_nonzero(which)) for name, which in kinds.items()}
+
+
 def segment(model: AnyStar, volume: RealVolume, diameter: float | None) -> tuple[Row, Any]:
     """Scores and objects of a volume; the size is estimated where ``diameter`` is None."""
     began = time.perf_counter()
@@ -76,20 +99,23 @@ def segment(model: AnyStar, volume: RealVolume, diameter: float | None) -> tuple
     return row(scores) | outlines(volume.truth, found.labels, scores) | size, found
 
 
-def given(model: AnyStar, volumes: list[RealVolume], pictures: Path | None) -> dict[str, Row]:
-    """Every volume with its listed diameter, the classical pipeline beside it."""
-    table = {}
+def given(
+    model: AnyStar, volumes: list[RealVolume], pictures: Path | None
+) -> tuple[dict[str, Row], dict[str, Row]]:
+    """Every volume with its listed diameter, the classical pipeline beside it; and the faults of each."""
+    table, kinds = {}, {}
     for volume in track(volumes, "size given", console=CONSOLE):
         table[volume.name], found = segment(model, volume, volume.diameter)
         labels = real_volumes.classical(volume.image, volume.spacing, volume.diameter)
         table[volume.name]["classical F1@0.5"] = row(scores_of(volume.truth, labels))["F1@0.5"]
+        kinds[volume.name] = faults(volume.truth, found.labels)
         if pictures is not None:
             pictures.mkdir(parents=True, exist_ok=True)
             picture.planes(
                 volume.image, volume.truth, found.labels, spacing=volume.spacing,
                 path=pictures / f"{volume.name}.png", title=volume.name,
             )  # fmt: skip
-    return table
+    return table, kinds
 
 
 def estimated(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Row]:
@@ -132,14 +158,17 @@ def appearances(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Row]:
     return table
 
 
+def short(name: str) -> str:
+    """A volume's name for a narrow column."""
+    return name.removeprefix("bbbc050_train_")
+
+
 def show(title: str, table: dict[str, Row]) -> None:
     """Print a table of rows."""
     columns = list(dict.fromkeys(column for values in table.values() for column in values))
-    printed = Table(
-        "", *(c.replace("bbbc050_train_", "") for c in columns), title=title, title_justify="left"
-    )
+    printed = Table("", *map(short, columns), title=title, title_justify="left")
     for name, values in table.items():
-        printed.add_row(name, *(f"{values[c]:.3g}" if c in values else "" for c in columns))
+        printed.add_row(short(name), *(f"{values[c]:.3g}" if c in values else "" for c in columns))
     CONSOLE.print(printed)
 
 
@@ -183,10 +212,11 @@ def main() -> None:
         f"{torch.get_num_threads()} threads; prob_thresh {model.config.prob_thresh:g}, "
         f"nms_thresh {model.config.nms_thresh:g}, sizes {model.config.diameter_band}"
     )
-    results = {"given": given(model, volumes, arguments.pictures)}
+    results = dict(zip(("given", "faults"), given(model, volumes, arguments.pictures), strict=True))
     if any(name.startswith(EMBRYOS) for name in results["given"]):
         results["given"]["mean of the embryos"] = embryo_mean(results["given"])
     show("size given", results["given"])
+    show("missed and false objects at IoU 0.5, size given", results["faults"])
     if arguments.estimated:
         results["estimated"] = estimated(model, volumes)
         show("size estimated", results["estimated"])
