@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from anystar_torch.arrays import Labels, Sample, Volume
+from anystar_torch.arrays import Labels, PerSample, Sample, Volume, per_voxel
 from anystar_torch.augment.chain import Chain, Finish
 from anystar_torch.augment.coordinates import Coordinates
 from anystar_torch.augment.interpolation import noise_side_taps, smooth
@@ -21,6 +21,7 @@ from anystar_torch.random import Source
 from anystar_torch.synth.components import connected_components, remove_small
 from anystar_torch.synth.density import RandomDensity
 from anystar_torch.synth.gmm import Mixture
+from anystar_torch.synth.hollow import RandomHollow
 from anystar_torch.synth.outline import lit, outside
 from anystar_torch.synth.shapes import BallField
 
@@ -37,6 +38,7 @@ class World:
             AnyStar, 0.67 at a quarter of the height of a flat edge.
         out_of_focus: how much further it is along an axis with more blur than the sharpest, see
             :func:`~anystar_torch.synth.outline.outside`.
+        hollow: holes that the objects of some samples make into their ground; none in AnyStar.
         smallest: pieces of objects with fewer voxels in the sample are left out of image and labels.
     """
 
@@ -45,6 +47,7 @@ class World:
     mixture: Mixture
     outline: Range
     out_of_focus: float
+    hollow: RandomHollow
     smallest: int
 
     def __post_init__(self) -> None:
@@ -52,6 +55,11 @@ class World:
         check_range("out_of_focus", (0.0, self.out_of_focus), 0.0, 2.0)
         if self.smallest < 1:
             raise ValueError(f"smallest must be a number of voxels from 1 up, got {self.smallest}")
+
+    def rim(self, source: Source) -> PerSample:
+        """The rim of each sample's hollows, ``[B]``, voxels; 0 for none, as where a dark ground would hide them."""
+        dark = self.mixture.background.is_plain(source("mixture")("background"))
+        return torch.where(dark, 0.0, self.hollow(source("hollow")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +106,7 @@ class Synthesizer:
         coordinates = self.placement(self.shape, source("placement"))
         objects, shining = self.objects(coordinates, source)
         labels = remove_small(connected_components(objects), self.world.smallest)
-        shown = torch.where(shining & (labels > 0), objects, 0)
-        image, labels = self.render(shown, labels, coordinates, source)
+        image, labels = self.render(objects, shining, labels, coordinates, source)
         # Holes cut objects: what is left of them are objects of their own, numbered from 1.
         labels = remove_small(connected_components(labels), self.world.smallest)
         return Sample(image, connected_components(labels))
@@ -111,20 +118,29 @@ class Synthesizer:
         field = self.world.objects(placed.position, world, source("objects"))
         seen = (field.ball > 0) & (coordinates.cover >= 0.5)
         objects = torch.where(seen, placed.piece * field.count + field.ball, 0)
-        if self.world.outline[1] == 0.0:
+        if self.world.outline[1] == 0.0 and self.world.hollow.p == 0.0:
             return objects, seen
         widths, blur = (
             draw(source("outline"), "widths", self.world.outline),
             self.effects.width(source("effects")),
         )
-        return objects, lit(field.depth, field.reach, outside(widths, blur, self.world.out_of_focus))
+        offset = outside(widths, blur, self.world.out_of_focus)
+        return objects, lit(field.depth, field.reach, offset + self.world.rim(source)[:, None])
 
     def render(
-        self, objects: Labels, labels: Labels, coordinates: Coordinates, source: Source
+        self,
+        objects: Labels,
+        shining: Bool[Tensor, "b 1 d h w"],
+        labels: Labels,
+        coordinates: Coordinates,
+        source: Source,
     ) -> tuple[Volume, Labels]:
-        """The finished image of ``objects``, and ``labels`` with the same holes."""
+        """The finished image of what shines of ``objects``, and ``labels`` with the same holes."""
         world = self.placement.world(self.shape)
-        image = self.world.mixture(objects, coordinates, world, source("mixture"))
+        labelled = labels > 0
+        shown = torch.where(shining & labelled, objects, 0)
+        hollow = labelled & (per_voxel(self.world.rim(source)) > 0.0)
+        image = self.world.mixture(shown, hollow, coordinates, world, source("mixture"))
         image = self.effects(image, source("effects"))
         # The original deforms the image last: one more interpolation, and zeros from beyond the faces.
         image = smooth(image, noise_side_taps(coordinates.fraction)) * coordinates.cover

@@ -132,8 +132,7 @@ class RandomBackground:
             least: ``[B]``, the mean of the sample's darkest object.
             source: draws.
         """
-        mode = source.uniform("mode", 0.0, 1.0)
-        plain, perlin = mode < self.plain, mode >= self.plain + self.rand
+        plain, perlin = self.is_plain(source), self._mode(source) >= self.plain + self.rand
         most = self.patches.most
         mean = draw(source, "mean", self.mean, most)
         std = draw(source, "std", self.std, most)
@@ -142,7 +141,7 @@ class RandomBackground:
         dark = torch.minimum(least, others) * source.uniform("shade", 0.0, 1.0)
         mean = torch.where(plain[:, None], dark[:, None], mean)
         std = torch.where(plain[:, None], draw(source, "plain_std", self.plain_std)[:, None], std)
-        first = torch.arange(len(mode), dtype=torch.int32, device=mode.device) * most
+        first = torch.arange(len(plain), dtype=torch.int32, device=plain.device) * most
         index = self._patch(perlin, position, world, source("patches")) + first[:, None, None, None]
         return Ground(lookup(mean.reshape(-1), index)[:, None], lookup(std.reshape(-1), index)[:, None])
 
@@ -164,3 +163,10 @@ class RandomBackground:
         if len(rows):
             patch[rows] = self.patches(position[rows], world, source[rows])
         return patch
+
+    def is_plain(self, source: Source) -> Bool[Tensor, "b"]:
+        """Whether the ground that is drawn from ``source`` is flat and darker than every object."""
+        return self._mode(source) < self.plain
+
+    def _mode(self, source: Source) -> PerSample:
+        return source.uniform("mode", 0.0, 1.0)

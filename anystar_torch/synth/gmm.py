@@ -63,6 +63,7 @@ class Mixture:
         texture: the texture.
         ground_texture: range of the share of the texture that shows outside of objects; 0 in AnyStar.
         background: what lies between objects.
+        hollow: range of the share of the ground's intensity that is left where objects displace it.
         darkest: range of a world's least value.
         brightest: range of a world's largest value.
     """
@@ -73,6 +74,7 @@ class Mixture:
     texture: Texture
     ground_texture: Range
     background: RandomBackground
+    hollow: Range
     darkest: Range
     brightest: Range
 
@@ -81,13 +83,22 @@ class Mixture:
         check_range("spread", self.spread, 0.0, 1.0)
         check_range("std", self.std, 0.0)
         check_range("ground_texture", self.ground_texture, 0.0, 1.0)
+        check_range("hollow", self.hollow, 0.0, 1.0)
         check_range("darkest", self.darkest)
         check_range("brightest", self.brightest, self.darkest[1])
 
     def __call__(
-        self, objects: Labels, coordinates: Coordinates, world: Sequence[int], source: Source
+        self,
+        objects: Labels,
+        hollow: Bool[Tensor, "b 1 d h w"],
+        coordinates: Coordinates,
+        world: Sequence[int],
+        source: Source,
     ) -> Volume:
-        """The image of ``objects`` ``[B, 1, D, H, W]``, any number a voxel that names its object, 0 = none."""
+        """The image of ``objects`` ``[B, 1, D, H, W]``, any number a voxel that names its object, 0 = none.
+
+        ``hollow`` is where objects displace the ground, whether they shine there or not.
+        """
         half = [(n - 1) / 2.0 for n in world]
         texture = self.texture(world, source("texture"))
         inside = objects > 0
@@ -96,8 +107,9 @@ class Mixture:
         least = torch.where(inside, means, self.mean[1]).amin((1, 2, 3, 4))
         ground = self.background(coordinates.position, world, least, source("background"))
         factor = self.shade(sample(texture, coordinates.position, half), texture, inside, source)
-        mean = torch.where(inside, means, ground.mean) * factor
-        std = torch.where(inside, stds, ground.std) * factor
+        left = torch.where(hollow, per_voxel(draw(source, "hollow", self.hollow)), 1.0)
+        mean = torch.where(inside, means, ground.mean * left) * factor
+        std = torch.where(inside, stds, ground.std * left) * factor
         noise = self.noise(coordinates, source)
         low, high = draw(source, "darkest", self.darkest), draw(source, "brightest", self.brightest)
         # Zoom spreads edges; its noise is interpolated already. Rotation interpolates both once more.

@@ -55,7 +55,8 @@ def test_objects_have_means_and_deviations_of_their_own(plain: Synthesizer) -> N
     slabs = torch.arange(64)[:, None, None].div(8, rounding_mode="floor").add(1).expand(64, 64, 64)
     grid = Coordinates.of_grid((64, 64, 64), torch.full((1, 3), 128.0))
     grid = replace(grid, position=grid.position + 0.5)  # on the voxels of the world
-    image = mixture(slabs[None, None].to(torch.int32), grid, WORLD, source())[0, 0]
+    objects = slabs[None, None].to(torch.int32)
+    image = mixture(objects, objects < 0, grid, WORLD, source())[0, 0]
     keep = 1.0 - 4.0 * 0.0975 + 6.0 * 0.0975**2  # of noise, by the filter that stands for an interpolation
     values = [image[8 * i + 1 : 8 * i + 7] for i in range(8)]
     means = torch.tensor([v.mean() for v in values])
@@ -111,7 +112,7 @@ def test_labels_and_image_lie_on_the_sphere_to_a_tenth_of_a_voxel(plain: Synthes
     seen = zoom(grid, torch.tensor([factor]))
     seen = replace(seen, position=seen.position + shift[:, None, None, None])
     objects = balls(seen.position, WORLD, source()).ball
-    image = replace(mixture, background=ground)(objects, seen, WORLD, source())[0, 0].double()
+    image = replace(mixture, background=ground)(objects, objects < 0, seen, WORLD, source())[0, 0].double()
     low, high = image.amin(), image.amax()
     share = (image - low) / (high - low)
     axes = torch.stack(torch.meshgrid(*[torch.arange(88.0)] * 3, indexing="ij")).double()
