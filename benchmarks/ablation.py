@@ -54,6 +54,7 @@ GENERATOR: dict[str, list[str]] = {
     "rand ground only": ground(0, 1, 0),
     "perlin ground only": ground(0, 0, 1),
     "grounds without texture": ["synth.world.mixture.ground_texture=[0,0]"],
+    "no hollows": ["synth.world.hollow.p=0"],
     "no microscope": without("microscope"),
     "isotropic microscope": [
         f"{EFFECTS}.microscope.elongation=[1,1]",
@@ -68,7 +69,7 @@ GENERATOR: dict[str, list[str]] = {
     "no k-space effects": without("kspace_spike", "gibbs_ringing", "rician_noise"),
     "no gamma, no inversion": without("contrast", "inversion", "histogram_shift"),
     "no bias field, no dropout": [f"{EFFECTS}.bias_field.coefficient=[0,0]", "synth.finish.dropout.p=0"],
-    "outlines at the edge": ["synth.world.outline=[0,0]"],
+    "outlines at the edge": ["synth.world.outline=[0,0]", "synth.world.hollow.p=0"],
     "outlines as far along all axes": ["synth.world.out_of_focus=0"],
     "noise-cut shapes": ["synth/surface@synth.world.objects.surface=rough_ball"],
     "AnyStar-mix": ["synth=mix"],
