@@ -95,7 +95,7 @@ def intensities() -> None:
     seen = plane(-14.0)
     objects = SYNTH.world.objects(seen.position, WORLD, SOURCE).ball
     for name in ("plain", "rand", "perlin"):
-        painted = load_synthesizer(name).world.mixture(objects, seen, WORLD, SOURCE("mixture"))
+        painted = load_synthesizer(name).world.mixture(objects, objects < 0, seen, WORLD, SOURCE("mixture"))
         panels[f"{name} background"] = painted[0, 0, 0]
     save("intensities", panels, 4)
 
