@@ -127,8 +127,14 @@ def _noise(volume: RealVolume) -> Image:
     return image + np.random.default_rng(0).normal(0, std, image.shape).astype(np.float32)
 
 
+def _smooth(shape: tuple[int, ...], size: float, seed: int) -> Image:
+    """Random hills and hollows of deviation 1, ``size`` voxels wide."""
+    hills = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), size)
+    return (hills / hills.std()).astype(np.float32)
+
+
 def _bright_background(volume: RealVolume) -> Image:
-    """A patchy ground twice as far above the old one as the objects are."""
+    """A patchy ground twice as far above the old one as the objects are, cut out where they are."""
     image = _unit(volume)
     contrast = _contrast(volume, image)
     rng = np.random.default_rng(0)
@@ -139,6 +145,29 @@ def _bright_background(volume: RealVolume) -> Image:
     texture = texture / texture.std()
     outside = 1 - ndimage.gaussian_filter((volume.truth > 0).astype(np.float32), 1)
     return (image + outside * contrast * (2 + 0.3 * texture)).astype(np.float32)
+
+
+def _rough_ground(volume: RealVolume) -> Image:
+    """Cut out where objects are as well; wider and higher hills."""
+    image = _unit(volume)
+    outside = 1 - ndimage.gaussian_filter((volume.truth > 0).astype(np.float32), 1)
+    return image + outside * _contrast(volume, image) * (1.5 + 0.5 * _smooth(image.shape, 15, 1))
+
+
+def _complement(volume: RealVolume) -> Image:
+    """As much less of the ground as there is light of objects: no truth is asked for where it ends."""
+    image = _unit(volume)
+    contrast = _contrast(volume, image)
+    dark = np.median(image[volume.truth == 0])
+    light = np.clip((ndimage.gaussian_filter(image, 1) - dark) / contrast, 0, 1)
+    return image + (1 - light) * contrast * (2 + 0.3 * _smooth(image.shape, 6, 1))
+
+
+def _veil(size: float) -> "Appearance":
+    """Light of another layer, over objects and ground alike."""
+    return lambda volume: (
+        _unit(volume) + _contrast(volume, _unit(volume)) * (2 + 0.3 * _smooth(volume.image.shape, size, 1))
+    )
 
 
 Appearance = Callable[[RealVolume], Image]
@@ -154,3 +183,11 @@ APPEARANCES: dict[str, Appearance] = {
     "8 bits": lambda volume: np.round(255 * _unit(volume)),
 }
 """What AnyStar claims not to matter; each changes grey values and leaves the objects where they are."""
+
+GROUNDS: dict[str, Appearance] = {
+    "rough ground": _rough_ground,
+    "complement of the light": _complement,
+    "fine veil": _veil(6),
+    "coarse veil": _veil(15),
+}
+"""Other bright, uneven grounds than that of APPEARANCES, for whether what helps there helps here."""

@@ -3,6 +3,7 @@
     python benchmarks/zero_shot.py [--model FOLDER] [--pictures FOLDER] [--json FILE]
     python benchmarks/zero_shot.py --estimated          the size of the objects not given, volumes resampled as well
     python benchmarks/zero_shot.py --appearances        contrast, noise, blur, background changed
+    python benchmarks/zero_shot.py --grounds            other bright, uneven grounds
     python benchmarks/zero_shot.py --misjudged          a wrong size given
 
 Thresholds are the model's own, the same for all volumes; a truth label below a tenth of the median object is not
@@ -24,7 +25,7 @@ import numpy as np
 import real_volumes
 import torch
 from numpy.typing import NDArray
-from real_volumes import APPEARANCES, EMBRYOS, RealVolume
+from real_volumes import APPEARANCES, EMBRYOS, GROUNDS, Appearance, RealVolume
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -140,10 +141,10 @@ def misjudged(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Row]:
     }
 
 
-def appearances(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Row]:
+def appearances(model: AnyStar, volumes: list[RealVolume], changes: dict[str, Appearance]) -> dict[str, Row]:
     """F1 at IoU 0.5 of every volume under every change of appearance, the size given."""
     table = {}
-    for name, change in track(APPEARANCES.items(), "appearances", console=CONSOLE, total=len(APPEARANCES)):
+    for name, change in track(changes.items(), "appearances", console=CONSOLE, total=len(changes)):
         ours, theirs = {}, {}
         for volume in volumes:
             changed = replace(volume, image=np.ascontiguousarray(change(volume), dtype=np.float32))
@@ -187,6 +188,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=real_volumes.DATA)
     parser.add_argument("--estimated", action="store_true", help="also without the size, and resampled")
     parser.add_argument("--appearances", action="store_true", help="also with changed appearance")
+    parser.add_argument("--grounds", action="store_true", help="also before other bright, uneven grounds")
     parser.add_argument("--misjudged", action="store_true", help="also with a wrong size given")
     parser.add_argument("--prob-thresh", type=float, default=None, help="default: the model's")
     parser.add_argument(
@@ -224,8 +226,11 @@ def main() -> None:
         results["misjudged"] = misjudged(model, volumes)
         show("F1 at IoU 0.5, another diameter given", results["misjudged"])
     if arguments.appearances:
-        results["appearances"] = appearances(model, volumes)
+        results["appearances"] = appearances(model, volumes, APPEARANCES)
         show("F1 at IoU 0.5 under changed appearance, size given", results["appearances"])
+    if arguments.grounds:
+        results["grounds"] = appearances(model, volumes, GROUNDS)
+        show("F1 at IoU 0.5 before other grounds, size given", results["grounds"])
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
 
