@@ -128,9 +128,15 @@ def _noise(volume: RealVolume) -> Image:
 
 
 def _smooth(shape: tuple[int, ...], size: float, seed: int) -> Image:
-    """Random hills and hollows of deviation 1, ``size`` voxels wide."""
+    """Random hills and dips of deviation 1, ``size`` voxels wide."""
     hills = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), size)
     return (hills / hills.std()).astype(np.float32)
+
+
+def _around(volume: RealVolume) -> Image:
+    """1 where no object is, 0 in objects, with an edge of one voxel's blur."""
+    outside: Image = 1 - ndimage.gaussian_filter((volume.truth > 0).astype(np.float32), 1)
+    return outside
 
 
 def _bright_background(volume: RealVolume) -> Image:
@@ -143,15 +149,14 @@ def _bright_background(volume: RealVolume) -> Image:
         + ndimage.gaussian_filter(rng.normal(size=image.shape), 2) * 0.15
     )
     texture = texture / texture.std()
-    outside = 1 - ndimage.gaussian_filter((volume.truth > 0).astype(np.float32), 1)
-    return (image + outside * contrast * (2 + 0.3 * texture)).astype(np.float32)
+    return (image + _around(volume) * contrast * (2 + 0.3 * texture)).astype(np.float32)
 
 
 def _rough_ground(volume: RealVolume) -> Image:
     """Cut out where objects are as well; wider and higher hills."""
     image = _unit(volume)
-    outside = 1 - ndimage.gaussian_filter((volume.truth > 0).astype(np.float32), 1)
-    return image + outside * _contrast(volume, image) * (1.5 + 0.5 * _smooth(image.shape, 15, 1))
+    hills = _smooth(image.shape, 15, 1)
+    return image + _around(volume) * _contrast(volume, image) * (1.5 + 0.5 * hills)
 
 
 def _complement(volume: RealVolume) -> Image:
@@ -165,9 +170,12 @@ def _complement(volume: RealVolume) -> Image:
 
 def _veil(size: float) -> "Appearance":
     """Light of another layer, over objects and ground alike."""
-    return lambda volume: (
-        _unit(volume) + _contrast(volume, _unit(volume)) * (2 + 0.3 * _smooth(volume.image.shape, size, 1))
-    )
+
+    def veiled(volume: RealVolume) -> Image:
+        image = _unit(volume)
+        return image + _contrast(volume, image) * (2 + 0.3 * _smooth(image.shape, size, 1))
+
+    return veiled
 
 
 Appearance = Callable[[RealVolume], Image]

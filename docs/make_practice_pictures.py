@@ -137,7 +137,7 @@ class Practice:
         every = [("ground truth", case.truth), *panels]
         planes = range(case.truth.shape[axis])
         counts = [[len(np.unique(labels.take(i, axis))) for i in planes] for _, labels in every]
-        plane = int(np.argmax(np.array(counts[0]) + np.ptp(counts[1:], axis=0)))
+        plane = int(np.argmax(np.array(counts[0]) + 3 * np.ptp(counts[1:], axis=0)))
         image = case.image.take(plane, axis)
         low, high = np.percentile(case.image, (1, 99.8))
         aspect = case.spacing[0] / case.spacing[2] if axis else 1.0

@@ -62,11 +62,14 @@ def test_what_shines_ends_a_rim_inside_of_the_outline() -> None:
 
 @pytest.mark.parametrize("left", [0.0, 0.4])
 def test_hollows_keep_their_share_of_the_ground(left: float) -> None:
-    synth = with_hollows(0.0, hollow=(left, left), darkest=(0.0, 0.0), brightest=(1.0, 1.0))
-    background = replace(synth.world.mixture.background, plain=0.0, rand=1.0, perlin=0.0)
-    mixture = replace(synth.world.mixture, background=background, std=(0.0, 0.0))
-    mixture = replace(mixture, ground_texture=(0.0, 0.0))
-    mixture = replace(mixture, background=replace(background, std=(0.0, 0.0)))
+    background = replace(
+        with_hollows(0.0).world.mixture.background, plain=0.0, rand=1.0, perlin=0.0, std=(0.0, 0.0)
+    )
+    synth = with_hollows(
+        0.0, background=background, hollow=(left, left), ground_texture=(0.0, 0.0),
+        darkest=(0.0, 0.0), brightest=(1.0, 1.0),
+    )  # fmt: skip
+    mixture = synth.world.mixture
     source = Source.of(IDS, seed=0, split="train")
     coordinates = synth.placement(SHAPE, source("placement"))
     hollow = torch.zeros(len(IDS), 1, *SHAPE, dtype=torch.bool)
