@@ -43,8 +43,9 @@ lint: setup
 	$(BIN)/lint-imports
 
 check: setup
-	$(BIN)/python -m pytest -m "not compile"
+	$(BIN)/python -m pytest -m "not compile and not interpreter"
 	ANYSTAR_UNCHECKED=1 $(BIN)/python -m pytest -m compile
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -m interpreter tests/kernels
 
 clean:
 	rm -rf $(VENV) build dist outputs anystar_torch/_native*.so

@@ -1,0 +1,36 @@
+"""What every Triton kernel shares: how it is launched, and what its compilation test has to know of it."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Specialisation:
+    """Types and constants of one launch of a kernel, from which it compiles without a GPU.
+
+    Attributes:
+        kernel: the ``triton.jit`` function.
+        types: argument name -> Triton type, for example ``{"out": "*fp32", "size": "i32"}``.
+        constants: name -> value of the ``constexpr`` arguments.
+        num_warps: warps per program.
+    """
+
+    kernel: Any
+    types: Mapping[str, str]
+    constants: Mapping[str, Any]
+    num_warps: int = 4
+
+
+def on_device_of(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Make the tensor's GPU the current one: Triton launches on the current device whatever its arguments are on."""
+    return torch.cuda.device(tensor.device) if tensor.device.type == "cuda" else nullcontext()
+
+
+def blocks(count: int, size: int) -> int:
+    """Number of blocks of ``size`` that cover ``count`` elements."""
+    return -(-count // size)
