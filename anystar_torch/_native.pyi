@@ -56,3 +56,6 @@ def weighted_error(
     gradient: NDArray[Any],
     threads: int,
 ) -> float: ...
+def cut_holes(field: NDArray[Any], corner: NDArray[Any], size: NDArray[Any], threads: int) -> None: ...
+
+# Kernels of intensity effects (bindings_effects.cpp) are called by name: anystar_torch.augment.native.run_native.

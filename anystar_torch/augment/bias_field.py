@@ -31,7 +31,8 @@ def bias_field(image: Volume, coefficients: Float32[Tensor, "b 20"], extent: Per
     """
     if implementation(image.device) == "torch":
         return torch_bias_field(image, coefficients, extent)
-    return _bias_field(image, coefficients, extent)
+    biased: Volume = _bias_field(image, coefficients, extent)
+    return biased
 
 
 @torch.library.custom_op("anystar::bias_field", mutates_args=())
@@ -48,9 +49,7 @@ def _(image: Tensor, coefficients: Tensor, extent: Tensor) -> Tensor:
     return image.new_empty(image.shape)
 
 
-def torch_bias_field(
-    image: Volume, coefficients: Float32[Tensor, "b 20"], extent: PerSampleAxis
-) -> Volume:
+def torch_bias_field(image: Volume, coefficients: Float32[Tensor, "b 20"], extent: PerSampleAxis) -> Volume:
     """The plain torch implementation of :func:`bias_field`."""
     depth, height, width = (
         _legendre(extent[:, axis, None] * torch.linspace(-1.0, 1.0, n, device=image.device))

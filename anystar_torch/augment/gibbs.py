@@ -34,9 +34,9 @@ def gibbs_ringing(image: Volume, alpha: PerSample, recorded: PerSampleAxis) -> V
     if implementation(image.device) == "torch":
         spectrum = torch_cut_spectrum(spectrum, alpha, recorded)
     else:
-        spectrum = torch.view_as_complex(
-            _cut_spectrum(torch.view_as_real(spectrum[:, 0]), alpha, recorded)
-        )[:, None]
+        spectrum = torch.view_as_complex(_cut_spectrum(torch.view_as_real(spectrum[:, 0]), alpha, recorded))[
+            :, None
+        ]
     return torch.where(per_voxel(alpha) == 0.0, image, inverse(spectrum))
 
 

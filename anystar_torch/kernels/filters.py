@@ -33,13 +33,15 @@ def _gaussian(image, sigma, out, count, size, inner, axis, taps, BLOCK: tl.const
     for tap in range(1, reach + 1):
         below = index + (tl.maximum(place - tap, 0) - place) * inner
         above = index + (tl.minimum(place + tap, size - 1) - place) * inner
-        sides = tl.load(start + below, mask=inside, other=0.0) + tl.load(start + above, mask=inside, other=0.0)
+        sides = tl.load(start + below, mask=inside, other=0.0) + tl.load(
+            start + above, mask=inside, other=0.0
+        )
         total += sides * _gaussian_tap(tap * 1.0, width)
     tl.store(out + row * count + index, total, mask=inside)
 
 
 @triton.jit
-def _side(sides, row, count, axis: tl.constexpr, voxel, inside, PER_VOXEL: tl.constexpr):  # noqa: PLR0913
+def _side(sides, row, count, axis: tl.constexpr, voxel, inside, PER_VOXEL: tl.constexpr):
     """The weight of each neighbour: one a volume, or one a voxel and axis from a fraction between voxels."""
     if PER_VOXEL:
         fraction = tl.load(sides + (row * 3 + axis) * count + voxel, mask=inside, other=0.0)
@@ -100,7 +102,7 @@ def _smooth(  # noqa: PLR0913
 
 
 @triton.jit
-def _slice_mean(line, number, first, step, size, inner, longest, inside):  # noqa: PLR0913
+def _slice_mean(line, number, first, step, size, inner, longest, inside):
     """Mean of a line over a slice, fractions of voxels included."""
     begin = tl.minimum(tl.maximum(first + number * step, 0.0), size * 1.0)
     end = tl.minimum(tl.maximum(first + (number + 1.0) * step, 0.0), size * 1.0)
@@ -165,7 +167,14 @@ def smooth(image: Tensor, sides: Tensor, per_voxel: bool) -> Tensor:
     count = image[0].numel()
     with on_device_of(image):
         _smooth[(blocks(count, BLOCK), len(image))](
-            image, sides, out, count, *image.shape[1:], PER_VOXEL=per_voxel, BLOCK=BLOCK, enable_fp_fusion=False
+            image,
+            sides,
+            out,
+            count,
+            *image.shape[1:],
+            PER_VOXEL=per_voxel,
+            BLOCK=BLOCK,
+            enable_fp_fusion=False,
         )
     return out
 
@@ -186,7 +195,9 @@ _VOLUME = {"image": "*fp32", "sides": "*fp32", "out": "*fp32", "count": "i32"} |
     ("depth", "height", "width"), "i32"
 )
 SPECIALISATIONS = {
-    "filters.gaussian": Specialisation(_gaussian, {**_ALONG, "sigma": "*fp32", "taps": "i32"}, {"BLOCK": BLOCK}),
+    "filters.gaussian": Specialisation(
+        _gaussian, {**_ALONG, "sigma": "*fp32", "taps": "i32"}, {"BLOCK": BLOCK}
+    ),
     "filters.slices": Specialisation(
         _slices, {**_ALONG, "thickness": "*fp32", "start": "*fp32"}, {"BLOCK": BLOCK}
     ),

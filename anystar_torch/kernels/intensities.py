@@ -52,12 +52,12 @@ def _bias_field(image, coefficients, extent, out, count, depth, height, width, B
                 exponent += tl.load(weight) * (plane * _legendre(k, x))
                 weight += 1
     value = tl.load(image + place, mask=inside, other=0.0)
-    tl.store(out + place, value * tl.exp(exponent), mask=inside)
+    tl.store(out + place, value * tl.exp(tl.where(inside, exponent, 0.0)), mask=inside)
 
 
 @triton.jit
 def _contrast(image, limits, gamma, headroom, out, count, BLOCK: tl.constexpr):
-    row, index, inside, place = voxels_of_program(count, BLOCK)
+    row, _, inside, place = voxels_of_program(count, BLOCK)
     low = tl.load(limits + row * 2)
     span = (tl.load(limits + row * 2 + 1) - low) * (1.0 + tl.load(headroom + row))
     power = tl.load(gamma + row)
@@ -70,7 +70,7 @@ def _contrast(image, limits, gamma, headroom, out, count, BLOCK: tl.constexpr):
 
 @triton.jit
 def _to_unit(image, limits, out, count, BLOCK: tl.constexpr):
-    row, index, inside, place = voxels_of_program(count, BLOCK)
+    row, _, inside, place = voxels_of_program(count, BLOCK)
     low, high = tl.load(limits + row * 2), tl.load(limits + row * 2 + 1)
     value = tl.load(image + place, mask=inside, other=0.0)
     span = tl.where(high > low, high - low, 1.0)
@@ -80,7 +80,7 @@ def _to_unit(image, limits, out, count, BLOCK: tl.constexpr):
 
 @triton.jit
 def _histogram_shift(image, limits, response, out, count, points, BLOCK: tl.constexpr):
-    row, index, inside, place = voxels_of_program(count, BLOCK)
+    row, _, inside, place = voxels_of_program(count, BLOCK)
     low = tl.load(limits + row * 2)
     span = tl.load(limits + row * 2 + 1) - low
     value = tl.load(image + place, mask=inside, other=0.0)
@@ -106,7 +106,10 @@ def _cut_holes(  # noqa: PLR0913
         along_z = (z >= low_z) & (z < low_z + edge)
         along_y = (y >= low_y) & (y < low_y + edge)
         hole |= along_z & along_y & (x >= low_x) & (x < low_x + edge)
-    value, label = tl.load(image + place, mask=inside, other=0.0), tl.load(labels + place, mask=inside, other=0)
+    value, label = (
+        tl.load(image + place, mask=inside, other=0.0),
+        tl.load(labels + place, mask=inside, other=0),
+    )
     tl.store(cut + place, tl.where(hole, 0.0, value), mask=inside)
     tl.store(cut_labels + place, tl.where(hole, 0, label), mask=inside)
 
@@ -156,7 +159,16 @@ def cut_holes(image: Tensor, labels: Tensor, corner: Tensor, size: Tensor) -> tu
     cut, cut_labels, count = empty_like(image), empty_like(labels), image[0].numel()
     with on_device_of(image):
         _cut_holes[(blocks(count, BLOCK), len(image))](
-            image, labels, corner, size, cut, cut_labels, count, *image.shape[3:], corner.shape[1], BLOCK=BLOCK
+            image,
+            labels,
+            corner,
+            size,
+            cut,
+            cut_labels,
+            count,
+            *image.shape[3:],
+            corner.shape[1],
+            BLOCK=BLOCK,
         )
     return cut, cut_labels
 

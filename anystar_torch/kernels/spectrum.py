@@ -1,4 +1,4 @@
-"""What effects do in k-space: a wave added to volumes, and high frequencies removed from spectra. Twins of ``csrc/``."""
+"""Effects in k-space: a wave added to volumes, and high frequencies removed from spectra. Twins of ``csrc/``."""
 
 import triton
 import triton.language as tl
