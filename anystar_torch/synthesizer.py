@@ -15,7 +15,7 @@ from torch import Tensor
 from anystar_torch.arrays import Labels, PerSample, Sample, Volume, per_voxel
 from anystar_torch.augment.chain import Chain, Finish
 from anystar_torch.augment.coordinates import Coordinates
-from anystar_torch.augment.interpolation import noise_side_taps, smooth
+from anystar_torch.augment.interpolation import smooth_noise
 from anystar_torch.augment.placement import Placement
 from anystar_torch.augment.ranges import Range, check_range, draw
 from anystar_torch.draws import Draws, Recording, Slots
@@ -168,5 +168,5 @@ class Synthesizer:
         image = self.world.mixture(shown, hollow, coordinates, world, source("mixture"))
         image = self.effects(image, source("effects"))
         # The original deforms the image last: one more interpolation, and zeros from beyond the faces.
-        image = smooth(image, noise_side_taps(coordinates.fraction)) * coordinates.cover
+        image = smooth_noise(image, coordinates.fraction) * coordinates.cover
         return self.finish(image, labels, source("finish"))
