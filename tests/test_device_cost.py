@@ -154,7 +154,7 @@ def test_costs_belong_to_the_file_that_calls():
 
 def test_tables_are_printed_and_name_the_model(capsys, monkeypatch, tmp_path):
     path = tmp_path / "cost.json"
-    arguments = ["--synths", "mix", "--size", "32", "--batch", "1", "--json", str(path)]
+    arguments = ["--synths", "mix", "--size", "32", "--batch", "2", "--json", str(path)]
     monkeypatch.setattr("sys.argv", ["device_cost.py", *arguments])
     device_cost.main()
     printed = capsys.readouterr().out
