@@ -48,6 +48,16 @@ def object_probability(
 ) -> None: ...
 def connected_components(labels: NDArray[Any], out: NDArray[Any], threads: int) -> None: ...
 def remove_small(labels: NDArray[Any], min_voxels: int, out: NDArray[Any], threads: int) -> None: ...
+def evaluate_coordinates(
+    displacement: NDArray[Any],
+    parameters: NDArray[Any],
+    limits: bytes,
+    position: NDArray[Any],
+    piece: NDArray[Any],
+    cover: NDArray[Any],
+    fraction: NDArray[Any],
+    threads: int,
+) -> None: ...
 def weighted_error(
     distances: NDArray[Any],
     target: NDArray[Any],

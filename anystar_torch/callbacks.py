@@ -1,6 +1,7 @@
 """What happens around the training step: saying how it goes and how fast, refusing to train on nonsense."""
 
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +9,20 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar, WeightAveraging
 from torch import Tensor
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from anystar_torch import picture
 from anystar_torch.data import Batch, SynthesisData
 from anystar_torch.loggers import log_picture
+from anystar_torch.readback import HostCopy
 from anystar_torch.synthesizer import Synthesizer
 
 
 class Average(WeightAveraging):
     """Exponential moving average of the weights: what is validated and exported.
 
-    In one pass over the weights per step; Lightning's EMAWeightAveraging takes three.
+    In one pass over the weights per step; Lightning's EMAWeightAveraging takes three. The average lives on the
+    training device, and the number of steps it has seen on the host: Lightning builds both before the module is moved,
+    leaves them on the CPU, and copies the weights there at every step.
 
     Args:
         decay: weight of the average so far, in [0, 1); over about 1 / (1 - decay) steps.
@@ -31,7 +34,60 @@ class Average(WeightAveraging):
     def __init__(self, decay: float) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f"callbacks.average.decay must be in [0, 1), got {decay}")
-        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+        super().__init__()
+        self.decay = decay
+        self._averaged = 0
+        self._pairs: list[tuple[list[Tensor], ...]] = []
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Takes the average over from the checkpoint, and how many steps it has seen."""
+        super().on_load_checkpoint(trainer, pl_module, checkpoint)
+        self._averaged = int(checkpoint.get("averaging_state", {}).get("n_averaged", 0))
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Moves the average to where the module is by now."""
+        assert self._average_model is not None
+        self._average_model.to(pl_module.device)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Pairs up the tensors: first those with fractions, then the counters."""
+        assert self._average_model is not None
+        average, current = _tensors(self._average_model.module), _tensors(pl_module)
+        self._pairs = [
+            tuple([t for t in tensors if t.is_floating_point() is kind] for tensors in (average, current))
+            for kind in (True, False)
+        ]
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Moves the average towards the weights; the first time it becomes them. Counters are copied."""
+        if trainer.global_step <= self._latest_update_step:
+            return
+        (averages, weights), (counters, counted) = self._pairs
+        if self._averaged:
+            torch._foreach_lerp_(averages, weights, 1 - self.decay)
+        else:
+            torch._foreach_copy_(averages, weights)
+        if counters:
+            torch._foreach_copy_(counters, counted)
+        self._averaged += 1
+        self._latest_update_step = trainer.global_step
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Stores the average in the place of the weights, and the weights beside it."""
+        if self._average_model is not None:
+            self._average_model.n_averaged.fill_(self._averaged)
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+
+
+def _tensors(module: torch.nn.Module) -> list[Tensor]:
+    """Parameters and buffers, without their gradients' history."""
+    return [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
 
 
 class ProgressBar(RichProgressBar):
@@ -80,12 +136,12 @@ class Throughput(Callback):
 
     def __init__(self, every_n_steps: int) -> None:
         self.every_n_steps = every_n_steps
-        self._began, self._synthesis, self._samples = time.perf_counter(), 0.0, 0
+        self._began, self._waited, self._samples = time.perf_counter(), 0.0, 0
         self._validating = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the clock."""
-        self._began = time.perf_counter()
+        self._start(trainer)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stops the clock."""
@@ -99,15 +155,19 @@ class Throughput(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Counts the step; logs when ``every_n_steps`` are full."""
-        data: SynthesisData = trainer.datamodule  # type: ignore[attr-defined]
-        self._synthesis += data.synthesis_seconds
         self._samples += len(batch.ids) * trainer.world_size
         if trainer.global_step % self.every_n_steps:
             return
-        elapsed = time.perf_counter() - self._began
-        pl_module.log("samples/s", self._samples / elapsed, prog_bar=True)
-        pl_module.log("synthesis %", 100 * self._synthesis / elapsed, prog_bar=True)
-        self._began, self._synthesis, self._samples = time.perf_counter(), 0.0, 0
+        data: SynthesisData = trainer.datamodule  # type: ignore[attr-defined]
+        elapsed, waited = time.perf_counter() - self._began, data.waited_seconds - self._waited
+        # As tensors on the CPU: Lightning would copy numbers to the device and back.
+        pl_module.log("samples/s", torch.tensor(self._samples / elapsed), prog_bar=True)
+        pl_module.log("synthesis %", torch.tensor(100 * waited / elapsed), prog_bar=True)
+        self._start(trainer)
+
+    def _start(self, trainer: L.Trainer) -> None:
+        data: SynthesisData = trainer.datamodule  # type: ignore[attr-defined]
+        self._began, self._waited, self._samples = time.perf_counter(), data.waited_seconds, 0
 
 
 class SamplePicture(Callback):
@@ -134,7 +194,9 @@ class SamplePicture(Callback):
         """Gathers the batch; writes when enough are there."""
         if self._seen is None:
             return
-        for image, labels, probability in zip(batch.image, batch.labels, batch.probability, strict=True):
+        # The batch is overwritten soon; a copy on the device waits for nothing.
+        volumes = (batch.image.clone(), batch.labels.clone(), batch.probability.clone())
+        for image, labels, probability in zip(*volumes, strict=True):
             self._seen.append(
                 [
                     picture.Panel("image", image),
@@ -163,39 +225,52 @@ class NonFiniteLossError(RuntimeError):
 class StopOnNonFinite(Callback):
     """Stops a run whose loss is not finite and names the ids of the batch, so that anyone can make it again.
 
-    The losses stay on their device and are read together, so that a GPU need not wait for the host at every step.
+    The losses of ``every_n_steps`` are copied to the host together. On a GPU they are looked at ``every_n_steps``
+    later, when the copy has long been made, so that the GPU does not wait for the host.
 
     Args:
-        every_n_steps: steps between two looks.
+        every_n_steps: steps between two copies.
     """
 
     def __init__(self, every_n_steps: int) -> None:
         self.every_n_steps = every_n_steps
         self._seen: list[tuple[int, Tensor, Tensor]] = []
+        self._copied: deque[tuple[list[int], list[Tensor], HostCopy]] = deque()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Remembers the loss; looks when ``every_n_steps`` have gathered."""
-        self._seen.append((trainer.global_step, batch.ids, outputs["loss"]))
+        loss: Tensor = outputs["loss"].detach()
+        self._seen.append((trainer.global_step, batch.ids.clone(), loss))
         if len(self._seen) >= self.every_n_steps:
-            self._look(trainer)
+            self._copy()
+            self._look(trainer, newest=loss.device.type == "cpu")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Looks at what is left."""
-        self._look(trainer)
+        self._copy()
+        self._look(trainer, newest=True)
 
-    def _look(self, trainer: L.Trainer) -> None:
+    def _copy(self) -> None:
+        if self._seen:
+            steps, ids, losses = zip(*self._seen, strict=True)
+            self._copied.append((list(steps), list(ids), HostCopy(torch.stack(losses))))
+        self._seen = []
+
+    def _look(self, trainer: L.Trainer, newest: bool) -> None:
         """All ranks stop together, or the others would wait for ever for the one that found something."""
-        seen, self._seen = self._seen, []
-        finite = torch.stack([loss.detach() for _, _, loss in seen]).isfinite().tolist() if seen else []
-        bad = [(step, ids) for (step, ids, _), fine in zip(seen, finite, strict=True) if not fine]
+        bad: list[tuple[int, Tensor]] = []
+        while len(self._copied) > (0 if newest else 1):
+            steps, ids, losses = self._copied.popleft()
+            finite = losses.value().isfinite().tolist()
+            bad += [pair for pair, fine in zip(zip(steps, ids, strict=True), finite, strict=True) if not fine]
         if not trainer.strategy.reduce_boolean_decision(bool(bad), all=False):
             return
         if not bad:
             raise NonFiniteLossError("the loss of another rank is not finite; it says which samples made it")
-        step, ids = bad[0]
-        numbers = ids.tolist()
+        step, of_batch = bad[0]
+        numbers = of_batch.tolist()
         made: Synthesizer = trainer.datamodule.synthesizer  # type: ignore[attr-defined]
         size = " ".join(map(str, made.shape))
         raise NonFiniteLossError(

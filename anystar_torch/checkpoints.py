@@ -28,19 +28,28 @@ class Checkpoints(Checkpoint):
         every_n_steps: steps between two of ``last.ckpt``.
         monitor: the logged figure of a validation that says which is best; None for no ``best.ckpt``.
         mode: "max" or "min": whether a large or a small figure is good.
+        signal_every_n_steps: steps between two agreements of several GPUs on whether one of them got a signal. Each is
+            an exchange that the host waits for. One GPU, and CPUs, look at every step.
 
     Raises:
         ValueError: ``every_n_steps`` below 1, or another mode.
     """
 
     def __init__(
-        self, folder: str, every_n_steps: int, monitor: str | None = None, mode: str = "max"
+        self,
+        folder: str,
+        every_n_steps: int,
+        monitor: str | None = None,
+        mode: str = "max",
+        signal_every_n_steps: int = 10,
     ) -> None:
-        if every_n_steps < 1:
-            raise ValueError(f"callbacks.checkpoint.every_n_steps must be at least 1, got {every_n_steps}")
+        for name, steps in (("every_n_steps", every_n_steps), ("signal_every_n_steps", signal_every_n_steps)):
+            if steps < 1:
+                raise ValueError(f"callbacks.checkpoint.{name} must be at least 1, got {steps}")
         if mode not in ("max", "min"):
             raise ValueError(f"callbacks.checkpoint.mode must be max or min, got {mode!r}")
         self.folder, self.every_n_steps, self.monitor, self.mode = Path(folder), every_n_steps, monitor, mode
+        self.signal_every_n_steps = signal_every_n_steps
         self.best: float | None = None
         self._received: int | None = None
         self._previous: dict[int, Any] = {}
@@ -49,6 +58,11 @@ class Checkpoints(Checkpoint):
         """Takes both signals over, Lightning's own handler for SIGTERM included; a resumed run knows its best."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._receive)
+        # Lightning (2.6) lets its ranks agree at every step whether its own handler got a SIGTERM, which now never
+        # happens; the host waits for that exchange.
+        loop = getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None)
+        if hasattr(loop, "_broadcast_sigterm_tensor"):
+            loop._broadcast_sigterm_tensor = lambda: None
         resumed = trainer.is_global_zero and trainer.ckpt_path is not None
         self.best = trainer.strategy.broadcast(best_score(self.folder) if resumed else None)
 
@@ -56,13 +70,20 @@ class Checkpoints(Checkpoint):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Writes when it is time, when the run is over, or when a signal came during the step."""
-        stopping = trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
+        stopping = self._agree_to_stop(trainer)
         done = trainer.global_step == trainer.max_steps
         if stopping or done or trainer.global_step % self.every_n_steps == 0:
             self._save(trainer, LAST)
         if stopping:
             trainer.should_stop = True
             trainer.limit_val_batches = 0  # or Lightning would validate before it stops
+
+    def _agree_to_stop(self, trainer: L.Trainer) -> bool:
+        """Whether any rank got a signal; all ranks ask at the same steps."""
+        several = trainer.world_size > 1 and trainer.strategy.root_device.type != "cpu"
+        if several and trainer.global_step % self.signal_every_n_steps:
+            return False
+        return trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes ``best.ckpt`` if the monitored figure is better than any before.

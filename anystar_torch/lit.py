@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from anystar_torch.data import Batch
 from anystar_torch.inference import pretrained
 from anystar_torch.loss import Losses, StarDistLoss
+from anystar_torch.readback import HostCopy
 from anystar_torch.stardist import StarDist
 
 
@@ -123,13 +124,27 @@ class Training(L.LightningModule):
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self._logits = torch.compile(network.logits) if compile else network.logits
+        self._losses: HostCopy | None = None
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of a batch; callbacks.StopOnNonFinite stops the run if it is not finite."""
         losses = self.training_losses(batch)
-        self.log("loss", losses.total, prog_bar=True)
-        self.log_dict({"loss/probability": losses.probability, "loss/distances": losses.distances})
+        # Queued before the backward pass: whoever reads it waits for the forward pass only.
+        self._losses = HostCopy(torch.stack([loss.detach() for loss in losses]))
         return losses.total
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Logs the losses of the steps that the loggers write; a figure of a step in between would stall the device.
+
+        What is logged here is on the CPU: Lightning reads the logged tensors of the progress bar at every step.
+        """
+        trainer: Any = self.trainer
+        due = trainer.log_every_n_steps and trainer.global_step % trainer.log_every_n_steps == 0
+        if self._losses is None or not (due or trainer.should_stop):
+            return
+        total, probability, distances = self._losses.value().unbind()
+        self.log("loss", total, prog_bar=True)
+        self.log_dict({"loss/probability": probability, "loss/distances": distances})
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Mean losses over the validation ids."""

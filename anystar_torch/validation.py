@@ -117,6 +117,7 @@ class InstanceScores(Callback):
         if len(set(names)) < len(names):
             raise ValueError(f"real volumes need names of their own, got {names}; give each a name: entry")
         self._pairs: list[Pair] = []
+        self._complete = False
         self._band: tuple[float, float, float] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -134,7 +135,7 @@ class InstanceScores(Callback):
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forgets the samples of the last validation."""
-        self._pairs = []
+        self._pairs, self._complete = [], False
 
     def on_validation_batch_end(
         self,
@@ -145,10 +146,14 @@ class InstanceScores(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keeps the samples that are to be scored."""
+        """Keeps the samples that are to be scored; ids ascend, so the others need not be read from the device."""
+        if self._complete:
+            return
         for number, image, labels in zip(batch.ids.tolist(), batch.image, batch.labels, strict=True):
             if number < self.samples:
                 self._pairs.append((image[0].cpu().numpy(), labels[0].cpu().numpy()))
+            else:
+                self._complete = True
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Scores and logs; the ranks share the volumes."""

@@ -9,7 +9,13 @@ import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from anystar_torch.callbacks import NonFiniteLossError, SamplePicture, StopOnNonFinite, Throughput
+from anystar_torch.callbacks import (
+    Average,
+    NonFiniteLossError,
+    SamplePicture,
+    StopOnNonFinite,
+    Throughput,
+)
 from anystar_torch.checkpoints import Checkpoints, averaged_weights, best_score
 from anystar_torch.data import Batch
 
@@ -30,9 +36,11 @@ def trainer(step, **more):
     """Looks like a trainer, and has what the callbacks read of one."""
     fake = Mock(spec=L.Trainer)
     alone = SimpleNamespace(
-        reduce_boolean_decision=lambda decision, all: decision, broadcast=lambda value: value
+        reduce_boolean_decision=lambda decision, all: decision,
+        broadcast=lambda value: value,
+        root_device=torch.device("cpu"),
     )
-    data = SimpleNamespace(synthesizer=SimpleNamespace(seed=7, shape=(8, 9, 10)))
+    data = SimpleNamespace(synthesizer=SimpleNamespace(seed=7, shape=(8, 9, 10)), waited_seconds=0.0)
     state = {
         "world_size": 1, "is_global_zero": True, "strategy": alone, "loggers": [], "ckpt_path": None,
         "datamodule": data,
@@ -86,10 +94,11 @@ def test_throughput_counts_samples_and_synthesis():
     callback = Throughput(every_n_steps=2)
     callback._began -= 1.0  # as if the two steps took a second more
     for step in (1, 2):
-        state = trainer(step, datamodule=SimpleNamespace(synthesis_seconds=0.25))
+        state = trainer(step, datamodule=SimpleNamespace(waited_seconds=0.25 * step))
         callback.on_train_batch_end(state, module, {}, batch(), step)
-    assert logged["samples/s"] == pytest.approx(4, rel=0.1)
-    assert logged["synthesis %"] == pytest.approx(50, rel=0.1)
+    assert all(value.device.type == "cpu" for value in logged.values())
+    assert logged["samples/s"].item() == pytest.approx(4, rel=0.1)
+    assert logged["synthesis %"].item() == pytest.approx(50, rel=0.1)
 
 
 def test_validation_is_no_part_of_the_speed():
@@ -100,6 +109,74 @@ def test_validation_is_no_part_of_the_speed():
     before = callback._began
     callback.on_validation_end(trainer(1), MODULE)
     assert callback._began - before == pytest.approx(100, abs=1)
+
+
+def test_what_is_kept_of_a_batch_is_a_copy(tmp_path):
+    """On a GPU a batch is overwritten two steps later."""
+    given, loss = batch(), {"loss": torch.tensor(float("nan"))}
+    picture, stop = SamplePicture(str(tmp_path / "samples.png"), samples=4), StopOnNonFinite(every_n_steps=2)
+    picture.on_train_start(trainer(0), MODULE)
+    for callback in (picture, stop):
+        callback.on_train_batch_end(trainer(1), MODULE, loss, given, 0)
+    image = given.image.clone()
+    for tensor in given:
+        tensor.fill_(77)
+    assert torch.equal(picture._seen[1][0].volume, image[1])
+    with pytest.raises(NonFiniteLossError, match=r"step 1 .*\[0, 1\]"):
+        stop.on_train_end(trainer(1), MODULE)
+
+
+def averaged(module):
+    callback = Average(decay=0.75)
+    callback.setup(trainer(0), module, "fit")
+    callback.on_fit_start(trainer(0), module)
+    callback.on_train_start(trainer(0), module)
+    return callback
+
+
+class Tiny(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+
+
+def test_the_average_starts_as_the_weights_and_follows_them():
+    module, steps = Tiny(), [1.0, 2.0, 4.0]
+    callback = averaged(module)
+    average = callback._average_model.module.layers
+    for step, value in enumerate(steps, start=1):
+        with torch.no_grad():
+            module.layers[0].weight.fill_(value)
+        module.layers[1].num_batches_tracked.fill_(step)
+        for _ in range(2):  # the second time without a step of the optimiser in between
+            callback.on_train_batch_end(trainer(step), module, {}, None, step)
+    assert average[0].weight.unique().tolist() == [0.75 * (0.75 * 1.0 + 0.25 * 2.0) + 0.25 * 4.0]
+    assert average[1].num_batches_tracked == 3
+
+
+def test_the_average_is_where_the_module_is():
+    """Lightning builds it before it moves the module."""
+    module, callback = Tiny(), Average(decay=0.9)
+    callback.setup(trainer(0), module, "fit")
+    module.to("meta")
+    callback.on_fit_start(trainer(0), module)
+    assert {tensor.device.type for tensor in callback._average_model.state_dict().values()} == {"meta"}
+
+
+def test_a_resumed_average_goes_on():
+    module = Tiny()
+    first = averaged(module)
+    first.on_train_batch_end(trainer(1), module, {}, None, 0)
+    checkpoint = {"state_dict": module.state_dict()}
+    first.on_save_checkpoint(trainer(1), module, checkpoint)
+    second = averaged(module)
+    second.on_load_checkpoint(trainer(1), module, {**checkpoint})
+    for callback in (first, second):
+        with torch.no_grad():
+            module.layers[0].bias.fill_(3.0)
+        callback.on_train_batch_end(trainer(2), module, {}, None, 1)
+    states = [callback._average_model.module.state_dict() for callback in (first, second)]
+    assert all(torch.equal(states[1][name], value) for name, value in states[0].items())
 
 
 def images_in(folder):
@@ -207,6 +284,23 @@ def test_a_signal_lets_the_step_finish(tmp_path, number):
     assert state.limit_val_batches == 0, "whoever stops a run does not want to wait for a validation"
     callback.on_train_end(state, MODULE)
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize(("device", "asked"), [("cpu", [1, 2, 3, 4, 5, 6, 7]), ("cuda", [3, 6])])
+def test_several_gpus_agree_now_and_then(tmp_path, device, asked):
+    """Every agreement makes the host wait for the devices."""
+    seen = []
+    strategy = SimpleNamespace(
+        reduce_boolean_decision=lambda decision, all: seen.append(decision) or decision,
+        root_device=torch.device(device),
+    )
+    callback = Checkpoints(str(tmp_path), every_n_steps=100, signal_every_n_steps=3)
+    steps = []
+    for step in range(1, 8):
+        before = len(seen)
+        callback.on_train_batch_end(saving(step, world_size=2, strategy=strategy), MODULE, {}, batch(), step)
+        steps += [step] * (len(seen) - before)
+    assert steps == asked
 
 
 def test_checkpoints_need_a_period_and_a_direction():

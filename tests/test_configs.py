@@ -76,9 +76,33 @@ def test_a_logger_that_is_not_installed_says_so(tmp_path):
 def test_every_number_of_devices_is_a_recipe(tmp_path):
     config = composed(["+experiment=mix", "hardware=ddp", *SMALL], tmp_path)
     assert (config.trainer.strategy, config.trainer.devices, config.trainer.num_nodes) == ("ddp", "auto", 1)
-    assert config.trainer.precision == "bf16-mixed"
     assert config.training.channels_last
     assert config.trainer.sync_batchnorm is torch.cuda.is_available()
+
+
+GPUS = {
+    "a GPU": (True, True, "bf16-mixed", True),
+    "a GPU without bf16": (True, False, "16-mixed", True),
+    "no GPU": (False, False, "32-true", False),
+}
+
+
+@pytest.mark.parametrize("machine", GPUS)
+@pytest.mark.parametrize("accelerator", ["auto", "gpu", "cpu"])
+def test_precision_and_batch_normalisation_are_those_of_the_device(
+    machine, accelerator, tmp_path, monkeypatch
+):
+    """A CPU run on a machine with a GPU is one of a CPU."""
+    there, bf16, precision, shared = GPUS[machine]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16)
+    monkeypatch.setattr("anystar_torch.resolvers.multiplies_bf16", lambda: False)
+    config = composed(
+        ["+experiment=mix", "hardware=ddp", f"trainer.accelerator={accelerator}", *SMALL], tmp_path
+    )
+    on_cpu = accelerator == "cpu" or machine == "no GPU"
+    assert config.trainer.precision == ("32-true" if on_cpu else precision)
+    assert config.trainer.sync_batchnorm is (shared and not on_cpu)
 
 
 @pytest.mark.parametrize("hardware", ["gpu", "ddp", "laptop"])

@@ -61,17 +61,25 @@ def test_validation_ids_are_fixed_and_shared_out(data):
     assert ids_of(attach(data, global_rank=1, world_size=2).val_dataloader()) == [[1]]
 
 
+def test_no_rank_is_without_a_validation_batch(data):
+    """It would not take part in what the ranks do together at the end of a validation."""
+    shares = [attach(data, global_rank=rank, world_size=5).val_dataloader() for rank in range(5)]
+    assert [ids_of(share) for share in shares] == [[[0]], [[1]], [[2]], [[3]], [[4]]]
+
+
 def test_targets_belong_to_the_labels(data):
     batch = attach(data).on_after_batch_transfer(torch.tensor([5, 7]), 0)
     assert batch.image.shape == batch.labels.shape == (2, 1, 16, 16, 16)
     assert torch.equal(batch.distances, targets.star_distances(batch.labels, data.rays, (2, 2, 2)))
     assert torch.equal(batch.probability, targets.object_probability(batch.labels, (2, 2, 2)))
     assert torch.equal(batch.probability > 0, batch.labels[..., ::2, ::2, ::2] > 0)
-    assert data.synthesis_seconds > 0
+    assert data.waited_seconds > 0
 
 
-def test_a_cpu_makes_the_same_batches_ahead(data):
+@pytest.mark.parametrize("steps_per_call", [1, 2])
+def test_a_cpu_makes_the_same_batches_ahead(data, steps_per_call):
     """To the bit on as many threads; transforms to k-space round differently on more."""
+    data.steps_per_call = steps_per_call
     ahead = attach(data, device="cpu", max_steps=3).train_dataloader()
     assert len(ahead) == 3
     made = list(ahead)
@@ -94,9 +102,17 @@ def test_training_and_validation_ids_are_different_samples(data):
     assert not torch.equal(training.image, validation.image)
 
 
-def test_nonsense_is_refused(synthesizer):
-    with pytest.raises(ValueError, match="at least 1, got 0"):
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, "at least 1, got 0"),
+        ({"batch_size": 2, "samples_per_call": 3}, "multiple of batch_size, 2, got 3"),
+        ({"batch_size": 2, "samples_per_call": 0}, "multiple of batch_size, 2, got 0"),
+    ],
+)
+def test_nonsense_is_refused(synthesizer, settings, message):
+    with pytest.raises(ValueError, match=message):
         SynthesisData(
             synthesizer=synthesizer, rays=8, anisotropy=(1.0, 1.0, 1.0),
-            grid=(1, 1, 1), batch_size=0, validation_samples=1, normalisation="anystar",
+            grid=(1, 1, 1), validation_samples=1, normalisation="anystar", **settings,
         )  # fmt: skip

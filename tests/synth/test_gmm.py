@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from anystar_torch.augment.coordinates import Coordinates
+from anystar_torch.augment.coordinates import Coordinates, Step, identity
 from anystar_torch.augment.zoom import zoom
 from anystar_torch.compose import load_synthesizer
 from anystar_torch.random import Source
@@ -49,12 +49,17 @@ def test_texture_has_the_originals_range_and_deviation() -> None:
     assert between.std((1, 2, 3, 4)).numpy() == pytest.approx(0.092, abs=0.012)  # measured: 0.092 +- 0.005
 
 
+def moved(coordinates: Coordinates, shift: torch.Tensor | float) -> Coordinates:
+    after = torch.zeros_like(coordinates.size) + shift
+    return coordinates.then(Step(identity(coordinates.size), after=after))
+
+
 def test_objects_have_means_and_deviations_of_their_own(plain: Synthesizer) -> None:
     mixture = flat(plain.world.mixture)
     # 8 objects, each a slab of 8 x 64 x 64 voxels, looked at voxel by voxel
     slabs = torch.arange(64)[:, None, None].div(8, rounding_mode="floor").add(1).expand(64, 64, 64)
     grid = Coordinates.of_grid((64, 64, 64), torch.full((1, 3), 128.0))
-    grid = replace(grid, position=grid.position + 0.5)  # on the voxels of the world
+    grid = moved(grid, 0.5)  # on the voxels of the scene
     objects = slabs[None, None].to(torch.int32)
     image = mixture(objects, objects < 0, grid, WORLD, source())[0, 0]
     keep = 1.0 - 4.0 * 0.0975 + 6.0 * 0.0975**2  # of noise, by the filter that stands for an interpolation
@@ -87,9 +92,9 @@ def test_the_ground_shows_its_share_of_the_texture(plain: Synthesizer) -> None:
 
 def test_noise_is_interpolated_between_the_worlds_voxels(plain: Synthesizer) -> None:
     grid = Coordinates.of_grid((48, 48, 48), torch.full((2, 3), 128.0))
-    on = plain.world.mixture.noise(replace(grid, position=grid.position + 0.5), source(2))
+    on = plain.world.mixture.noise(moved(grid, 0.5), source(2))
     assert on.std().item() == pytest.approx(1.0, abs=0.02)
-    turned = replace(grid, position=grid.position * torch.tensor([0.617, 0.731, 0.873])[:, None, None, None])
+    turned = grid.then(Step(torch.diag(torch.tensor([0.617, 0.731, 0.873])).expand(2, 3, 3)))
     between = plain.world.mixture.noise(turned, source(2))
     assert between.std().item() == pytest.approx((2.0 / 3.0) ** 1.5, abs=0.03)
 
@@ -110,7 +115,7 @@ def test_labels_and_image_lie_on_the_sphere_to_a_tenth_of_a_voxel(plain: Synthes
     # two lattice points, at 48 and 72, around the middle of the world
     grid = Coordinates.of_grid((88, 88, 88), torch.full((1, 3), 128.0))
     seen = zoom(grid, torch.tensor([factor]))
-    seen = replace(seen, position=seen.position + shift[:, None, None, None])
+    seen = moved(seen, shift)
     objects = balls(seen.position, WORLD, source()).ball
     image = replace(mixture, background=ground)(objects, objects < 0, seen, WORLD, source())[0, 0].double()
     low, high = image.amin(), image.amax()
