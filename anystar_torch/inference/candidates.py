@@ -179,10 +179,15 @@ def select(
 
 
 def _places(chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where ``[d, h, w]`` is true, in z, y, x order: as many rows as that, or, on CUDA, as there are grid points."""
-    if chosen.device.type not in ("cuda", "meta"):
-        z, y, x = chosen.nonzero().unbind(1)
-        return z, y, x
+    """Where ``[d, h, w]`` is true, in z, y, x order; on CUDA followed by zeros, up to the number of grid points."""
+    if chosen.device.type in ("cuda", "meta"):
+        return _padded_places(chosen)
+    z, y, x = chosen.nonzero().unbind(1)
+    return z, y, x
+
+
+def _padded_places(chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As many rows as there are grid points: the host need not know how many are true."""
     _, height, width = chosen.shape
     flat, count = chosen.reshape(-1), chosen.numel()
     # The n-th true element writes its number to place n; all others write to a place at the end, which is dropped.

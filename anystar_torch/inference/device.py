@@ -62,7 +62,7 @@ def without_overflow(kind: torch.dtype, network: nn.Module) -> torch.dtype:
 
 _LOCK = threading.Lock()
 _inside = 0
-_before: list[Any] = []
+_before: list[tuple[Any, str, Any]] = []
 
 
 @contextmanager
@@ -75,9 +75,9 @@ def exact_float32() -> Iterator[None]:
     global _inside, _before
     with _LOCK:
         if _inside == 0:
-            _before = [getattr(place, name) for place, name, _ in _settings()]
-            for place, name, value in _settings():
-                setattr(place, name, value)
+            _before = _tensorfloat_settings()
+            for place, name, _ in _before:
+                setattr(place, name, False if name == "allow_tf32" else "ieee")
         _inside += 1
     try:
         yield
@@ -85,16 +85,19 @@ def exact_float32() -> Iterator[None]:
         with _LOCK:
             _inside -= 1
             if _inside == 0:
-                for (place, name, _), value in zip(_settings(), _before, strict=True):
+                for place, name, value in _before:
                     setattr(place, name, value)
 
 
-def _settings() -> list[tuple[Any, str, Any]]:
-    """Object, attribute and value of each setting that rules TensorFloat-32 out."""
+def _tensorfloat_settings() -> list[tuple[Any, str, Any]]:
+    """Object, attribute and value of each setting that allows TensorFloat-32."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    if hasattr(cudnn, "conv"):  # since torch 2.9, which refuses to mix both kinds of setting
-        return [(place, "fp32_precision", "ieee") for place in (cudnn.conv, cudnn.rnn, matmul)]
-    return [(place, "allow_tf32", False) for place in (cudnn, matmul)]
+    try:
+        return [(place, "allow_tf32", place.allow_tf32) for place in (cudnn, matmul)]
+    except (
+        RuntimeError
+    ):  # somebody used the setting that torch has had since 2.9, and torch refuses to mix them
+        return [(place, "fp32_precision", place.fp32_precision) for place in (cudnn.conv, matmul)]
 
 
 def largest_tensor(device: torch.device) -> int:

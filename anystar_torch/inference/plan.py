@@ -54,7 +54,7 @@ def room(source: Triple, eye: Eye, max_memory: float | int | None, kept: float |
         ValueError: the labels do not fit.
     """
     budget = _budget(source, eye.device, max_memory, kept)
-    return min((1 - _CANDIDATES) * budget / eye.bytes_per_voxel, eye.most_voxels)
+    return min((1 - _CANDIDATES) * budget / eye.bytes_per_voxel, float(eye.most_voxels))
 
 
 def _budget(source: Triple, device: torch.device, max_memory: float | int | None, kept: float | int) -> float:
@@ -64,7 +64,7 @@ def _budget(source: Triple, device: torch.device, max_memory: float | int | None
     if max_memory is None:
         return free_memory(device) - (kept if device.type == "cpu" else 0)
     if device.type != "cpu":
-        return min(max_memory, available_memory())
+        return float(min(max_memory, available_memory()))
     max_memory = min(max_memory, resident() + available_memory())
     budget = max_memory - resident() - _RESERVE
     labels = _LABELS * math.prod(source) + kept

@@ -228,9 +228,7 @@ def assumed(question: Question, eye: Eye, config: ModelConfig, tick: Tick) -> tu
     return found.diameter, (said, *(doubt if found.support < _SURE else ()))
 
 
-def _found(
-    sizes: Sequence[float], question: Question, eye: Eye, config: ModelConfig, tick: Tick
-) -> Estimate:
+def _found(sizes: Sequence[float], question: Question, eye: Eye, config: ModelConfig, tick: Tick) -> Estimate:
     """The estimate on a ladder; of a smaller part of the volume where the device's memory is full."""
     look, levels = _looking(question, eye, config), []
     try:
