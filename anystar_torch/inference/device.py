@@ -91,7 +91,8 @@ def exact_float32() -> Iterator[None]:
 
 def _tensorfloat_settings() -> list[tuple[Any, str, Any]]:
     """Object, attribute and value of each setting that allows TensorFloat-32."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    matmul = torch.backends.cuda.matmul
     try:
         return [(place, "allow_tf32", place.allow_tf32) for place in (cudnn, matmul)]
     except (

@@ -182,16 +182,15 @@ class AnyStar:
         """The candidates of all tiles, and notes on what did not go as planned."""
         kept = SecondLook.size(far.scaling, self.network.grid) if self.multiscale else 0
         most = room(near.volume.shape, eye, self.max_memory, kept)
-        plans = self._plan(near.scaling, eye, most), self._plan(far.scaling, eye, most)
         passes = Passes(eye, lambda: self._around(eye))
-        second = None
+        tiles, second = self._plan(near.scaling, eye, most), None
         if self.multiscale:
+            coarse = self._plan(far.scaling, eye, most)
             with bar("looking from further away", progress) as tick:
-                second = SecondLook(
-                    passes.probability(far, plans[1], tick), far.scaling, near.scaling, self.network.grid
-                )
+                probability = passes.probability(far, coarse, tick)
+            second = SecondLook(probability, far.scaling, near.scaling, self.network.grid)
         with bar("predicting", progress) as tick:
-            parts = passes.candidates(near, plans[0], prob_thresh, second, tick)
+            parts = passes.candidates(near, tiles, prob_thresh, second, tick)
         return parts, passes.events.notes(eye.kind)
 
     def objects(

@@ -188,31 +188,43 @@ def scene():
     return (image[0, 0] * 60000).round().numpy().astype(np.uint16)
 
 
+def predicted(volume, device, **options):
+    model = AnyStar.from_pretrained(halo=(64, 64, 64), **options)
+    found = model.predict(volume, diameter=model.config.diameter_band[1], device=device, progress=False)
+    assert not any("memory was full" in note or "finite" in note for note in found.notes)
+    return found.labels
+
+
 @pytest.mark.gpu
 @gpu
-def test_a_gpu_finds_the_objects_that_the_cpu_finds(scene):
-    model = AnyStar.from_pretrained()
-    options = {"diameter": model.config.diameter_band[1], "progress": False}
-    here = model.predict(scene, device="cpu", **options)
-    there = model.predict(scene, device="cuda", **options)
-    cut = AnyStar.from_pretrained(max_memory=1.5e9, batch=1).predict(scene, device="cuda", **options)
-    assert len(here) > 3
-    for other in (there, cut):
-        assert not any("memory was full" in note or "finite" in note for note in other.notes)
-        score = matching(here.labels, other.labels, 0.9)
-        assert score.f1 > 0.97, score
+@pytest.mark.parametrize(("kind", "share"), [(torch.float32, 0.97), (None, 0.93)])
+def test_a_gpu_finds_the_objects_that_the_cpu_finds(scene, kind, share, monkeypatch):
+    """Two CPUs' precisions, float32 and bfloat16, agree on 47 of 49 objects of this volume."""
+    chosen = eye.precision
+    monkeypatch.setattr(eye, "precision", lambda device: torch.float32)
+    here = predicted(scene, "cpu")
+    monkeypatch.setattr(eye, "precision", lambda device: kind or chosen(device))
+    score = matching(here, predicted(scene, "cuda"), 0.9)
+    assert score.n_true > 30
+    assert score.f1 > share, score
+
+
+@pytest.mark.gpu
+@gpu
+def test_a_gpu_finds_the_same_objects_in_tiles(scene):
+    volume = np.concatenate([scene, scene[..., ::-1]], axis=2)
+    score = matching(predicted(volume, "cuda"), predicted(volume, "cuda", max_memory=1.2e9), 0.9)
+    assert score.n_true > 60
+    assert score.f1 > 0.95, score
 
 
 @pytest.mark.gpu
 @gpu
 @pytest.mark.parametrize("limit", [2e9, 4e9])
 def test_a_prediction_stays_below_its_share_of_a_gpu(scene, limit):
-    volume = np.tile(scene, (2, 2, 2))
-    model = AnyStar.from_pretrained(max_memory=limit)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    found = model.predict(volume, diameter=model.config.diameter_band[1], device="cuda", progress=False)
-    assert not any("memory was full" in note for note in found.notes)
+    assert predicted(np.tile(scene, (2, 2, 2)), "cuda", max_memory=limit).max() > 200
     assert torch.cuda.max_memory_allocated() < limit
 
 
