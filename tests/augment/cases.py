@@ -9,6 +9,7 @@ from anystar_torch.augment.bias_field import bias_field
 from anystar_torch.augment.blur import gaussian_blur
 from anystar_torch.augment.camera import camera
 from anystar_torch.augment.dropout import coarse_dropout
+from anystar_torch.augment.exposure import exposure
 from anystar_torch.augment.gamma import adjust_contrast
 from anystar_torch.augment.gibbs import gibbs_ringing
 from anystar_torch.augment.histogram import histogram_shift
@@ -79,6 +80,7 @@ CASES: dict[str, Case] = {
     "histogram_shift": lambda x, d: histogram_shift(x, d.uniform(0.0, 1.0, 10).sort(1).values),
     "rescale": lambda x, d: rescale(x),
     "to_unit": lambda x, d: to_unit(x, d.uniform(-1.0, 1.0, 2)),
+    "exposure": lambda x, d: exposure(x, d.uniform(0.0, 0.3), d.uniform(0.0, 0.3, first=0.0)),
     "dropout": _dropout,
     "camera": _camera,
     "rician_noise": lambda x, d: rician_noise(
