@@ -126,6 +126,10 @@ class Repeated(Generic[Made]):
         self._replay()
         return self._made
 
+    def release(self) -> None:
+        """Frees the graph and its memory; another call captures again."""
+        self._ids, self._replay, self._made = None, None, None
+
     def _set(self, ids: list[int]) -> None:
         """The ids are the only input of the graph: it reads them where it was captured."""
         uploaded = self.streams.pinned(ids)

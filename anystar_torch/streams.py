@@ -73,7 +73,7 @@ class CudaStreams:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._side = torch.cuda.Stream(device)
+        self._side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._training = torch.cuda.current_stream(device)
         self._pool: Any = None
 
@@ -85,7 +85,7 @@ class CudaStreams:
 
     def mark(self) -> torch.cuda.Event:
         """A point after everything queued on the current stream so far."""
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self.device))
         return event
 
@@ -95,7 +95,8 @@ class CudaStreams:
 
     def seconds(self, first: torch.cuda.Event, second: torch.cuda.Event) -> float | None:
         """Seconds between two marks of a stream; None before the device has reached the second."""
-        return first.elapsed_time(second) / 1000.0 if second.query() else None
+        reached: bool = second.query()  # type: ignore[no-untyped-call]
+        return first.elapsed_time(second) / 1000.0 if reached else None
 
     def pinned(self, ids: list[int]) -> Tensor:
         """The ids in pinned memory; torch reuses it only after the copy to the device has run."""

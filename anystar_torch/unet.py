@@ -145,8 +145,9 @@ class Pooling(nn.MaxPool3d):
 
 def _largest_of_blocks(x: Tensor, block: int | tuple[int, ...]) -> Tensor:
     """The largest of each block of ``x`` ``[B, C, D, H, W]``; sizes are multiples of the block's."""
-    z, y, x_ = (block,) * 3 if isinstance(block, int) else block
-    blocks = x.unflatten(4, (-1, x_)).unflatten(3, (-1, y)).unflatten(2, (-1, z))
+    steps = (block,) * 3 if isinstance(block, int) else block
+    parts = [part for size, step in zip(x.shape[2:], steps, strict=True) for part in (size // step, step)]
+    blocks = x.reshape(*x.shape[:2], *parts)
     return blocks.amax(
         (3, 5, 7)
     ).clone()  # amax needs its result for the gradient, and callers may change this one

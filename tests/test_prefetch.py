@@ -148,6 +148,14 @@ def test_batches_from_a_graph_are_those_made_one_by_one(steps):
         assert [[part.tolist() for part in batch] for batch in loaded] == expected
 
 
+def test_a_released_graph_is_captured_again():
+    loaded = loader(Recorded(), 4)
+    before = [batch[1].tolist() for batch in loaded]
+    loaded.make.release()
+    assert loaded.make._made is None
+    assert [batch[1].tolist() for batch in loaded] == before
+
+
 def test_a_batch_is_whole_during_its_step_when_the_next_is_made_already():
     """With streams that run everything at once the next batch is complete before the step begins."""
     made = []
