@@ -31,6 +31,10 @@ class Streams(Protocol):
         """Have the current stream wait for ``mark``; the host goes on."""
         ...
 
+    def finish(self) -> None:
+        """Have the host wait until the side stream has run everything."""
+        ...
+
     def seconds(self, first: Mark, second: Mark) -> float | None:
         """Seconds between two marks of a stream; None before the device has reached the second."""
         ...
@@ -92,6 +96,10 @@ class CudaStreams:
     def wait(self, mark: torch.cuda.Event) -> None:
         """Have the current stream wait for ``mark``; the host goes on."""
         torch.cuda.current_stream(self.device).wait_event(mark)
+
+    def finish(self) -> None:
+        """Have the host wait until the side stream has run everything."""
+        self._side.synchronize()
 
     def seconds(self, first: torch.cuda.Event, second: torch.cuda.Event) -> float | None:
         """Seconds between two marks of a stream; None before the device has reached the second."""

@@ -104,6 +104,9 @@ class Recorded:
     def wait(self, mark):
         self.log.append((self._on, "wait", mark))
 
+    def finish(self):
+        self.log.append((self._on, "finish"))
+
     def seconds(self, first, second):
         return float(second - first)
 
