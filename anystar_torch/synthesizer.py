@@ -6,6 +6,7 @@ of (seed, split, id) and of position; nothing is kept from one call to the next.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Int64
@@ -14,9 +15,10 @@ from torch import Tensor
 from anystar_torch.arrays import Labels, PerSample, Sample, Volume, per_voxel
 from anystar_torch.augment.chain import Chain, Finish
 from anystar_torch.augment.coordinates import Coordinates
-from anystar_torch.augment.interpolation import noise_side_taps, smooth
+from anystar_torch.augment.interpolation import smooth_noise
 from anystar_torch.augment.placement import Placement
 from anystar_torch.augment.ranges import Range, check_range, draw
+from anystar_torch.draws import Draws, Recording, Slots
 from anystar_torch.random import Source
 from anystar_torch.synth.components import connected_components, remove_small
 from anystar_torch.synth.density import RandomDensity
@@ -102,7 +104,30 @@ class Synthesizer:
     @torch.no_grad()
     def __call__(self, ids: Int64[Tensor, "b"], device: torch.device | str | None = None) -> Sample:
         """Samples of ``ids`` ``[B]``, each from 0 to 2^62, on ``device`` (the ids' own if None)."""
-        source = Source.of(ids if device is None else ids.to(device), seed=self.seed, split=self.split)
+        return self.sample(self.source(ids if device is None else ids.to(device)))
+
+    def source(self, ids: Int64[Tensor, "b"]) -> Source:
+        """The streams of ``ids`` ``[B]`` with the table of all their scalar draws."""
+        source = Source.of(ids, seed=self.seed, split=self.split)
+        return source.with_draws(self.slots.draw(source.root))
+
+    def draws(self, ids: Int64[Tensor, "b"]) -> Draws:
+        """Every scalar parameter that was drawn for the samples ``ids`` ``[B]``, by name."""
+        draws = self.source(ids).draws
+        assert isinstance(draws, Draws)
+        return draws
+
+    @cached_property
+    def slots(self) -> Slots:
+        """Names and ranges of all scalar draws, found by running the generator once on ``meta`` tensors."""
+        recording = Recording()
+        ids = torch.empty(1, dtype=torch.int64, device="meta")
+        with torch.no_grad():
+            self.sample(Source.of(ids, seed=self.seed, split=self.split).with_draws(recording))
+        return Slots(recording.slots)
+
+    def sample(self, source: Source) -> Sample:
+        """Samples from their draws."""
         coordinates = self.placement(self.shape, source("placement"))
         objects, shining = self.objects(coordinates, source)
         labels = remove_small(connected_components(objects), self.world.smallest)
@@ -143,5 +168,5 @@ class Synthesizer:
         image = self.world.mixture(shown, hollow, coordinates, world, source("mixture"))
         image = self.effects(image, source("effects"))
         # The original deforms the image last: one more interpolation, and zeros from beyond the faces.
-        image = smooth(image, noise_side_taps(coordinates.fraction)) * coordinates.cover
+        image = smooth_noise(image, coordinates.fraction) * coordinates.cover
         return self.finish(image, labels, source("finish"))

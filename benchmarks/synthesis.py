@@ -1,11 +1,12 @@
 """Time and memory of synthesis: per effect, by size, by batch.
 
     python benchmarks/synthesis.py [--threads 2] [--repeats 5] [--picture synthesis.png]
+    python benchmarks/synthesis.py --against COMMIT [--synths mix zero_shot] [--repeats 12]
 
 Prints the hardware, what a finished 64^3 sample costs with its targets (grid 2, 96 rays) at a batch of 4, how that is
 shared out over the parts of the generator, the memory of each (Linux), how it grows with size and batch, and the peak
 memory of a batch of 16. The first figure is the least of the repeats; sizes and batches are means over the same
-samples.
+samples. With --against only samples with targets are measured, of this tree and of another commit in turn.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from anystar_torch.compose import load_synthesizer
 from anystar_torch.rays import Rays
 from anystar_torch.synthesizer import Synthesizer
 from anystar_torch.targets import object_probability, star_distances
+from benchmarks.against import compare
 
 RAYS = Rays.golden_spiral(96)
 
@@ -216,6 +218,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--against", metavar="COMMIT", help="measure this tree and that commit in turn")
+    parser.add_argument("--synths", nargs="+", default=["mix", "zero_shot"], help="generators for --against")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     commit = subprocess.run(
@@ -225,6 +229,9 @@ def main() -> None:
     processor = platform.processor() or platform.machine()
     print(f"{processor}, {os.cpu_count()} cores, {arguments.threads} threads, load {load:.1f} at the start")
     print(f"torch {torch.__version__}, Python {platform.python_version()}, commit {commit.stdout.strip()}")
+    if arguments.against:
+        compare(arguments.against, arguments.synths, arguments.threads, arguments.repeats)
+        return
     wall, cpu = seconds(load_synthesizer("mix"), 4, arguments.repeats)
     print(f"\n64^3 with targets at a batch of 4: {wall:.3f} s wall, {cpu:.3f} s CPU per sample")
     parts = per_part(arguments.repeats)

@@ -6,7 +6,6 @@ writes docs/pictures/generator/*.png: the label field, densities, the map, textu
 """
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,11 +17,10 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from anystar_torch.arrays import Sample
-from anystar_torch.augment.coordinates import Coordinates
+from anystar_torch.augment.coordinates import Coordinates, Step, identity
 from anystar_torch.compose import load_synthesizer
 from anystar_torch.random import Source
 from anystar_torch.synth.density import shrink
-from anystar_torch.synth.perlin import shifted
 
 FOLDER = Path(__file__).resolve().parent / "pictures" / "generator"
 WORLD = (128, 128, 128)
@@ -33,7 +31,7 @@ SOURCE = Source.of(torch.tensor([4]), seed=0, split="documentation")
 def plane(z: float = 0.0) -> Coordinates:
     """One plane of the world, a voxel a pixel."""
     grid = Coordinates.of_grid((1, 128, 128), torch.full((1, 3), 128.0))
-    return replace(grid, position=shifted(grid.position, (z, 0.0, 0.0)))
+    return grid.then(Step(identity(grid.size), after=torch.tensor([[z, 0.0, 0.0]])))
 
 
 def colours(labels: Tensor) -> Tensor:

@@ -41,8 +41,6 @@ _HOST_DATA: dict[Any, str] = {
     torch.Tensor.numpy: "Tensor.numpy",
     torch.Tensor.__array__: "Tensor.__array__",
 }
-
-
 # custom operators without a device kernel; every other one of the package has one
 _NATIVE_ONLY = frozenset(("anystar::nms", "anystar::render_labels"))
 
@@ -54,7 +52,8 @@ class ResidencyError(AssertionError):
 class Residency(TorchDispatchMode):
     """Fails on what must not happen on the training device, and counts operators.
 
-    Refused: operators outside ``aten``; operators that synchronise, boolean masks as indices among them;
+    Refused: operators outside ``aten``, but for ours with a device kernel on ``meta``;
+    operators that synchronise, boolean masks as indices among them;
     tensors on any device but ``device``, be they arguments or results (so also every copy between devices);
     constants uploaded from the host (``torch.tensor(..., device=...)``, lists as indices: on CUDA each is a
     blocking copy); draws from generators, the global one or one of another device.

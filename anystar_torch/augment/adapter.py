@@ -86,6 +86,8 @@ class TorchIO:
 
 
 def _each(image: Volume, source: Source, one: Callable[[Tensor, int], Tensor]) -> Volume:
+    if image.device.type == "meta":  # shapes only: nothing to transform
+        return torch.empty_like(image)
     seeds = [seed & 0xFFFFFFFF for seed in source.bits("seed").tolist()]
     volumes = []
     for volume, seed in zip(image.unbind(), seeds, strict=True):

@@ -1,14 +1,14 @@
 """Rotation and shift about the centre of the volume; what comes from outside is its mirror image."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float32
 from torch import Tensor
 
 from anystar_torch.arrays import PerSampleAxis
-from anystar_torch.augment.coordinates import Coordinates, matrix_product
+from anystar_torch.augment.coordinates import REFLECT, Coordinates, Step
 from anystar_torch.augment.ranges import Range, check_range, draw
 from anystar_torch.random import Source
 
@@ -28,16 +28,15 @@ def rotation(angles: PerSampleAxis) -> Float32[Tensor, "b 3 3"]:
 
 
 def rotate_and_shift(coordinates: Coordinates, angles: PerSampleAxis, shift: PerSampleAxis) -> Coordinates:
-    """Look at ``R (position + shift)``, reflected at the outermost voxel centres of the volume.
+    """``R (position + shift)``, reflected at the outermost voxel centres of the volume.
 
     Args:
-        coordinates: looks into the turned volume.
+        coordinates: positions in the turned volume.
         angles: ``[B, 3]``, radians, see ``rotation``.
         shift: ``[B, 3]``, voxels along z, y, x.
     """
-    position = matrix_product(rotation(angles), coordinates.position + shift[:, :, None, None, None])
-    turned = replace(coordinates, position=position)
-    return turned.reflected((coordinates.size - 1.0) / 2.0)
+    half = (coordinates.size - 1.0) / 2.0
+    return coordinates.then(Step(rotation(angles), before=shift, half=half, limit=REFLECT))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,9 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from anystar_torch.arrays import PerSampleAxis, Volume
+from anystar_torch.augment.native import run_native
 from anystar_torch.augment.ranges import Range, check_range, draw
+from anystar_torch.kernels.choice import implementation
 from anystar_torch.random import Source
 
 TERMS = tuple((i, j, k) for i in range(4) for j in range(4 - i) for k in range(4 - i - j))
@@ -27,6 +29,28 @@ def bias_field(image: Volume, coefficients: Float32[Tensor, "b 20"], extent: Per
         extent: ``[B, 3]``, how much of the polynomials' interval [-1, 1] the volume spans along z, y, x; a
             negative one mirrors the field.
     """
+    if implementation(image.device) == "torch":
+        return torch_bias_field(image, coefficients, extent)
+    biased: Volume = _bias_field(image, coefficients, extent)
+    return biased
+
+
+@torch.library.custom_op("anystar::bias_field", mutates_args=())
+def _bias_field(image: Tensor, coefficients: Tensor, extent: Tensor) -> Tensor:
+    if implementation(image.device) == "native":
+        return run_native("bias_field", image[:, 0], coefficients, extent)[:, None]
+    from anystar_torch.kernels import intensities
+
+    return intensities.bias_field(image.contiguous(), coefficients.contiguous(), extent.contiguous())
+
+
+@_bias_field.register_fake
+def _(image: Tensor, coefficients: Tensor, extent: Tensor) -> Tensor:
+    return image.new_empty(image.shape)
+
+
+def torch_bias_field(image: Volume, coefficients: Float32[Tensor, "b 20"], extent: PerSampleAxis) -> Volume:
+    """The plain torch implementation of :func:`bias_field`."""
     depth, height, width = (
         _legendre(extent[:, axis, None] * torch.linspace(-1.0, 1.0, n, device=image.device))
         for axis, n in enumerate(image.shape[2:])

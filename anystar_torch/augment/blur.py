@@ -9,7 +9,9 @@ from torch import Tensor
 
 from anystar_torch.arrays import PerSampleAxis, Volume
 from anystar_torch.augment.chain import with_chance
+from anystar_torch.augment.native import run_native
 from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
+from anystar_torch.kernels.choice import implementation
 from anystar_torch.random import Source
 
 TRUNCATED = 4.0
@@ -35,6 +37,30 @@ def gaussian_blur(image: Volume, sigma: PerSampleAxis, *, taps: int) -> Volume:
         sigma: ``[B, 3]``, voxels along z, y, x; 0 leaves that axis unchanged.
         taps: kernel half-width to compute, at least ``reach`` of the largest sigma (wider tails are cut).
     """
+    if implementation(image.device) == "torch":
+        return torch_gaussian_blur(image, sigma, taps)
+    for axis in range(3):
+        image = _gaussian_filter(image, sigma, axis, taps)
+    return image
+
+
+@torch.library.custom_op("anystar::gaussian_filter", mutates_args=())
+def _gaussian_filter(image: Tensor, sigma: Tensor, axis: int, taps: int) -> Tensor:
+    """One axis of :func:`gaussian_blur`; the kernels compute the weights themselves."""
+    if implementation(image.device) == "native":
+        return run_native("gaussian_filter", image[:, 0], sigma, axis, taps)[:, None]
+    from anystar_torch.kernels import filters
+
+    return filters.gaussian_filter(image.contiguous(), sigma.contiguous(), axis, taps)
+
+
+@_gaussian_filter.register_fake
+def _(image: Tensor, sigma: Tensor, axis: int, taps: int) -> Tensor:
+    return image.new_empty(image.shape)
+
+
+def torch_gaussian_blur(image: Volume, sigma: PerSampleAxis, taps: int) -> Volume:
+    """The plain torch implementation of :func:`gaussian_blur`."""
     kernels = gaussian_kernels(sigma, taps)
     for axis in range(3):
         image = _convolve(image, kernels[:, axis], axis + 2)

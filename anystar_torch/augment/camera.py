@@ -4,10 +4,14 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float32
+from torch import Tensor
 
 from anystar_torch.arrays import PerSample, Volume, per_voxel
 from anystar_torch.augment.chain import with_chance
+from anystar_torch.augment.native import equally_strided, intensity_limits, run_native
 from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
+from anystar_torch.kernels.choice import implementation
 from anystar_torch.random import Source
 
 _FEW = 4.0
@@ -67,8 +71,39 @@ def camera(
         shot: ``[B, 1, D, H, W]``, standard normal.
         electronic: ``[B, 1, D, H, W]``, standard normal.
     """
-    low, high = image.amin((1, 2, 3, 4), keepdim=True), image.amax((1, 2, 3, 4), keepdim=True)
+    limits, cameras = intensity_limits(image), torch.stack([photons, background, read], dim=1)
+    record = torch_camera if implementation(image.device) == "torch" else _camera
+    recorded: Volume = record(image, limits, cameras, shot, electronic)
+    return recorded
+
+
+@torch.library.custom_op("anystar::camera", mutates_args=())
+def _camera(image: Tensor, limits: Tensor, cameras: Tensor, shot: Tensor, electronic: Tensor) -> Tensor:
+    """:func:`camera` with a range ``[B, 2]`` and photons, background, read noise ``[B, 3]``."""
+    shot, electronic = equally_strided(shot, electronic)
+    if implementation(image.device) == "native":
+        return run_native("camera", image[:, 0], limits, cameras, shot[:, 0], electronic[:, 0])[:, None]
+    from anystar_torch.kernels import noise
+
+    return noise.camera(image.contiguous(), limits, cameras, shot, electronic)
+
+
+@_camera.register_fake
+def _(image: Tensor, limits: Tensor, cameras: Tensor, shot: Tensor, electronic: Tensor) -> Tensor:
+    return image.new_empty(image.shape)
+
+
+def torch_camera(
+    image: Volume,
+    limits: Float32[Tensor, "b 2"],
+    cameras: Float32[Tensor, "b 3"],
+    shot: Volume,
+    electronic: Volume,
+) -> Volume:
+    """The plain torch implementation of :func:`camera`."""
+    low, high = (per_voxel(limit) for limit in limits.unbind(1))
     span = high - low
+    photons, background, read = cameras.unbind(1)
     photons, background = per_voxel(photons), per_voxel(background)
     rate = ((image - low) / torch.where(span == 0.0, 1.0, span)).mul_(photons).add_(background)
     counts = poisson(rate, shot).addcmul_(per_voxel(read), electronic)

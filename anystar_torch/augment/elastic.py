@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from anystar_torch.arrays import PerSample, PerSampleAxis
-from anystar_torch.augment.coordinates import Coordinates, matrix_product
+from anystar_torch.augment.coordinates import BOX, Coordinates, Step
 from anystar_torch.augment.ranges import Range, check_range, draw
 from anystar_torch.random import Source
 
@@ -24,10 +24,10 @@ def elastic(
     scale: PerSampleAxis,
     shear: PerSampleAxis,
 ) -> Coordinates:
-    """Look at ``Shear Scale (position + displacement)``; looks outside the volume are not covered.
+    """``Shear Scale (position + displacement)``; positions outside the volume are not covered.
 
     Args:
-        coordinates: looks into the deformed volume.
+        coordinates: voxels of the finished sample, before any other step: only they are displaced.
         displacement: ``[B, 3, D, H, W]``, voxels.
         scale: ``[B, 3]``, 1 for none.
         shear: ``[B, 3]``, the entries (z, y), (z, x) and (y, z) of the shear matrix, 0 for none.
@@ -36,19 +36,9 @@ def elastic(
     zy, zx, yz = shear.unbind(1)
     rows = [[one, zy, zx], [yz, one, zero], [zero, zero, one]]
     matrix = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1) * scale[:, None]
-    position = matrix_product(matrix, coordinates.position + displacement)
-    half = ((coordinates.size - 1.0) / 2.0)[:, :, None, None, None]
-    inside = (half + 1.0 - position.abs()).clamp_(
-        0.0, 1.0
-    )  # linear interpolation towards zeros beyond the face
-    cover = inside[:, :1] * inside[:, 1:2] * inside[:, 2:]
-    place = position + half
-    return replace(
-        coordinates,
-        position=position.clamp(-half, half),
-        cover=coordinates.cover * cover,
-        fraction=place.sub_(place.floor()),
-    )
+    half = (coordinates.size - 1.0) / 2.0
+    assert not coordinates.steps
+    return replace(coordinates, displacement=displacement).then(Step(matrix, half=half, limit=BOX))
 
 
 def smooth_displacement(
@@ -69,15 +59,14 @@ def smooth_displacement(
     # What the variance becomes on average between nodes: 2/3 of that at nodes and 1/3 of neighbours' covariance.
     energy = (kernel * kernel).sum(1) * (2.0 / 3.0) + (kernel[:, 1:] * kernel[:, :-1]).sum(1) * (1.0 / 3.0)
     kernel = kernel / energy.sqrt()[:, None]
+    kernel = kernel.to(torch.float64)[:, None, None, None, None]
+    nodes = nodes.to(torch.float64)  # in which the order of a sum over taps cannot be seen in float32
     for axis in (2, 3, 4):
-        size = nodes.shape[axis] - 2 * TAPS
-        total = nodes.narrow(axis, 0, size) * kernel[:, 0, None, None, None, None]
-        for tap in range(1, 2 * TAPS + 1):  # a sum over a stack would round differently from batch to batch
-            total = total + nodes.narrow(axis, tap, size) * kernel[:, tap, None, None, None, None]
-        nodes = total
+        nodes = (nodes.unfold(axis, 2 * TAPS + 1, 1) * kernel).sum(5)
+    nodes = nodes.to(torch.float32) * std[:, None, None, None, None]
     fine = [STEP * (n - 1) + 1 for n in nodes.shape[2:]]
     field = F.interpolate(nodes, size=fine, mode="trilinear", align_corners=True)
-    return field[:, :, : shape[0], : shape[1], : shape[2]] * std[:, None, None, None, None]
+    return field[:, :, : shape[0], : shape[1], : shape[2]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +96,7 @@ class RandomElastic:
 
     def __call__(self, coordinates: Coordinates, source: Source) -> Coordinates:
         """Draw a deformation per sample."""
-        shape = tuple(coordinates.position.shape[2:])
+        shape = coordinates.shape
         nodes = source.normal("nodes", 3, *((n - 1) // STEP + 2 + 2 * TAPS for n in shape))
         sigma = draw(source, "sigma", self.sigma)
         width = sigma * (2.0 * math.sqrt(math.pi))

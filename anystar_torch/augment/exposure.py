@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from anystar_torch.arrays import PerSample, Volume, per_voxel
+from anystar_torch.arrays import PerSample, Volume
 from anystar_torch.augment.ranges import Range, check_range, draw
+from anystar_torch.augment.rescale import to_unit
 from anystar_torch.random import Source
 
 LATTICE = 7
@@ -24,9 +25,7 @@ def exposure(image: Volume, dark: PerSample, bright: PerSample) -> Volume:
     ordered = image.flatten(1)[:, ::LATTICE].sort(dim=1).values
     last = ordered.shape[1] - 1
     place = torch.stack([dark, 1.0 - bright], dim=1) * last
-    low, high = ordered.gather(1, place.round().to(torch.int64)).unbind(1)
-    span = torch.where(high > low, high - low, 1.0)
-    return ((image - per_voxel(low)) / per_voxel(span)).clamp_(0.0, 1.0)
+    return to_unit(image, ordered.gather(1, place.round().to(torch.int64)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,11 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from anystar_torch.arrays import Volume
+from anystar_torch.arrays import Volume, per_voxel
 from anystar_torch.augment.chain import with_chance
+from anystar_torch.augment.native import intensity_limits, run_native
 from anystar_torch.augment.ranges import check_chance
+from anystar_torch.kernels.choice import implementation
 from anystar_torch.random import Source
 
 
@@ -22,15 +24,38 @@ def histogram_shift(image: Volume, response: Float32[Tensor, "b n"]) -> Volume:
         image: ``[B, 1, D, H, W]``.
         response: ``[B, N]``; even steps from 0 to 1 leave the image unchanged.
     """
+    limits = intensity_limits(image)
+    shift = torch_histogram_shift if implementation(image.device) == "torch" else _histogram_shift
+    mapped: Volume = shift(image, limits, response)
+    even = (response == even_steps(response)).all(1)
+    return torch.where(even[:, None, None, None, None], image, mapped)
+
+
+@torch.library.custom_op("anystar::histogram_shift", mutates_args=())
+def _histogram_shift(image: Tensor, limits: Tensor, response: Tensor) -> Tensor:
+    if implementation(image.device) == "native":
+        return run_native("histogram_shift", image[:, 0], limits, response)[:, None]
+    from anystar_torch.kernels import intensities
+
+    return intensities.histogram_shift(image.contiguous(), limits, response.contiguous())
+
+
+@_histogram_shift.register_fake
+def _(image: Tensor, limits: Tensor, response: Tensor) -> Tensor:
+    return image.new_empty(image.shape)
+
+
+def torch_histogram_shift(
+    image: Volume, limits: Float32[Tensor, "b 2"], response: Float32[Tensor, "b n"]
+) -> Volume:
+    """The plain torch implementation of the curve, for samples whose ranges are ``limits``."""
     pieces = response.shape[1] - 1
-    low, high = image.amin((1, 2, 3, 4), keepdim=True), image.amax((1, 2, 3, 4), keepdim=True)
+    low, high = (per_voxel(limit) for limit in limits.unbind(1))
     span = high - low
     place = ((image - low) / torch.where(span == 0.0, 1.0, span)).mul_(float(pieces)).flatten(1)
     piece = place.to(torch.int64).clamp_(0, pieces - 1)
     start, step = response.gather(1, piece), response.diff(dim=1).gather(1, piece)
-    mapped = start.addcmul_(place.sub_(piece), step).view_as(image).mul_(span).add_(low)
-    even = (response == even_steps(response)).all(1)
-    return torch.where(even[:, None, None, None, None], image, mapped)
+    return start.addcmul_(place.sub_(piece), step).view_as(image).mul_(span).add_(low)
 
 
 def even_steps(like: Float32[Tensor, "b n"]) -> Float32[Tensor, "n"]:
@@ -68,8 +93,12 @@ class RandomHistogramShift:
     def response(self, source: Source) -> Float32[Tensor, "b n"]:
         """A curve per sample, ``[B, points]``, from 0 to 1."""
         share = source.uniform("points", 0.0, 1.0, self.points)
-        response = [torch.zeros_like(share[:, 0])]
-        for point in range(1, self.points - 1):
-            before, after = response[-1], (point + 1) / (self.points - 1)
-            response.append(before + (after - before) * share[:, point])
-        return torch.stack([*response, torch.ones_like(share[:, 0])], dim=1)
+        # The recurrence r[p] = (1 - s[p]) r[p-1] + s[p] a[p] in closed form: the sum over q <= p of s[q] a[q] times
+        # the product of 1 - s over the points between; a loop would launch three operators for every point.
+        point = torch.arange(self.points, device=share.device)
+        share = torch.where((point == 0) | (point == self.points - 1), (point > 0).to(torch.float32), share)
+        after = (point + 1).clamp_(max=self.points - 1) / (self.points - 1)
+        left = torch.where(point[:, None] > point, 1.0 - share[:, :, None], 1.0).cumprod(1)  # [B, p, q]
+        parts = (share * after)[:, None] * left
+        # A running sum, as a reduction may round by the size of the batch. Its diagonal ends at q = p.
+        return parts.cumsum(2).diagonal(dim1=1, dim2=2).contiguous()

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from anystar_torch.arrays import Volume
+from anystar_torch.arrays import Volume, per_voxel
 from anystar_torch.augment.chain import with_chance
+from anystar_torch.augment.native import intensity_limits
 from anystar_torch.augment.ranges import check_chance
 from anystar_torch.random import Source
 
@@ -14,7 +15,7 @@ def invert(image: Volume) -> Volume:
     Args:
         image: ``[B, 1, D, H, W]``.
     """
-    low, high = image.amin((1, 2, 3, 4), keepdim=True), image.amax((1, 2, 3, 4), keepdim=True)
+    low, high = (per_voxel(limit) for limit in intensity_limits(image).unbind(1))
     return (high - image) + low
 
 

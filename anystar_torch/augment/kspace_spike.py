@@ -10,7 +10,9 @@ from torch import Tensor
 from anystar_torch.arrays import PerSample, Volume
 from anystar_torch.augment.chain import with_chance
 from anystar_torch.augment.fourier import transform
+from anystar_torch.augment.native import run_native
 from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
+from anystar_torch.kernels.choice import implementation
 from anystar_torch.random import Source
 
 
@@ -41,13 +43,33 @@ def kspace_spike(image: Volume, frequency: Int64[Tensor, "b 3"], strength: PerSa
     change = ((strength * level).exp() - old) / (depth * height * width)
     cosine = torch.where(old > 0.0, real / old, 1.0) * change
     sine = torch.where(old > 0.0, imaginary / old, 0.0) * change
-    return image + _wave(frequency, cosine, sine, (depth, height, width))[:, None]
+    if implementation(image.device) == "torch":
+        return image + torch_wave(frequency, cosine, sine, (depth, height, width))[:, None]
+    spiked: Volume = _add_wave(image, frequency, cosine, sine)
+    return spiked
 
 
-def _wave(
+@torch.library.custom_op("anystar::add_wave", mutates_args=())
+def _add_wave(image: Tensor, frequency: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """``image`` plus :func:`torch_wave`."""
+    if implementation(image.device) == "native":
+        return run_native("add_wave", image[:, 0], frequency, cosine, sine)[:, None]
+    from anystar_torch.kernels import spectrum
+
+    return spectrum.add_wave(
+        image.contiguous(), frequency.contiguous(), cosine.contiguous(), sine.contiguous()
+    )
+
+
+@_add_wave.register_fake
+def _(image: Tensor, frequency: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    return image.new_empty(image.shape)
+
+
+def torch_wave(
     frequency: Int64[Tensor, "b 3"], cosine: PerSample, sine: PerSample, shape: tuple[int, int, int]
 ) -> Float32[Tensor, "b d h w"]:
-    """Real part of ``(cosine + i sine) exp(2 pi i (fz z / D + fy y / H + fx x / W))``."""
+    """Real part of ``(cosine + i sine) exp(2 pi i (fz z / D + fy y / H + fx x / W))``; plain torch."""
     (zr, zi), (yr, yi), (xr, xi) = (_turns(frequency[:, axis], n) for axis, n in enumerate(shape))
     xr, xi = xr * cosine[:, None] - xi * sine[:, None], xr * sine[:, None] + xi * cosine[:, None]
     yr, yi, xr, xi = yr[:, :, None], yi[:, :, None], xr[:, None], xi[:, None]

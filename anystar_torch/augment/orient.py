@@ -8,7 +8,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from anystar_torch.arrays import PerSampleAxis
-from anystar_torch.augment.coordinates import Coordinates
+from anystar_torch.augment.coordinates import Coordinates, Step
 from anystar_torch.augment.ranges import check_chance
 from anystar_torch.random import Source
 
@@ -17,25 +17,23 @@ ORDERS = tuple(permutations(range(3)))
 
 
 def orient(coordinates: Coordinates, order: Float32[Tensor, "b 6"], sign: PerSampleAxis) -> Coordinates:
-    """Look along permuted and mirrored axes.
+    """Permuted and mirrored axes.
 
     Args:
-        coordinates: looks into the turned volume.
+        coordinates: positions in the turned volume.
         order: ``[B, 6]``, 1 for the member of ``ORDERS`` to use and 0 elsewhere.
         sign: ``[B, 3]``, -1 where an axis is mirrored (after the permutation), else 1.
     """
-    position = _permuted(coordinates.position, order) * sign[:, :, None, None, None]
-    return replace(coordinates, position=position, size=_permuted(coordinates.size, order))
+    permutation = _matrix(order)
+    size = (permutation * coordinates.size[:, None]).sum(2)  # of two zeros and one size: exact
+    return replace(coordinates, size=size).then(Step(permutation * sign[:, :, None]))
 
 
-def _permuted(axes: Tensor, order: Float32[Tensor, "b 6"]) -> Tensor:
-    """Weights 0 and 1 on the axes are exact, and need no index that differs from sample to sample."""
-    share = order[(...,) + (None,) * (axes.dim() - 2)]
-    out = []
-    for target in range(3):
-        weight = [sum(share[:, i] for i, o in enumerate(ORDERS) if o[target] == axis) for axis in range(3)]
-        out.append(axes[:, 0] * weight[0] + axes[:, 1] * weight[1] + axes[:, 2] * weight[2])
-    return torch.stack(out, dim=1)
+def _matrix(order: Float32[Tensor, "b 6"]) -> Float32[Tensor, "b 3 3"]:
+    """The permutation matrices: every entry is 1 for the two members of ``ORDERS`` that have it."""
+    column = order.unbind(1)
+    pairs = [[i for i, o in enumerate(ORDERS) if o[to] == axis] for to in range(3) for axis in range(3)]
+    return torch.stack([column[i] + column[j] for i, j in pairs], dim=1).view(-1, 3, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +57,14 @@ class RandomOrientation:
 
     def __call__(self, coordinates: Coordinates, source: Source) -> Coordinates:
         """Draw a symmetry per sample."""
-        shape = coordinates.position.shape[2:]
+        shape = coordinates.shape
         allowed = [i for i, o in enumerate(ORDERS) if all(shape[a] == shape[b] for a, b in enumerate(o))]
         drawn = source.integers("order", 0, len(allowed))
         drawn = torch.where(source.coin("turn", self.turn), drawn, 0)
-        columns = [
-            drawn == allowed.index(i) if i in allowed else torch.zeros_like(drawn, dtype=torch.bool)
-            for i in range(len(ORDERS))
-        ]
+        chosen = (drawn[:, None] == torch.arange(len(allowed), device=drawn.device)).to(torch.float32)
+        if len(allowed) < len(ORDERS):
+            column, none = chosen.unbind(1), torch.zeros_like(chosen[:, 0])
+            columns = [column[allowed.index(i)] if i in allowed else none for i in range(len(ORDERS))]
+            chosen = torch.stack(columns, dim=1)
         flipped = source.uniform("flip", 0.0, 1.0, 3) < self.flip
-        return orient(
-            coordinates, torch.stack(columns, dim=1).to(torch.float32), torch.where(flipped, -1.0, 1.0)
-        )
+        return orient(coordinates, chosen, torch.where(flipped, -1.0, 1.0))

@@ -9,7 +9,9 @@ from torch import Tensor
 from anystar_torch.arrays import PerSample, PerSampleAxis, Volume
 from anystar_torch.augment.blur import gaussian_blur, reach
 from anystar_torch.augment.chain import with_chance
+from anystar_torch.augment.native import run_native
 from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
+from anystar_torch.kernels.choice import implementation
 from anystar_torch.random import Source
 
 
@@ -25,6 +27,30 @@ def thick_slices(image: Volume, thickness: PerSampleAxis, start: PerSampleAxis) 
         thickness: ``[B, 3]``, voxels along z, y, x, at least 1; 1 leaves that axis unchanged.
         start: ``[B, 3]`` in (-1/2, 1/2), where the first slice begins, in thicknesses from the face.
     """
+    if implementation(image.device) == "torch":
+        return torch_thick_slices(image, thickness, start)
+    for axis in range(3):
+        image = _thick_slices(image, thickness, start, axis)
+    return image
+
+
+@torch.library.custom_op("anystar::thick_slices", mutates_args=())
+def _thick_slices(image: Tensor, thickness: Tensor, start: Tensor, axis: int) -> Tensor:
+    """One axis of :func:`thick_slices`."""
+    if implementation(image.device) == "native":
+        return run_native("thick_slices", image[:, 0], thickness, start, axis)[:, None]
+    from anystar_torch.kernels import filters
+
+    return filters.thick_slices(image.contiguous(), thickness.contiguous(), start.contiguous(), axis)
+
+
+@_thick_slices.register_fake
+def _(image: Tensor, thickness: Tensor, start: Tensor, axis: int) -> Tensor:
+    return image.new_empty(image.shape)
+
+
+def torch_thick_slices(image: Volume, thickness: PerSampleAxis, start: PerSampleAxis) -> Volume:
+    """The plain torch implementation of :func:`thick_slices`."""
     for axis in range(3):
         moved = image.movedim(axis + 2, 4)
         sliced = _slices_along_last(moved, thickness[:, axis], start[:, axis]).movedim(4, axis + 2)

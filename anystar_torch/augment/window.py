@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from anystar_torch.arrays import PerSampleAxis
-from anystar_torch.augment.coordinates import Coordinates
+from anystar_torch.augment.coordinates import Coordinates, Step, identity
 from anystar_torch.augment.ranges import Range, check_range
 from anystar_torch.random import Source
 
@@ -43,4 +43,4 @@ class RandomWindow:
         room = total - coordinates.size
         first = (source.uniform("first", 0.0, 1.0, 3) * (room + 1.0)).floor()
         shift = first - room / 2.0
-        return replace(coordinates, position=coordinates.position + shift[:, :, None, None, None], size=total)
+        return replace(coordinates, size=total).then(Step(identity(total), after=shift))

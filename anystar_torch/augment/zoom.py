@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from anystar_torch.arrays import PerSample
-from anystar_torch.augment.coordinates import NEVER, Coordinates
+from anystar_torch.augment.coordinates import NEVER, Coordinates, Step, identity
 from anystar_torch.augment.interpolation import MEAN
 from anystar_torch.augment.ranges import Range, check_range, draw
 from anystar_torch.random import Source
@@ -18,26 +18,23 @@ def zoom(coordinates: Coordinates, factor: PerSample) -> Coordinates:
     ``np.pad(mode="reflect")`` does. Factor 1 leaves the positions unchanged.
 
     Args:
-        coordinates: looks into the magnified volume.
+        coordinates: positions in the magnified volume.
         factor: ``[B]``, positive.
     """
     factor = factor[:, None]
     half = torch.where(factor < 1.0, (coordinates.size * factor - 1.0) / 2.0, NEVER)
-    out = coordinates.reflected(half)
+    matrix = identity(coordinates.size) / factor[:, :, None]
     # Interpolation between voxels that are `factor` finished voxels apart.
-    return replace(
-        out,
-        position=out.position / factor[..., None, None, None],
-        spread=out.spread + MEAN * (factor * factor)[:, 0],
-    )
+    spread = coordinates.spread + MEAN * (factor * factor)[:, 0]
+    return replace(coordinates.reflected(half), spread=spread).then(Step(matrix))
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomZoom:
     """Magnification of every sample (AnyStar: MONAI ``RandZoomd``, one factor for all axes, reflection).
 
-    Deliberate difference: image and labels look at the same place. The original's nearest-neighbour labels lie up to
-    half a source voxel off its image.
+    Deliberate difference: image and labels are evaluated at the same place. The original's nearest-neighbour labels
+    lie up to half a source voxel off its image.
 
     Attributes:
         factor: range of the magnification.

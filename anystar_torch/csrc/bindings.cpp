@@ -1,11 +1,9 @@
-// The one place that knows Python: checks array types, releases the interpreter, calls the kernels.
-// One block per kernel: a function bind_<kernel>(module), called at the end of this file.
+// The place that knows Python: checks array types, releases the interpreter, calls the kernels.
+// One block per kernel: a function bind_<kernel>(module), called at the end of this file. The kernels of intensity
+// effects have a file of their own, bindings_effects.cpp.
 //
 // Arrays are C-contiguous on the CPU and are never converted: a wrong dtype, order or number of dimensions is a
 // TypeError. std::invalid_argument from a kernel becomes ValueError. Nothing here or below prints.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -14,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "arrays.hpp"
 #include "components.hpp"
 #include "edt.hpp"
 #include "nms.hpp"
@@ -21,19 +20,6 @@
 #include "render.hpp"
 #include "star_distances.hpp"
 #include "weighted_error.hpp"
-
-namespace nb = nanobind;
-
-template <class T, size_t D>
-using Array = nb::ndarray<T, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
-
-static void require(bool condition, const std::string &message) {
-    if (!condition) throw std::invalid_argument(message);
-}
-
-static void check_threads(int threads) {
-    require(threads >= 1 && threads <= 1024, "threads must lie in 1..1024, got " + std::to_string(threads));
-}
 
 // ---- polyhedra ----------------------------------------------------------------------------------------------------
 
@@ -277,10 +263,15 @@ static void bind_loss(nb::module_ &module) {
 
 // -------------------------------------------------------------------------------------------------------------------
 
+void bind_effects(nb::module_ &module);  // bindings_effects.cpp
+void bind_scene(nb::module_ &module);    // bindings_scene.cpp
+
 NB_MODULE(_native, module) {
     module.doc() = "Native kernels of anystar_torch; called through anystar_torch.ops, targets and loss.";
     bind_nms(module);
     bind_render(module);
     bind_targets(module);
     bind_loss(module);
+    bind_effects(module);
+    bind_scene(module);
 }

@@ -1,13 +1,13 @@
 """How densely the world is filled: axes shrunk by a factor each, and what surrounds the shrunken part."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool
 
 from anystar_torch.arrays import PerSampleAxis
-from anystar_torch.augment.coordinates import NEVER, Coordinates
+from anystar_torch.augment.coordinates import NEVER, REFLECT, Coordinates, Step, identity
 from anystar_torch.augment.ranges import check_chance
 from anystar_torch.random import Source
 
@@ -15,19 +15,19 @@ from anystar_torch.random import Source
 def shrink(
     coordinates: Coordinates, factor: PerSampleAxis, mirrored: Bool[torch.Tensor, "b"], world: Sequence[int]
 ) -> Coordinates:
-    """Look at a world of which each axis was padded to ``factor`` times its length and squeezed back.
+    """Coordinates into a scene whose axes were padded to ``factor`` times their length and rescaled to the original.
 
     Args:
-        coordinates: looks into the squeezed world.
+        coordinates: positions in the rescaled scene.
         factor: ``[B, 3]``, 1 for none.
-        mirrored: ``[B]``, whether the padding continues the world by reflection; otherwise looks go beyond its faces,
-            where nothing is.
-        world: (Z, Y, X), voxels.
+        mirrored: ``[B]``, whether the padding continues the scene by reflection; otherwise positions go beyond its
+            faces, where nothing is.
+        world: (Z, Y, X) of the scene, voxels.
     """
-    position = coordinates.position * factor[:, :, None, None, None]
+    matrix = identity(factor) * factor[:, :, None]
     half = torch.stack([torch.full_like(factor[:, a], (world[a] - 1) / 2.0) for a in range(3)], dim=1)
     half = torch.where(mirrored[:, None], half, NEVER)
-    return replace(coordinates, position=position).reflected(half)
+    return coordinates.then(Step(matrix, half=half, limit=REFLECT))
 
 
 @dataclass(frozen=True, kw_only=True)

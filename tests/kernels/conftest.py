@@ -1,4 +1,4 @@
-"""Tests marked ``interpreter`` run Triton kernels on CPU tensors; the interpreter is chosen before a kernel is imported."""
+"""Tests marked ``interpreter`` run Triton kernels on CPU tensors; it has to be chosen before a kernel is imported."""
 
 import os
 

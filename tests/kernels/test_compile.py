@@ -1,4 +1,4 @@
-"""Every Triton kernel becomes machine code for three generations of GPUs, on a machine without one, and spills nothing."""
+"""Every Triton kernel compiles for three generations of GPUs, on a machine without one, and spills no registers."""
 
 import importlib
 import os

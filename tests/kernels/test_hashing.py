@@ -3,35 +3,63 @@
 import pytest
 import torch
 
+from anystar_torch import hashing, load_synthesizer
+from anystar_torch.hashing import name_word
+from anystar_torch.kernels.choice import forced
 from anystar_torch.random import Source
 
-hashing = pytest.importorskip("anystar_torch.kernels.hashing")
+pytest.importorskip("triton")
 pytestmark = pytest.mark.interpreter
 
 IDS = torch.tensor([0, 5, 2**61])
+ROOT = hashing.roots(IDS, name_word("3/train"))
+WORDS = [name_word("a"), name_word("b"), 0, 1, 16, -1]
 
 
-@pytest.fixture
-def source():
-    return Source.of(IDS, seed=3, split="train")("effect")
+def both(function, *arguments):
+    with forced("triton"):
+        found = function(*arguments)
+    with forced("torch"):
+        return found, function(*arguments)
 
 
-@pytest.mark.parametrize("count", [1, 2, 1023, 1025, 3000])
-def test_words_and_uniform_numbers_to_the_bit(source, count):
-    keys = source._key("field")
-    assert torch.equal(hashing.words(keys, count), source.bits("field", count))
-    assert torch.equal(hashing.uniform(keys, count, -0.3, 2.0), source.uniform("field", -0.3, 1.7, count))
+def test_roots_to_the_bit():
+    for word in WORDS:
+        assert torch.equal(*both(hashing.roots, IDS, word))
 
 
-@pytest.mark.parametrize("count", [1, 2, 1023, 2048, 3001])
-def test_normal_numbers_to_rounding(source, count):
-    found, wanted = hashing.normal(source._key("field"), count), source.normal("field", count)
+@pytest.mark.parametrize("shape", [(), (1,), (1023,), (5, 205), (3, 10, 100)])
+def test_words_and_uniform_numbers_to_the_bit(shape):
+    for word in WORDS[:4]:
+        assert torch.equal(*both(hashing.words, ROOT, word, shape))
+        assert torch.equal(*both(hashing.uniform, ROOT, word, shape, -0.3, 2.0))
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (1023,), (2048,), (3, 1000)])
+def test_normal_numbers_to_rounding(shape):
+    found, wanted = both(hashing.normal, ROOT, WORDS[0], shape)
     torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)
 
 
-def test_numbers_at_places_to_the_bit(source):
-    places = torch.randint(
-        -5, 2**31 - 1, (3, 1, 4, 5, 67), dtype=torch.int32, generator=torch.Generator().manual_seed(0)
-    )
-    found = hashing.uniform_at(source._key("field"), places, 2.0, 3.0)
-    assert torch.equal(found, source.uniform_at("field", places, 2.0, 5.0))
+def test_numbers_at_places_to_the_bit():
+    generator = torch.Generator().manual_seed(0)
+    places = torch.randint(-5, 2**31 - 1, (3, 1, 4, 5, 67), dtype=torch.int32, generator=generator)
+    assert torch.equal(*both(hashing.uniform_at, ROOT, WORDS[0], places, 2.0, 3.0))
+
+
+def test_the_table_of_a_generator_to_the_bit():
+    slots = load_synthesizer("mix", shape=(16, 16, 16)).slots
+    with forced("triton"):
+        found = slots.draw(ROOT)
+    with forced("torch"):
+        wanted = slots.draw(ROOT)
+    assert torch.equal(found.numbers, wanted.numbers)
+    source = Source(ROOT)
+    for name, (slot, _) in slots.places.items():
+        drawn = source.integers if slot.kind == "integers" else source.uniform
+        low, high = slot.low, slot.low + slot.width
+        bounds = (int(low), int(high)) if slot.kind == "integers" else (low, high)
+        if slot.kind == "uniform" and high - low != slot.width:
+            continue  # the upper bound cannot be told from low and width to the bit
+        values = drawn(name.removeprefix("/"), *bounds, *slot.shape)
+        assert torch.equal(wanted.find(name, slot).to(values.dtype), values), name

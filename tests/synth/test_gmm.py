@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from anystar_torch.augment.coordinates import Coordinates
+from anystar_torch.augment.coordinates import Coordinates, Step, identity
 from anystar_torch.augment.zoom import zoom
 from anystar_torch.compose import load_synthesizer
 from anystar_torch.random import Source
-from anystar_torch.synth.gmm import Mixture, Texture
+from anystar_torch.synth.background import Ground
+from anystar_torch.synth.gmm import Fields, Mixture, Texture, shaded
 from anystar_torch.synth.surface import RoughBall
 from anystar_torch.synthesizer import Synthesizer
 
@@ -49,12 +50,17 @@ def test_texture_has_the_originals_range_and_deviation() -> None:
     assert between.std((1, 2, 3, 4)).numpy() == pytest.approx(0.092, abs=0.012)  # measured: 0.092 +- 0.005
 
 
+def moved(coordinates: Coordinates, shift: torch.Tensor | float) -> Coordinates:
+    after = torch.zeros_like(coordinates.size) + shift
+    return coordinates.then(Step(identity(coordinates.size), after=after))
+
+
 def test_objects_have_means_and_deviations_of_their_own(plain: Synthesizer) -> None:
     mixture = flat(plain.world.mixture)
     # 8 objects, each a slab of 8 x 64 x 64 voxels, looked at voxel by voxel
     slabs = torch.arange(64)[:, None, None].div(8, rounding_mode="floor").add(1).expand(64, 64, 64)
     grid = Coordinates.of_grid((64, 64, 64), torch.full((1, 3), 128.0))
-    grid = replace(grid, position=grid.position + 0.5)  # on the voxels of the world
+    grid = moved(grid, 0.5)  # on the voxels of the scene
     objects = slabs[None, None].to(torch.int32)
     image = mixture(objects, objects < 0, grid, WORLD, source())[0, 0]
     keep = 1.0 - 4.0 * 0.0975 + 6.0 * 0.0975**2  # of noise, by the filter that stands for an interpolation
@@ -68,7 +74,7 @@ def test_objects_have_means_and_deviations_of_their_own(plain: Synthesizer) -> N
     assert deviations.max() < 26.0
 
 
-def test_the_ground_shows_its_share_of_the_texture(plain: Synthesizer) -> None:
+def test_the_background_shows_its_share_of_the_texture() -> None:
     texture = Texture(scales=[2, 4, 8, 16, 32])(WORLD, source(2))
     textured = torch.nn.functional.interpolate(
         texture, size=(64, 64, 64), mode="trilinear", align_corners=True
@@ -76,20 +82,28 @@ def test_the_ground_shows_its_share_of_the_texture(plain: Synthesizer) -> None:
     inside = torch.zeros_like(textured, dtype=torch.bool)
     inside[..., :32] = True
     mean = texture.mean((2, 3, 4), keepdim=True).expand_as(textured)
+    objects = inside.to(torch.int32)
+    ones, nowhere = torch.ones_like(textured), torch.zeros_like(inside)
+    fields = Fields(objects, 0.0 * ones, ones, nowhere, textured, ones)
+    flat = torch.ones(2, 1)
+    ground = Ground(torch.zeros_like(objects[:, 0]), flat, flat)
     for share in (0.0, 0.25, 1.0):
-        mixture = replace(plain.world.mixture, ground_texture=(share, share))
-        shade = mixture.shade(textured, texture, inside, source(2))
+        level = texture.mean((1, 2, 3, 4))
+        one, zero = torch.ones(2), torch.zeros(2)
+        shading = torch.stack([one, zero, torch.full((2,), share), level, one], dim=1)
+        shade, grain = shaded(fields, ground, shading)
         assert torch.equal(shade[..., :32], textured[..., :32])
         torch.testing.assert_close(
             shade[..., 32:], (mean + share * (textured - mean))[..., 32:], rtol=0.0, atol=1e-5
         )
+        assert torch.equal(grain, shade)
 
 
 def test_noise_is_interpolated_between_the_worlds_voxels(plain: Synthesizer) -> None:
     grid = Coordinates.of_grid((48, 48, 48), torch.full((2, 3), 128.0))
-    on = plain.world.mixture.noise(replace(grid, position=grid.position + 0.5), source(2))
+    on = plain.world.mixture.noise(moved(grid, 0.5), source(2))
     assert on.std().item() == pytest.approx(1.0, abs=0.02)
-    turned = replace(grid, position=grid.position * torch.tensor([0.617, 0.731, 0.873])[:, None, None, None])
+    turned = grid.then(Step(torch.diag(torch.tensor([0.617, 0.731, 0.873])).expand(2, 3, 3)))
     between = plain.world.mixture.noise(turned, source(2))
     assert between.std().item() == pytest.approx((2.0 / 3.0) ** 1.5, abs=0.03)
 
@@ -110,7 +124,7 @@ def test_labels_and_image_lie_on_the_sphere_to_a_tenth_of_a_voxel(plain: Synthes
     # two lattice points, at 48 and 72, around the middle of the world
     grid = Coordinates.of_grid((88, 88, 88), torch.full((1, 3), 128.0))
     seen = zoom(grid, torch.tensor([factor]))
-    seen = replace(seen, position=seen.position + shift[:, None, None, None])
+    seen = moved(seen, shift)
     objects = balls(seen.position, WORLD, source()).ball
     image = replace(mixture, background=ground)(objects, objects < 0, seen, WORLD, source())[0, 0].double()
     low, high = image.amin(), image.amax()

@@ -1,0 +1,59 @@
+// exp and log of float32 without branches or tables, so that loops over them become vector instructions.
+// Cephes' expf and logf (S. Moshier, 1992): relative error of exp and absolute error of log below 2e-7 in [-87, 88].
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace anystar {
+
+// The first argument where either is not a number: a number first keeps an index in its range.
+inline float least(float a, float b) { return b < a ? b : a; }
+inline float most(float a, float b) { return a < b ? b : a; }
+
+// exp(x); arguments beyond [-87, 88] are taken to be the end of that range.
+inline float fast_exp(float x) {
+    x = least(most(-87.0f, x), 88.0f);
+    const auto whole = static_cast<int32_t>(x * 1.44269504f + (x < 0.0f ? -0.5f : 0.5f));
+    const auto n = static_cast<float>(whole);
+    const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    float y = 1.9875691500e-4f;
+    y = y * r + 1.3981999507e-3f;
+    y = y * r + 8.3334519073e-3f;
+    y = y * r + 4.1665795894e-2f;
+    y = y * r + 1.6666665459e-1f;
+    y = y * r + 5.0000001201e-1f;
+    y = (y * r * r + r) + 1.0f;
+    const int32_t bits = (whole + 127) << 23;
+    float power;
+    std::memcpy(&power, &bits, sizeof power);
+    return y * power;
+}
+
+// log(x) of positive x; what lies below 1.2e-38 is taken to be 1.2e-38.
+inline float fast_log(float x) {
+    x = most(1.1754944e-38f, x);
+    int32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    // The mantissa lies in [sqrt(1/2), sqrt(2)): adding the difference of 1 and sqrt(1/2) moves the exponent's step there.
+    const int32_t moved = bits + (0x3f800000 - 0x3f3504f3);
+    const auto n = static_cast<float>((moved >> 23) - 127);
+    const int32_t mantissa = (moved & 0x007fffff) + 0x3f3504f3;
+    float m;
+    std::memcpy(&m, &mantissa, sizeof m);
+    m -= 1.0f;
+    const float z = m * m;
+    float y = 7.0376836292e-2f;
+    y = y * m - 1.1514610310e-1f;
+    y = y * m + 1.1676998740e-1f;
+    y = y * m - 1.2420140846e-1f;
+    y = y * m + 1.4249322787e-1f;
+    y = y * m - 1.6668057665e-1f;
+    y = y * m + 2.0000714765e-1f;
+    y = y * m - 2.4999993993e-1f;
+    y = y * m + 3.3333331174e-1f;
+    y = y * m * z - n * 2.12194440e-4f - 0.5f * z;
+    return (m + y) + n * 0.693359375f;
+}
+
+}  // namespace anystar

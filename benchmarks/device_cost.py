@@ -1,0 +1,281 @@
+"""What samples, targets, loss and network would cost on a GPU, counted on ``meta`` tensors: no GPU is needed.
+
+    python benchmarks/device_cost.py [--synths mix zero_shot] [--batch 2] [--size 64] [--json cost.json]
+
+Launches do not depend on the batch size; bytes are given per sample. The last tables are a model, not a measurement:
+``launches x 5 us + bytes / bandwidth``, for the network ``+ operations / peak`` in bf16. What is counted, and what is
+not, is in benchmarks/counting.py.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from anystar_torch.compose import load_synthesizer
+from anystar_torch.rays import Rays
+from anystar_torch.targets import object_probability, star_distances
+from benchmarks.counting import DRAWS, Cost
+
+ROOT = Path(__file__).resolve().parent.parent
+LAUNCH = 5e-6  # seconds
+
+
+class Gpu(NamedTuple):
+    """Data-sheet figures: memory bandwidth in bytes/s, dense bf16 operations/s."""
+
+    bandwidth: float
+    operations: float
+
+
+GPUS = {
+    "A100 80GB": Gpu(2.0e12, 312e12),
+    "H100 SXM": Gpu(3.35e12, 989e12),
+    "H200": Gpu(4.8e12, 989e12),
+    "RTX 4090": Gpu(1.0e12, 165e12),
+    "L4": Gpu(0.3e12, 121e12),
+}
+# Files of the generator -> what the table calls them; effects stand under their own names.
+_MEMBERS = {
+    "placement (coordinates)": "augment/{affine,coordinates,elastic,orient,placement,window,zoom}",
+    "scene (label field)": "synth/{shapes,surface,density,outline,hollow}",
+    "mixture (intensities)": "synth/{gmm,perlin,background}",
+}
+GROUPS = {
+    DRAWS: "draws (scalars and noise fields)",
+    "synth/components": "connected components",
+    "synthesizer": "synthesizer (what joins the parts)",
+}
+for _group, _files in _MEMBERS.items():
+    _folder, _, _names = _files.partition("{")
+    GROUPS |= {_folder + name: _group for name in _names.removesuffix("}").split(",")}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the overview.
+
+    Attributes:
+        name: what is counted.
+        batch: samples in it.
+        cost: its launches and bytes, of the whole batch.
+        operations: floating-point operations of matrix products and convolutions, of the whole batch.
+    """
+
+    name: str
+    batch: int
+    cost: Cost
+    operations: float = 0.0
+
+    def seconds(self, gpu: Gpu) -> float:
+        """The model's time of the batch."""
+        return self.cost.launches * LAUNCH + self.traffic_seconds(gpu)
+
+    def traffic_seconds(self, gpu: Gpu) -> float:
+        """The same without launches: what a replayed CUDA graph comes close to."""
+        return self.cost.bytes / gpu.bandwidth + self.operations / gpu.operations
+
+
+# ---- what is counted ----------------------------------------------------------------------------
+
+
+def samples(name: str, batch: int, size: int = 64) -> Cost:
+    """Cost of a batch of samples of generator ``name``, without targets."""
+    synthesizer = load_synthesizer(name, shape=(size,) * 3)
+    ids = torch.empty(batch, dtype=torch.int64, device="meta")
+    synthesizer(ids)  # what is made once, the table of draws among it, is no cost of a batch
+    with Cost() as cost:
+        synthesizer(ids)
+    return cost
+
+
+def labels(batch: int, size: int = 64) -> Tensor:
+    """A label field ``[B, 1, D, H, W]`` without data."""
+    return torch.empty(batch, 1, size, size, size, dtype=torch.int32, device="meta")
+
+
+def distances(batch: int, size: int = 64, grid: int = 1) -> Cost:
+    """Cost of the star distances of 96 rays."""
+    field, rays = labels(batch, size), Rays.golden_spiral(96).to("meta")
+    with Cost() as cost, cost.part("star distances"):
+        star_distances(field, rays, (grid,) * 3)
+    return cost
+
+
+def probability(batch: int, size: int = 64, grid: int = 1) -> Cost:
+    """Cost of the object probability."""
+    field = labels(batch, size)
+    with Cost() as cost, cost.part("probability"):
+        object_probability(field, (grid,) * 3)
+    return cost
+
+
+def loss(batch: int, size: int = 64, *, rays: int = 96, dtype: torch.dtype = torch.bfloat16) -> Cost:
+    """Cost of the loss on logits of ``dtype`` with channels last, and of the gradients of these logits."""
+    from anystar_torch.loss import StarDistLoss
+
+    function = StarDistLoss(probability_weight=1.0, distance_weight=0.2, background=1e-4)
+    shapes = [(batch, channels, size, size, size) for channels in (1, rays)]
+    logits = [
+        torch.empty(shape, dtype=dtype, device="meta", memory_format=torch.channels_last_3d).requires_grad_()
+        for shape in shapes
+    ]
+    targets = [torch.empty(shape, device="meta") for shape in shapes]
+    with Cost() as cost, cost.part("loss"):
+        total = function((logits[0], logits[1]), targets[0], targets[1]).total
+        torch.autograd.grad(total, logits)
+    return cost
+
+
+def network(name: str, batch: int, size: int = 64) -> tuple[Cost, float]:
+    """Cost and operations of ``configs/model/NAME.yaml`` in bf16: logits, and gradients of all weights."""
+    from hydra import compose, initialize_config_dir
+    from hydra.utils import instantiate
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        made = instantiate(compose(overrides=[f"+model={name}"]).model)
+    model = made.to("meta", torch.bfloat16).to(memory_format=torch.channels_last_3d)
+    image = torch.empty(batch, 1, size, size, size, dtype=torch.bfloat16, device="meta")
+
+    def step() -> None:
+        # The layers one by one: autocast does not act on meta tensors, and logits() takes float32 images.
+        features = model.features(model.backbone(image))
+        logits = model.probability(features), model.distances(features)
+        torch.autograd.grad(logits, list(model.parameters()), [torch.empty_like(part) for part in logits])
+
+    with Cost() as cost, cost.part("network"):
+        step()
+    with FlopCounterMode(display=False) as operations:
+        step()
+    return cost, float(operations.get_total_flops())
+
+
+# ---- what is printed ----------------------------------------------------------------------------
+
+
+def overview(rows: Iterable[Row]) -> str:
+    """Launches, bytes and operations of every row."""
+    lines = ["| what | launches | MB per sample | GFLOP per sample |", "| --- | --- | --- | --- |"]
+    for row in rows:
+        operations = f"{row.operations / row.batch / 1e9:,.0f}" if row.operations else ""
+        lines.append(
+            f"| {row.name} | {row.cost.launches:,} | {row.cost.bytes / row.batch / 1e6:,.1f} | {operations} |"
+        )
+    return "\n".join(lines)
+
+
+def parts(row: Row) -> str:
+    """Launches and bytes of every part of a generator."""
+    launches, moved = Counter[str](), Counter[str]()
+    for part, count, size in row.cost.by_part():
+        name = GROUPS.get(part, part.removeprefix("augment/").replace("_", " "))
+        launches[name] += count
+        moved[name] += size
+    lines = [f"| part of {row.name} | launches | MB per sample |", "| --- | --- | --- |"]
+    lines += [
+        f"| {part} | {launches[part]:,} | {size / row.batch / 1e6:,.1f} |"
+        for part, size in moved.most_common()
+    ]
+    return "\n".join(lines)
+
+
+def largest(row: Row, count: int = 10) -> str:
+    """The operators of a generator with the most launches, and with the most bytes."""
+    cost = row.cost
+    lines = ["| most launches | | most bytes | MB per sample |", "| --- | --- | --- | --- |"]
+    pairs = zip(cost.launched.most_common(count), cost.moved.most_common(count), strict=True)
+    for (often, launches), (heavy, size) in pairs:
+        lines.append(
+            f"| {often.part}: {often.operator} | {launches:,} "
+            f"| {heavy.part}: {heavy.operator} | {size / row.batch / 1e6:,.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def modelled(rows: Iterable[Row]) -> str:
+    """Milliseconds per batch on every GPU, with launches and (in brackets) without."""
+    lines = [f"| MODEL, ms per batch | {' | '.join(GPUS)} |", "| --- |" + " --- |" * len(GPUS)]
+    for row in rows:
+        cells = [
+            f"{1e3 * row.seconds(gpu):.1f} ({1e3 * row.traffic_seconds(gpu):.1f})" for gpu in GPUS.values()
+        ]
+        lines.append(f"| {row.name}, batch {row.batch} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """The same figures for other programs."""
+    return [
+        {
+            "name": row.name,
+            "batch": row.batch,
+            "launches": row.cost.launches,
+            "bytes": row.cost.bytes,
+            "operations": row.operations,
+            "parts": [
+                dict(zip(("part", "launches", "bytes"), part, strict=True)) for part in row.cost.by_part()
+            ],
+            "modelled_seconds": {name: row.seconds(gpu) for name, gpu in GPUS.items()},
+        }
+        for row in rows
+    ]
+
+
+def counted(synths: list[str], batch: int, size: int) -> tuple[list[Row], list[Row]]:
+    """The rows of the generators, and all other rows."""
+
+    def row(name: str, count: Callable[..., Cost], **named: Any) -> Row:
+        return Row(name, batch, count(batch, size, **named))
+
+    rest = [
+        row("star distances, 96 rays, grid 1", distances),
+        row("star distances, 96 rays, grid 2", distances, grid=2),
+        row("probability, grid 1", probability),
+        row("loss with its gradient, 96 rays, grid 1, bf16", loss),
+    ]
+    for model in ("anystar", "medium"):
+        rest.append(Row(f"network {model}, forward and backward, bf16", batch, *network(model, batch, size)))
+    return [Row(f"samples of {name}", batch, samples(name, batch, size)) for name in synths], rest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--synths", nargs="+", default=["mix", "zero_shot"])
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--size", type=int, default=64, help="side of a volume, voxels")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT)
+    print(
+        f"counted on meta tensors, {time.strftime('%Y-%m-%d')}, commit {commit.stdout.strip() or 'unknown'}, "
+        f"torch {torch.__version__}; volumes of {arguments.size}^3, batch {arguments.batch}\n"
+    )
+    made, rest = counted(arguments.synths, arguments.batch, arguments.size)
+    print(overview([*made, *rest]))
+    for row in made:
+        print(f"\n{parts(row)}\n\n{largest(row)}")
+    print(
+        f"\nA model, not a measurement: launches x {LAUNCH * 1e6:.0f} us + bytes / bandwidth (+ operations / peak)."
+    )
+    print("In brackets without launches, which a replayed CUDA graph comes close to.\n")
+    print(modelled([*made, *rest]))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(as_json([*made, *rest]), indent=1))
+
+
+if __name__ == "__main__":
+    main()

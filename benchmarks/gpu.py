@@ -1,0 +1,178 @@
+"""What the GPU path does on this machine: agreement with the CPU, throughput, training steps, prediction, memory.
+
+    python benchmarks/gpu.py [--out outputs/gpu] [--seconds 300] [--sections agreement throughput ...] [--smoke]
+
+Every section runs in a process of its own with a time limit, so that a failure loses no more than the rest of its
+section. Figures are printed as they are measured; after each, OUT/gpu.json and OUT/gpu.md are written anew. With
+--smoke all sections are rehearsed on the CPU with tiny sizes: the figures mean nothing, an error is exit status 1.
+``benchmarks/gpu.sh`` also installs, builds, tests and, if asked, trains.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+# Section -> its share of the time, in the order in which they run.
+SECTIONS = {
+    "agreement": 0.16, "operators": 0.10, "throughput": 0.28, "training": 0.24, "prediction": 0.12, "profile": 0.10,
+}  # fmt: skip
+ROW = "ROW "
+REHEARSAL = 600.0  # seconds for each section of a rehearsal: errors count there, not time
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "gpu")
+    parser.add_argument("--seconds", type=float, default=300.0, help="for all sections together")
+    parser.add_argument("--sections", nargs="+", default=list(SECTIONS), choices=list(SECTIONS))
+    parser.add_argument("--smoke", action="store_true", help="on the CPU with tiny sizes")
+    parser.add_argument("--section", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.section:
+        section(arguments.section, arguments.smoke)
+        return
+    results = Results(arguments.out, about(arguments.smoke))
+    shares = sum(SECTIONS[name] for name in arguments.sections)
+    for name in arguments.sections:
+        limit = REHEARSAL if arguments.smoke else arguments.seconds * SECTIONS[name] / shares
+        results.run(name, limit, arguments.smoke)
+    results.write()
+    print(f"\n{results.table()}\n\nwritten: {arguments.out / 'gpu.json'} and gpu.md", flush=True)
+    failed = [row["name"] for row in results.rows if "error" in row]
+    if failed:
+        print(f"{len(failed)} of {len(results.rows)} rows have an error", flush=True)
+    if failed and arguments.smoke:
+        sys.exit(1)
+
+
+# ---- the process that collects ------------------------------------------------------------------
+
+
+class Results:
+    """All figures so far, and the files they are kept in.
+
+    Args:
+        folder: where ``gpu.json`` and ``gpu.md`` go.
+        about: hardware, versions and commit.
+    """
+
+    def __init__(self, folder: Path, about: dict[str, Any]) -> None:
+        self.folder, self.about = folder, about
+        self.rows: list[dict[str, Any]] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        print(json.dumps(about), flush=True)
+
+    def run(self, name: str, seconds: float, smoke: bool) -> None:
+        """Run a section in a process of its own, for at most ``seconds``, and keep its rows."""
+        print(f"\n== {name} (at most {seconds:.0f} s)", flush=True)
+        command = [sys.executable, str(Path(__file__).resolve()), "--section", name]
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            command + ["--smoke"] * smoke, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
+            env={**os.environ, "GPU_SECONDS": str(0.85 * seconds)},
+        )  # fmt: skip
+        limit = threading.Timer(seconds, process.kill)
+        limit.start()
+        for line in _lines(process):
+            if line.startswith(ROW):
+                self.add(json.loads(line.removeprefix(ROW)))
+            else:
+                print("  |", line, flush=True)
+        limit.cancel()
+        status, taken = process.wait(), time.perf_counter() - began
+        if status:
+            reason = "stopped at its time limit" if taken >= seconds else f"ended with exit status {status}"
+            self.add({"section": name, "name": name, "error": reason})
+        print(f"  {taken:.1f} s", flush=True)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Print a row, keep it, and write the files."""
+        self.rows.append(row)
+        print(" ", _cell(row), flush=True)
+        self.write()
+
+    def write(self) -> None:
+        """Write both files."""
+        (self.folder / "gpu.json").write_text(json.dumps({"about": self.about, "rows": self.rows}, indent=1))
+        (self.folder / "gpu.md").write_text(self.table() + "\n")
+
+    def table(self) -> str:
+        """All rows, a table for each section."""
+        lines = [", ".join(f"{name} {value}" for name, value in self.about.items())]
+        for section in dict.fromkeys(row["section"] for row in self.rows):
+            rows = [row for row in self.rows if row["section"] == section]
+            columns = [
+                c for c in dict.fromkeys(c for row in rows for c in row) if c not in ("section", "name")
+            ]
+            lines += ["", f"| {section} | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
+            lines += [
+                f"| {row['name']} | {' | '.join(_figure(row.get(column, '')) for column in columns)} |"
+                for row in rows
+            ]
+        return "\n".join(lines)
+
+
+def _lines(process: Any) -> Iterator[str]:
+    for line in process.stdout:
+        yield line.rstrip("\n")
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "/").replace("\n", " ")
+
+
+def _cell(row: dict[str, Any]) -> str:
+    return f"{row['name']}: " + ", ".join(
+        f"{name} {_figure(value)}" for name, value in row.items() if name not in ("section", "name")
+    )
+
+
+def about(smoke: bool) -> dict[str, Any]:
+    """What the figures were measured on."""
+    import torch
+
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT)
+    try:
+        import triton
+
+        compiler = triton.__version__
+    except ImportError:
+        compiler = "none"
+    gpu = torch.cuda.is_available() and not smoke
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": os.environ.get("COMMIT") or commit.stdout.strip() or "unknown",
+        "device": torch.cuda.get_device_name() if gpu else f"CPU ({platform.machine()}): a rehearsal",
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "triton": compiler,
+    }
+
+
+# ---- the process of a section -------------------------------------------------------------------
+
+
+def section(name: str, smoke: bool) -> None:
+    """Measure one section; its rows go to the standard output."""
+    sys.path.insert(0, str(ROOT))
+    from benchmarks import gpu_sections, gpu_training
+    from benchmarks.gpu_bench import Bench
+
+    bench = Bench(name, smoke=smoke, seconds=float(os.environ.get("GPU_SECONDS", "60")))
+    {**gpu_sections.SECTIONS, "training": gpu_training.training}[name](bench)
+
+
+if __name__ == "__main__":
+    main()

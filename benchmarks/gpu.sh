@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# The GPU path on this machine, in one command: install, build, test, measure, and if asked train.
+#
+#   bash benchmarks/gpu.sh                                   at most 8 minutes
+#   WHEELS=wheels bash benchmarks/gpu.sh                     a folder of wheels for what is not installed; no network needed
+#   TRAIN_MINUTES=5 bash benchmarks/gpu.sh                   5 minutes more (whole minutes): trains zero_shot
+#   SMOKE=1 bash benchmarks/gpu.sh                           a rehearsal on the CPU with tiny sizes
+#
+# OUT (outputs/gpu): gpu.json, gpu.md, tests.log; after a training also model/ (float16), train.csv, train.log.
+# PYTHON: the interpreter (python3). SECTIONS: of benchmarks/gpu.py, default all; "none" leaves them out.
+# TESTS=0 leaves the tests out. TEST_SECONDS, BENCH_SECONDS: time limits. TRAIN_BATCH: samples per step (8).
+set -uo pipefail
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-python3}
+OUT=${OUT:-outputs/gpu}
+SMOKE=${SMOKE:-0}
+TEST_SECONDS=${TEST_SECONDS:-110}
+BENCH_SECONDS=${BENCH_SECONDS:-280}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$OUT"
+export PYTHONUNBUFFERED=1 PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+began=$SECONDS
+trained=0
+step() { echo "== [$((SECONDS - began)) s] $*"; }
+
+if [ -n "${WHEELS:-}" ]; then
+  step "install $(ls "$WHEELS"/*.whl | wc -l) wheels"
+  "$PYTHON" -m pip install -q --no-index --no-deps --no-compile --target "$work/site" "$WHEELS"/*.whl || exit 1
+  export PYTHONPATH="$PYTHONPATH:$work/site"
+fi
+
+if ! "$PYTHON" -c "from anystar_torch import _native" 2>/dev/null; then
+  step "build the native module"
+  { cmake -S . -B "$work/build" -DPython_EXECUTABLE="$("$PYTHON" -c 'import sys; print(sys.executable)')" \
+      && cmake --build "$work/build" -j; } >"$work/build.log" 2>&1 || { tail -n 30 "$work/build.log"; exit 1; }
+fi
+
+smoke=()
+if [ "$SMOKE" = 1 ] || ! "$PYTHON" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then
+  smoke=(--smoke)
+  step "no GPU is used: a rehearsal"
+fi
+
+if [ "${TESTS:-1}" = 1 ]; then
+  step "tests marked gpu, at most $TEST_SECONDS s"
+  timeout -k 10 "$TEST_SECONDS" "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider tests >"$OUT/tests.log" 2>&1
+  status=$?
+  tail -n 25 "$OUT/tests.log"
+  step "tests ended with exit status $status (0: passed, 5: none, 124: time limit)"
+fi
+
+if [ "${SECTIONS:-}" != none ]; then
+  step "measure, at most $BENCH_SECONDS s"
+  # shellcheck disable=SC2086 # a list of words
+  timeout -k 10 "$((${#smoke[@]} ? 3600 : BENCH_SECONDS + 30))" "$PYTHON" benchmarks/gpu.py --out "$OUT" --seconds "$BENCH_SECONDS" \
+    ${SECTIONS:+--sections $SECTIONS} "${smoke[@]}"
+fi
+
+if [ -n "${TRAIN_MINUTES:-}" ]; then
+  step "train for $TRAIN_MINUTES minutes"
+  timeout -k 10 "$((${#smoke[@]} ? 3600 : 60 * TRAIN_MINUTES + 120))" "$PYTHON" benchmarks/gpu_training.py \
+    --minutes "$TRAIN_MINUTES" --batch "${TRAIN_BATCH:-8}" --out "$OUT" "${smoke[@]}"
+  trained=$?
+fi
+step "done"
+ls -l "$OUT"
+if [ "${#smoke[@]}" -gt 0 ] && { [ "$trained" != 0 ] || grep -q '"error"' "$OUT/gpu.json"; }; then
+  step "the rehearsal failed"
+  exit 1
+fi
+test -s "$OUT/gpu.json"

@@ -1,0 +1,148 @@
+"""What the sections of benchmarks/gpu.py share: clocks, rows, the guard around every measurement."""
+
+import gc
+import json
+import statistics
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Timing(NamedTuple):
+    """Seconds of repeated calls."""
+
+    median: float
+    least: float
+    most: float
+    repeats: int
+
+
+class Bench:
+    """A section being measured.
+
+    Args:
+        section: its name.
+        smoke: whether everything runs on the CPU with tiny sizes.
+        seconds: time for the section; what would begin later is left out and said so.
+
+    Attributes:
+        device: what is measured.
+        size: side of a sample, voxels.
+    """
+
+    def __init__(self, section: str, *, smoke: bool, seconds: float) -> None:
+        self.section, self.began, self.seconds = section, time.perf_counter(), seconds
+        self.smoke = smoke or not torch.cuda.is_available()
+        self.device = torch.device("cpu" if self.smoke else "cuda")
+        self.size = 32 if self.smoke else 64
+
+    @contextmanager
+    def row(self, name: str) -> Iterator[dict[str, Any]]:
+        """Figures of one measurement, printed at the end; an error becomes a figure too. See :meth:`left`."""
+        figures: dict[str, Any] = {"section": self.section, "name": name}
+        try:
+            self._begin()
+            yield figures
+            figures |= self._memory()
+        except Exception as error:
+            figures["error"] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"[:300]
+            traceback.print_exc(limit=-4)
+        print("ROW " + json.dumps(figures), flush=True)
+
+    @property
+    def left(self) -> float:
+        """Seconds of the section that are left."""
+        return self.began + self.seconds - time.perf_counter()
+
+    def skip(self, name: str) -> bool:
+        """Whether the time is over; the row says so then."""
+        if self.left > 0:
+            return False
+        print(
+            "ROW " + json.dumps({"section": self.section, "name": name, "error": "no time left"}), flush=True
+        )
+        return True
+
+    def wait(self) -> None:
+        """Until the device has done all it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def timed(self, function: Callable[[], Any], *, seconds: float = 1.0, warm_up: int = 2) -> Timing:
+        """Time calls of ``function`` on the device, for about ``seconds``, 3 to 50 of them, after a warm-up."""
+        for _ in range(1 if self.smoke else warm_up):
+            function()
+        self.wait()
+        taken: list[float] = []
+        while len(taken) < (1 if self.smoke else 3) or (sum(taken) < seconds and len(taken) < 50):
+            taken.append(self._once(function))
+            if self.smoke or self.left < 0:
+                break
+        return Timing(statistics.median(taken), min(taken), max(taken), len(taken))
+
+    def _once(self, function: Callable[[], Any]) -> float:
+        if self.device.type != "cuda":
+            began = time.perf_counter()
+            function()
+            return time.perf_counter() - began
+        first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        first.record()
+        function()
+        last.record()
+        last.synchronize()
+        return float(first.elapsed_time(last)) / 1e3
+
+    def _begin(self) -> None:
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+
+    def _memory(self) -> dict[str, float]:
+        if self.device.type != "cuda":
+            return {}
+        torch.cuda.synchronize()
+        return {"peak GiB": torch.cuda.max_memory_allocated() / 2**30}
+
+
+class Replayed:
+    """``make`` of ids, captured as a CUDA graph that is replayed with new ids.
+
+    Args:
+        make: ids ``[B]`` on the GPU to tensors.
+        batch: number of ids B.
+
+    Raises:
+        RuntimeError: the work cannot be captured.
+    """
+
+    def __init__(self, make: Callable[[Tensor], tuple[Tensor, ...]], batch: int) -> None:
+        self.ids = torch.arange(batch, device="cuda")
+        self.batch = batch
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):  # plans of Fourier transforms, compilation of kernels
+                make(self.ids)
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.made = make(self.ids)
+
+    def __call__(self) -> tuple[Tensor, ...]:
+        """The tensors of the ids, in place of the last ones; then the ids are those of the next batch."""
+        self.graph.replay()
+        self.ids.add_(self.batch)
+        return self.made
+
+
+def say(*words: Any) -> None:
+    """A line between the rows."""
+    print(*words, flush=True, file=sys.stdout)

@@ -1,0 +1,273 @@
+"""Training steps of benchmarks/gpu.py, with stored samples and with synthesis; and a training that fits a time.
+
+    python benchmarks/gpu_training.py --minutes 5 --out outputs/gpu [--batch 8] [--smoke]
+
+trains the recipe ``zero_shot``: the step is timed first, then ``trainer.max_steps`` and the decay of the learning rate
+are chosen so that the run ends in time. OUT keeps ``model/`` (float16), ``train.csv``, ``train.log``.
+"""
+
+import argparse
+import json
+import logging
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence, Sized
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from anystar_torch.data import Batch
+from anystar_torch.resolvers import register_resolvers
+from benchmarks.gpu_bench import Bench, say
+
+ROOT = Path(__file__).resolve().parent.parent
+WITHOUT = [  # nothing but the step: no validation, no files
+    "logger=none",
+    "~callbacks.checkpoint",
+    "~callbacks.samples",
+    "~callbacks.progress",
+    "~callbacks.scores",
+    "+trainer.enable_checkpointing=false",
+    "+trainer.enable_progress_bar=false",
+    "+trainer.limit_val_batches=0",
+]
+WARM_UP = 10  # steps: compilation, choice of convolutions, capture of the graph
+SHARE = 0.7  # of the minutes that are steps; the rest is start, validation and report
+
+
+class Recipe(NamedTuple):
+    """A network on its generator."""
+
+    experiment: str
+    model: str
+    batch: int
+
+
+RECIPES = (Recipe("mix", "anystar", 2), Recipe("zero_shot", "medium", 8))
+
+
+def training(bench: Bench) -> None:
+    """Steps through Lightning's loop, in the precision of ``hardware=gpu``, with stored and with made samples."""
+    for recipe in RECIPES:
+        if bench.smoke:
+            recipe = recipe._replace(model="small", batch=2)
+        for stored in (True, False):
+            name = f"{recipe.model} on {recipe.experiment}, batch {recipe.batch}"
+            name += ", stored samples" if stored else ", with synthesis"
+            if bench.skip(name):
+                continue
+            with bench.row(name) as figures:
+                figures |= fit(bench, recipe, steps=2 if bench.smoke else 30, stored=stored)
+
+
+def fit(bench: Bench, recipe: Recipe, *, steps: int, stored: bool) -> dict[str, Any]:
+    """Train for ``steps`` after a warm-up; milliseconds per step, samples per second, share of waiting."""
+    from hydra import compose, initialize_config_dir
+    from hydra.utils import instantiate
+
+    quiet()
+    warm_up = 1 if bench.smoke else WARM_UP
+    overrides = [
+        f"+experiment={recipe.experiment}",
+        f"hardware={'cpu' if bench.smoke else 'gpu'}",
+        f"model={recipe.model}",
+        f"shape=[{bench.size},{bench.size},{bench.size}]",
+        f"batch_size={recipe.batch}",
+        f"trainer.max_steps={warm_up + steps}",
+        "run_folder=unused",
+        *WITHOUT,
+    ]
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        config = compose("train", overrides)
+    L.seed_everything(0, verbose=False)
+    model, data = instantiate(config.training), instantiate(config.data)
+    clock = StepClock(bench, data)
+    callbacks = [*instantiate(config.callbacks).values(), clock]
+    trainer = instantiate(config.trainer, callbacks=callbacks, logger=[])
+    if stored:
+        made = data.make(torch.arange(recipe.batch, device=bench.device), data.synthesizer)
+        data.train_dataloader = lambda: Stored(made, warm_up + steps)
+    trainer.fit(model, datamodule=data)
+    return clock.figures(warm_up, recipe.batch)
+
+
+class Stored(Sized):
+    """The same batch for every step."""
+
+    def __init__(self, batch: Batch, steps: int) -> None:
+        self.batch, self.steps = batch, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Batch]:
+        for _ in range(self.steps):
+            yield self.batch
+
+
+class StepClock(Callback):
+    """Marks the end of every step on the device, which does not wait for it."""
+
+    def __init__(self, bench: Bench, data: Any) -> None:
+        self.bench, self.data = bench, data
+        self.marks: list[Any] = []
+        self.waited: list[float] = []
+        self.host: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Mark the end of a step."""
+        self.host.append(time.perf_counter())
+        self.waited.append(getattr(self.data, "waited_seconds", 0.0))
+        if self.bench.device.type == "cuda":
+            event = torch.cuda.Event(enable_timing=True)
+            event.record()
+            self.marks.append(event)
+
+    def figures(self, warm_up: int, batch: int) -> dict[str, Any]:
+        """Figures of the steps after the warm-up."""
+        self.bench.wait()
+        if self.marks:
+            taken = [
+                first.elapsed_time(last) for first, last in zip(self.marks, self.marks[1:], strict=False)
+            ]
+        else:
+            taken = [1e3 * (last - first) for first, last in zip(self.host, self.host[1:], strict=False)]
+        measured = taken[warm_up - 1 :]
+        whole = sum(measured)
+        return {
+            "ms per step": statistics.median(measured),
+            "mean ms": whole / len(measured),
+            "most": max(measured),
+            "samples/s": 1e3 * batch * len(measured) / whole,
+            "host ms": 1e3 * (self.host[-1] - self.host[warm_up - 1]) / len(measured),
+            "share waited": 1e3 * (self.waited[-1] - self.waited[warm_up - 1]) / whole,
+        }
+
+
+def quiet() -> None:
+    """Hydra's resolvers, and no hints of Lightning between the rows."""
+    register_resolvers()
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")
+
+
+# ---- a training that fits a time ----------------------------------------------------------------
+
+
+def train(minutes: float, batch: int, out: Path, smoke: bool) -> dict[str, Any]:
+    """Train the recipe for about ``minutes`` in all, and keep weights, log and scores in ``out``."""
+    began = time.perf_counter()
+    bench = Bench("train", smoke=smoke, seconds=60 * minutes)
+    recipe = Recipe("zero_shot", "small" if bench.smoke else "medium", batch)
+    step = fit(bench, recipe, steps=2 if bench.smoke else 40, stored=False)
+    left = 60 * minutes - (time.perf_counter() - began)
+    steps = 4 if bench.smoke else max(10, int(SHARE * left / (step["mean ms"] / 1e3)))
+    say(f"a step takes {step['mean ms']:.1f} ms: {steps} steps in {left:.0f} s")
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        seconds = 600 if bench.smoke else left + 60  # a rehearsal is about errors, not about time
+        status = train_script(command(recipe, steps, left, run, bench), out / "train.log", seconds)
+        figures = {"minutes": minutes, "steps": steps, "exit status": status, **step}
+        keep(run, recipe.model, out, figures)
+    return figures
+
+
+def command(recipe: Recipe, steps: int, seconds: float, run: Path, bench: Bench) -> list[str]:
+    """The training as it would be typed."""
+    limit = time.strftime("00:%H:%M:%S", time.gmtime(600 if bench.smoke else max(seconds, 30)))
+    arguments = [
+        f"+experiment={recipe.experiment}",
+        f"hardware={'cpu' if bench.smoke else 'gpu'}",
+        f"model={recipe.model}",
+        f"batch_size={recipe.batch}",
+        f"trainer.max_steps={steps}",
+        f"+trainer.max_time='{limit}'",
+        f"trainer.val_check_interval={max(2, steps // 3)}",
+        f"training.schedule.decay_steps={max(1, steps // 3)}",
+        f"training.schedule.warmup_steps={min(100, steps // 10)}",
+        f"callbacks.checkpoint.every_n_steps={max(1, steps // 8)}",
+        f"callbacks.average.decay={1 - 12 / max(steps, 120):.4f}",  # over the last twelfth, as in 6000 steps
+        "report.min_f1=0",
+        f"run_folder={run}",
+    ]
+    if bench.smoke:
+        arguments += [f"shape=[{bench.size},{bench.size},{bench.size}]", "data.validation_samples=2"]
+        arguments += ["report.samples=1", "callbacks.scores.samples=1", "callbacks.scores.pictures=1"]
+    return [sys.executable, "train.py", *arguments]
+
+
+def train_script(command: Sequence[str], log: Path, seconds: float) -> int | str:
+    """Run the training; everything it says goes to ``log`` and its last lines to the output."""
+    say(" ".join(command[1:]))
+    try:
+        with log.open("w") as file:
+            done = subprocess.run(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, timeout=seconds)
+        status: int | str = done.returncode
+    except subprocess.TimeoutExpired:
+        status = "stopped at its time limit"
+    text = log.read_text(errors="replace")
+    log.write_text(text[-200_000:])
+    say("\n".join(f"  | {line}" for line in text.splitlines()[-40:]))
+    return status
+
+
+def keep(run: Path, model: str, out: Path, figures: dict[str, Any]) -> None:
+    """Weights in float16 and the log of the figures; of a stopped run, the averaged weights of its last checkpoint."""
+    from hydra import compose, initialize_config_dir
+    from hydra.utils import instantiate
+
+    from anystar_torch import weights
+    from anystar_torch.checkpoints import LAST, averaged_weights
+    from anystar_torch.inference import pretrained
+
+    for log in run.glob("csv/*/metrics.csv"):
+        shutil.copyfile(log, out / "train.csv")
+    checkpoint = run / "checkpoints" / LAST
+    if (run / "model" / weights.WEIGHTS).is_file():
+        network, config = weights.load(run / "model")
+        figures["synthetic F1"] = config.provenance.get("synthetic_f1")
+    elif checkpoint.is_file():
+        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+            network = instantiate(compose(overrides=[f"+model={model}"]).model)
+        network.load_state_dict(averaged_weights(checkpoint))
+        config = replace(pretrained.load()[1], architecture=network.architecture)
+        figures["note"] = "stopped early: weights of the last checkpoint, thresholds of the shipped network"
+    else:
+        figures["note"] = "no weights"
+        return
+    weights.save(out / "model", network, config, dtype=torch.float16)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "gpu")
+    parser.add_argument("--smoke", action="store_true", help="four steps of a small network on the CPU")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    figures = train(arguments.minutes, arguments.batch, arguments.out.resolve(), arguments.smoke)
+    say(json.dumps(figures, indent=1))
+    file = arguments.out / "gpu.json"
+    results = json.loads(file.read_text()) if file.is_file() else {}
+    file.write_text(json.dumps(results | {"train": figures}, indent=1))
+    sys.exit(figures["exit status"] != 0)
+
+
+if __name__ == "__main__":
+    main()
