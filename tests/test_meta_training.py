@@ -66,6 +66,9 @@ class MetaStreams:
     def wait(self, mark):
         pass
 
+    def finish(self):
+        pass
+
     def seconds(self, first, second):
         return 0.25
 
