@@ -60,7 +60,7 @@ def room(source: Triple, eye: Eye, max_memory: float | int | None, kept: float |
 def _budget(source: Triple, device: torch.device, max_memory: float | int | None, kept: float | int) -> float:
     """Bytes that tiles may take; ``max_memory`` counts as no more than there is."""
     if device.type == "cuda":
-        return Memory.of(device).budget(max_memory) - _RESERVE
+        return max(Memory.of(device).budget(max_memory) - _RESERVE, 0.0)
     if max_memory is None:
         return free_memory(device) - (kept if device.type == "cpu" else 0)
     if device.type != "cpu":

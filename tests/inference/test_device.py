@@ -8,7 +8,7 @@ from anystar_torch.inference import candidates, eye
 from anystar_torch.inference.device import Memory, exact_float32, free_memory, largest_tensor, out_of_memory
 from anystar_torch.inference.eye import Eye
 from anystar_torch.inference.memory import elements_per_voxel
-from anystar_torch.inference.multiscale import _between
+from anystar_torch.inference.multiscale import SecondLook, _between
 from anystar_torch.inference.normalise import Window
 from anystar_torch.inference.plan import _RESERVE, plan, room
 from anystar_torch.inference.predictor import AnyStar
@@ -240,13 +240,14 @@ def test_voxels_and_candidates_travel_through_pinned_memory(scene):
     assert waiting().is_pinned()
     assert transfer.fetch([found[:4]])[0].tolist() == [0, 1, 2, 3]
     one = AnyStar.from_pretrained()._eye(transfer.device)
-    view = eye.View(scene, Scaling(scene.shape, scene.shape), Window(0.0, 60000.0, True))
+    view = eye.View(scene, near := Scaling(scene.shape, (110, 120, 130)), Window(0.0, 60000.0, True))
     tile = Tile((0, 0, 0), (96, 96, 96), (0, 0, 0), (96, 96, 96))
-    one.start(view, [tile], 0.5)()  # weights are laid out, cuDNN is warm
+    second = SecondLook(torch.ones(40, 40, 40), Scaling(scene.shape, (80, 80, 80)), near, (2, 2, 2))
+    one.start(view, [tile], 0.2, second=second)()  # weights are laid out, cuDNN is warm
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        finish = one.start(view, [tile], 0.5)  # raises where the host would wait
+        finish = one.start(view, [tile], 0.2, second=second)  # raises where the host would wait
     finally:
         torch.cuda.set_sync_debug_mode("default")
     [(points, distances, scores)], finite = finish()
