@@ -72,7 +72,8 @@ _PARTS: dict[str, tuple[Any, ...]] = {
         residual_unet.ResidualUNetBackbone,
     ),
 }
-_IMPORTS = {"unet": "import itertools\n", "resnet": "", "residual_unet": "import itertools\n"}  # what only this backbone needs
+# What only this backbone needs.
+_IMPORTS = {"unet": "import itertools\n", "resnet": "", "residual_unet": "import itertools\n"}
 _HEAD = f'''"""A StarDist 3D network; written by anystar_torch {__version__} (BSD 3-Clause), from its own source."""
 
 from collections.abc import Sequence
