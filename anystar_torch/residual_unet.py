@@ -10,6 +10,7 @@ stem is the whole encoder of the first level, where a residual block would cost 
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -79,7 +80,7 @@ class ResidualUNet(nn.Module):
     """
 
     def __init__(
-        self, channels: int, grid: Triple, widths: tuple[int, ...], blocks: int, kernel: Triple
+        self, channels: int, grid: Triple, widths: Sequence[int], blocks: int, kernel: Triple
     ) -> None:
         super().__init__()
         cell = grid[0] * grid[1] * grid[2] * channels
@@ -126,7 +127,7 @@ class ResidualUNetBackbone:
     """
 
     kind: ClassVar[str] = "residual_unet"
-    widths: tuple[int, ...]
+    widths: Sequence[int]
     blocks: int = 1
     kernel: Triple = (3, 3, 3)
 
