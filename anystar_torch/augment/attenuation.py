@@ -18,17 +18,17 @@ def attenuation(image: Volume, rate: PerSampleAxis) -> Volume:
         rate: ``[B, 3]``, logarithm of the loss from the first to the last voxel along z, y, x. ``t`` runs from 0 to 1
             along each axis, and from the other face where the rate is negative; 0 leaves the image unchanged.
     """
-    exponent: torch.Tensor | None = None
+    falling = rate.neg()
+    # From the other face t is 1 less, which adds -rate to the exponent; only one voxel along an axis is at t = 0.
+    z, y, x = falling.clamp(min=0.0).unbind(1)
+    exponent = -(z + y + x)[:, None, None, None, None]
     for axis in range(3):
         size = image.shape[axis + 2]
-        from_start = torch.arange(size, dtype=torch.float32, device=image.device) / max(size - 1, 1)
-        slope = rate[:, axis, None]
-        depth = torch.where(slope < 0.0, from_start - 1.0, from_start) * slope
-        shape = [-1, 1, 1, 1, 1]
+        depth = torch.linspace(0.0, 1.0, size, device=image.device)
+        shape = [1, 1, 1, 1, 1]
         shape[axis + 2] = size
-        exponent = depth.view(shape) if exponent is None else exponent + depth.view(shape)
-    assert exponent is not None
-    return image * exponent.neg().exp()
+        exponent = exponent + falling[:, axis, None, None, None, None] * depth.view(shape)
+    return image * exponent.exp()
 
 
 @dataclass(frozen=True, kw_only=True)

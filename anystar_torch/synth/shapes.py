@@ -189,8 +189,11 @@ class BallField:
         for axis, n in enumerate(world):  # as numpy's arange(0, n, pitch)[1:-1], but at least one
             last = ((n / pitch).ceil() - 1.0).clamp(min=2.0)[:, None, None, None]
             there = there & (point[axis] > 0.0) & (point[axis] < last)
-        middle = [(n - 1) / 2.0 for n in world]
-        kept = self._kept(there, shifted(centre, [-half for half in middle]), pitch, source)
+        tickets = source.uniform("lottery", 0.0, 1.0, *lattice)
+        if self.arrangement is not None:
+            middle = (max(world) - 1) / 2.0
+            tickets = self.arrangement.lottery(tickets, centre, middle, source("arrangement"))
+        kept = self._kept(there, tickets, pitch, source)
         return Balls(centre, torch.where(kept, radius, ABSENT), pitch)
 
     def _relative(self, radius: Float32[Tensor, "b n m k"], source: Source) -> Float32[Tensor, "b n m k"]:
@@ -208,14 +211,11 @@ class BallField:
     def _kept(
         self,
         there: Bool[Tensor, "b n m k"],
-        centre: Float32[Tensor, "b 3 n m k"],
+        tickets: Float32[Tensor, "b n m k"],
         pitch: Float32[Tensor, "b"],
         source: Source,
     ) -> Bool[Tensor, "b n m k"]:
-        """A random subset, of a random size, of the lattice points that are there; or one that is arranged."""
-        tickets = source.uniform("lottery", 0.0, 1.0, *there.shape[1:])
-        if self.arrangement is not None:
-            tickets = self.arrangement.lottery(tickets, centre, source("arrangement"))
+        """The lattice points with the lowest tickets, of those that are there; how many is random."""
         lottery = torch.where(there, tickets, 2.0).flatten(1)
         total = there.flatten(1).sum(1)
         low, high = self.kept

@@ -1,5 +1,6 @@
 """Volumes of few slices, as the network sees them: continued along z by their mirror images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,11 +26,11 @@ def mirrored_slices(depth: int, thickness: Tensor, first: Tensor) -> Int64[Tenso
     Args:
         depth: slices of the sample.
         thickness: int64 ``[B]``, slices of the slab, 2 to ``depth``.
-        first: int64 ``[B]``, where in a period of ``2 thickness - 2`` slices the sample begins.
+        first: int64 ``[B]``, where in a period of ``2 thickness - 2`` slices the sample begins; any number of periods.
     """
     period = (2 * thickness - 2)[:, None]
     place = (torch.arange(depth, device=thickness.device)[None] + first[:, None]) % period
-    return (depth - thickness)[:, None] // 2 + torch.minimum(place, period - place)
+    return torch.minimum(place, period - place) + ((depth - thickness) // 2)[:, None]
 
 
 def direction_of_z(coordinates: Coordinates) -> PerSampleAxis:
@@ -52,17 +53,21 @@ class RandomSlab:
 
     Attributes:
         p: chance of a slab.
-        thickness: range of its slices, voxels.
+        thickness: the fewest and the most slices, voxels.
         length: range of the factor by which its objects are longer along z than others.
     """
 
     p: float
-    thickness: Range
+    thickness: Sequence[int]
     length: Range
 
     def __post_init__(self) -> None:
         check_chance("p", self.p)
-        check_range("thickness", self.thickness, 2.0, 64.0)
+        least, most = self.thickness
+        if not 2 <= least <= most:
+            raise ValueError(
+                f"thickness must be two whole numbers of slices from 2 up, in order, got {[least, most]}"
+            )
         check_range("length", self.length, 1.0, 10.0)
 
     def stretched(self, coordinates: Coordinates, source: Source) -> Coordinates:
@@ -77,9 +82,9 @@ class RandomSlab:
         if self.p == 0.0:
             return image, labels
         depth = image.shape[2]
-        thickness = draw(source, "thickness", self.thickness).floor().to(torch.int64).clamp(max=depth)
-        first = source.uniform("first", 0.0, 1.0) * (2 * thickness - 2).to(torch.float32)
-        slices = mirrored_slices(depth, thickness, first.floor().to(torch.int64))
+        least, most = (min(n, depth) for n in self.thickness)
+        thickness = source.integers("thickness", least, most + 1)
+        slices = mirrored_slices(depth, thickness, source.integers("first", 0, 1 << 12))
         every = torch.arange(depth, device=image.device)
         index = torch.where(self._there(source)[:, None], slices, every)[:, None, :, None, None]
         return image.gather(2, index.expand_as(image)), labels.gather(2, index.expand_as(labels))

@@ -12,7 +12,7 @@ from anystar_torch.synth.shapes import ABSENT
 
 WORLD = (128, 128, 128)
 ALWAYS = RandomArrangement(
-    p=1.0, chains=0.0, spacing=(50.0, 50.0), centre=(1000.0, 1000.0), filling=(1.0, 1.0), order=1.0
+    p=1.0, chains=0.0, spacing=(50.0, 50.0), centre=300.0, filling=(1.0, 1.0), order=1.0
 )
 
 
@@ -24,7 +24,7 @@ def balls(arrangement: RandomArrangement | None, count: int = 6):
 
 def test_sheets_are_spheres() -> None:
     point = torch.tensor([[0.0, 3.0, 4.0], [0.0, 0.0, 7.5], [10.0, 0.0, 0.0]]).T.view(1, 3, 3, 1, 1)
-    found = sheets(point, torch.zeros(1, 3), torch.tensor([5.0]), torch.zeros(1)).flatten()
+    found = sheets(point, torch.zeros(1, 1, 3), torch.tensor([[5.0]]), torch.zeros(1, 1)).flatten()
     assert found.tolist() == pytest.approx([0.0, 1.0, 0.0], abs=1e-6)
 
 
@@ -33,7 +33,7 @@ def test_kept_objects_lie_on_the_sheets(chains: float) -> None:
     arrangement = replace(ALWAYS, chains=chains)
     drawn, source = balls(arrangement)
     kept = drawn.radius > ABSENT
-    distance = arrangement.lottery(torch.zeros_like(drawn.radius), drawn.centre - 63.5, source)
+    distance = arrangement.lottery(torch.zeros_like(drawn.radius), drawn.centre, 63.5, source)
     for sample in range(len(kept)):
         others = ~kept[sample] & (drawn.centre[sample] > 20).all(0) & (drawn.centre[sample] < 100).all(0)
         assert distance[sample][kept[sample]].mean() < 0.6 * distance[sample][others].mean()

@@ -30,7 +30,7 @@ def test_a_sample_may_begin_anywhere_in_the_period() -> None:
 
 
 def test_each_sample_is_a_slab_or_untouched() -> None:
-    slab = RandomSlab(p=0.5, thickness=(4.0, 8.0), length=(1.0, 2.0))
+    slab = RandomSlab(p=0.5, thickness=(4, 8), length=(1.0, 2.0))
     source = Source.of(torch.arange(64), seed=0, split="test")
     image = torch.rand(64, 1, 16, 3, 3, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(64 * 16 * 9, dtype=torch.int32).view(64, 1, 16, 3, 3)
@@ -43,6 +43,12 @@ def test_each_sample_is_a_slab_or_untouched() -> None:
     assert [not torch.equal(a, b) for a, b in zip(labels, ids, strict=True)] == changed
 
 
+@pytest.mark.parametrize("thickness", [(1, 4), (5, 4)])
+def test_impossible_slabs_are_refused(thickness: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="whole numbers of slices from 2 up"):
+        RandomSlab(p=0.5, thickness=thickness, length=(1.0, 2.0))
+
+
 def test_the_direction_of_z_is_the_samples() -> None:
     coordinates = Coordinates.of_grid((16, 8, 8), torch.full((1, 3), 16.0))
     assert torch.equal(direction_of_z(coordinates), torch.tensor([[1.0, 0.0, 0.0]]))
@@ -53,7 +59,7 @@ def test_the_direction_of_z_is_the_samples() -> None:
 def test_objects_of_slabs_are_columns() -> None:
     """Each object that is cut by a face of the slab is one object with its mirror image."""
     synth = load_synthesizer("zero_shot", shape=(32, 32, 32))
-    slab = RandomSlab(p=1.0, thickness=(6.0, 6.9), length=(3.0, 3.0))
+    slab = RandomSlab(p=1.0, thickness=(6, 6), length=(3.0, 3.0))
     synth = replace(synth, world=replace(synth.world, slab=slab))
     labels = synth(torch.arange(3)).labels[:, 0]
     tall = total = 0
