@@ -1,6 +1,7 @@
-"""What a config may compute: ``${or:a,b}``, ``${cpu_precision:}``, and what depends on a device.
+"""What a config may compute.
 
-``${gpu_precision:ACCELERATOR}`` and ``${on_cuda:ACCELERATOR}`` take the name Lightning has for the device.
+``${or:a,b}``, ``${portion:steps,share}``, ``${decay_over:steps}``, ``${cpu_precision:}``, and what depends on a device:
+``${gpu_precision:ACCELERATOR}`` and ``${on_cuda:ACCELERATOR}`` take the name Lightning has for it.
 """
 
 from typing import Any
@@ -33,9 +34,21 @@ def gpu_precision(accelerator: str) -> str:
     return "32-true"
 
 
+def portion(steps: int, share: float) -> int:
+    """A share of a number of steps, in whole steps, at least 1."""
+    return max(1, round(steps * share))
+
+
+def decay_over(steps: int) -> float:
+    """The decay of an exponential moving average over about so many steps."""
+    return 1.0 - 1.0 / max(steps, 1)
+
+
 def register_resolvers() -> None:
     """Makes them known to every config composed afterwards; may be called more than once."""
     OmegaConf.register_new_resolver("or", _first, replace=True)
+    OmegaConf.register_new_resolver("portion", portion, replace=True)
+    OmegaConf.register_new_resolver("decay_over", decay_over, replace=True)
     OmegaConf.register_new_resolver("cpu_precision", cpu_precision, replace=True)
     OmegaConf.register_new_resolver("gpu_precision", gpu_precision, replace=True)
     OmegaConf.register_new_resolver("on_cuda", on_cuda, replace=True)

@@ -1,7 +1,7 @@
 """The network: a backbone that brings the image onto the grid, and the heads of StarDist.
 
 Input ``[B, C, D, H, W]``, output on the grid ``[B, ., D/gz, H/gy, W/gx]``. Defined as StarDist 3D builds it (Config3D),
-so that weights travel both ways.
+so that weights travel both ways; the backbone "residual_unet" is not StarDist's, and Keras cannot hold it.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from anystar_torch.rays import Rays
+from anystar_torch.residual_unet import ResidualUNetBackbone
 from anystar_torch.resnet import ResNetBackbone
 from anystar_torch.unet import Triple, UNetBackbone, conv_block, convolution
 
@@ -21,8 +22,12 @@ Probability = Float[Tensor, "b 1 gd gh gw"]  # on the grid
 Distances = Float[Tensor, "b r gd gh gw"]
 Classes = Float[Tensor, "b k gd gh gw"]
 
-Backbone = UNetBackbone | ResNetBackbone
-BACKBONES: dict[str, type[Backbone]] = {"unet": UNetBackbone, "resnet": ResNetBackbone}
+Backbone = UNetBackbone | ResNetBackbone | ResidualUNetBackbone
+BACKBONES: dict[str, type[Backbone]] = {
+    "unet": UNetBackbone,
+    "resnet": ResNetBackbone,
+    "residual_unet": ResidualUNetBackbone,
+}
 
 
 class Prediction(NamedTuple):

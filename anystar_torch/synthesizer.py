@@ -20,12 +20,14 @@ from anystar_torch.augment.placement import Placement
 from anystar_torch.augment.ranges import Range, check_range, draw
 from anystar_torch.draws import Draws, Recording, Slots
 from anystar_torch.random import Source
+from anystar_torch.synth.chromatin import RandomChromatin
 from anystar_torch.synth.components import connected_components, remove_small
 from anystar_torch.synth.density import RandomDensity
 from anystar_torch.synth.gmm import Mixture
 from anystar_torch.synth.hollow import RandomHollow
 from anystar_torch.synth.outline import lit, outside
 from anystar_torch.synth.shapes import BallField
+from anystar_torch.synth.slab import RandomSlab
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,8 @@ class World:
         out_of_focus: how much further it is along an axis with more blur than the sharpest, see
             :func:`~anystar_torch.synth.outline.outside`.
         hollow: holes that the objects of some samples make into their ground; none in AnyStar.
+        slab: stacks of few slices, in some samples; none in AnyStar.
+        chromatin: texture inside the objects of some samples; none in AnyStar.
         smallest: pieces of objects with fewer voxels in the sample are left out of image and labels.
     """
 
@@ -50,6 +54,8 @@ class World:
     outline: Range
     out_of_focus: float
     hollow: RandomHollow
+    slab: RandomSlab
+    chromatin: RandomChromatin
     smallest: int
 
     def __post_init__(self) -> None:
@@ -139,7 +145,8 @@ class Synthesizer:
     def objects(self, coordinates: Coordinates, source: Source) -> tuple[Labels, Bool[Tensor, "b 1 d h w"]]:
         """A number for each voxel that tells its object from all others of the sample, 0 for none; and what shines."""
         world = self.placement.world(self.shape)
-        placed = self.world.density(coordinates, world, source("density"))
+        stretched = self.world.slab.stretched(coordinates, source("slab"))
+        placed = self.world.density(stretched, world, source("density"))
         field = self.world.objects(placed.position, world, source("objects"))
         seen = (field.ball > 0) & (coordinates.cover >= 0.5)
         objects = torch.where(seen, placed.piece * field.count + field.ball, 0)
@@ -166,7 +173,9 @@ class Synthesizer:
         shown = torch.where(shining & labelled, objects, 0)
         hollow = labelled & (per_voxel(self.world.rim(source)) > 0.0)
         image = self.world.mixture(shown, hollow, coordinates, world, source("mixture"))
+        image = self.world.chromatin(image, shown, coordinates.position, source("chromatin"))
         image = self.effects(image, source("effects"))
         # The original deforms the image last: one more interpolation, and zeros from beyond the faces.
         image = smooth_noise(image, coordinates.fraction) * coordinates.cover
+        image, labels = self.world.slab.repeated(image, labels, source("slab"))
         return self.finish(image, labels, source("finish"))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from anystar_torch.augment.attenuation import attenuation
 from anystar_torch.augment.bias_field import bias_field
 from anystar_torch.augment.blur import gaussian_blur
 from anystar_torch.augment.camera import camera
@@ -65,6 +66,7 @@ def dropped(image: Tensor, labels: Tensor) -> Tensor:
 
 EFFECTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "bias_field": lambda x, _: bias_field(x, torch.full((1, 20), 0.05), one(1.0, 1.0, 1.0)),
+    "attenuation": lambda x, _: attenuation(x, one(0.0, 2.3, 0.0)),
     "resolution": lambda x, _: thick_slices(
         gaussian_blur(x, one(0.7, 2.0, 0.7), taps=8), one(1.0, 4.0, 1.0), one(0.0, 0.1, 0.0)
     ),

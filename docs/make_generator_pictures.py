@@ -109,9 +109,35 @@ def finished() -> None:
         save(name, panels, 6, width=1.5)
 
 
+KINDS = {
+    "elongated and flat": "world.density.stretch.p=1",
+    "sheets and chains": "world.objects.arrangement.p=1",
+    "slabs": "world.slab.p=1",
+    "chromatin": "world.chromatin.p=1",
+    "attenuated": "effects.effects.attenuation.p=1",
+}
+"""What zero_shot has on a part of its samples: title, and the override that puts it on all of them."""
+
+
+def kinds() -> None:
+    """Two samples of each kind before a dark background: a slice across z and one along it (z downwards)."""
+    dark = ["plain=1", "rand=0", "perlin=0"]
+    others = [f"world.mixture.background.{share}" for share in dark] + ["effects.effects.inversion.p=0"]
+    panels = {}
+    for title, override in KINDS.items():
+        image = load_synthesizer("zero_shot", seed=3, overrides=[*others, override])(
+            torch.tensor([1, 9])
+        ).image
+        for number, volume in enumerate(image[:, 0]):
+            panels[f"{title} {number + 1}, across z"] = volume[32]
+            panels[f"{title} {number + 1}, along z"] = volume[:, 32]
+    save("second_generation", panels, 4, width=1.7)
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
     label_fields()
     placements()
     intensities()
     finished()
+    kinds()

@@ -31,6 +31,8 @@ SMALL = [
     "model.backbone.depth=1",
     "shape=[16,16,16]",
 ]  # so that anystar's 66 M parameters need not be made
+NARROW = ["model.backbone.widths=[2,4]", "shape=[16,16,16]"]  # the same for the residual U-Net
+RESIDUAL = ("light", "zero_shot", "zero_shot_gpu")  # choices with that backbone
 
 
 def composed(overrides, folder):
@@ -44,7 +46,8 @@ def test_composes_and_instantiates(group, choice, tmp_path):
     plus = "+" if group in ADDED else ""
     if group == "augment":
         group = "augment@synth"
-    config = composed([f"{plus}{group}={choice}", *SMALL], tmp_path)
+    small = NARROW if group in ("model", "experiment") and choice in RESIDUAL else SMALL
+    config = composed([f"{plus}{group}={choice}", *small], tmp_path)
     assert isinstance(instantiate(config.training), Training)
     assert isinstance(instantiate(config.data), SynthesisData)
     assert isinstance(instantiate(config.report), Report)
@@ -63,6 +66,29 @@ def test_the_paper_is_the_default(tmp_path):
         [1, 1, 1],
     )
     assert config.training.optimizer.lr == 2e-4
+
+
+@pytest.mark.parametrize(
+    ("choices", "steps", "expected"),
+    [
+        (["+experiment=zero_shot"], 6000, (2, 180, 600, 1 - 1 / 240, "cpu")),
+        (["+experiment=zero_shot", "hardware=gpu", "batch_size=32"], 2000, (32, 60, 200, 1 - 1 / 80, "auto")),
+        (["+experiment=zero_shot_gpu"], 20000, (16, 600, 4000, 1 - 1 / 800, "auto")),
+    ],
+)
+def test_the_zero_shot_recipe_follows_from_the_number_of_steps(choices, steps, expected, tmp_path):
+    config = composed([*choices, f"trainer.max_steps={steps}", *NARROW], tmp_path)
+    schedule = config.training.schedule
+    found = (
+        config.batch_size,
+        schedule.warmup_steps,
+        config.trainer.val_check_interval,
+        config.callbacks.average.decay,
+        config.trainer.accelerator,
+    )
+    assert found == expected
+    assert (schedule.decay_steps, schedule.total_steps) == (steps, steps)
+    assert config.recipe == "zero_shot"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anystar_torch import __version__, resnet, unet
+from anystar_torch import __version__, residual_unet, resnet, unet
 from anystar_torch.stardist import BACKBONES, StarDist
 
 NAME = "StackedStarDist"
@@ -23,7 +23,7 @@ class StackedStarDist(nn.Module):
 
     Args:
         rays: number of rays.
-        backbone: its kind ("unet" or "resnet") and numbers.
+        backbone: its kind ("unet", "resnet" or "residual_unet") and numbers.
         grid: subsampling of the prediction, (z, y, x); powers of two.
         features: channels of the shared convolution before the heads; 0 leaves it out.
         channels: channels of the image.
@@ -63,8 +63,17 @@ _PARTS: dict[str, tuple[Any, ...]] = {
         unet.UNetBackbone,
     ),
     "resnet": (*_COMMON, resnet.StridedConv, resnet.ResidualBlock, resnet.ResNetBackbone),
+    "residual_unet": (
+        *_COMMON,
+        residual_unet.normalised,
+        residual_unet.SpaceToDepth,
+        residual_unet.PreservingBlock,
+        residual_unet.ResidualUNet,
+        residual_unet.ResidualUNetBackbone,
+    ),
 }
-_IMPORTS = {"unet": "import itertools\n", "resnet": ""}  # what only this backbone needs
+# What only this backbone needs.
+_IMPORTS = {"unet": "import itertools\n", "resnet": "", "residual_unet": "import itertools\n"}
 _HEAD = f'''"""A StarDist 3D network; written by anystar_torch {__version__} (BSD 3-Clause), from its own source."""
 
 from collections.abc import Sequence
@@ -77,6 +86,7 @@ from torch import Tensor, nn
 
 KERAS_EPSILON = {unet.KERAS_EPSILON}
 KERAS_MOMENTUM = {unet.KERAS_MOMENTUM}
+MOMENTUM = {residual_unet.MOMENTUM}
 SLAB = {unet.SLAB}
 Triple = tuple[int, int, int]
 _SMALLEST_DISTANCE = {_SMALLEST_DISTANCE}

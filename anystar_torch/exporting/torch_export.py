@@ -17,6 +17,7 @@ from anystar_torch.exporting.dense import Dense, agree, example, quiet, trace
 from anystar_torch.exporting.metadata import metadata
 from anystar_torch.exporting.requirements import dense_only
 from anystar_torch.io import whole
+from anystar_torch.residual_unet import ResidualUNet
 from anystar_torch.stardist import StarDist
 from anystar_torch.unet import UNet
 from anystar_torch.weights import ModelConfig
@@ -35,7 +36,7 @@ def write(path: Path, network: StarDist, config: ModelConfig, compiled: bool = T
     """
     dense_only("torch", network)
     compiled = compiled and compiler() is not None
-    if compiled and not any(isinstance(module, UNet) for module in network.modules()):
+    if compiled and not any(isinstance(module, UNet | ResidualUNet) for module in network.modules()):
         raise ValueError(
             "AOTInductor can compile U-Nets alone for any size, and this network is another; "
             "--no-compile writes the portable program"

@@ -10,6 +10,7 @@ from anystar_torch.arrays import PerSampleAxis
 from anystar_torch.augment.coordinates import NEVER, REFLECT, Coordinates, Step, identity
 from anystar_torch.augment.ranges import check_chance
 from anystar_torch.random import Source
+from anystar_torch.synth.stretch import RandomStretch
 
 
 def shrink(
@@ -37,10 +38,12 @@ class RandomDensity:
     Attributes:
         factors: the choices of padded length over length, for each axis on its own.
         mirrored: chance that the surround is the mirror image of the world.
+        stretch: what makes the objects of some samples elongated or flat; None for AnyStar's objects.
     """
 
     factors: Sequence[float]
     mirrored: float
+    stretch: RandomStretch | None = None
 
     def __post_init__(self) -> None:
         check_chance("mirrored", self.mirrored)
@@ -49,6 +52,8 @@ class RandomDensity:
 
     def __call__(self, coordinates: Coordinates, world: Sequence[int], source: Source) -> Coordinates:
         """Draw factors and surround per sample."""
+        if self.stretch is not None:
+            coordinates = self.stretch(coordinates, source("stretch"))
         choice = source.integers("factor", 0, len(self.factors), 3)
         factor = torch.zeros_like(coordinates.size)
         for number, value in enumerate(self.factors):

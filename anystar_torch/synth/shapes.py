@@ -22,6 +22,7 @@ from anystar_torch.arrays import per_voxel
 from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
 from anystar_torch.kernels.choice import implementation
 from anystar_torch.random import Source
+from anystar_torch.synth.arrangement import RandomArrangement
 from anystar_torch.synth.perlin import shifted
 from anystar_torch.synth.surface import Aim, Surface
 
@@ -198,6 +199,9 @@ class BallField:
         kept: range of the share of balls that are kept.
         surface: how far the surface of a ball lies from its centre. At most ``2 - jitter`` mean radii count: so far
             reach the balls of the 8 lattice points around a voxel before another could come nearer.
+        variety: range of a factor on how far radii lie from the middle of ``radius``, drawn per sample: 1 for
+            AnyStar's sizes, more for a wider range of sizes in one sample.
+        arrangement: what puts the objects of some samples into sheets and chains; None for AnyStar's random subset.
     """
 
     mean_radius: Range
@@ -205,12 +209,15 @@ class BallField:
     jitter: float
     kept: Range
     surface: Surface
+    variety: Range = (1.0, 1.0)
+    arrangement: RandomArrangement | None = None
 
     def __post_init__(self) -> None:
         check_range("mean_radius", self.mean_radius, 2.0, 64.0)
         check_range("radius", self.radius, 0.05, 1.5)
         check_range("kept", self.kept, 0.0, 1.0)
         check_chance("jitter", self.jitter)
+        check_range("variety", self.variety, 0.0, 2.5)
 
     def __call__(
         self, position: Float32[Tensor, "b 3 d h w"], world: Sequence[int], source: Source
@@ -238,23 +245,45 @@ class BallField:
         point = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
         jitter = source.uniform("jitter", -self.jitter, self.jitter, 3, *lattice)
         centre = point * per_voxel(pitch) + jitter * per_voxel(mean)
-        radius = draw(source, "radius", self.radius, *lattice) * mean[:, None, None, None]
+        radius = self._relative(draw(source, "radius", self.radius, *lattice), source)
+        radius = radius * mean[:, None, None, None]
         # as numpy's arange(0, n, pitch)[1:-1], but at least one
         inverse = pitch.reciprocal()
         last = (torch.stack([inverse * n for n in world], dim=1).ceil() - 1.0).clamp(min=2.0)
         there = ((point > 0.0) & (point < last[:, :, None, None, None])).all(1)
-        return Balls(centre, torch.where(self._kept(there, source), radius, ABSENT), pitch)
+        tickets = source.uniform("lottery", 0.0, 1.0, *lattice)
+        if self.arrangement is not None:
+            middle = (max(world) - 1) / 2.0
+            tickets = self.arrangement.lottery(tickets, centre, middle, source("arrangement"))
+        kept = self._kept(there, tickets, pitch, source)
+        return Balls(centre, torch.where(kept, radius, ABSENT), pitch)
+
+    def _relative(self, radius: Float32[Tensor, "b n m k"], source: Source) -> Float32[Tensor, "b n m k"]:
+        """Radii in mean radii, with each sample's own variety."""
+        if tuple(self.variety) == (1.0, 1.0):
+            return radius
+        middle = (self.radius[0] + self.radius[1]) / 2.0
+        variety = draw(source, "variety", self.variety)[:, None, None, None]
+        return ((radius - middle) * variety + middle).clamp(0.05, 1.5)
 
     def _points(self, size: int) -> int:
         """The most lattice points an axis can have."""
         return max(-int(-size // (2.0 * self.mean_radius[0])) - 2, 1)
 
-    def _kept(self, there: Bool[Tensor, "b n m k"], source: Source) -> Bool[Tensor, "b n m k"]:
-        """A random subset, of a random size, of the lattice points that are there."""
-        lottery = torch.where(there, source.uniform("lottery", 0.0, 1.0, *there.shape[1:]), 2.0).flatten(1)
+    def _kept(
+        self,
+        there: Bool[Tensor, "b n m k"],
+        tickets: Float32[Tensor, "b n m k"],
+        pitch: Float32[Tensor, "b"],
+        source: Source,
+    ) -> Bool[Tensor, "b n m k"]:
+        """The lattice points with the lowest tickets, of those that are there; how many is random."""
+        lottery = torch.where(there, tickets, 2.0).flatten(1)
         total = there.flatten(1).sum(1)
         low, high = self.kept
         share = source.uniform("kept", low, high)
+        if self.arrangement is not None:
+            share = self.arrangement.share(share, pitch, source("arrangement"))
         count = (share * total).floor().to(torch.int64)
         ordered = torch.cat([lottery.sort(dim=1).values, torch.full_like(lottery[:, :1], 3.0)], dim=1)
         limit = ordered.gather(1, count[:, None])

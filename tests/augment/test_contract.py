@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from anystar_torch.augment.attenuation import RandomAttenuation, attenuation
 from anystar_torch.augment.bias_field import RandomBiasField, bias_field
 from anystar_torch.augment.blur import RandomBlur, gaussian_blur
 from anystar_torch.augment.camera import RandomCamera, camera
@@ -40,6 +41,7 @@ IDS = torch.arange(16) * 1_000_003
 
 ALWAYS: dict[str, IntensityEffect] = {
     "bias_field": RandomBiasField(coefficient=(0.0, 0.1), extent=(0.5, 1.0)),
+    "attenuation": RandomAttenuation(p=1.0, loss=(0.5, 2.3)),
     "gaussian_noise": RandomGaussianNoise(p=1.0, std=(0.01, 0.1)),
     "kspace_spike": RandomKSpaceSpike(p=1.0, strength=(2.375, 2.75)),
     "contrast": RandomContrast(p=1.0, gamma=(0.5, 4.5), headroom=(0.0, 1.2)),
@@ -79,6 +81,7 @@ def zeros(image: Tensor, *shape: int) -> Tensor:
 
 IDENTITY: dict[str, Pure] = {
     "bias_field": lambda x, f: bias_field(x, zeros(x, 20), torch.ones(len(x), 3)),
+    "attenuation": lambda x, f: attenuation(x, zeros(x, 3)),
     "gaussian_noise": lambda x, f: gaussian_noise(x, zeros(x), f),
     "rician_noise": lambda x, f: rician_noise(x, zeros(x), f, f),
     "detector_noise": lambda x, f: detector_noise(x, zeros(x), zeros(x), zeros(x), f),
@@ -241,6 +244,7 @@ def whole_numbers(image: Tensor, *shape: int) -> Tensor:
 
 PURE: dict[str, Pure] = {
     "bias_field": lambda x, f: bias_field(x, torch.full((len(x), 20), 0.05), per_axis(x, -1.0, 1.0)),
+    "attenuation": lambda x, f: attenuation(x, per_axis(x, -2.0, 2.0)),
     "gaussian_noise": lambda x, f: gaussian_noise(x, per_sample(x, 0.0, 1.0), f),
     "rician_noise": lambda x, f: rician_noise(x, per_sample(x, 0.0, 1.0), f, f),
     "detector_noise": lambda x, f: detector_noise(

@@ -11,6 +11,7 @@ import re
 import torch
 from torch import nn
 
+from anystar_torch.residual_unet import ResidualUNetBackbone
 from anystar_torch.resnet import ResNetBackbone
 from anystar_torch.stardist import StarDist
 from anystar_torch.unet import UNetBackbone
@@ -50,6 +51,14 @@ def unet(**changes):
 def resnet(**changes):
     torch.manual_seed(0)
     backbone = ResNetBackbone(filters=4, blocks=2, convolutions=2, batch_norm=True)
+    return randomise(
+        StarDist(**{"rays": 16, "grid": (1, 2, 2), "features": 8, "backbone": backbone, **changes})
+    )
+
+
+def residual_unet(**changes):
+    torch.manual_seed(0)
+    backbone = ResidualUNetBackbone(widths=(4, 8, 8))
     return randomise(
         StarDist(**{"rays": 16, "grid": (1, 2, 2), "features": 8, "backbone": backbone, **changes})
     )

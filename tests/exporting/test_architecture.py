@@ -7,7 +7,7 @@ import torch
 
 from anystar_torch.exporting.architecture import NAME, arguments, source, stacked
 from anystar_torch.unet import UNetBackbone
-from tests.exporting.networks import resnet, seeing, unet
+from tests.exporting.networks import residual_unet, resnet, seeing, unet
 
 ALONE = """
 import sys
@@ -25,7 +25,7 @@ torch.save(outputs, "outputs.pt")
 
 def test_the_file_alone_computes_the_network(tmp_path):
     bare = unet(features=0, channels=2, backbone=UNetBackbone(filters=2, depth=2, batch_norm=False))
-    networks = {"seeing": seeing(), "residual": resnet(), "bare": bare}
+    networks = {"seeing": seeing(), "residual": resnet(), "stem": residual_unet(), "bare": bare}
     everything = {}
     for name, network in networks.items():
         image = torch.rand(2, network.channels, *(3 * d for d in network.divisor))
@@ -46,7 +46,7 @@ def test_the_file_alone_computes_the_network(tmp_path):
 
 
 def test_the_file_is_clean(tmp_path):
-    for make in (seeing, resnet):
+    for make in (seeing, resnet, residual_unet):
         (tmp_path / "network.py").write_text(source(make()))
         command = [sys.executable, "-m", "ruff", "check", "--isolated", "--line-length", "120"]
         subprocess.run([*command, tmp_path / "network.py"], check=True)
