@@ -42,7 +42,8 @@ _HOST_DATA: dict[Any, str] = {
 # custom operators with a Triton kernel: what CUDA runs under these names stays on the device
 DEVICE_KERNELS = frozenset(
     f"anystar::{name}"
-    for name in """sample_roots draw_table hashed_words hashed_uniform hashed_uniform_at hashed_normal""".split()  # noqa: SIM905
+    for name in """sample_roots draw_table hashed_words hashed_uniform hashed_uniform_at hashed_normal
+    star_distances object_probability distance_transform connected_components remove_small""".split()  # noqa: SIM905
 )
 
 
