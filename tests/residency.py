@@ -43,7 +43,8 @@ _HOST_DATA: dict[Any, str] = {
 DEVICE_KERNELS = frozenset(
     f"anystar::{name}"
     for name in """sample_roots draw_table hashed_words hashed_uniform hashed_uniform_at hashed_normal
-    star_distances object_probability distance_transform connected_components remove_small""".split()  # noqa: SIM905
+    star_distances object_probability distance_transform connected_components remove_small
+    stardist_loss scale_gradients""".split()  # noqa: SIM905
 )
 
 

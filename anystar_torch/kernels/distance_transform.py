@@ -168,7 +168,8 @@ def _shares(labels, out, table, slots, depth, height, width, grid_z, grid_y, gri
 
 def _within_planes(labels: Tensor, spacing: tuple[float, float, float]) -> Tensor:
     """Squared distances within each plane, of the foreground."""
-    lines, planes = empty(2, *labels.shape, dtype=float32, device=labels.device)
+    lines: Tensor = empty(labels.shape, dtype=float32, device=labels.device)
+    planes: Tensor = empty(labels.shape, dtype=float32, device=labels.device)
     programs, voxels, (_, height, width) = _programs(labels), labels[0].numel(), labels.shape[2:]
     _along_x[programs](labels, lines, voxels, width, spacing[2], **_CONSTANTS)
     _along_y[programs](labels, lines, planes, voxels, height, width, spacing[1], **_CONSTANTS)
