@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anystar_torch.arrays import Labels, Volume
+from anystar_torch.kernels.choice import implementation
 
 _PLANES = 8  # output planes per broadcast pass: the transient memory is this many volumes of float32
 
@@ -32,10 +33,10 @@ def distance_transform(labels: Labels, anisotropy: Sequence[float | int] = (1.0,
         ValueError: an empty volume, or an anisotropy that is not three positive finite numbers.
     """
     spacing = check_spacing(labels, anisotropy)
-    if labels.device.type == "cpu":
-        distance: Volume = _native_distances(labels, *spacing)
-        return distance
-    return torch_distances(labels, spacing)
+    if implementation(labels.device) == "torch":
+        return torch_distances(labels, spacing)
+    distance: Volume = _distance_transform(labels, *spacing)
+    return distance
 
 
 def check_spacing(labels: Labels, anisotropy: Sequence[float | int]) -> tuple[float, float, float]:
@@ -51,8 +52,12 @@ def check_spacing(labels: Labels, anisotropy: Sequence[float | int]) -> tuple[fl
     return float(anisotropy[0]), float(anisotropy[1]), float(anisotropy[2])
 
 
-@torch.library.custom_op("anystar::distance_transform", mutates_args=(), device_types="cpu")
-def _native_distances(labels: Tensor, z: float, y: float, x: float) -> Tensor:
+@torch.library.custom_op("anystar::distance_transform", mutates_args=())
+def _distance_transform(labels: Tensor, z: float, y: float, x: float) -> Tensor:
+    if implementation(labels.device) == "triton":
+        from anystar_torch.kernels.distance_transform import distance_transform as on_gpu
+
+        return on_gpu(labels.contiguous(), (z, y, x))
     from anystar_torch import _native
 
     out = torch.empty(labels.shape)
@@ -61,7 +66,7 @@ def _native_distances(labels: Tensor, z: float, y: float, x: float) -> Tensor:
     return out
 
 
-@_native_distances.register_fake
+@_distance_transform.register_fake
 def _(labels: Tensor, z: float, y: float, x: float) -> Tensor:
     return labels.new_empty(labels.shape, dtype=torch.float32)
 

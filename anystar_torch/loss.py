@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from anystar_torch.kernels.choice import implementation
 from anystar_torch.stardist import Distances, Probability
 
 _MASK_EPSILON = 1e-7  # StarDist's guard for a batch without any object
@@ -68,7 +69,8 @@ class _WeightedError(torch.autograd.Function):
     def forward(
         ctx: Any, distances: Distances, target: Distances, on_error: Probability, on_size: Probability
     ) -> Tensor:
-        native = distances.device.type == "cpu" and distances.dtype in (torch.float32, torch.bfloat16)
+        native = distances.device.type == "cpu" and implementation(distances.device) == "native"
+        native = native and distances.dtype in (torch.float32, torch.bfloat16)
         weighted = _native_error if native else _torch_error
         total, gradient = weighted(distances, target, on_error, on_size)
         ctx.save_for_backward(gradient)
@@ -118,6 +120,100 @@ def _(distances: Tensor, target: Tensor, on_error: Tensor, on_size: Tensor) -> t
     return total, torch.empty_like(distances, memory_format=torch.channels_last_3d)
 
 
+class _FusedLoss(torch.autograd.Function):
+    """The whole loss in the kernels of :mod:`anystar_torch.kernels.loss`; its gradient is made along the way."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Probability,
+        distances: Distances,
+        probability: Probability,
+        target: Distances,
+        loss: "StarDistLoss",
+        gradient: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        ctx.weights = float(loss.probability_weight), float(loss.distance_weight)
+        total, on_probability, on_distances, *gradients = _stardist_loss(
+            logits, distances, probability, target, *ctx.weights, float(loss.background), gradient
+        )
+        ctx.gradients = gradients
+        return total, on_probability, on_distances
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
+        if ctx.gradients is None:
+            raise RuntimeError("this loss was differentiated before; compute it again for another gradient")
+        (to_logits, to_distances, scales), ctx.gradients = ctx.gradients, None  # they are changed in place
+        total, *parts = upstream
+        factors = [_factor(total, part, weight) for part, weight in zip(parts, ctx.weights, strict=True)]
+        _scale_gradients(
+            to_logits, to_distances, *(scales.new_zeros(()) if f is None else f for f in factors), scales
+        )
+        return to_logits, to_distances, None, None, None, None
+
+
+def _factor(total: Tensor | None, part: Tensor | None, weight: float) -> Tensor | None:
+    """What the gradient of ``weight`` times a part is to be multiplied by; a weight of 0 was taken to be 1 there."""
+    if weight == 0.0:
+        return part
+    if part is None:
+        return total
+    return part / weight if total is None else total + part / weight
+
+
+@torch.library.custom_op("anystar::stardist_loss", mutates_args=())
+def _stardist_loss(
+    logits: Tensor,
+    distances: Tensor,
+    probability: Tensor,
+    target: Tensor,
+    probability_weight: float,
+    distance_weight: float,
+    background: float,
+    gradient: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    from anystar_torch.kernels.loss import stardist_loss
+
+    weights = probability_weight, distance_weight
+    return stardist_loss(logits, distances, probability, target, weights, background, gradient)
+
+
+@_stardist_loss.register_fake
+def _(
+    logits: Tensor,
+    distances: Tensor,
+    probability: Tensor,
+    target: Tensor,
+    probability_weight: float,
+    distance_weight: float,
+    background: float,
+    gradient: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    losses = [probability.new_empty(()) for _ in range(3)]
+    last = distances.is_contiguous(memory_format=torch.channels_last_3d)
+    like = logits.contiguous(), distances if last else distances.contiguous()
+    gradients = [torch.empty_like(x) if gradient else x.new_empty(0) for x in like]
+    return losses[0], losses[1], losses[2], gradients[0], gradients[1], probability.new_empty(2)
+
+
+@torch.library.custom_op("anystar::scale_gradients", mutates_args=("to_logits", "to_distances"))
+def _scale_gradients(
+    to_logits: Tensor, to_distances: Tensor, logit_factor: Tensor, distance_factor: Tensor, scales: Tensor
+) -> None:
+    from anystar_torch.kernels.loss import scale_gradients
+
+    scale_gradients(to_logits, to_distances, logit_factor, distance_factor, scales)
+
+
+@_scale_gradients.register_fake
+def _(
+    to_logits: Tensor, to_distances: Tensor, logit_factor: Tensor, distance_factor: Tensor, scales: Tensor
+) -> None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class StarDistLoss:
     """The weighted sum of both parts.
@@ -138,7 +234,14 @@ class StarDistLoss:
         probability: Probability,
         distances: Distances,
     ) -> Losses:
-        """Losses of the network's ``logits`` against the targets, computed in float32 whatever the autocast."""
+        """Losses of the network's ``logits`` against the targets, computed in float32 whatever the autocast.
+
+        On a GPU each result can be differentiated once.
+        """
+        if implementation(logits[1].device) == "triton":
+            gradient = torch.is_grad_enabled() and any(output.requires_grad for output in logits)
+            losses = _FusedLoss.apply(*logits, probability, distances, self, gradient)  # type: ignore[no-untyped-call]
+            return Losses(*losses)
         mask = torch.clamp_min(probability, 0.0)
         on_probability = probability_loss(logits[0].float(), probability)
         on_distances = distance_loss(logits[1], distances, mask, self.background)

@@ -21,7 +21,7 @@ from anystar_torch.augment.ranges import Range, check_range, draw
 from anystar_torch.draws import Draws, Recording, Slots
 from anystar_torch.random import Source
 from anystar_torch.synth.chromatin import RandomChromatin
-from anystar_torch.synth.components import connected_components, remove_small
+from anystar_torch.synth.components import connected_components
 from anystar_torch.synth.density import RandomDensity
 from anystar_torch.synth.gmm import Mixture
 from anystar_torch.synth.hollow import RandomHollow
@@ -136,11 +136,10 @@ class Synthesizer:
         """Samples from their draws."""
         coordinates = self.placement(self.shape, source("placement"))
         objects, shining = self.objects(coordinates, source)
-        labels = remove_small(connected_components(objects), self.world.smallest)
+        labels = connected_components(objects, self.world.smallest)
         image, labels = self.render(objects, shining, labels, coordinates, source)
         # Holes cut objects: what is left of them are objects of their own, numbered from 1.
-        labels = remove_small(connected_components(labels), self.world.smallest)
-        return Sample(image, connected_components(labels))
+        return Sample(image, connected_components(labels, self.world.smallest))
 
     def objects(self, coordinates: Coordinates, source: Source) -> tuple[Labels, Bool[Tensor, "b 1 d h w"]]:
         """A number for each voxel that tells its object from all others of the sample, 0 for none; and what shines."""

@@ -1,8 +1,8 @@
 """What the network learns to predict, computed from labels, as StarDist does (Weigert et al., WACV 2020).
 
-Each function has two implementations: a native one for CPU tensors, which looks at the foreground only and
-stops early, and plain torch operators for every other device, which never wait for a value on the host and
-are the same operators whatever the labels and the batch size.
+Each function has three implementations (:mod:`anystar_torch.kernels.choice`): a native one for CPU tensors and a
+Triton one for GPUs, which both read the foreground only and stop early, and plain torch operators for every other
+device. Those never wait for a value on the host and are the same operators whatever the labels and the batch size.
 """
 
 import math
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from anystar_torch.arrays import Labels
 from anystar_torch.edt import check_spacing, torch_distances
+from anystar_torch.kernels.choice import implementation
 from anystar_torch.ranks import rank
 from anystar_torch.rays import Rays
 
@@ -52,10 +53,10 @@ def star_distances(
         raise ValueError(
             f"rays must be on the device of the labels, {here}, got {there}; use rays.to({here})"
         )
-    if labels.device.type == "cpu":
-        distances: Tensor = _native_march(labels, rays.vertices, *steps)
-        return distances
-    return _march(labels, rays.vertices, steps)
+    if implementation(labels.device) == "torch":
+        return _march(labels, rays.vertices, steps)
+    distances: Tensor = _star_distances(labels, rays.vertices, *steps)
+    return distances
 
 
 def object_probability(
@@ -79,10 +80,10 @@ def object_probability(
             three positive numbers.
     """
     steps, spacing = _check(labels, grid), check_spacing(labels, anisotropy)
-    if labels.device.type == "cpu":
-        probability: Tensor = _native_probability(labels, *steps, *spacing)
-        return probability
-    return _torch_probability(labels, steps, spacing)
+    if implementation(labels.device) == "torch":
+        return _torch_probability(labels, steps, spacing)
+    probability: Tensor = _object_probability(labels, *steps, *spacing)
+    return probability
 
 
 def _check(labels: Labels, grid: Sequence[int]) -> tuple[int, int, int]:
@@ -97,8 +98,12 @@ def _on_grid(labels: Tensor, channels: int | torch.SymInt, grid: Sequence[int]) 
     return [labels.shape[0], channels, *((size + step - 1) // step for size, step in sizes)]
 
 
-@torch.library.custom_op("anystar::star_distances", mutates_args=(), device_types="cpu")
-def _native_march(labels: Tensor, vertices: Tensor, z: int, y: int, x: int) -> Tensor:
+@torch.library.custom_op("anystar::star_distances", mutates_args=())
+def _star_distances(labels: Tensor, vertices: Tensor, z: int, y: int, x: int) -> Tensor:
+    if implementation(labels.device) == "triton":
+        from anystar_torch.kernels.star_distances import star_distances as on_gpu
+
+        return on_gpu(labels.contiguous(), vertices.contiguous(), (z, y, x), _longest(labels))
     from anystar_torch import _native
 
     out = torch.empty(_on_grid(labels, len(vertices), (z, y, x)))
@@ -107,16 +112,20 @@ def _native_march(labels: Tensor, vertices: Tensor, z: int, y: int, x: int) -> T
     return out
 
 
-@_native_march.register_fake
+@_star_distances.register_fake
 def _(labels: Tensor, vertices: Tensor, z: int, y: int, x: int) -> Tensor:
     shape = _on_grid(labels, vertices.shape[0], (z, y, x))
     return labels.new_empty(shape, dtype=torch.float32)
 
 
-@torch.library.custom_op("anystar::object_probability", mutates_args=(), device_types="cpu")
-def _native_probability(
+@torch.library.custom_op("anystar::object_probability", mutates_args=())
+def _object_probability(
     labels: Tensor, z: int, y: int, x: int, length_z: float, length_y: float, length_x: float
 ) -> Tensor:
+    if implementation(labels.device) == "triton":
+        from anystar_torch.kernels.distance_transform import object_probability as on_gpu
+
+        return on_gpu(labels.contiguous(), (z, y, x), (length_z, length_y, length_x))
     from anystar_torch import _native
 
     out = torch.empty(_on_grid(labels, 1, (z, y, x)))
@@ -125,7 +134,7 @@ def _native_probability(
     return out
 
 
-@_native_probability.register_fake
+@_object_probability.register_fake
 def _(labels: Tensor, z: int, y: int, x: int, length_z: float, length_y: float, length_x: float) -> Tensor:
     return labels.new_empty(_on_grid(labels, 1, (z, y, x)), dtype=torch.float32)
 

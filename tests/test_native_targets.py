@@ -118,7 +118,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
     "star_distances": (INT, RAYS.vertices.numpy(), 1, 2, 2, OUT, 2),
     "distance_transform": (INT, 1.0, 1.0, 2.0, FULL, 2),
     "object_probability": (INT, 1, 1, 1, 1.0, 1.0, 2.0, FULL, 2),
-    "connected_components": (INT, INT.copy(), 2),
+    "connected_components": (INT, 3, INT.copy(), 2),
     "remove_small": (INT, 3, INT.copy(), 2),
     "weighted_error": (
         np.ones((2, 4, 5), np.float32), np.ones((2, 5, 4), np.float32), np.ones((2, 4), np.float32),
@@ -174,7 +174,10 @@ def test_each_wrong_argument_is_named(name: str) -> None:
             ]
         elif isinstance(argument, float):
             wrong += [0.0, -1.0, float("nan"), float("inf")]
-        elif place != 1 or name != "remove_small":  # every integer is a number of voxels
+        elif place != 1 or name not in (
+            "remove_small",
+            "connected_components",
+        ):  # every integer is a number of voxels
             wrong += [0, -1, 2**40, 1.5]
         for other in wrong:
             arguments = [*GOOD[name][:place], other, *GOOD[name][place + 1 :]]

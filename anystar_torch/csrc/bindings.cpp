@@ -199,12 +199,12 @@ static void check_same(const LabelArray &labels, const Array<int32_t, 4> &out) {
     for (size_t k = 0; k < 4; ++k) require(labels.shape(k) == out.shape(k), "out must have the shape of labels");
 }
 
-static void connected_components(LabelArray labels, Array<int32_t, 4> out, int threads) {
+static void connected_components(LabelArray labels, int64_t min_voxels, Array<int32_t, 4> out, int threads) {
     const LabelShape shape(labels);
     check_same(labels, out);
     check_threads(threads);
     nb::gil_scoped_release release;
-    anystar::connected_components(labels.data(), shape.samples, shape.size, out.data(), threads);
+    anystar::connected_components(labels.data(), shape.samples, shape.size, min_voxels, out.data(), threads);
 }
 
 static void remove_small(LabelArray labels, int64_t min_voxels, Array<int32_t, 4> out, int threads) {
@@ -225,8 +225,9 @@ static void bind_targets(nb::module_ &module) {
     module.def("object_probability", &object_probability, labels, nb::arg("gz"), nb::arg("gy"), nb::arg("gx"),
                nb::arg("z"), nb::arg("y"), nb::arg("x"), nb::arg("out").noconvert(), nb::arg("threads"),
                "The same over the object's largest, [B, 1, d, h, w].");
-    module.def("connected_components", &connected_components, labels, nb::arg("out").noconvert(), nb::arg("threads"),
-               "Ids 1..n of the connected pieces of equal label.");
+    module.def("connected_components", &connected_components, labels, nb::arg("min_voxels"),
+               nb::arg("out").noconvert(), nb::arg("threads"),
+               "Ids 1..n of the connected pieces of equal label that have at least so many voxels.");
     module.def("remove_small", &remove_small, labels, nb::arg("min_voxels"), nb::arg("out").noconvert(),
                nb::arg("threads"), "Labels without those of fewer voxels.");
 }

@@ -34,13 +34,18 @@ public:
         }
     }
 
-    void write(int32_t *out) {
+    // Pieces of fewer than `least` voxels get 0 and take no number.
+    void write(int64_t least, int32_t *out) {
         std::fill_n(out, lines_ * width_, 0);
+        std::vector<int64_t> voxels(runs_.size(), 0);
+        for (int64_t i = 0; i < static_cast<int64_t>(runs_.size()); ++i)
+            voxels[find(i)] += runs_[i].end - runs_[i].start;
         std::vector<int32_t> names(runs_.size());
         int32_t pieces = 0;
         for (int64_t line = 0; line < lines_; ++line)
             for (int64_t i = first_of_line_[line]; i < first_of_line_[line + 1]; ++i) {
                 const int64_t root = find(i);
+                if (voxels[root] < least) continue;
                 names[i] = root == i ? ++pieces : names[root];
                 std::fill(out + line * width_ + runs_[i].start, out + line * width_ + runs_[i].end, names[i]);
             }
@@ -81,11 +86,12 @@ private:
     std::vector<Run> runs_;
 };
 
-// labels [samples, shape] -> ids 1..n of the pieces of each sample, 0 in the background.
-inline void connected_components(const int32_t *labels, int64_t samples, const int64_t *shape, int32_t *out, int threads) {
+// labels [samples, shape] -> ids 1..n of the pieces of each sample that have at least `least` voxels, 0 elsewhere.
+inline void connected_components(const int32_t *labels, int64_t samples, const int64_t *shape, int64_t least,
+                                 int32_t *out, int threads) {
     const int64_t voxels = shape[0] * shape[1] * shape[2];
     parallel_for(samples, threads, 1, [&](int64_t sample, int) {
-        Pieces(labels + sample * voxels, shape).write(out + sample * voxels);
+        Pieces(labels + sample * voxels, shape).write(least, out + sample * voxels);
     });
 }
 

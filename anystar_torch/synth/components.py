@@ -7,41 +7,43 @@ from torch.nn import functional as F
 
 from anystar_torch.arrays import Labels
 from anystar_torch.edt import check_spacing
+from anystar_torch.kernels.choice import implementation
 from anystar_torch.ranks import rank
 
 _ROUNDS = 10  # of hooking and jumping; generated objects need 3 or 4, a serpentine through the volume about 7
 
 
-def connected_components(labels: Labels) -> Labels:
-    """A new id for every connected piece of an object.
+def connected_components(labels: Labels, min_voxels: int = 1) -> Labels:
+    """A new id for every connected piece of an object that has at least ``min_voxels`` voxels.
 
-    Voxels of the same label that touch by a face, an edge or a corner belong together. On the CPU this is exact
-    (union-find); elsewhere ten rounds of propagation, each of which joins every piece found so far with all pieces it
-    touches: enough for anything but a labyrinth, of which pieces would keep apart.
+    Voxels of the same label that touch by a face, an edge or a corner belong together. On the CPU and on GPUs this is
+    exact (union-find); with plain torch operators it is ten rounds of propagation, each of which joins every piece
+    found so far with all pieces it touches: enough for anything but a labyrinth, of which pieces would keep apart.
 
     Args:
         labels: int32 ``[B, 1, D, H, W]``; 0 (and below) is background.
+        min_voxels: smaller pieces become background.
 
     Returns:
         int32 of the same shape: ids 1, 2, 3, ... in each sample, in the order of each piece's first voxel; 0 stays.
     """
     check_spacing(labels, (1.0, 1.0, 1.0))
-    if labels.device.type == "cpu":
-        pieces: Labels = _native_components(labels)
-        return pieces
-    return torch_components(labels)
+    if implementation(labels.device) == "torch":
+        return torch_components(labels, min_voxels)
+    pieces: Labels = _connected_components(labels, min_voxels)
+    return pieces
 
 
 def remove_small(labels: Labels, min_voxels: int) -> Labels:
     """The labels without those that have fewer than ``min_voxels`` voxels in their sample; ids stay as they are."""
     check_spacing(labels, (1.0, 1.0, 1.0))
-    if labels.device.type == "cpu":
-        kept: Labels = _native_remove_small(labels, min_voxels)
-        return kept
-    return torch_remove_small(labels, min_voxels)
+    if implementation(labels.device) == "torch":
+        return torch_remove_small(labels, min_voxels)
+    kept: Labels = _remove_small(labels, min_voxels)
+    return kept
 
 
-def torch_components(labels: Labels) -> Labels:
+def torch_components(labels: Labels, min_voxels: int = 1) -> Labels:
     """The plain torch implementation of :func:`connected_components`."""
     shape = labels.shape[2:]
     field = labels.clamp_min(0).squeeze(1)
@@ -53,9 +55,11 @@ def torch_components(labels: Labels) -> Labels:
         parent = parent.scatter_reduce(1, parent.long(), least, "amin")
         parent = parent.gather(1, parent.long())
         parent = parent.gather(1, parent.long())
-    found = field.flatten(1) > 0
+    root = parent.long()
+    sizes = torch.zeros_like(parent).scatter_add_(1, root, torch.ones_like(parent))
+    found = (field.flatten(1) > 0) & (sizes.gather(1, root) >= min_voxels)
     names = ((parent == index) & found).cumsum(1)
-    pieces = names.gather(1, parent.long()) * found
+    pieces = names.gather(1, root) * found
     return pieces.to(torch.int32).view_as(labels)
 
 
@@ -89,23 +93,26 @@ def torch_remove_small(labels: Labels, min_voxels: int) -> Labels:
     return (labels.clamp_min(0).flatten(1) * kept).view_as(labels)
 
 
-@torch.library.custom_op("anystar::connected_components", mutates_args=(), device_types="cpu")
-def _native_components(labels: Tensor) -> Tensor:
+@torch.library.custom_op("anystar::connected_components", mutates_args=())
+def _connected_components(labels: Tensor, min_voxels: int) -> Tensor:
+    if implementation(labels.device) == "triton":
+        from anystar_torch.kernels.components import connected_components as on_gpu
+
+        return on_gpu(labels.contiguous(), min_voxels)
     from anystar_torch import _native
 
     out = torch.empty(labels.shape, dtype=torch.int32)
     field = labels.squeeze(1).contiguous().numpy()
-    _native.connected_components(field, out.squeeze(1).numpy(), torch.get_num_threads())
+    _native.connected_components(field, min_voxels, out.squeeze(1).numpy(), torch.get_num_threads())
     return out
 
 
-@_native_components.register_fake
-def _(labels: Tensor) -> Tensor:
-    return labels.new_empty(labels.shape)
+@torch.library.custom_op("anystar::remove_small", mutates_args=())
+def _remove_small(labels: Tensor, min_voxels: int) -> Tensor:
+    if implementation(labels.device) == "triton":
+        from anystar_torch.kernels.label_table import remove_small as on_gpu
 
-
-@torch.library.custom_op("anystar::remove_small", mutates_args=(), device_types="cpu")
-def _native_remove_small(labels: Tensor, min_voxels: int) -> Tensor:
+        return on_gpu(labels.contiguous(), min_voxels)
     from anystar_torch import _native
 
     out = torch.empty(labels.shape, dtype=torch.int32)
@@ -114,6 +121,7 @@ def _native_remove_small(labels: Tensor, min_voxels: int) -> Tensor:
     return out
 
 
-@_native_remove_small.register_fake
+@_connected_components.register_fake
+@_remove_small.register_fake
 def _(labels: Tensor, min_voxels: int) -> Tensor:
     return labels.new_empty(labels.shape)

@@ -97,7 +97,7 @@ def test_on_the_device_with_a_fixed_number_of_operators():
 
 def test_operators_are_registered_as_torch_wants():
     labels = torch.from_numpy(random_labels(1, (5, 6, 7)))[None, None]
-    torch.library.opcheck(torch.ops.anystar.connected_components, (labels,))
+    torch.library.opcheck(torch.ops.anystar.connected_components, (labels, 2))
     torch.library.opcheck(torch.ops.anystar.remove_small, (labels, 4))
 
 

@@ -1,0 +1,19 @@
+"""What the kernels of this package share inside: conditions over a block, and the size of blocks."""
+
+import os
+
+import triton
+import triton.language as tl
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def lanes(compiled: int, interpreted: int) -> int:
+    """Elements of a block: Triton's interpreter takes as long for an operation on many as on few."""
+    return interpreted if INTERPRETED else compiled
+
+
+@triton.jit
+def any_of(condition):
+    """1 if ``condition`` holds anywhere in the block, else 0."""
+    return tl.max(condition.to(tl.int32), 0)
