@@ -1,6 +1,6 @@
 // The place that knows Python: checks array types, releases the interpreter, calls the kernels.
 // One block per kernel: a function bind_<kernel>(module), called at the end of this file. The kernels of intensity
-// effects have a file of their own, bindings_effects.cpp.
+// effects and of scenes have files of their own, bindings_effects.cpp and bindings_scene.cpp.
 //
 // Arrays are C-contiguous on the CPU and are never converted: a wrong dtype, order or number of dimensions is a
 // TypeError. std::invalid_argument from a kernel becomes ValueError. Nothing here or below prints.
@@ -302,6 +302,7 @@ static void bind_coordinates(nb::module_ &module) {
 // -------------------------------------------------------------------------------------------------------------------
 
 void bind_effects(nb::module_ &module);  // bindings_effects.cpp
+void bind_scene(nb::module_ &module);    // bindings_scene.cpp
 
 NB_MODULE(_native, module) {
     module.doc() = "Native kernels of anystar_torch; called through anystar_torch.ops, targets and loss.";
@@ -311,4 +312,5 @@ NB_MODULE(_native, module) {
     bind_loss(module);
     bind_coordinates(module);
     bind_effects(module);
+    bind_scene(module);
 }
