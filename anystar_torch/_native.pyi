@@ -67,6 +67,10 @@ def weighted_error(
     gradient: NDArray[Any],
     threads: int,
 ) -> float: ...
+def lattice_quantiles(
+    image: NDArray[Any], step: int, dark: NDArray[Any], bright: NDArray[Any], limits: NDArray[Any], threads: int
+) -> None: ...
+def cut_holes(field: NDArray[Any], corner: NDArray[Any], size: NDArray[Any], threads: int) -> None: ...
 def sample_lattice(
     fields: NDArray[Any],
     position: NDArray[Any],
@@ -135,3 +139,5 @@ def intensities(
     grain: NDArray[Any],
     threads: int,
 ) -> None: ...
+
+# Kernels of intensity effects (bindings_effects.cpp) are called by name: anystar_torch.augment.native.run_native.

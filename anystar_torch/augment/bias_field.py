@@ -31,7 +31,8 @@ def bias_field(image: Volume, coefficients: Float32[Tensor, "b 20"], extent: Per
     """
     if implementation(image.device) == "torch":
         return torch_bias_field(image, coefficients, extent)
-    return _bias_field(image, coefficients, extent)
+    biased: Volume = _bias_field(image, coefficients, extent)
+    return biased
 
 
 @torch.library.custom_op("anystar::bias_field", mutates_args=())

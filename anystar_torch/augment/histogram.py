@@ -28,7 +28,7 @@ def histogram_shift(image: Volume, response: Float32[Tensor, "b n"]) -> Volume:
     shift = torch_histogram_shift if implementation(image.device) == "torch" else _histogram_shift
     mapped: Volume = shift(image, limits, response)
     even = (response == even_steps(response)).all(1)
-    return torch.where(per_voxel(even), image, mapped)
+    return torch.where(even[:, None, None, None, None], image, mapped)
 
 
 @torch.library.custom_op("anystar::histogram_shift", mutates_args=())

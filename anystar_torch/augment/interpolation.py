@@ -47,13 +47,10 @@ def smooth(
         sides: the taps a: ``[B, C, 1, 1, 1]``, one a channel for all axes, or ``[B, 3, D, H, W]``, one a voxel
             for each axis.
     """
-    if (
-        implementation(image.device) == "torch"
-        or sides.shape[1] != image.shape[1]
-        or sides[0, 0].numel() != 1
-    ):
+    if implementation(image.device) == "torch" or not _one_per_channel(image, sides):
         return torch_smooth(image, sides)
-    return _smooth(image.flatten(0, 1), sides.flatten()).view(image.shape)
+    smoothed: Tensor = _smooth(image.flatten(0, 1), sides.flatten())
+    return smoothed.view(image.shape)
 
 
 def smooth_noise(image: Volume, fraction: Float32[Tensor, "b 3 d h w"]) -> Volume:
@@ -65,7 +62,8 @@ def smooth_noise(image: Volume, fraction: Float32[Tensor, "b 3 d h w"]) -> Volum
     """
     if implementation(image.device) == "torch":
         return torch_smooth(image, noise_side_taps(fraction))
-    return _smooth_noise(image, fraction)
+    smoothed: Volume = _smooth_noise(image, fraction)
+    return smoothed
 
 
 @torch.library.custom_op("anystar::smooth", mutates_args=())
@@ -97,11 +95,15 @@ def _(image: Tensor, fraction: Tensor) -> Tensor:
     return image.new_empty(image.shape)
 
 
+def _one_per_channel(image: Tensor, sides: Tensor) -> bool:
+    return sides.shape[1:] == (image.shape[1], 1, 1, 1)
+
+
 def torch_smooth(
     image: Float32[Tensor, "b c d h w"], sides: Float32[Tensor, "b n p q r"]
 ) -> Float32[Tensor, "b c d h w"]:
     """The plain torch implementation of :func:`smooth`."""
-    per_axis = sides.shape[2:] == image.shape[2:]
+    per_axis = not _one_per_channel(image, sides)
     for axis in (2, 3, 4):
         side = sides[:, axis - 2 : axis - 1] if per_axis else sides
         n = image.shape[axis]

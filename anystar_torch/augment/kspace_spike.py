@@ -45,7 +45,8 @@ def kspace_spike(image: Volume, frequency: Int64[Tensor, "b 3"], strength: PerSa
     sine = torch.where(old > 0.0, imaginary / old, 0.0) * change
     if implementation(image.device) == "torch":
         return image + torch_wave(frequency, cosine, sine, (depth, height, width))[:, None]
-    return _add_wave(image, frequency, cosine, sine)
+    spiked: Volume = _add_wave(image, frequency, cosine, sine)
+    return spiked
 
 
 @torch.library.custom_op("anystar::add_wave", mutates_args=())

@@ -37,7 +37,8 @@ def rician_noise(image: Volume, std: PerSample, real: Volume, imaginary: Volume)
     """
     if implementation(image.device) == "torch":
         return torch_rician_noise(image, std, real, imaginary)
-    return _rician_noise(image, std, real, imaginary)
+    magnitude: Volume = _rician_noise(image, std, real, imaginary)
+    return magnitude
 
 
 @torch.library.custom_op("anystar::rician_noise", mutates_args=())
@@ -83,7 +84,8 @@ def detector_noise(
     widths = torch.stack([additive, speckle, shot], dim=1)
     if implementation(image.device) == "torch":
         return torch_detector_noise(image, widths, field)
-    return _detector_noise(image, widths, field)
+    noisy: Volume = _detector_noise(image, widths, field)
+    return noisy
 
 
 @torch.library.custom_op("anystar::detector_noise", mutates_args=())

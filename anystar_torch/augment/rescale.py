@@ -31,7 +31,8 @@ def to_unit(image: Volume, limits: Float32[Tensor, "b 2"]) -> Volume:
     if implementation(image.device) == "torch":
         low, high = (per_voxel(limit) for limit in limits.unbind(1))
         return ((image - low) / torch.where(high > low, high - low, 1.0)).clamp_(0.0, 1.0)
-    return _to_unit(image, limits)
+    rescaled: Volume = _to_unit(image, limits)
+    return rescaled
 
 
 @torch.library.custom_op("anystar::to_unit", mutates_args=())

@@ -128,6 +128,19 @@ static void to_unit(Volumes image, Rows limits, Output out, int threads) {
     anystar::to_unit(image.data(), shape.count, shape.voxels(), limits.data(), out.data(), threads);
 }
 
+static void lattice_quantiles(Volumes image, int64_t step, Numbers dark, Numbers bright, Array<float, 2> limits,
+                              int threads) {
+    const VolumeShape shape(image);
+    shape.rows(dark, "dark");
+    shape.rows(bright, "bright");
+    require(int64_t(limits.shape(0)) == shape.count && limits.shape(1) == 2, "limits must be [volumes, 2]");
+    require(step >= 1, "step must be at least 1");
+    check_threads(threads);
+    nb::gil_scoped_release release;
+    anystar::lattice_quantiles(image.data(), shape.count, shape.voxels(), step, dark.data(), bright.data(), limits.data(),
+                               threads);
+}
+
 static void histogram_shift(Volumes image, Rows limits, Rows response, Output out, int threads) {
     const VolumeShape shape = checked(image, out, threads);
     shape.rows(limits, "limits", 2);
@@ -213,6 +226,7 @@ void bind_effects(nb::module_ &module) {
     define(module, "bias_field", &bias_field, "image", "coefficients", "extent", "out", "threads");
     define(module, "contrast", &contrast, "image", "limits", "gamma", "headroom", "out", "threads");
     define(module, "to_unit", &to_unit, "image", "limits", "out", "threads");
+    define(module, "lattice_quantiles", &lattice_quantiles, "image", "step", "dark", "bright", "limits", "threads");
     define(module, "histogram_shift", &histogram_shift, "image", "limits", "response", "out", "threads");
     define(module, "cut_holes", &cut_holes<float>, "field", "corner", "size", "threads");
     define(module, "cut_holes", &cut_holes<int32_t>, "field", "corner", "size", "threads");

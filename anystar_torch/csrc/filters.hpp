@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "parallel.hpp"
+#include "vector_math.hpp"
 
 namespace anystar {
 
@@ -33,38 +34,38 @@ inline std::vector<float> gaussian_taps(float sigma, int64_t taps) {
     return weights;
 }
 
-// One output row of `count` neighbouring lines, at position i of each.
+ANYSTAR_WIDE void scale(const float *from, float weight, int64_t count, float *__restrict out) {
+    for (int64_t k = 0; k < count; ++k) out[k] = from[k] * weight;
+}
+
+ANYSTAR_WIDE void add_pair(const float *before, const float *after, float weight, int64_t count, float *__restrict sum) {
+    for (int64_t k = 0; k < count; ++k) sum[k] += (before[k] + after[k]) * weight;
+}
+
+// One output row of neighbouring lines, at position i of each.
 inline void filter_across(const float *lines, const Axis &axis, int64_t i, const std::vector<float> &weights,
-                          float *__restrict out) {
+                          float *out) {
     constexpr int64_t kBlock = 512;  // floats that stay in the first cache while the taps are summed
     const auto taps = static_cast<int64_t>(weights.size()) - 1;
     for (int64_t first = 0; first < axis.inner; first += kBlock) {
         const int64_t count = std::min(kBlock, axis.inner - first);
-        float *__restrict sum = out + first;
-        const float *centre = lines + i * axis.inner + first;
-        for (int64_t k = 0; k < count; ++k) sum[k] = centre[k] * weights[0];
-        for (int64_t tap = 1; tap <= taps; ++tap) {
-            const float *before = lines + std::max<int64_t>(i - tap, 0) * axis.inner + first;
-            const float *after = lines + std::min(i + tap, axis.n - 1) * axis.inner + first;
-            const float weight = weights[static_cast<size_t>(tap)];
-            for (int64_t k = 0; k < count; ++k) sum[k] += (before[k] + after[k]) * weight;
-        }
+        scale(lines + i * axis.inner + first, weights[0], count, out + first);
+        for (int64_t tap = 1; tap <= taps; ++tap)
+            add_pair(lines + std::max<int64_t>(i - tap, 0) * axis.inner + first,
+                     lines + std::min(i + tap, axis.n - 1) * axis.inner + first, weights[static_cast<size_t>(tap)], count,
+                     out + first);
     }
 }
 
 // One line whose elements are neighbours in memory; `padded` has room for the line and its continued faces.
-inline void filter_along(const float *line, int64_t n, const std::vector<float> &weights, float *__restrict padded,
-                         float *__restrict out) {
+inline void filter_along(const float *line, int64_t n, const std::vector<float> &weights, float *padded, float *out) {
     const auto taps = static_cast<int64_t>(weights.size()) - 1;
     std::fill(padded, padded + taps, line[0]);
     std::copy(line, line + n, padded + taps);
     std::fill(padded + taps + n, padded + 2 * taps + n, line[n - 1]);
-    for (int64_t k = 0; k < n; ++k) out[k] = line[k] * weights[0];
-    for (int64_t tap = 1; tap <= taps; ++tap) {
-        const float weight = weights[static_cast<size_t>(tap)];
-        const float *before = padded + taps - tap, *after = padded + taps + tap;
-        for (int64_t k = 0; k < n; ++k) out[k] += (before[k] + after[k]) * weight;
-    }
+    scale(line, weights[0], n, out);
+    for (int64_t tap = 1; tap <= taps; ++tap)
+        add_pair(padded + taps - tap, padded + taps + tap, weights[static_cast<size_t>(tap)], n, out);
 }
 
 // image, out [samples, D, H, W]; sigma [samples, 3], of which column `axis` is used.
@@ -94,47 +95,57 @@ inline void gaussian_filter(const float *image, int64_t samples, const int64_t s
     });
 }
 
+ANYSTAR_INLINE float three_taps(float before, float centre, float after, float side) {
+    return (((before + after) - centre) - centre) * side + centre;
+}
+
+ANYSTAR_WIDE void filter_three(const float *before, const float *centre, const float *after, float side, int64_t count,
+                               float *__restrict out) {
+    for (int64_t k = 0; k < count; ++k) out[k] = three_taps(before[k], centre[k], after[k], side);
+}
+
+ANYSTAR_WIDE void filter_three_at(const float *before, const float *centre, const float *after, const float *fraction,
+                                  int64_t count, float *__restrict out) {
+    for (int64_t k = 0; k < count; ++k) {
+        const float root = std::sqrt(1.0f - 3.0f * fraction[k] * (1.0f - fraction[k]));
+        out[k] = three_taps(before[k], centre[k], after[k], (1.0f - root) * (1.0f / 3.0f));
+    }
+}
+
 // The taps (side, 1 - 2 side, side): one side a volume.
 struct OneSide {
     float side;
-    float operator()(int, int64_t) const { return side; }
+    void filter(int, int64_t, const float *before, const float *centre, const float *after, int64_t count,
+                float *out) const {
+        filter_three(before, centre, after, side, count, out);
+    }
 };
 
 // One a voxel and axis, from the fractions between voxels at which linear interpolation would keep as much white noise.
 struct SideOfFraction {
     const float *fractions;  // [3, D, H, W]
     int64_t voxels;
-    float operator()(int axis, int64_t voxel) const {
-        const float fraction = fractions[axis * voxels + voxel];
-        return (1.0f - std::sqrt(1.0f - 3.0f * fraction * (1.0f - fraction))) * (1.0f / 3.0f);
+    void filter(int axis, int64_t first, const float *before, const float *centre, const float *after, int64_t count,
+                float *out) const {
+        filter_three_at(before, centre, after, fractions + axis * voxels + first, count, out);
     }
 };
 
-inline float three_taps(float before, float centre, float after, float side) {
-    return (((before + after) - centre) - centre) * side + centre;
-}
-
-// Plane z of one volume, filtered along z, y and x; `scratch` has room for two planes.
+// Plane z of one volume, filtered along z, y and x; `scratch` has room for a plane, a row and two voxels.
 template <class Side>
 void smooth_plane(const float *volume, const int64_t size[3], int64_t z, const Side &side, float *scratch, float *out) {
     const int64_t height = size[1], width = size[2], plane = height * width, first = z * plane;
-    float *__restrict along_z = scratch, *__restrict along_y = scratch + plane;
+    float *along_z = scratch, *padded = scratch + plane;  // a row with its continued faces
     const float *centre = volume + first, *before = z > 0 ? centre - plane : centre;
     const float *after = z + 1 < size[0] ? centre + plane : centre;
-    for (int64_t k = 0; k < plane; ++k) along_z[k] = three_taps(before[k], centre[k], after[k], side(0, first + k));
+    side.filter(0, first, before, centre, after, plane, along_z);
     for (int64_t y = 0; y < height; ++y) {
         const float *row = along_z + y * width, *above = y > 0 ? row - width : row;
         const float *below = y + 1 < height ? row + width : row;
-        float *__restrict to = along_y + y * width;
-        for (int64_t x = 0; x < width; ++x) to[x] = three_taps(above[x], row[x], below[x], side(1, first + y * width + x));
-    }
-    for (int64_t y = 0; y < height; ++y) {
-        const float *row = along_y + y * width;
-        const int64_t start = first + y * width, last = width - 1;
-        float *__restrict to = out + start;
-        to[0] = three_taps(row[0], row[0], row[std::min<int64_t>(1, last)], side(2, start));
-        for (int64_t x = 1; x < last; ++x) to[x] = three_taps(row[x - 1], row[x], row[x + 1], side(2, start + x));
-        if (last > 0) to[last] = three_taps(row[last - 1], row[last], row[last], side(2, start + last));
+        side.filter(1, first + y * width, above, row, below, width, padded + 1);
+        padded[0] = padded[1];
+        padded[width + 1] = padded[width];
+        side.filter(2, first + y * width, padded, padded + 1, padded + 2, width, out + first + y * width);
     }
 }
 
@@ -146,7 +157,7 @@ void smooth(const float *image, int64_t volumes, const int64_t size[3], const Si
     parallel_for(volumes * size[0], threads, 16384 / plane, [&](int64_t index, int worker) {
         const int64_t volume = index / size[0];
         std::vector<float> &planes = scratch[static_cast<size_t>(worker)];
-        planes.resize(static_cast<size_t>(2 * plane));
+        planes.resize(static_cast<size_t>(plane + size[2] + 2));
         smooth_plane(image + volume * voxels, size, index % size[0], side_of(volume), planes.data(),
                      out + volume * voxels);
     });

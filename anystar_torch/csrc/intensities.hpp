@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "parallel.hpp"
@@ -11,10 +12,11 @@
 
 namespace anystar {
 
+constexpr int64_t kBlock = 4096;  // voxels whose temporaries stay in the first cache
+
 // Calls body(sample, first, count) for blocks of consecutive voxels of every sample.
 template <class Body>
 void for_blocks(int64_t samples, int64_t voxels, int threads, const Body &body) {
-    constexpr int64_t kBlock = 8192;
     const int64_t blocks = (voxels + kBlock - 1) / kBlock;
     parallel_for(samples * blocks, threads, 1, [&](int64_t index, int) {
         const int64_t first = index % blocks * kBlock;
@@ -31,16 +33,26 @@ void for_terms(const Body &body) {
             for (int k = 0; k < 4 - i - j; ++k) body(term++, i, j, k);
 }
 
-// Legendre polynomials of degree 0 to 3 at n places from -extent to extent: [n, 4].
+// Legendre polynomials of degree 0 to 3 at n places from -extent to extent: [4, n].
 inline std::vector<float> legendre(int64_t n, float extent) {
-    std::vector<float> table;
+    std::vector<float> table(static_cast<size_t>(4 * n), 1.0f);
     const float step = n > 1 ? 2.0f / float(n - 1) : 0.0f;
     for (int64_t i = 0; i < n; ++i) {
         const float x = extent * (2 * i < n ? float(i) * step - 1.0f : 1.0f - float(n - 1 - i) * step);
         const float square = x * x;
-        table.insert(table.end(), {1.0f, x, 1.5f * square - 0.5f, (2.5f * square - 1.5f) * x});
+        table[static_cast<size_t>(n + i)] = x;
+        table[static_cast<size_t>(2 * n + i)] = 1.5f * square - 0.5f;
+        table[static_cast<size_t>(3 * n + i)] = (2.5f * square - 1.5f) * x;
     }
     return table;
+}
+
+// Times exp of a cubic in the position along the row; x [4, count], Legendre polynomials of degree 0 to 3.
+ANYSTAR_WIDE void multiply_field(const float *from, const float *cubic, const float *x, int64_t count,
+                                 float *__restrict to) {
+    const float *linear = x + count, *square = x + 2 * count, *cube = x + 3 * count;
+    for (int64_t k = 0; k < count; ++k)
+        to[k] = from[k] * fast_exp((cubic[0] + cubic[1] * linear[k]) + (cubic[2] * square[k] + cubic[3] * cube[k]));
 }
 
 // image, out [samples, D, H, W]; coefficients [samples, 20]; extent [samples, 3].
@@ -53,17 +65,21 @@ inline void bias_field(const float *image, int64_t samples, const int64_t size[3
     parallel_for(samples * rows, threads, 1 + 16384 / width, [&](int64_t index, int) {
         const int64_t sample = index / rows;
         const auto *table = &tables[static_cast<size_t>(3 * sample)];
-        const float *z = table[0].data() + 4 * (index % rows / size[1]), *y = table[1].data() + 4 * (index % size[1]);
+        const float *z = table[0].data() + index % rows / size[1], *y = table[1].data() + index % size[1];
         const float *x = table[2].data(), *weights = coefficients + 20 * sample;
         float cubic[4] = {};  // the row's sum as a series in x
-        for_terms([&](int term, int i, int j, int k) { cubic[k] += weights[term] * (z[i] * y[j]); });
-        const float *from = image + index * width;
-        float *__restrict to = out + index * width;
-        for (int64_t k = 0; k < width; ++k) {
-            const float *p = x + 4 * k;
-            to[k] = from[k] * fast_exp((cubic[0] + cubic[1] * p[1]) + (cubic[2] * p[2] + cubic[3] * p[3]));
-        }
+        for_terms([&](int term, int i, int j, int k) { cubic[k] += weights[term] * (z[i * size[0]] * y[j * size[1]]); });
+        multiply_field(image + index * width, cubic, x, width, out + index * width);
     });
+}
+
+ANYSTAR_WIDE void raise(const float *from, float low, float span, float power, int64_t count, float *__restrict to) {
+    const float divisor = span + 1e-7f;
+    for (int64_t k = 0; k < count; ++k) {
+        const float share = (from[k] - low) / divisor;
+        const float raised = fast_exp(fast_log(share) * power);
+        to[k] = (share > 0.0f ? raised : 0.0f) * span + low;
+    }
 }
 
 // low + span * ((image - low) / span)^gamma, the span being (high - low) * (1 + headroom). limits [samples, 2].
@@ -71,28 +87,46 @@ inline void contrast(const float *image, int64_t samples, int64_t voxels, const 
                      const float *headroom, float *out, int threads) {
     for_blocks(samples, voxels, threads, [&](int64_t s, int64_t first, int64_t count) {
         const float *from = image + s * voxels + first;
-        float *__restrict to = out + s * voxels + first;
-        const float low = limits[2 * s], span = (limits[2 * s + 1] - low) * (1.0f + headroom[s]), power = gamma[s];
-        if (power == 1.0f) {
+        float *to = out + s * voxels + first;
+        const float low = limits[2 * s], span = (limits[2 * s + 1] - low) * (1.0f + headroom[s]);
+        if (gamma[s] == 1.0f)
             std::copy_n(from, count, to);
-            return;
-        }
-        const float divisor = span + 1e-7f;
-        for (int64_t k = 0; k < count; ++k) {
-            const float share = (from[k] - low) / divisor;
-            const float raised = fast_exp(fast_log(share) * power);
-            to[k] = (share > 0.0f ? raised : 0.0f) * span + low;
-        }
+        else
+            raise(from, low, span, gamma[s], count, to);
     });
+}
+
+ANYSTAR_WIDE void map_to_unit(const float *from, float low, float span, int64_t count, float *__restrict to) {
+    for (int64_t k = 0; k < count; ++k) to[k] = least(most((from[k] - low) / span, 0.0f), 1.0f);
 }
 
 // Clip (image - low) / (high - low) to [0, 1]; constants become 0. limits [samples, 2].
 inline void to_unit(const float *image, int64_t samples, int64_t voxels, const float *limits, float *out, int threads) {
     for_blocks(samples, voxels, threads, [&](int64_t s, int64_t first, int64_t count) {
-        const float *from = image + s * voxels + first;
-        float *__restrict to = out + s * voxels + first;
         const float low = limits[2 * s], high = limits[2 * s + 1], span = high > low ? high - low : 1.0f;
-        for (int64_t k = 0; k < count; ++k) to[k] = least(most((from[k] - low) / span, 0.0f), 1.0f);
+        map_to_unit(image + s * voxels + first, low, span, count, out + s * voxels + first);
+    });
+}
+
+// The values of rank dark and 1 - bright of every `step`th voxel: limits [samples, 2]. A rank is the next whole one, as
+// torch.round gives it. Not a number counts as the largest.
+inline void lattice_quantiles(const float *image, int64_t samples, int64_t voxels, int64_t step, const float *dark,
+                              const float *bright, float *limits, int threads) {
+    parallel_for(samples, threads, 1, [&](int64_t s, int) {
+        std::vector<float> values;
+        values.reserve(static_cast<size_t>((voxels + step - 1) / step));
+        for (int64_t k = 0; k < voxels; k += step) {
+            const float value = image[s * voxels + k];
+            values.push_back(value == value ? value : std::numeric_limits<float>::infinity());
+        }
+        const auto last = static_cast<float>(values.size() - 1);
+        const float shares[2] = {dark[s], 1.0f - bright[s]};
+        for (int side = 0; side < 2; ++side) {
+            const float place = least(most(0.0f, std::nearbyint(shares[side] * last)), last);
+            const auto chosen = values.begin() + static_cast<int64_t>(place);
+            std::nth_element(values.begin(), chosen, values.end());
+            limits[2 * s + side] = *chosen;
+        }
     });
 }
 

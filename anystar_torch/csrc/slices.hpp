@@ -47,57 +47,83 @@ struct Slices {
     }
 };
 
+ANYSTAR_WIDE void add_scaled(const float *from, float weight, int64_t count, float *__restrict sum) {
+    for (int64_t k = 0; k < count; ++k) sum[k] += from[k] * weight;
+}
+
+ANYSTAR_WIDE void divide(float divisor, int64_t count, float *__restrict values) {
+    for (int64_t k = 0; k < count; ++k) values[k] /= divisor;
+}
+
 // Linear interpolation as torch.lerp does it.
-inline float lerp(float low, float high, float share) {
-    return share < 0.5f ? low + share * (high - low) : high - (high - low) * (1.0f - share);
+ANYSTAR_WIDE void lerp(const float *low, const float *high, float share, int64_t count, float *__restrict out) {
+    if (share < 0.5f)
+        for (int64_t k = 0; k < count; ++k) out[k] = low[k] + share * (high[k] - low[k]);
+    else
+        for (int64_t k = 0; k < count; ++k) out[k] = high[k] - (high[k] - low[k]) * (1.0f - share);
 }
 
 // `width` neighbouring lines of one sample, `stride` apart from one position to the next; `means` [slices, width].
 inline void slice_lines(const float *lines, const Slices &along, int64_t stride, int64_t width, float *means,
                         float *out) {
-    float *__restrict mean = means;
+    float *mean = means;
     for (const Slice &slice : along.slices) {
         std::fill(mean, mean + width, 0.0f);
-        for (int64_t v = slice.from; v <= slice.to; ++v) {
-            const float share = least(float(v) + 1.0f, slice.end) - most(float(v), slice.begin);
-            const float *line = lines + v * stride;
-            for (int64_t x = 0; x < width; ++x) mean[x] += line[x] * share;
-        }
-        for (int64_t x = 0; x < width; ++x) mean[x] /= slice.length;
+        for (int64_t v = slice.from; v <= slice.to; ++v)
+            add_scaled(lines + v * stride, least(float(v) + 1.0f, slice.end) - most(float(v), slice.begin), width, mean);
+        divide(slice.length, width, mean);
         mean += width;
     }
     for (const Between &voxel : along.voxels) {
-        const float *low = means + voxel.lower * width, *high = means + voxel.upper * width;
-        float *__restrict to = out;
-        for (int64_t x = 0; x < width; ++x) to[x] = lerp(low[x], high[x], voxel.share);
+        lerp(means + voxel.lower * width, means + voxel.upper * width, voxel.share, width, out);
         out += stride;
     }
+}
+
+// [rows, columns] -> [columns, rows].
+inline void transpose(const float *from, int64_t rows, int64_t columns, float *__restrict out) {
+    for (int64_t r = 0; r < rows; ++r)
+        for (int64_t c = 0; c < columns; ++c) out[c * rows + r] = from[r * columns + c];
+}
+
+// Lines of one sample that are sliced together: `count` neighbours, or, where the elements of a line are neighbours,
+// `count` lines one after the other, which are transposed first. `room` grows as needed.
+inline void slice_together(const float *lines, const Slices &along, const Axis &axis, int64_t count,
+                           std::vector<float> &room, float *out) {
+    const int64_t floats = axis.n * count;
+    room.resize(static_cast<size_t>(3 * floats));
+    float *means = room.data(), *across = means + floats, *sliced = across + floats;
+    if (axis.inner > 1) return slice_lines(lines, along, axis.inner, count, means, out);
+    transpose(lines, count, axis.n, across);
+    slice_lines(across, along, count, count, means, sliced);
+    transpose(sliced, axis.n, count, out);
 }
 
 // image, out [samples, D, H, W]; thickness, start [samples, 3], of which column `axis` is used.
 inline void thick_slices(const float *image, int64_t samples, const int64_t size[3], const float *thickness,
                          const float *start, int axis, float *out, int threads) {
-    constexpr int64_t kBlock = 64;  // lines that are sliced together
+    constexpr int64_t kTogether = 64;
     const Axis along(size, axis);
-    const int64_t blocks = (along.inner + kBlock - 1) / kBlock, units = along.outer * blocks;
-    const int64_t grain = 1 + 16384 / (along.n * std::min(along.inner, kBlock));
+    const int64_t lines = along.inner > 1 ? along.inner : along.outer, groups = along.inner > 1 ? along.outer : 1;
+    const int64_t step = along.inner > 1 ? 1 : along.n;  // from the start of one line to that of the next
+    const int64_t blocks = (lines + kTogether - 1) / kTogether, units = groups * blocks;
     std::vector<Slices> places;
     for (int64_t s = 0; s < samples; ++s)
         places.emplace_back(along.n, thickness[3 * s + axis], start[3 * s + axis]);
     std::vector<std::vector<float>> room(static_cast<size_t>(threads));
-    parallel_for(samples * units, threads, grain, [&](int64_t unit, int worker) {
-        const int64_t sample = unit / units, outer = unit % units / blocks, first = unit % blocks * kBlock;
-        const int64_t width = std::min(kBlock, along.inner - first);
-        const int64_t offset = (sample * along.outer + outer) * along.n * along.inner + first;
-        if (thickness[3 * sample + axis] == 1.0f) {
+    parallel_for(samples * units, threads, 1 + 16384 / (along.n * kTogether), [&](int64_t unit, int worker) {
+        const int64_t sample = unit / units, group = unit % units / blocks, first = unit % blocks * kTogether;
+        const int64_t count = std::min(kTogether, lines - first);
+        const int64_t offset = sample * along.voxels() + group * along.n * along.inner + first * step;
+        if (thickness[3 * sample + axis] != 1.0f) {
+            slice_together(image + offset, places[static_cast<size_t>(sample)], along, count,
+                           room[static_cast<size_t>(worker)], out + offset);
+        } else if (along.inner > 1) {
             for (int64_t i = 0; i < along.n; ++i)
-                std::copy_n(image + offset + i * along.inner, width, out + offset + i * along.inner);
-            return;
+                std::copy_n(image + offset + i * along.inner, count, out + offset + i * along.inner);
+        } else {
+            std::copy_n(image + offset, count * along.n, out + offset);
         }
-        std::vector<float> &means = room[static_cast<size_t>(worker)];
-        means.resize(static_cast<size_t>(along.n * width));
-        slice_lines(image + offset, places[static_cast<size_t>(sample)], along.inner, width, means.data(),
-                    out + offset);
     });
 }
 

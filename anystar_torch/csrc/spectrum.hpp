@@ -21,6 +21,11 @@ inline std::vector<float> turns(int64_t frequency, int64_t n) {
     return table;
 }
 
+ANYSTAR_WIDE void add_circle(const float *from, float real, float imaginary, const float *circle, int64_t count,
+                             float *__restrict to) {
+    for (int64_t k = 0; k < count; ++k) to[k] = from[k] + (real * circle[2 * k] - imaginary * circle[2 * k + 1]);
+}
+
 // image + real part of (cosine + i sine) exp(2 pi i (fz z / D + fy y / H + fx x / W)). frequency [samples, 3].
 inline void add_wave(const float *image, int64_t samples, const int64_t size[3], const int64_t *frequency,
                      const float *cosine, const float *sine, float *out, int threads) {
@@ -34,9 +39,7 @@ inline void add_wave(const float *image, int64_t samples, const int64_t size[3],
         const float *z = table[0].data() + 2 * (index % rows / size[1]), *y = table[1].data() + 2 * (index % size[1]);
         const float yr = y[0] * cosine[s] - y[1] * sine[s], yi = y[0] * sine[s] + y[1] * cosine[s];
         const float real = z[0] * yr - z[1] * yi, imaginary = z[0] * yi + z[1] * yr;
-        const float *x = table[2].data(), *from = image + index * width;
-        float *__restrict to = out + index * width;
-        for (int64_t k = 0; k < width; ++k) to[k] = from[k] + (real * x[2 * k] - imaginary * x[2 * k + 1]);
+        add_circle(image + index * width, real, imaginary, table[2].data(), width, out + index * width);
     });
 }
 

@@ -38,7 +38,7 @@ def _position(index, size, extent):
 
 
 @triton.jit
-def _bias_field(image, coefficients, extent, out, count, depth, height, width, BLOCK: tl.constexpr):  # noqa: PLR0913
+def _bias_field(image, coefficients, extent, out, count, depth, height, width, BLOCK: tl.constexpr):
     row, index, inside, place = voxels_of_program(count, BLOCK)
     x = _position(index % width, width, tl.load(extent + row * 3 + 2))
     y = _position(index // width % height, height, tl.load(extent + row * 3 + 1))
@@ -52,12 +52,12 @@ def _bias_field(image, coefficients, extent, out, count, depth, height, width, B
                 exponent += tl.load(weight) * (plane * _legendre(k, x))
                 weight += 1
     value = tl.load(image + place, mask=inside, other=0.0)
-    tl.store(out + place, value * tl.exp(exponent), mask=inside)
+    tl.store(out + place, value * tl.exp(tl.where(inside, exponent, 0.0)), mask=inside)
 
 
 @triton.jit
 def _contrast(image, limits, gamma, headroom, out, count, BLOCK: tl.constexpr):
-    row, index, inside, place = voxels_of_program(count, BLOCK)
+    row, _, inside, place = voxels_of_program(count, BLOCK)
     low = tl.load(limits + row * 2)
     span = (tl.load(limits + row * 2 + 1) - low) * (1.0 + tl.load(headroom + row))
     power = tl.load(gamma + row)
@@ -70,7 +70,7 @@ def _contrast(image, limits, gamma, headroom, out, count, BLOCK: tl.constexpr):
 
 @triton.jit
 def _to_unit(image, limits, out, count, BLOCK: tl.constexpr):
-    row, index, inside, place = voxels_of_program(count, BLOCK)
+    row, _, inside, place = voxels_of_program(count, BLOCK)
     low, high = tl.load(limits + row * 2), tl.load(limits + row * 2 + 1)
     value = tl.load(image + place, mask=inside, other=0.0)
     span = tl.where(high > low, high - low, 1.0)
@@ -80,7 +80,7 @@ def _to_unit(image, limits, out, count, BLOCK: tl.constexpr):
 
 @triton.jit
 def _histogram_shift(image, limits, response, out, count, points, BLOCK: tl.constexpr):
-    row, index, inside, place = voxels_of_program(count, BLOCK)
+    row, _, inside, place = voxels_of_program(count, BLOCK)
     low = tl.load(limits + row * 2)
     span = tl.load(limits + row * 2 + 1) - low
     value = tl.load(image + place, mask=inside, other=0.0)
@@ -93,7 +93,7 @@ def _histogram_shift(image, limits, response, out, count, points, BLOCK: tl.cons
 
 
 @triton.jit
-def _cut_holes(  # noqa: PLR0913
+def _cut_holes(
     image, labels, corner, size, cut, cut_labels, count, height, width, holes, BLOCK: tl.constexpr
 ):
     row, index, inside, place = voxels_of_program(count, BLOCK)

@@ -1,4 +1,4 @@
-"""Noise of instruments as functions of standard normal fields: camera, Rician, a finished image's. Twins of ``csrc/``."""
+"""Noise of instruments as functions of normal fields: camera, Rician, a finished image's. Twins of ``csrc/``."""
 
 import triton
 import triton.language as tl
@@ -35,7 +35,7 @@ def _expanded_count(rate, normal):
 
 
 @triton.jit
-def _camera(image, limits, cameras, shot, electronic, out, count, stride, BLOCK: tl.constexpr):  # noqa: PLR0913
+def _camera(image, limits, cameras, shot, electronic, out, count, stride, BLOCK: tl.constexpr):
     row, index, inside, place = voxels_of_program(count, BLOCK)
     low = tl.load(limits + row * 2)
     span = tl.load(limits + row * 2 + 1) - low
@@ -45,7 +45,7 @@ def _camera(image, limits, cameras, shot, electronic, out, count, stride, BLOCK:
     normal = tl.load(shot + row * stride + index, mask=inside, other=0.0)
     electron = tl.load(electronic + row * stride + index, mask=inside, other=0.0)
     rate = (value - low) / tl.where(span == 0.0, 1.0, span) * photons + background
-    few = _exact_count(tl.minimum(rate, 4.0), normal)
+    few = _exact_count(tl.maximum(tl.minimum(rate, 4.0), 0.0), normal)
     counts = tl.where(rate < 4.0, few, _expanded_count(tl.maximum(rate, 4.0), normal))
     recorded = ((counts + read * electron) - background) / photons * span + low
     tl.store(out + place, recorded, mask=inside)
@@ -64,7 +64,7 @@ def _rician_noise(image, std, real, imaginary, out, count, stride, BLOCK: tl.con
 
 @triton.jit
 def _detector_noise(image, widths, field, out, count, BLOCK: tl.constexpr):
-    row, index, inside, place = voxels_of_program(count, BLOCK)
+    row, _, inside, place = voxels_of_program(count, BLOCK)
     additive, speckle = tl.load(widths + row * 3), tl.load(widths + row * 3 + 1)
     shot = tl.load(widths + row * 3 + 2)
     value = tl.load(image + place, mask=inside, other=0.0)
@@ -72,8 +72,9 @@ def _detector_noise(image, widths, field, out, count, BLOCK: tl.constexpr):
     scaled = value * speckle
     variance = (scaled * scaled + additive * additive) + tl.maximum(value, 0.0) * shot
     noisy = tl.minimum(tl.maximum(value + tl.sqrt(variance) * normal, 0.0), 1.0)
-    noiseless = (additive == 0.0) & (speckle == 0.0) & (shot == 0.0)
-    tl.store(out + place, tl.where(noiseless | (value <= 0.0), value, noisy), mask=inside)
+    widest = tl.maximum(tl.maximum(tl.abs(additive), tl.abs(speckle)), tl.abs(shot))
+    noisy = tl.where(widest == 0.0, value, noisy)
+    tl.store(out + place, tl.where(value <= 0.0, value, noisy), mask=inside)
 
 
 def camera(image: Tensor, limits: Tensor, cameras: Tensor, shot: Tensor, electronic: Tensor) -> Tensor:
