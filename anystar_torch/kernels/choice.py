@@ -25,7 +25,7 @@ def implementation(device: torch.device) -> Implementation:
     ``native`` (C++) on the CPU; ``triton`` on CUDA (NVIDIA and ROCm) and XPU, and on ``meta``, whose operators are
     those that CUDA would run; ``torch`` (plain operators) on every other device and where Triton is not installed.
     """
-    forced = _FORCED.get()
+    forced = None if torch.compiler.is_compiling() else _FORCED.get()  # torch.compile cannot trace it
     if forced is not None:
         return forced
     if device.type == "cpu":
