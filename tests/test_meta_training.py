@@ -189,10 +189,12 @@ def test_a_mistake_in_a_step_is_found(mistake, tmp_path, on_meta):
 
 
 def test_batches_are_made_on_meta():
-    """Also the first, which needs the rays on the device."""
+    """From the second on: the first copies the constants of the generator to the device."""
     register_resolvers()
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         source = instantiate(compose("train", ["+experiment=zero_shot", *SMALL, "run_folder=none"]).data)
+    ids = torch.empty(2, dtype=torch.int64, device="meta")
+    source.make(ids, source.synthesizer)
     with Residency("meta"):
-        batch = source.make(torch.empty(2, dtype=torch.int64, device="meta"), source.synthesizer)
+        batch = source.make(ids, source.synthesizer)
     assert batch.distances.shape == (2, 8, 8, 8, 8)
