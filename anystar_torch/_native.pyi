@@ -1,5 +1,6 @@
 """Types of the native kernels; one block per kernel, in the order of csrc/bindings.cpp."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -70,5 +71,73 @@ def lattice_quantiles(
     image: NDArray[Any], step: int, dark: NDArray[Any], bright: NDArray[Any], limits: NDArray[Any], threads: int
 ) -> None: ...
 def cut_holes(field: NDArray[Any], corner: NDArray[Any], size: NDArray[Any], threads: int) -> None: ...
+def sample_lattice(
+    fields: NDArray[Any],
+    position: NDArray[Any],
+    periodic: bool,
+    factor: Sequence[float],
+    offset: Sequence[float],
+    out: NDArray[Any],
+    threads: int,
+) -> None: ...
+def strongest_field(
+    fields: NDArray[Any],
+    counts: NDArray[Any],
+    warp: NDArray[Any],
+    position: NDArray[Any],
+    half: Sequence[float],
+    out: NDArray[Any],
+    threads: int,
+) -> None: ...
+def resampled_sum(levels: Sequence[NDArray[Any]], out: NDArray[Any], threads: int) -> None: ...
+def gradient_noise(gradients: NDArray[Any], samples: int, out: NDArray[Any], threads: int) -> None: ...
+def aim_at_balls(
+    centre: NDArray[Any],
+    radius: NDArray[Any],
+    pitch: NDArray[Any],
+    position: NDArray[Any],
+    origin: Sequence[float],
+    ball: NDArray[Any],
+    centre_out: NDArray[Any],
+    radius_out: NDArray[Any],
+    direction: NDArray[Any],
+    distance: NDArray[Any],
+    threads: int,
+) -> None: ...
+def star_reach(
+    ball: NDArray[Any],
+    radius: NDArray[Any],
+    direction: NDArray[Any],
+    stars: NDArray[Any],
+    noise: NDArray[Any],
+    half: float,
+    bumps: float,
+    strength: float,
+    out: NDArray[Any],
+    threads: int,
+) -> None: ...
+def emitting(
+    depth: NDArray[Any],
+    reach: NDArray[Any],
+    offset: NDArray[Any],
+    most: float,
+    out: NDArray[Any],
+    threads: int,
+) -> None: ...
+def intensities(
+    objects: NDArray[Any],
+    unit: NDArray[Any],
+    deviation: NDArray[Any],
+    hollow: NDArray[Any],
+    texture: NDArray[Any],
+    noise: NDArray[Any],
+    patch: NDArray[Any],
+    means: NDArray[Any],
+    deviations: NDArray[Any],
+    shading: NDArray[Any],
+    mean: NDArray[Any],
+    grain: NDArray[Any],
+    threads: int,
+) -> None: ...
 
 # Kernels of intensity effects (bindings_effects.cpp) are called by name: anystar_torch.augment.native.run_native.

@@ -60,7 +60,7 @@ class Checkpoints(Checkpoint):
             self._previous[number] = signal.signal(number, self._receive)
         # Lightning (2.6) lets its ranks agree at every step whether its own handler got a SIGTERM, which now never
         # happens; the host waits for that exchange.
-        loop = getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None)
+        loop: Any = getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None)
         if hasattr(loop, "_broadcast_sigterm_tensor"):
             loop._broadcast_sigterm_tensor = lambda: None
         resumed = trainer.is_global_zero and trainer.ckpt_path is not None

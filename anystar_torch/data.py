@@ -128,7 +128,9 @@ class SynthesisData(L.LightningDataModule):
         self._rays(self.trainer.strategy.root_device)
 
     def teardown(self, stage: str) -> None:
-        """Frees the memory of the CUDA graphs."""
+        """Frees the memory of the CUDA graphs, which Lightning's loaders still refer to."""
+        for repeated in self._repeated.values():
+            repeated.release()
         self._streams, self._repeated = None, {}
 
     def train_dataloader(self) -> DataLoader[int] | ThreadPrefetch[Batch] | StreamPrefetch[Batch]:

@@ -126,6 +126,11 @@ class Repeated(Generic[Made]):
         self._replay()
         return self._made
 
+    def release(self) -> None:
+        """Frees the graph and its memory; another call captures again."""
+        self.streams.finish()
+        self._ids, self._replay, self._made = None, None, None
+
     def _set(self, ids: list[int]) -> None:
         """The ids are the only input of the graph: it reads them where it was captured."""
         uploaded = self.streams.pinned(ids)
@@ -138,14 +143,12 @@ class Repeated(Generic[Made]):
         return self.make(self._ids)
 
     def _prepare(self) -> None:
-        for _ in range(
-            2
-        ):  # what happens once may not be captured: cuFFT's plans, compilation, cached constants
+        # What happens once may not be captured: cuFFT's plans, compilation, cached constants.
+        for _ in range(2):
             self._eagerly()
         try:
-            with (
-                self.streams.refusing_synchronisation()
-            ):  # a capture that fails half-way is hard to recover from
+            # A capture that fails half-way is hard to recover from, so what would fail is looked for first.
+            with self.streams.refusing_synchronisation():
                 self._eagerly()
             self._replay, self._made = self.streams.capture(self._eagerly)
         except RuntimeError as error:

@@ -31,6 +31,10 @@ class Streams(Protocol):
         """Have the current stream wait for ``mark``; the host goes on."""
         ...
 
+    def finish(self) -> None:
+        """Have the host wait until the side stream has run everything."""
+        ...
+
     def seconds(self, first: Mark, second: Mark) -> float | None:
         """Seconds between two marks of a stream; None before the device has reached the second."""
         ...
@@ -73,7 +77,7 @@ class CudaStreams:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._side = torch.cuda.Stream(device)
+        self._side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._training = torch.cuda.current_stream(device)
         self._pool: Any = None
 
@@ -85,7 +89,7 @@ class CudaStreams:
 
     def mark(self) -> torch.cuda.Event:
         """A point after everything queued on the current stream so far."""
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self.device))
         return event
 
@@ -93,9 +97,14 @@ class CudaStreams:
         """Have the current stream wait for ``mark``; the host goes on."""
         torch.cuda.current_stream(self.device).wait_event(mark)
 
+    def finish(self) -> None:
+        """Have the host wait until the side stream has run everything."""
+        self._side.synchronize()
+
     def seconds(self, first: torch.cuda.Event, second: torch.cuda.Event) -> float | None:
         """Seconds between two marks of a stream; None before the device has reached the second."""
-        return first.elapsed_time(second) / 1000.0 if second.query() else None
+        reached: bool = second.query()  # type: ignore[no-untyped-call]
+        return first.elapsed_time(second) / 1000.0 if reached else None
 
     def pinned(self, ids: list[int]) -> Tensor:
         """The ids in pinned memory; torch reuses it only after the copy to the device has run."""

@@ -129,14 +129,28 @@ class GridStage(nn.Sequential):
 class Pooling(nn.MaxPool3d):
     """The largest of each block, in the input's precision.
 
-    Autocast on CPUs would make float32 of it, which changes no value and takes longer.
+    Autocast on CPUs would make float32 of it, which changes no value and takes longer. On CUDA the gradient of torch's
+    pooling depends on the order of its threads, which a deterministic trainer refuses: there blocks are an axis of
+    their own, and equal values share the gradient.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, D, H, W]``, each size divided by the block's."""
+        if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+            return _largest_of_blocks(x, self.kernel_size)
         with torch.autocast("cpu", enabled=False):
             pooled: Tensor = super().forward(x)
         return pooled
+
+
+def _largest_of_blocks(x: Tensor, block: int | tuple[int, ...]) -> Tensor:
+    """The largest of each block of ``x`` ``[B, C, D, H, W]``; sizes are multiples of the block's."""
+    steps = (block,) * 3 if isinstance(block, int) else block
+    parts = [part for size, step in zip(x.shape[2:], steps, strict=True) for part in (size // step, step)]
+    blocks = x.reshape(*x.shape[:2], *parts)
+    return blocks.amax(
+        (3, 5, 7)
+    ).clone()  # amax needs its result for the gradient, and callers may change this one
 
 
 class RectifiedPooling(Pooling):

@@ -32,8 +32,9 @@ _FREE = frozenset(
 _OVERWRITE = frozenset("copy_ fill_ zero_ random_ uniform_ normal_ exponential_ bernoulli_".split())  # noqa: SIM905
 # Files that work for others: what they launch belongs to the file that calls them.
 _SHARED = frozenset(
-    "arrays augment/chain augment/fourier augment/interpolation augment/ranges ranks".split()  # noqa: SIM905
+    "arrays augment/chain augment/fourier augment/interpolation augment/native augment/ranges ranks".split()  # noqa: SIM905
 )
+_RANDOM = frozenset(("random", "draws", "hashing"))
 DRAWS = "draws"
 
 
@@ -54,7 +55,7 @@ class Cost(TorchDispatchMode):
     """Counts the launches and bytes of every operator, by the part of the program that calls it.
 
     A part is what :meth:`part` names or, without that, the innermost file of ``anystar_torch`` on the call stack
-    that is not a helper of others. What ``random.py`` calls is the part :data:`DRAWS`.
+    that is not a helper of others. What the files of random numbers call is the part :data:`DRAWS`.
 
     Attributes:
         launched: number of launches of each entry.
@@ -157,14 +158,14 @@ def _tensors(tree: Any) -> Iterator[Tensor]:
 
 def _calling_part() -> str:
     """The part whose code is running, from the call stack."""
-    frame, found = sys._getframe(2), None
+    frame = sys._getframe(2)
     while frame is not None:
         path = frame.f_code.co_filename
         if path.startswith(PACKAGE):
             name = path[len(PACKAGE) :].removesuffix(".py")
-            if name == "random":
+            if name in _RANDOM:
                 return DRAWS
-            if found is None and name not in _SHARED and not name.startswith("kernels/"):
-                found = name
+            if name not in _SHARED and not name.startswith("kernels/"):
+                return name
         frame = frame.f_back  # type: ignore[assignment]
-    return found or "other"
+    return "other"

@@ -1,6 +1,7 @@
 """What samples, targets, loss and network would cost on a GPU, counted on ``meta`` tensors: no GPU is needed.
 
     python benchmarks/device_cost.py [--synths mix zero_shot] [--batch 2] [--size 64] [--json cost.json]
+    python benchmarks/device_cost.py --page docs/gpu.md        # also writes the overview into that page
 
 Launches do not depend on the batch size; bytes are given per sample. The last tables are a model, not a measurement:
 ``launches x 5 us + bytes / bandwidth``, for the network ``+ operations / peak`` in bf16. What is counted, and what is
@@ -39,6 +40,11 @@ class Gpu(NamedTuple):
     operations: float
 
 
+BEGIN, END = "<!-- cost: begin -->\n", "<!-- cost: end -->"
+MODEL = (
+    f"A model, not a measurement: launches x {LAUNCH * 1e6:.0f} us + bytes / bandwidth (networks: + operations / "
+    "peak in bf16).\nIn brackets without launches, which a replayed CUDA graph comes close to."
+)
 GPUS = {
     "A100 80GB": Gpu(2.0e12, 312e12),
     "H100 SXM": Gpu(3.35e12, 989e12),
@@ -93,8 +99,10 @@ class Row:
 def samples(name: str, batch: int, size: int = 64) -> Cost:
     """Cost of a batch of samples of generator ``name``, without targets."""
     synthesizer = load_synthesizer(name, shape=(size,) * 3)
+    ids = torch.empty(batch, dtype=torch.int64, device="meta")
+    synthesizer(ids)  # what is made once, the table of draws among it, is no cost of a batch
     with Cost() as cost:
-        synthesizer(torch.empty(batch, dtype=torch.int64, device="meta"))
+        synthesizer(ids)
     return cost
 
 
@@ -231,6 +239,15 @@ def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
     ]
 
 
+def into_page(page: Path, heading: str, rows: list[Row]) -> None:
+    """Put overview and model between the marks of a page."""
+    before, rest = page.read_text().split(BEGIN)
+    _, after = rest.split(END)
+    text = f"`python benchmarks/device_cost.py`: {heading}. Launches do not depend on the batch.\n\n"
+    text += f"{overview(rows)}\n\n{MODEL}\n\n{modelled(rows)}\n"
+    page.write_text(f"{before}{BEGIN}{text}{END}{after}")
+
+
 def counted(synths: list[str], batch: int, size: int) -> tuple[list[Row], list[Row]]:
     """The rows of the generators, and all other rows."""
 
@@ -256,21 +273,21 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--size", type=int, default=64, help="side of a volume, voxels")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", type=Path, help="a page with the marks of this tool")
     arguments = parser.parse_args()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT)
-    print(
+    heading = (
         f"counted on meta tensors, {time.strftime('%Y-%m-%d')}, commit {commit.stdout.strip() or 'unknown'}, "
-        f"torch {torch.__version__}; volumes of {arguments.size}^3, batch {arguments.batch}\n"
+        f"torch {torch.__version__}; volumes of {arguments.size}^3, batch {arguments.batch}"
     )
+    print(f"{heading}\n")
     made, rest = counted(arguments.synths, arguments.batch, arguments.size)
     print(overview([*made, *rest]))
     for row in made:
         print(f"\n{parts(row)}\n\n{largest(row)}")
-    print(
-        f"\nA model, not a measurement: launches x {LAUNCH * 1e6:.0f} us + bytes / bandwidth (+ operations / peak)."
-    )
-    print("In brackets without launches, which a replayed CUDA graph comes close to.\n")
-    print(modelled([*made, *rest]))
+    print(f"\n{MODEL}\n\n{modelled([*made, *rest])}")
+    if arguments.page:
+        into_page(arguments.page, heading, [*made, *rest])
     if arguments.json:
         arguments.json.write_text(json.dumps(as_json([*made, *rest]), indent=1))
 

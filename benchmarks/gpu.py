@@ -4,7 +4,7 @@
 
 Every section runs in a process of its own with a time limit, so that a failure loses no more than the rest of its
 section. Figures are printed as they are measured; after each, OUT/gpu.json and OUT/gpu.md are written anew. With
---smoke all sections are rehearsed on the CPU with tiny sizes: those figures mean nothing, and any error is exit status 1.
+--smoke all sections are rehearsed on the CPU with tiny sizes: the figures mean nothing, an error is exit status 1.
 ``benchmarks/gpu.sh`` also installs, builds, tests and, if asked, trains.
 """
 

@@ -17,6 +17,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence, Sized
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -177,15 +178,16 @@ def train(minutes: float, batch: int, out: Path, smoke: bool) -> dict[str, Any]:
         torch.cuda.empty_cache()
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        status = train_script(command(recipe, steps, left, run, bench), out / "train.log", left + 60)
+        seconds = 600 if bench.smoke else left + 60  # a rehearsal is about errors, not about time
+        status = train_script(command(recipe, steps, left, run, bench), out / "train.log", seconds)
         figures = {"minutes": minutes, "steps": steps, "exit status": status, **step}
-        keep(run, out, figures)
+        keep(run, recipe.model, out, figures)
     return figures
 
 
 def command(recipe: Recipe, steps: int, seconds: float, run: Path, bench: Bench) -> list[str]:
     """The training as it would be typed."""
-    limit = time.strftime("00:%H:%M:%S", time.gmtime(max(seconds, 30)))
+    limit = time.strftime("00:%H:%M:%S", time.gmtime(600 if bench.smoke else max(seconds, 30)))
     arguments = [
         f"+experiment={recipe.experiment}",
         f"hardware={'cpu' if bench.smoke else 'gpu'}",
@@ -222,8 +224,11 @@ def train_script(command: Sequence[str], log: Path, seconds: float) -> int | str
     return status
 
 
-def keep(run: Path, out: Path, figures: dict[str, Any]) -> None:
+def keep(run: Path, model: str, out: Path, figures: dict[str, Any]) -> None:
     """Weights in float16 and the log of the figures; of a stopped run, the averaged weights of its last checkpoint."""
+    from hydra import compose, initialize_config_dir
+    from hydra.utils import instantiate
+
     from anystar_torch import weights
     from anystar_torch.checkpoints import LAST, averaged_weights
     from anystar_torch.inference import pretrained
@@ -235,8 +240,10 @@ def keep(run: Path, out: Path, figures: dict[str, Any]) -> None:
         network, config = weights.load(run / "model")
         figures["synthetic F1"] = config.provenance.get("synthetic_f1")
     elif checkpoint.is_file():
-        network, config = pretrained.load()  # the same architecture and sizes; its thresholds
+        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+            network = instantiate(compose(overrides=[f"+model={model}"]).model)
         network.load_state_dict(averaged_weights(checkpoint))
+        config = replace(pretrained.load()[1], architecture=network.architecture)
         figures["note"] = "stopped early: weights of the last checkpoint, thresholds of the shipped network"
     else:
         figures["note"] = "no weights"
@@ -259,6 +266,7 @@ def main() -> None:
     file = arguments.out / "gpu.json"
     results = json.loads(file.read_text()) if file.is_file() else {}
     file.write_text(json.dumps(results | {"train": figures}, indent=1))
+    sys.exit(figures["exit status"] != 0)
 
 
 if __name__ == "__main__":

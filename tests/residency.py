@@ -7,6 +7,8 @@ stall or fail on CUDA does. :class:`Residency` watches every dispatched operator
         targets.star_distances(labels, rays)
     assert mode.count == expected
 
+Custom operators of this package that have a device kernel pass; those that only have a native CPU one do not.
+
 It also runs with ``device="cpu"``, where every rule holds but the one on CPU tensors.
 """
 
@@ -39,8 +41,8 @@ _HOST_DATA: dict[Any, str] = {
     torch.Tensor.numpy: "Tensor.numpy",
     torch.Tensor.__array__: "Tensor.__array__",
 }
-# custom operators that work on host memory only; every other one of ours has a device kernel behind its name
-HOST_OPERATORS = frozenset(("anystar::nms", "anystar::render_labels"))
+# custom operators without a device kernel; every other one of the package has one
+_NATIVE_ONLY = frozenset(("anystar::nms", "anystar::render_labels"))
 
 
 class ResidencyError(AssertionError):
@@ -59,21 +61,30 @@ class Residency(TorchDispatchMode):
     Args:
         device: where everything has to live.
         allow: names (``"anystar::nms"``, ``"torch.tensor"``) that pass, each with the reason why it may.
-            Operators outside ``aten`` never pass on ``meta``: there is no data to hand to a native kernel.
+            Operators of neither ``aten`` nor a device kernel of this package never pass on ``meta``: there is no data
+            to hand to a native kernel.
+        host: whether operators that see CPU tensors alone pass, as logging does with figures that are on the host
+            already. Between host and device nothing passes either way.
 
     Attributes:
         count: operators dispatched so far.
         operators: the same by name.
     """
 
-    def __init__(self, device: torch.device | str = "meta", allow: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        device: torch.device | str = "meta",
+        allow: Mapping[str, str] | None = None,
+        host: bool = False,
+    ) -> None:
         super().__init__()
         self.device = torch.device(device)
+        self.host = host
         self.allow = dict(allow or {})
         if not all(reason.strip() for reason in self.allow.values()):
             raise ValueError("every allowed name needs a reason")
         self.operators: Counter[str] = Counter()
-        self._functions = _HostData(self.allow)
+        self._functions = _HostData(self.allow, host)
 
     @property
     def count(self) -> int:
@@ -90,13 +101,10 @@ class Residency(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = func._schema.name
+        if self.host and _on_host((args, kwargs)):
+            return func(*args, **kwargs)
         self.operators[str(func)] += 1
-        kernel = self.device.type == "meta" and name.startswith("anystar::") and name not in HOST_OPERATORS
-        if (
-            not name.startswith("aten::")
-            and not kernel
-            and (self.device.type == "meta" or name not in self.allow)
-        ):
+        if not _has_kernel(name) and (self.device.type == "meta" or name not in self.allow):
             raise ResidencyError(f"{name} is not an aten operator")
         if name in self.allow:
             return func(*args, **kwargs)
@@ -131,15 +139,23 @@ class Residency(TorchDispatchMode):
                 raise ResidencyError(f"{what} the order to work on {device}, not on {self.device}")
 
 
+def _has_kernel(name: str) -> bool:
+    """Whether an operator runs on a device: torch's own, and those of this package that are not native alone."""
+    return name.startswith("aten::") or (name.startswith("anystar::") and name not in _NATIVE_ONLY)
+
+
 class _HostData(TorchFunctionMode):
     """Refuses the Python functions that read or upload data without dispatching an operator for it."""
 
-    def __init__(self, allow: Mapping[str, str]) -> None:
+    def __init__(self, allow: Mapping[str, str], host: bool) -> None:
         super().__init__()
-        self.allow = allow
+        self.allow, self.host = allow, host
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = _HOST_DATA.get(func)
+        device = (kwargs or {}).get("device")
+        if self.host and _on_host((args, kwargs)) and torch.device(device or "cpu").type == "cpu":
+            name = None
         if name is not None and name not in self.allow:
             raise ResidencyError(f"{name} moves data between host and device")
         if func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
@@ -147,6 +163,12 @@ class _HostData(TorchFunctionMode):
             if not all(i is None or isinstance(i, int | slice | torch.Tensor | type(...)) for i in indices):
                 raise ResidencyError("an index that is a list or an array is uploaded from the host")
         return func(*args, **(kwargs or {}))
+
+
+def _on_host(tree: Any) -> bool:
+    """Whether all tensors and devices among the arguments are of the CPU, which they also are by default."""
+    devices = [*_leaves(tree, torch.device), *(tensor.device for tensor in _leaves(tree, torch.Tensor))]
+    return all(device.type == "cpu" for device in devices)
 
 
 def _leaves(tree: Any, kind: type) -> Iterator[Any]:

@@ -2,11 +2,17 @@
 
 from types import SimpleNamespace
 
+import lightning as L
 import pytest
 import torch
 
 from anystar_torch import load_synthesizer, targets
 from anystar_torch.data import StepBatches, SynthesisData
+from anystar_torch.lit import Training
+from anystar_torch.loss import StarDistLoss
+from anystar_torch.stardist import StarDist
+from anystar_torch.unet import UNetBackbone
+from tests.test_prefetch import Recorded
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +122,29 @@ def test_nonsense_is_refused(synthesizer, settings, message):
             synthesizer=synthesizer, rays=8, anisotropy=(1.0, 1.0, 1.0),
             grid=(1, 1, 1), validation_samples=1, normalisation="anystar", **settings,
         )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's own
+def test_validation_on_a_stream_is_the_validation_without(data, monkeypatch):
+    """Through Lightning's loop, in inference mode; the last call is filled up and its filling left out."""
+    torch.manual_seed(0)
+    network = StarDist(
+        rays=8, grid=(2, 2, 2), features=8, backbone=UNetBackbone(filters=4, depth=1, batch_norm=True)
+    )
+    training = Training(
+        network=network,
+        loss=StarDistLoss(probability_weight=1.0, distance_weight=0.2, background=1e-4),
+        optimizer=torch.optim.Adam,
+        schedule=lambda optimizer: None,
+        start=None,
+        channels_last=True,
+    )
+    found, sizes = [], []
+    for streams in (None, Recorded()):
+        monkeypatch.setattr("anystar_torch.data.streams_of", lambda device, streams=streams: streams)
+        trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+        found += trainer.validate(training, datamodule=data, verbose=False)
+        sizes.append(trainer.num_val_batches)
+    assert sizes == [[2], [2]]
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+    assert data.waited_seconds == 0.0

@@ -104,6 +104,9 @@ class Recorded:
     def wait(self, mark):
         self.log.append((self._on, "wait", mark))
 
+    def finish(self):
+        self.log.append((self._on, "finish"))
+
     def seconds(self, first, second):
         return float(second - first)
 
@@ -146,6 +149,14 @@ def test_batches_from_a_graph_are_those_made_one_by_one(steps):
     assert len(loaded) == 6
     for _ in range(2):  # a loader is iterated at every validation
         assert [[part.tolist() for part in batch] for batch in loaded] == expected
+
+
+def test_a_released_graph_is_captured_again():
+    loaded = loader(Recorded(), 4)
+    before = [batch[1].tolist() for batch in loaded]
+    loaded.make.release()
+    assert loaded.make._made is None
+    assert [batch[1].tolist() for batch in loaded] == before
 
 
 def test_a_batch_is_whole_during_its_step_when_the_next_is_made_already():

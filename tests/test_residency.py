@@ -165,6 +165,36 @@ def test_allowed_names_pass_but_native_kernels_never_on_meta():
         Residency("meta", allow={"torch.tensor": " "})
 
 
+@torch.library.custom_op("anystar::tested", mutates_args=())
+def with_a_kernel(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+
+@with_a_kernel.register_fake
+def _(x):
+    return torch.empty_like(x)
+
+
+def test_operators_of_the_package_have_kernels():
+    with Residency("meta") as mode:
+        assert with_a_kernel(X).is_meta
+    assert mode.operators == {"anystar.tested.default": 1}
+    with pytest.raises(ResidencyError, match="on cpu"), Residency("meta"):
+        with_a_kernel(HOST)
+
+
+def test_figures_on_the_host_are_no_matter_of_the_device():
+    with Residency("meta", host=True) as mode:
+        figure = torch.tensor(2.0).clone() + 1.0
+        assert figure.item() == 3.0
+    assert mode.count == 0
+    for crossing in (lambda: X + figure, lambda: figure.to("meta"), lambda: X.cpu(), lambda: X.sum().item()):
+        with pytest.raises(ResidencyError), Residency("meta", host=True):
+            crossing()
+    with pytest.raises(ResidencyError), Residency("meta", host=True):
+        torch.tensor(1.0, device="meta")
+
+
 def test_leaves_no_mode_behind():
     with pytest.raises(ResidencyError), Residency("meta"):
         X.nonzero()

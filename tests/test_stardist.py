@@ -149,3 +149,26 @@ def test_gpu_agrees_with_cpu():
     with torch.no_grad():
         here, there = network(image), network.cuda()(image.cuda())
     assert torch.allclose(here.distances, there.distances.cpu(), atol=1e-2)
+
+
+@pytest.mark.parametrize("pool", [(2, 2, 2), (1, 2, 2)])
+def test_deterministic_pooling_is_the_pooling(pool):
+    image = torch.randn(2, 3, 4, 6, 8, requires_grad=True)
+    expected = unet.Pooling(pool)(image).relu_()
+    found = unet._largest_of_blocks(image, pool).relu_()
+    assert torch.equal(found, expected)
+    upstream = torch.randn_like(expected)
+    gradients = [torch.autograd.grad(result, image, upstream)[0] for result in (expected, found)]
+    assert torch.equal(*gradients)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_a_deterministic_gpu_trains_the_network():
+    network = StarDist(**TINY).cuda()
+    torch.use_deterministic_algorithms(True)
+    try:
+        sum(part.sum() for part in network.logits(torch.randn(2, 1, 16, 16, 16, device="cuda"))).backward()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)

@@ -89,7 +89,7 @@ def predict(  # noqa: PLR0913 - one argument per flag
     """Find the objects of volumes and write them as labels."""
     from anystar_torch import __version__
     from anystar_torch.heap import keep_freed_memory
-    from anystar_torch.inference.device import precision, resolve
+    from anystar_torch.inference.device import precision, resolve, without_overflow
     from anystar_torch.inference.instances import checked_overlap
     from anystar_torch.inference.predictor import AnyStar
 
@@ -102,11 +102,12 @@ def predict(  # noqa: PLR0913 - one argument per flag
         normalisation=normalisation,
     )  # fmt: skip
     config, where = network.config, resolve(device)
+    kind = without_overflow(precision(where), network.network)
     about = {
         "anystar_torch": __version__, "model": str(model or "shipped"), "normalisation": config.normalisation,
         "flips": flips, "averaged": network.averaged, "multiscale": network.multiscale,
         "size": "given" if diameter is not None else "estimated" if config.knows_sizes else "assumed",
-        "device": str(where), "precision": str(precision(where)).removeprefix("torch."),
+        "device": str(where), "precision": str(kind).removeprefix("torch."),
     }  # fmt: skip
     job = Job(
         model=network, spacing=spacing, diameter=diameter,

@@ -14,7 +14,6 @@
 
 #include "arrays.hpp"
 #include "components.hpp"
-#include "coordinates.hpp"
 #include "edt.hpp"
 #include "nms.hpp"
 #include "polyhedron.hpp"
@@ -264,44 +263,8 @@ static void bind_loss(nb::module_ &module) {
 
 // -------------------------------------------------------------------------------------------------------------------
 
-// ---- coordinates --------------------------------------------------------------------------------------------------
-
-static void bind_coordinates(nb::module_ &module) {
-    module.def(
-        "evaluate_coordinates",
-        [](Array<const float, 5> displacement, Array<const float, 2> parameters, nb::bytes limits, Array<float, 5> position,
-           Array<int32_t, 4> piece, Array<float, 4> cover, Array<float, 5> fraction, int threads) {
-            check_threads(threads);
-            const std::string kinds(limits.c_str(), limits.size());
-            const auto samples = int64_t(parameters.shape(0));
-            const int64_t shape[3] = {int64_t(position.shape(2)), int64_t(position.shape(3)), int64_t(position.shape(4))};
-            require(parameters.shape(1) == kinds.size() * anystar::kStepWidth, "parameters must have 18 columns a step");
-            const bool displaced = displacement.shape(0) != 0;
-            require(!displaced || int64_t(displacement.shape(0)) == samples, "displacement must have a row per sample");
-            for (int axis = 2; axis < 5; ++axis)
-                require(int64_t(displacement.shape(axis)) == shape[axis - 2] &&
-                            int64_t(fraction.shape(axis)) == shape[axis - 2] &&
-                            int64_t(piece.shape(axis - 1)) == shape[axis - 2] &&
-                            int64_t(cover.shape(axis - 1)) == shape[axis - 2],
-                        "displacement, position, piece, cover and fraction must have the same sizes");
-            for (const int64_t rows : {int64_t(position.shape(0)), int64_t(piece.shape(0)), int64_t(cover.shape(0)),
-                                       int64_t(fraction.shape(0))})
-                require(rows == samples, "every array must have a row per sample");
-            require(displacement.shape(1) == 3 && position.shape(1) == 3 && fraction.shape(1) == 3,
-                    "displacement, position and fraction must have 3 channels");
-            nb::gil_scoped_release release;
-            anystar::evaluate_coordinates(displaced ? displacement.data() : nullptr, parameters.data(), kinds, samples,
-                                          shape, position.data(), piece.data(), cover.data(), fraction.data(), threads);
-        },
-        nb::arg("displacement").noconvert(), nb::arg("parameters").noconvert(), nb::arg("limits"),
-        nb::arg("position").noconvert(), nb::arg("piece").noconvert(), nb::arg("cover").noconvert(),
-        nb::arg("fraction").noconvert(), nb::arg("threads"),
-        "Positions of voxels in the scene; see anystar_torch.augment.coordinates.evaluate.");
-}
-
-// -------------------------------------------------------------------------------------------------------------------
-
 void bind_effects(nb::module_ &module);  // bindings_effects.cpp
+void bind_scene(nb::module_ &module);    // bindings_scene.cpp
 
 NB_MODULE(_native, module) {
     module.doc() = "Native kernels of anystar_torch; called through anystar_torch.ops, targets and loss.";
@@ -309,6 +272,6 @@ NB_MODULE(_native, module) {
     bind_render(module);
     bind_targets(module);
     bind_loss(module);
-    bind_coordinates(module);
     bind_effects(module);
+    bind_scene(module);
 }

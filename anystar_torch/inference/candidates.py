@@ -8,7 +8,7 @@ they are rendered.
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from anystar_torch.inference.scale import Scaling, Triple
 from anystar_torch.inference.tiles import Tile
+from anystar_torch.inference.transfer import Transfer, transfer_to
 from anystar_torch.io import whole
 from anystar_torch.rays import Rays
 
@@ -130,10 +131,32 @@ def owned(tile: Tile, shape: Triple, grid: Triple) -> tuple[tuple[slice, slice, 
     return (bz, by, bx), (z, y, x)
 
 
-def gather(
+@dataclass(frozen=True)
+class Selection:
+    """The candidates of a tile, on the device that predicted them.
+
+    Attributes:
+        points: float32 ``[M, 3]`` in network voxels; the first ``count`` rows are candidates.
+        distances: float16 ``[M, R]``.
+        scores: float32 ``[M]``.
+        count: int64 ``[]``.
+        finite: bool ``[]``, whether every probability that the tile owns, and every distance of a candidate, is finite.
+    """
+
+    points: Tensor
+    distances: Tensor
+    scores: Tensor
+    count: Tensor
+    finite: Tensor
+
+
+def select(
     probability: Tensor, distances: Tensor, tile: Tile, shape: Triple, grid: Triple, prob_thresh: float | int
-) -> Found:
+) -> Selection:
     """The candidates of a tile: above the threshold, owned by it, and inside the volume.
+
+    The host learns nothing here. On CUDA, where it would have to wait for the number of candidates, there is a row for
+    every grid point, candidates first.
 
     Args:
         probability: ``[1, d, h, w]`` of the tile.
@@ -142,24 +165,68 @@ def gather(
         shape: of the resampled volume, without padding.
         grid: subsampling of the prediction.
         prob_thresh: scores must be above it.
-
-    Returns:
-        points, distances and scores, on the CPU. Filtering happens on the device of the prediction.
     """
     inside, first = owned(tile, shape, grid)
     seen = probability[0][inside]
-    where = (seen > prob_thresh).nonzero()
-    z, y, x = where.unbind(1)
-    scores = seen[z, y, x]
+    chosen = seen > prob_thresh
+    z, y, x = _places(chosen)
+    found = distances[:, *inside][:, z, y, x].T
+    finite = seen.isfinite().all() & found.isfinite().all()
     largest = math.sqrt(sum(size * size for size in shape))  # no object reaches further than the volume
-    found = distances[:, *inside][:, z, y, x].T.nan_to_num(nan=_SMALLEST).clamp(_SMALLEST, largest)
-    step, origin = (torch.tensor(three, device=where.device) for three in (grid, first))
-    points = where * step + origin
-    return (
-        points.float().cpu().numpy(),
-        found.to(torch.float16).cpu().numpy(),
-        scores.float().cpu().numpy(),
-    )
+    found = found.nan_to_num(nan=_SMALLEST).clamp(_SMALLEST, largest).to(torch.float16).contiguous()
+    points = torch.stack([a * g + o for a, g, o in zip((z, y, x), grid, first, strict=True)], 1)
+    return Selection(points.float(), found, seen[z, y, x].float(), chosen.sum(), finite)
+
+
+def _places(chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where ``[d, h, w]`` is true, in z, y, x order; on CUDA followed by zeros, up to the number of grid points."""
+    if chosen.device.type in ("cuda", "meta"):
+        return _padded_places(chosen)
+    z, y, x = chosen.nonzero().unbind(1)
+    return z, y, x
+
+
+def _padded_places(chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As many rows as there are grid points: the host need not know how many are true."""
+    _, height, width = chosen.shape
+    flat, count = chosen.reshape(-1), chosen.numel()
+    # The n-th true element writes its number to place n; all others write to a place at the end, which is dropped.
+    place = (flat.cumsum(0) - 1).masked_fill_(~flat, count)
+    numbers = torch.arange(count, device=chosen.device)
+    index = torch.zeros(count + 1, dtype=torch.int64, device=chosen.device).scatter_(0, place, numbers)[:-1]
+    row = index // width
+    return row // height, row % height, index % width
+
+
+def collected(selections: Sequence[Selection], transfer: Transfer) -> Callable[[], tuple[list[Found], bool]]:
+    """Start to copy the number of candidates of tiles to the host.
+
+    Returns:
+        What waits for the numbers, copies that many candidates, and returns those of each tile and whether all
+        predictions were finite.
+    """
+    known = transfer.later(torch.stack([n for one in selections for n in (one.count, one.finite.long())]))
+
+    def finish() -> tuple[list[Found], bool]:
+        counts, finite = known().view(-1, 2).unbind(1)
+        found = []
+        for one, count in zip(selections, counts.tolist(), strict=True):
+            # views only: a kernel launched here would run behind the next tile
+            rows = [column[:count] for column in (one.points, one.distances, one.scores)]
+            points, distances, scores = transfer.fetch(rows)
+            found.append((points, distances, scores))
+        return found, bool(finite.all())
+
+    return finish
+
+
+def gather(
+    probability: Tensor, distances: Tensor, tile: Tile, shape: Triple, grid: Triple, prob_thresh: float | int
+) -> Found:
+    """The candidates that :func:`select` finds, on the CPU: points, distances and scores."""
+    selection = select(probability, distances, tile, shape, grid, prob_thresh)
+    found, _ = collected([selection], transfer_to(probability.device))()
+    return found[0]
 
 
 def merge(

@@ -23,8 +23,8 @@ def measure(eye: Eye) -> Triple:
 
     Smooth noise is predicted whole and without the half on one side of a plane; the effect is the change of the
     probability or of a distance, whichever is felt further. It is measured in float32, whatever the precision of the
-    prediction: what bfloat16 rounds differs as far as layers reach, and is noise that a halo does not take away. Where
-    the response does not fade within the volume, one twice as long is tried.
+    prediction, and without TensorFloat-32: what bfloat16 rounds differs as far as layers reach, and is noise that a
+    halo does not take away. Where the response does not fade within the volume, one twice as long is tried.
     """
     z, y, x = (_along(axis, eye) for axis in range(3))
     return z, y, x

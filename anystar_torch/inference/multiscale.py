@@ -19,6 +19,7 @@ from torch import Tensor
 
 from anystar_torch.inference.scale import Scaling, Triple
 from anystar_torch.inference.tiles import Tile
+from anystar_torch.inference.transfer import Transfer, transfer_to
 
 FURTHER = 1.5
 """How much smaller objects are in the second look."""
@@ -51,22 +52,24 @@ class SecondLook:
         """Bytes that the probability takes."""
         return 4 * math.prod(-(-size // step) for size, step in zip(far.shape, grid, strict=True))
 
-    def combined(self, probability: Tensor, tile: Tile) -> Tensor:
+    def combined(self, probability: Tensor, tile: Tile, transfer: Transfer | None = None) -> Tensor:
         """The geometric mean of both looks, same shape.
 
         Args:
             probability: ``[1, d, h, w]`` of a tile in the first look.
             tile: where the tile lies; its start is a multiple of the grid.
+            transfer: copies the second look's part to the device of the first; None for what suits it.
         """
+        upload = (transfer or transfer_to(probability.device)).upload
         seen = self.probability
         axes = zip(tile.start, self.grid, probability.shape[1:], range(3), strict=True)
         taps = [self._taps(start, step, count, axis) for start, step, count, axis in axes]
         for axis, (left, _) in enumerate(taps):
             first, stop = int(left[0]), min(int(left[-1]) + 2, seen.shape[axis])
             seen = seen.narrow(axis, first, stop - first)
-        seen = seen.to(probability.device)
+        seen = upload(seen.numpy())
         for axis, (left, share) in enumerate(taps):
-            seen = _between(seen, axis, left - left[0], share)
+            seen = _between(seen, axis, upload(left - left[0]), upload(share))
         return (probability * seen).sqrt_()
 
     def _taps(
@@ -81,13 +84,9 @@ class SecondLook:
         return left, (there - left).astype(np.float32)
 
 
-def _between(seen: Tensor, axis: int, left: NDArray[np.int64], share: NDArray[np.float32]) -> Tensor:
-    """Linear interpolation along an axis."""
+def _between(seen: Tensor, axis: int, left: Tensor, share: Tensor) -> Tensor:
+    """Linear interpolation along an axis, all on one device."""
     view = [1, 1, 1]
     view[axis] = -1
-    index = torch.from_numpy(left).to(seen.device)
-    weight = torch.from_numpy(share).to(seen.device).view(view)
-    last = seen.shape[axis] - 1
-    return torch.lerp(
-        seen.index_select(axis, index), seen.index_select(axis, (index + 1).clamp_(max=last)), weight
-    )
+    right = (left + 1).clamp_(max=seen.shape[axis] - 1)
+    return torch.lerp(seen.index_select(axis, left), seen.index_select(axis, right), share.view(view))

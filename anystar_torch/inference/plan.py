@@ -4,10 +4,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from anystar_torch.inference.device import free_memory, resident
+import torch
+
+from anystar_torch.inference.device import Memory, free_memory, resident
 from anystar_torch.inference.eye import Eye
 from anystar_torch.inference.scale import Scaling, Triple
-from anystar_torch.inference.tiles import Tile, padded, size_within, tiles
+from anystar_torch.inference.tiles import Tile, cut, padded, size_within, tiles
+from anystar_torch.io.scan import available_memory
 
 _RESERVE = 0.15e9  # bytes: buffers of libraries, a piece of the input while it is resampled
 _CANDIDATES = 0.1  # share of the memory left to candidates
@@ -50,20 +53,28 @@ def room(source: Triple, eye: Eye, max_memory: float | int | None, kept: float |
     Raises:
         ValueError: the labels do not fit.
     """
-    if max_memory is None or eye.device.type != "cpu":
-        budget = float(max_memory) if max_memory is not None else free_memory(eye.device)
-        if eye.device.type == "cpu":
-            budget -= kept
-    else:
-        budget = max_memory - resident() - _RESERVE
-        labels = _LABELS * math.prod(source) + kept
-        if labels > budget:
-            raise ValueError(
-                f"program and volume take {resident() / 1e9:.2f} GB, labels and buffers need "
-                f"{(labels + _RESERVE) / 1e9:.2f} GB more, and {max_memory / 1e9:.2f} GB may be used; "
-                "raise --max-memory or crop the volume"
-            )
-    return (1 - _CANDIDATES) * budget / eye.bytes_per_voxel
+    budget = _budget(source, eye.device, max_memory, kept)
+    return min((1 - _CANDIDATES) * budget / eye.bytes_per_voxel, float(eye.most_voxels))
+
+
+def _budget(source: Triple, device: torch.device, max_memory: float | int | None, kept: float | int) -> float:
+    """Bytes that tiles may take; ``max_memory`` counts as no more than there is."""
+    if device.type == "cuda":
+        return max(Memory.of(device).budget(max_memory) - _RESERVE, 0.0)
+    if max_memory is None:
+        return free_memory(device) - (kept if device.type == "cpu" else 0)
+    if device.type != "cpu":
+        return float(min(max_memory, available_memory()))
+    max_memory = min(max_memory, resident() + available_memory())
+    budget = max_memory - resident() - _RESERVE
+    labels = _LABELS * math.prod(source) + kept
+    if labels > budget:
+        raise ValueError(
+            f"program and volume take {resident() / 1e9:.2f} GB, labels and buffers need "
+            f"{(labels + _RESERVE) / 1e9:.2f} GB more, and {max_memory / 1e9:.2f} GB may be used; "
+            "raise --max-memory or crop the volume"
+        )
+    return budget
 
 
 def plan(
@@ -96,6 +107,30 @@ def plan(
     if batch is None:
         batch = 1 if eye.device.type == "cpu" else min(max(int(most / math.prod(size)), 1), _MOST)
     return Plan(pieces, min(batch, len(pieces)))
+
+
+def smaller(plan: Plan, divisor: Triple, halo: Callable[[], Triple]) -> Plan:
+    """A plan for the same tiles that takes half the memory: fewer tiles in a batch, or smaller ones.
+
+    Args:
+        plan: what was too large.
+        divisor: sizes and starts of tiles are multiples of it.
+        halo: asked for the halo, if tiles must be cut.
+
+    Raises:
+        ValueError: not even the smallest tile would fit.
+    """
+    if plan.batch > 1:
+        return Plan(plan.tiles, plan.batch // 2)
+    around = halo()
+    try:
+        size = size_within(plan.size, divisor, around, math.prod(plan.size) / 2)
+    except ValueError as error:
+        raise ValueError(
+            f"the device's memory is full with a tile of {plan.size} voxels, and {error}; free memory, or use "
+            "another device or a smaller network"
+        ) from error
+    return Plan([piece for tile in plan.tiles for piece in cut(tile, divisor, size, around)], 1)
 
 
 def check_room_for(candidates: int, source: Triple, max_memory: float | int) -> None:

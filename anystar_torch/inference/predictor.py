@@ -15,15 +15,15 @@ from torch import Tensor
 from anystar_torch.inference import pretrained, size
 from anystar_torch.inference.candidates import Candidates, Found, merge
 from anystar_torch.inference.device import resolve
-from anystar_torch.inference.eye import Eye
+from anystar_torch.inference.eye import Eye, View
 from anystar_torch.inference.halo import measure
 from anystar_torch.inference.instances import Instances, checked_overlap, instances
 from anystar_torch.inference.multiscale import FURTHER, SecondLook, stands
 from anystar_torch.inference.normalise import window
-from anystar_torch.inference.plan import check_room_for, plan, room
+from anystar_torch.inference.passes import Passes
+from anystar_torch.inference.plan import Plan, check_room_for, plan, room
 from anystar_torch.inference.progress import bar
 from anystar_torch.inference.scale import Scaling, Triple, checked_spacing, voxels
-from anystar_torch.inference.tiles import Tile
 from anystar_torch.io.scan import not_a_volume
 from anystar_torch.stardist import StarDist
 from anystar_torch.weights import ModelConfig
@@ -161,10 +161,9 @@ class AnyStar:
             assumed, notes = given, size.doubts(array.shape, shape, given)
         else:
             most = room(array.shape, eye, self.max_memory)
-            once = replace(eye, flips=False)
             with bar("estimating the size of objects", progress) as tick:
                 assumed, notes = size.assumed(
-                    size.Question(array, shape, grey, most), once, self.config, tick
+                    size.Question(array, shape, grey, most), replace(eye, flips=False), self.config, tick
                 )
         near, far = (
             Scaling.of(array.shape, shape, assumed, self.config.diameter_band[1] / further, self.network.rays)
@@ -172,18 +171,27 @@ class AnyStar:
         )
         parts: list[Found] = []
         if grey.high > grey.low:  # a constant volume holds nothing
-            kept = SecondLook.size(far, self.network.grid) if self.multiscale else 0
-            most = room(array.shape, eye, self.max_memory, kept)
-            batches = self._batches(near, eye, most)
-            second = None
-            if self.multiscale:
-                with bar("looking from further away", progress) as tick:
-                    second = eye.second_look(array, far, near, grey, self._batches(far, eye, most), tick)
-            with bar("predicting", progress) as tick:
-                for done, tiles in enumerate(batches):
-                    tick(done, len(batches))
-                    parts += eye.candidates(array, near, grey, tiles, prob_thresh, second=second)
+            views = View(array, near, grey), View(array, far, grey)
+            parts, said = self._seen(eye, *views, prob_thresh, progress)
+            notes = (*notes, *said)
         return merge(parts, self.network.rays.to("cpu"), near, assumed, prob_thresh), notes
+
+    def _seen(
+        self, eye: Eye, near: View, far: View, prob_thresh: float | int, progress: bool
+    ) -> tuple[list[Found], tuple[str, ...]]:
+        """The candidates of all tiles, and notes on what did not go as planned."""
+        kept = SecondLook.size(far.scaling, self.network.grid) if self.multiscale else 0
+        most = room(near.volume.shape, eye, self.max_memory, kept)
+        passes = Passes(eye, lambda: self._around(eye))
+        tiles, second = self._plan(near.scaling, eye, most), None
+        if self.multiscale:
+            coarse = self._plan(far.scaling, eye, most)
+            with bar("looking from further away", progress) as tick:
+                probability = passes.probability(far, coarse, tick)
+            second = SecondLook(probability, far.scaling, near.scaling, self.network.grid)
+        with bar("predicting", progress) as tick:
+            parts = passes.candidates(near, tiles, prob_thresh, second, tick)
+        return parts, passes.events.notes(eye.kind)
 
     def objects(
         self,
@@ -200,8 +208,8 @@ class AnyStar:
         doubt = size.surprise(found, candidates.scaling, self.config)
         return replace(found, notes=(*notes, doubt)) if doubt and not _warned(notes) else found
 
-    def _batches(self, scaling: Scaling, eye: Eye, most: float | int) -> list[tuple[Tile, ...]]:
-        return plan(scaling, eye, most, lambda: self._around(eye), self.batch).batches
+    def _plan(self, scaling: Scaling, eye: Eye, most: float | int) -> Plan:
+        return plan(scaling, eye, most, lambda: self._around(eye), self.batch)
 
     def _around(self, eye: Eye) -> Triple:
         if self._halo is None:

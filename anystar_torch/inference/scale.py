@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from anystar_torch.inference.normalise import Window
+from anystar_torch.inference.transfer import Transfer, transfer_to
 from anystar_torch.rays import Rays
 
 Triple = tuple[int, int, int]
@@ -124,26 +125,34 @@ class Scaling:
         return turned, growth.cpu().numpy().astype(np.float32)
 
     def box(
-        self, volume: NDArray[Any], start: Triple, stop: Triple, window: Window, device: torch.device
+        self,
+        volume: NDArray[Any],
+        start: Triple,
+        stop: Triple,
+        window: Window,
+        device: torch.device,
+        transfer: Transfer | None = None,
     ) -> Tensor:
         """Voxels ``start`` to ``stop`` of the resampled and normalised volume, float32 ``[1, 1, D, H, W]``.
 
         Linear interpolation; where the volume shrinks, the triangle widens to cover the input voxels that
         merge. Boxes may reach past the end of the resampled volume, which continues there as its mirror
-        image.
+        image. Voxels are copied to ``device`` in the volume's own type, by ``transfer`` (by default the one that suits
+        the device), and normalised and interpolated there.
         """
+        transfer = transfer or transfer_to(device)
         taps = [_taps(*extent) for extent in zip(start, stop, self.shape, self.source, strict=True)]
         slices = _slices_at_a_time(taps)
         parts = []
         (index, weight), *others = taps
         for first in range(0, len(index), slices):
             some = slice(first, first + slices)
-            parts.append(_resampled(volume, [(index[some], weight[some]), *others], window, device))
+            parts.append(_resampled(volume, [(index[some], weight[some]), *others], window, transfer))
         image = torch.cat(parts) if len(parts) > 1 else parts[0]
         return image[None, None]
 
 
-def _resampled(volume: NDArray[Any], taps: list[Taps], window: Window, device: torch.device) -> Tensor:
+def _resampled(volume: NDArray[Any], taps: list[Taps], window: Window, transfer: Transfer) -> Tensor:
     """The voxels ``[D, H, W]`` that the taps of three axes make of the volume."""
     crop = volume[tuple(slice(int(index.min()), int(index.max()) + 1) for index, _ in taps)]
     fine = crop.dtype.itemsize > 4 or (crop.dtype.kind in "iu" and crop.dtype.itemsize == 4)
@@ -152,21 +161,17 @@ def _resampled(volume: NDArray[Any], taps: list[Taps], window: Window, device: t
             crop.astype(np.float64) - window.low,
             replace(window, low=0.0, high=window.high - window.low),
         )
-    image = window(torch.from_numpy(_native(crop)).to(device))
-    for axis, (index, weight) in enumerate(taps):
-        image = _resample(image, axis, index - index.min(), weight)
-    return image
+    places = [index - index.min() for index, _ in taps]
+    along = [
+        None if _as_it_is(place, size) else (transfer.upload(place.T), transfer.upload(weight.T))
+        for place, (_, weight), size in zip(places, taps, crop.shape, strict=True)
+    ]
+    return interpolated(window(transfer.voxels(crop)), along)
 
 
 def _triple(values: Sequence[int]) -> Triple:
     z, y, x = (int(value) for value in values)
     return z, y, x
-
-
-def _native(crop: NDArray[Any]) -> NDArray[np.float32]:
-    """Float32 in the machine's byte order and C order, a copy of its own."""
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and the end of the window
-        return np.array(crop, dtype=np.float32, order="C")
 
 
 def _slices_at_a_time(taps: Sequence[Taps]) -> int:
@@ -198,16 +203,28 @@ def _mirrored(place: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return np.minimum(place, 2 * size - 2 - place)
 
 
-def _resample(image: Tensor, axis: int, index: NDArray[np.int64], weight: NDArray[np.float32]) -> Tensor:
-    """Weighted sums of slices along one axis; sum by sum in one order, so that boxes agree bit for bit."""
-    if index.shape[1] == 1 and len(index) == image.shape[axis] and (np.diff(index[:, 0]) == 1).all():
-        return image
-    view = [1, 1, 1]
-    view[axis] = -1
-    result: Tensor | None = None
-    for k in range(index.shape[1]):
-        part = image.index_select(axis, torch.from_numpy(index[:, k]).to(image.device))
-        part *= torch.from_numpy(weight[:, k].copy()).to(image.device).view(view)
-        result = part if result is None else result.add_(part)
-    assert result is not None
-    return result
+def _as_it_is(index: NDArray[np.int64], size: int) -> bool:
+    """Whether interpolation along an axis would take every voxel once, in order."""
+    return index.shape[1] == 1 and len(index) == size and bool((np.diff(index[:, 0]) == 1).all())
+
+
+def interpolated(image: Tensor, along: Sequence[tuple[Tensor, Tensor] | None]) -> Tensor:
+    """Weighted sums of slices ``[D, H, W]`` along each axis; sum by sum in one order, so that boxes agree bit for bit.
+
+    Args:
+        image: normalised voxels.
+        along: for each axis the ``[k, n]`` slices that make the n new ones, and their weights; None leaves the axis
+            as it is. On the device of the image: nothing is copied from the host here.
+    """
+    for axis, taps in enumerate(along):
+        if taps is None:
+            continue
+        view = [1, 1, 1]
+        view[axis] = -1
+        result: Tensor | None = None
+        for index, weight in zip(*taps, strict=True):
+            part = image.index_select(axis, index).mul_(weight.view(view))
+            result = part if result is None else result.add_(part)
+        assert result is not None
+        image = result
+    return image

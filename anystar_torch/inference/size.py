@@ -7,7 +7,7 @@ scale the size found is the size assumed.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from anystar_torch.inference.candidates import Candidates, merge
+from anystar_torch.inference.device import out_of_memory, release
 from anystar_torch.inference.eye import Eye
 from anystar_torch.inference.instances import Instances, suppress
 from anystar_torch.inference.normalise import Window
@@ -213,13 +214,8 @@ def assumed(question: Question, eye: Eye, config: ModelConfig, tick: Tick) -> tu
         return middle, ("no diameter given, and the model does not say what sizes it knows: none is assumed",)
     if question.grey.high <= question.grey.low:
         return middle, ("the volume is constant: it holds no objects",)
-    look = _looking(question, eye, config)
     sizes = ladder(question.volume.shape, question.spacing)
-    levels = []
-    for done, diameter in enumerate(sizes):
-        tick(done, len(sizes) + 1)
-        levels.append(look(diameter))
-    found = estimate(levels, look)
+    found = _found(sizes, question, eye, config, tick)
     if found.diameter is None:
         return middle, (
             f"warning: no object was found at any scale; taken to be {middle:g} voxels wide: give --diameter",
@@ -230,6 +226,22 @@ def assumed(question: Question, eye: Eye, config: ModelConfig, tick: Tick) -> tu
     )
     doubt = ("warning: the estimated diameter is uncertain: look at the result, or give --diameter",)
     return found.diameter, (said, *(doubt if found.support < _SURE else ()))
+
+
+def _found(sizes: Sequence[float], question: Question, eye: Eye, config: ModelConfig, tick: Tick) -> Estimate:
+    """The estimate on a ladder; of a smaller part of the volume where the device's memory is full."""
+    look, levels = _looking(question, eye, config), []
+    try:
+        for done, diameter in enumerate(sizes):
+            tick(done, len(sizes) + 1)
+            levels.append(look(diameter))
+        return estimate(levels, look)
+    except RuntimeError as error:
+        most = min(_VOXELS, question.most) / 2
+        if not out_of_memory(error) or most < math.prod(eye.network.divisor):
+            raise
+    release(eye.device)  # outside of the handler: its traceback holds the tensors
+    return _found(sizes, replace(question, most=most), eye, config, tick)
 
 
 def _looking(question: Question, eye: Eye, config: ModelConfig) -> Look:

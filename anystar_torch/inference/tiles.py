@@ -6,7 +6,7 @@ and predictions inside do not depend on it once the halo covers what the network
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +47,32 @@ def tiles(shape: Sequence[int], divisor: Triple, size: Sequence[int], halo: Sequ
     around = _up(halo, divisor)
     axes = [_cut(*axis) for axis in zip(padded(shape, divisor), divisor, size, around, strict=True)]
     return [Tile(*zip(*boxes, strict=True)) for boxes in itertools.product(*axes)]
+
+
+def cut(tile: Tile, divisor: Triple, size: Sequence[int], halo: Sequence[int]) -> list[Tile]:
+    """Smaller tiles that own, together, what a tile owns; none of them sees more than it does.
+
+    Args:
+        tile: the larger one, whose own halo is as wide.
+        divisor: as for :func:`tiles`.
+        size: as for :func:`tiles`.
+        halo: as for :func:`tiles`.
+    """
+    pieces = []
+    for piece in tiles(np.subtract(tile.stop, tile.start).tolist(), divisor, size, halo):
+        start, stop, low, high = (_moved(place, tile.start) for place in vars(piece).values())
+        low, high = _each(max, low, tile.low), _each(min, high, tile.high)
+        if all(a < b for a, b in zip(low, high, strict=True)):
+            pieces.append(Tile(start, stop, low, high))
+    return pieces
+
+
+def _moved(place: Triple, by: Triple) -> Triple:
+    return place[0] + by[0], place[1] + by[1], place[2] + by[2]
+
+
+def _each(choose: Callable[[int, int], int], a: Triple, b: Triple) -> Triple:
+    return choose(a[0], b[0]), choose(a[1], b[1]), choose(a[2], b[2])
 
 
 def size_within(shape: Sequence[int], divisor: Triple, halo: Sequence[int], most: float | int) -> Triple:

@@ -17,7 +17,7 @@ def _gaussian_tap(tap, width):
 
 
 @triton.jit
-def _gaussian(image, sigma, out, count, size, inner, axis, taps, BLOCK: tl.constexpr):  # noqa: PLR0913
+def _gaussian(image, sigma, out, count, size, inner, axis, taps, BLOCK: tl.constexpr):
     row = tl.program_id(1).to(tl.int64)
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = index < count
@@ -56,7 +56,7 @@ def _three_taps(before, centre, after, side):
 
 
 @triton.jit
-def _along_z(image, sides, row, count, depth, plane, z, rest, inside, PER_VOXEL: tl.constexpr):  # noqa: PLR0913
+def _along_z(image, sides, row, count, depth, plane, z, rest, inside, PER_VOXEL: tl.constexpr):
     """The volume filtered along z, at plane z and place ``rest`` in it."""
     start = image + row * count + rest
     before = tl.load(start + tl.maximum(z - 1, 0) * plane, mask=inside, other=0.0)
@@ -68,9 +68,7 @@ def _along_z(image, sides, row, count, depth, plane, z, rest, inside, PER_VOXEL:
 
 
 @triton.jit
-def _along_zy(  # noqa: PLR0913
-    image, sides, row, count, depth, height, width, z, y, x, inside, PER_VOXEL: tl.constexpr
-):
+def _along_zy(image, sides, row, count, depth, height, width, z, y, x, inside, PER_VOXEL: tl.constexpr):
     """The volume filtered along z and y."""
     plane = height * width
     above, below = tl.maximum(y - 1, 0) * width + x, tl.minimum(y + 1, height - 1) * width + x
@@ -84,9 +82,7 @@ def _along_zy(  # noqa: PLR0913
 
 
 @triton.jit
-def _smooth(  # noqa: PLR0913
-    image, sides, out, count, depth, height, width, PER_VOXEL: tl.constexpr, BLOCK: tl.constexpr
-):
+def _smooth(image, sides, out, count, depth, height, width, PER_VOXEL: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(1).to(tl.int64)
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = index < count
@@ -118,7 +114,7 @@ def _slice_mean(line, number, first, step, size, inner, longest, inside):
 
 
 @triton.jit
-def _slices(image, thickness, start, out, count, size, inner, axis, BLOCK: tl.constexpr):  # noqa: PLR0913
+def _slices(image, thickness, start, out, count, size, inner, axis, BLOCK: tl.constexpr):
     row = tl.program_id(1).to(tl.int64)
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = index < count

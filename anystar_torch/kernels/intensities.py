@@ -38,7 +38,7 @@ def _position(index, size, extent):
 
 
 @triton.jit
-def _bias_field(image, coefficients, extent, out, count, depth, height, width, BLOCK: tl.constexpr):  # noqa: PLR0913
+def _bias_field(image, coefficients, extent, out, count, depth, height, width, BLOCK: tl.constexpr):
     row, index, inside, place = voxels_of_program(count, BLOCK)
     x = _position(index % width, width, tl.load(extent + row * 3 + 2))
     y = _position(index // width % height, height, tl.load(extent + row * 3 + 1))
@@ -93,7 +93,7 @@ def _histogram_shift(image, limits, response, out, count, points, BLOCK: tl.cons
 
 
 @triton.jit
-def _cut_holes(  # noqa: PLR0913
+def _cut_holes(
     image, labels, corner, size, cut, cut_labels, count, height, width, holes, BLOCK: tl.constexpr
 ):
     row, index, inside, place = voxels_of_program(count, BLOCK)

@@ -35,7 +35,7 @@ def _expanded_count(rate, normal):
 
 
 @triton.jit
-def _camera(image, limits, cameras, shot, electronic, out, count, stride, BLOCK: tl.constexpr):  # noqa: PLR0913
+def _camera(image, limits, cameras, shot, electronic, out, count, stride, BLOCK: tl.constexpr):
     row, index, inside, place = voxels_of_program(count, BLOCK)
     low = tl.load(limits + row * 2)
     span = tl.load(limits + row * 2 + 1) - low

@@ -40,7 +40,7 @@ def _circle(turns):
 
 
 @triton.jit
-def _add_wave(image, frequency, cosine, sine, out, count, depth, height, width, BLOCK: tl.constexpr):  # noqa: PLR0913
+def _add_wave(image, frequency, cosine, sine, out, count, depth, height, width, BLOCK: tl.constexpr):
     row, index, inside, place = voxels_of_program(count, BLOCK)
     turns = _turns(tl.load(frequency + row * 3), index // (width * height), depth)
     turns += _turns(tl.load(frequency + row * 3 + 1), index // width % height, height)
@@ -57,7 +57,7 @@ def _squared_frequency(index, size, recorded):
 
 
 @triton.jit
-def _cut_spectrum(spectrum, alpha, recorded, out, count, depth, height, width, BLOCK: tl.constexpr):  # noqa: PLR0913
+def _cut_spectrum(spectrum, alpha, recorded, out, count, depth, height, width, BLOCK: tl.constexpr):
     row, index, inside, place = voxels_of_program(count, BLOCK)
     rz, ry, rx = tl.load(recorded + row * 3), tl.load(recorded + row * 3 + 1), tl.load(recorded + row * 3 + 2)
     x = _squared_frequency(index // 2 % width, width, rx)

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from anystar_torch.arrays import PerSample, Volume
 from anystar_torch.augment.ranges import Range, check_range, draw
+from anystar_torch.kernels.choice import implementation
 from anystar_torch.random import Source
 from anystar_torch.synth.perlin import lattice_noise, sample
-from anystar_torch.synth.shapes import lookup
 
 CHUNK = 4
 """Fields evaluated at a time."""
@@ -21,16 +21,67 @@ ABSENT = -1e4
 
 @dataclass(frozen=True)
 class Ground:
-    """Mean and deviation of the intensity of the background in every voxel, before the texture's shade."""
+    """Mean and deviation of the intensity of the background, before the texture's shade.
 
-    mean: Volume
-    std: Volume
+    Attributes:
+        patch: ``[B, D, H, W]``, which of its sample's patches each voxel belongs to.
+        means: ``[B, most]``, mean intensity of each patch.
+        stds: ``[B, most]``, deviation of each patch.
+    """
+
+    patch: Int32[Tensor, "b d h w"]
+    means: Float32[Tensor, "b most"]
+    stds: Float32[Tensor, "b most"]
+
+    @property
+    def mean(self) -> Volume:
+        """Mean intensity of the background in every voxel."""
+        return self._at(self.means)
+
+    @property
+    def std(self) -> Volume:
+        """Deviation of the noise in every voxel."""
+        return self._at(self.stds)
+
+    def _at(self, table: Float32[Tensor, "b most"]) -> Volume:
+        return table.gather(1, self.patch.flatten(1).to(torch.int64)).view(self.patch.shape)[:, None]
 
 
 def strongest(
-    fields: Float32[Tensor, "b c n m k"], position: Float32[Tensor, "b 3 d h w"], half: Sequence[float]
+    fields: Float32[Tensor, "b c n m k"],
+    position: Float32[Tensor, "b 3 d h w"],
+    half: Sequence[float],
+    count: Int32[Tensor, "b"] | None = None,
+    warp: Float32[Tensor, "b 3 p q r"] | None = None,
 ) -> Int32[Tensor, "b d h w"]:
-    """The number of the field that is largest at each position; a few fields at a time, to bound memory."""
+    """The number of the field that is largest at each warped position.
+
+    Args:
+        fields: ``[B, C, n, m, k]``; outermost nodes at ``-half`` and ``half``.
+        position: ``[B, 3, D, H, W]``, voxels.
+        half: (z, y, x), voxels.
+        count: how many of its fields each sample has; all of them if None. With less than two the result is 0.
+        warp: ``[B, 3, p, q, r]``, voxels, is added to the positions; its outermost nodes at ``-half`` and ``half``.
+    """
+    if count is None:
+        count = torch.full_like(fields[:, 0, 0, 0, 0], fields.shape[1], dtype=torch.int32)
+    if warp is None:
+        warp = torch.zeros_like(fields[:, :1, :1, :1, :1]).expand(-1, 3, -1, -1, -1)
+    if implementation(fields.device) == "torch":
+        return _torch_strongest(fields, position + sample(warp, position, half), half, count)
+    winner: Tensor = _strongest(fields, position, list(half), count, warp)
+    return winner
+
+
+def _torch_strongest(
+    fields: Float32[Tensor, "b c n m k"],
+    position: Float32[Tensor, "b 3 d h w"],
+    half: Sequence[float],
+    count: Int32[Tensor, "b"],
+) -> Int32[Tensor, "b d h w"]:
+    """:func:`strongest` without a warp in plain operators; a few fields at a time, to bound memory."""
+    there = torch.arange(fields.shape[1], device=fields.device) < count[:, None]
+    fields = torch.where(there[:, :, None, None, None], fields, ABSENT)
     best = torch.full_like(position[:, 0], -torch.inf)
     winner = torch.zeros_like(best, dtype=torch.int32)
     for start in range(0, fields.shape[1], CHUNK):
@@ -40,6 +91,26 @@ def strongest(
             winner.masked_fill_(value > best, number)
             best = torch.maximum(best, value)
     return winner
+
+
+@torch.library.custom_op("anystar::strongest_field", mutates_args=())
+def _strongest(fields: Tensor, position: Tensor, half: list[float], count: Tensor, warp: Tensor) -> Tensor:
+    fields, position, warp = fields.contiguous(), position.contiguous(), warp.contiguous()
+    if implementation(fields.device) == "triton":
+        from anystar_torch.kernels import lattice
+
+        return lattice.strongest(fields, count, warp, position, half)
+    from anystar_torch import _native
+
+    out = torch.empty(len(fields), *position.shape[2:], dtype=torch.int32)
+    arrays = (fields.numpy(), count.numpy(), warp.numpy(), position.flatten(2).numpy())
+    _native.strongest_field(*arrays, half, out.flatten(1).numpy(), torch.get_num_threads())
+    return out
+
+
+@_strongest.register_fake
+def _(fields: Tensor, position: Tensor, half: list[float], count: Tensor, warp: Tensor) -> Tensor:
+    return position.new_empty(position.shape[0], *position.shape[2:], dtype=torch.int32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,21 +141,27 @@ class Patches:
                 raise ValueError(f"{name} must be 1 to 128 voxels, got {list(scales)}")
 
     def __call__(
-        self, position: Float32[Tensor, "b 3 d h w"], world: Sequence[int], source: Source
+        self,
+        position: Float32[Tensor, "b 3 d h w"],
+        world: Sequence[int],
+        source: Source,
+        chosen: Bool[Tensor, "b"],
     ) -> Int32[Tensor, "b d h w"]:
-        """The patch of each position ``[B, 3, D, H, W]`` (voxels from the centre of the world), 0 to ``most`` - 1."""
+        """The patch of each position, 0 to ``most`` - 1; 0 in samples that are not chosen.
+
+        Args:
+            position: ``[B, 3, D, H, W]``, voxels from the centre of the world.
+            world: (Z, Y, X), voxels.
+            source: draws.
+            chosen: ``[B]``, the samples that have patches.
+        """
         half = [(n - 1) / 2.0 for n in world]
         nodes = [self._nodes(n) for n in world]
         warp = lattice_noise(source("warp"), 3, world, self.warp_scales, nodes) * self.warp
-        position = position + sample(warp, position, half)
         coarse = [-(-n // min(self.scales)) for n in world]
         fields = lattice_noise(source("fields"), self.most, world, self.scales, coarse)
-        count = source.integers("count", 1, self.most + 1)
-        there = torch.arange(self.most, device=position.device) < count[:, None]
-        fields = torch.where(there[:, :, None, None, None], fields, ABSENT)
-        # On the CPU, where looking costs nothing, fields that no sample has are left out.
-        most = int(count.max()) if position.device.type == "cpu" else self.most
-        return strongest(fields[:, :most], position, half)
+        count = source.integers("count", 1, self.most + 1) * chosen
+        return strongest(fields, position, half, count.to(torch.int32), warp)
 
     def _nodes(self, size: int) -> int:
         """Nodes of a lattice fine enough to carry all scales of the warp: twice as many as the finest has."""
@@ -141,28 +218,7 @@ class RandomBackground:
         dark = torch.minimum(least, others) * source.uniform("shade", 0.0, 1.0)
         mean = torch.where(plain[:, None], dark[:, None], mean)
         std = torch.where(plain[:, None], draw(source, "plain_std", self.plain_std)[:, None], std)
-        first = torch.arange(len(plain), dtype=torch.int32, device=plain.device) * most
-        index = self._patch(perlin, position, world, source("patches")) + first[:, None, None, None]
-        return Ground(lookup(mean.reshape(-1), index)[:, None], lookup(std.reshape(-1), index)[:, None])
-
-    def _patch(
-        self,
-        chosen: Bool[Tensor, "b"],
-        position: Float32[Tensor, "b 3 d h w"],
-        world: Sequence[int],
-        source: Source,
-    ) -> Int32[Tensor, "b d h w"]:
-        """The patch of each position in the chosen samples, else 0.
-
-        On the CPU, where looking at ``chosen`` costs nothing, only those samples are computed.
-        """
-        if position.device.type != "cpu":
-            return torch.where(chosen[:, None, None, None], self.patches(position, world, source), 0)
-        patch = torch.zeros_like(position[:, 0], dtype=torch.int32)
-        rows = chosen.nonzero()[:, 0]
-        if len(rows):
-            patch[rows] = self.patches(position[rows], world, source[rows])
-        return patch
+        return Ground(self.patches(position, world, source("patches"), perlin), mean, std)
 
     def is_plain(self, source: Source) -> Bool[Tensor, "b"]:
         """Whether the ground that is drawn from ``source`` is flat and darker than every object."""

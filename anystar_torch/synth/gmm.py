@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float32
 from torch import Tensor
 
-from anystar_torch.arrays import Labels, Volume, per_voxel
+from anystar_torch.arrays import Labels, Mask, PerSample, Volume, per_voxel
 from anystar_torch.augment.coordinates import Coordinates
 from anystar_torch.augment.interpolation import MEAN, noise_side_tap, side_tap, smooth
 from anystar_torch.augment.ranges import Range, check_range, draw
+from anystar_torch.kernels.choice import implementation
 from anystar_torch.random import Source
-from anystar_torch.synth.background import RandomBackground
+from anystar_torch.synth.background import Ground, RandomBackground
 from anystar_torch.synth.perlin import lattice_noise, sample, sample_periodic
 
 PERIOD = 64
@@ -41,8 +43,81 @@ class Texture:
         """The texture of a whole world at the nodes of its finest scale; about 0 to 1 at the world's voxels."""
         nodes = [-(-n // self.scales[0]) for n in world]
         field = lattice_noise(source, 1, world, self.scales, nodes)
-        low, high = field.amin((2, 3, 4), keepdim=True), field.amax((2, 3, 4), keepdim=True)
-        return ((field - low) / (high - low) - 0.5) * (1.0 / SEEN) + 0.5
+        low, high = field.flatten(1).aminmax(dim=1)
+        scale = 1.0 / (SEEN * (high - low))
+        return torch.addcmul(per_voxel(0.5 - 0.5 / SEEN - low * scale), field, per_voxel(scale))
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What decides on the intensity of a voxel.
+
+    Attributes:
+        objects: any number above 0 that names the voxel's object, 0 for none.
+        unit: where the mean of the voxel's object lies in its sample's range of means, 0 to 1.
+        std: deviation of the noise in the voxel's object.
+        hollow: where objects displace the background.
+        texture: about 0 to 1.
+        noise: white noise of deviation 1.
+    """
+
+    objects: Labels
+    unit: Volume
+    std: Volume
+    hollow: Mask
+    texture: Volume
+    noise: Volume
+
+
+def shaded(fields: Fields, ground: Ground, shading: Float32[Tensor, "b 5"]) -> tuple[Volume, Volume]:
+    """Mean intensity of every voxel, and what noise adds to it.
+
+    Args:
+        fields: of every voxel.
+        ground: the background.
+        shading: ``[B, 5]``: start and width of the means of objects; the share of the texture that the background
+            shows, and its level where it shows none; the share of the background's intensity left in hollows.
+    """
+    if implementation(shading.device) == "torch":
+        return _torch_shaded(fields, ground, shading)
+    voxels = (fields.objects, fields.unit, fields.std, fields.hollow, fields.texture, fields.noise)
+    mean, grain = _shaded(list(voxels), ground.patch, [ground.means, ground.stds, shading])
+    return mean, grain
+
+
+def _torch_shaded(fields: Fields, ground: Ground, shading: Float32[Tensor, "b 5"]) -> tuple[Volume, Volume]:
+    """:func:`shaded` in plain operators."""
+    start, width, share, level, hollow = (per_voxel(column) for column in shading.unbind(1))
+    inside = fields.objects > 0
+    factor = torch.where(inside, fields.texture, torch.lerp(level, fields.texture, share))
+    left = torch.where(fields.hollow, hollow, 1.0)
+    mean = torch.where(inside, start + width * fields.unit, ground.mean * left) * factor
+    std = torch.where(inside, fields.std, ground.std * left) * factor
+    return mean, std * fields.noise
+
+
+@torch.library.custom_op("anystar::intensities", mutates_args=())
+def _shaded(fields: list[Tensor], patch: Tensor, tables: list[Tensor]) -> tuple[Tensor, Tensor]:
+    fields = [field.contiguous() for field in (*fields, patch)]
+    tables = [table.contiguous() for table in tables]
+    if implementation(patch.device) == "triton":
+        from anystar_torch.kernels import shading
+
+        return shading.intensities(*fields, *tables)
+    from anystar_torch import _native
+
+    mean, grain = torch.empty(fields[1].shape), torch.empty(fields[1].shape)
+    fields[3] = fields[3].view(torch.uint8)
+    tensors = (*fields, *tables, mean, grain)
+    arguments: list[Any] = [tensor.flatten(1).numpy() for tensor in tensors]
+    arguments.append(torch.get_num_threads())
+    _native.intensities(*arguments)
+    return mean, grain
+
+
+@_shaded.register_fake
+def _(fields: list[Tensor], patch: Tensor, tables: list[Tensor]) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(fields[1]), torch.empty_like(fields[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,47 +176,40 @@ class Mixture:
         """
         half = [(n - 1) / 2.0 for n in world]
         texture = self.texture(world, source("texture"))
-        inside = objects > 0
-        means = self.means(objects, source)
-        stds = source.uniform_at("std", objects, self.std[0], self.std[1])
-        least = torch.where(inside, means, self.mean[1]).amin((1, 2, 3, 4))
+        unit = source.uniform_at("mean", objects, 0.0, 1.0)
+        start, width = self.means(source)
+        # Means grow with `unit`, so that the object with the least of it is the darkest.
+        least = torch.where(objects > 0, unit, torch.inf).flatten(1).amin(1)
+        least = torch.minimum(start + width * least, torch.full_like(least, self.mean[1]))
         ground = self.background(coordinates.position, world, least, source("background"))
-        factor = self.shade(sample(texture, coordinates.position, half), texture, inside, source)
-        left = torch.where(hollow, per_voxel(draw(source, "hollow", self.hollow)), 1.0)
-        mean = torch.where(inside, means, ground.mean * left) * factor
-        std = torch.where(inside, stds, ground.std * left) * factor
-        noise = self.noise(coordinates, source)
+        level = texture.mean(-1).mean(-1).mean(-1)[:, 0]
+        share = draw(source, "ground texture", self.ground_texture)
+        fields = Fields(
+            objects,
+            unit,
+            source.uniform_at("std", objects, self.std[0], self.std[1]),
+            hollow,
+            sample(texture, coordinates.position, half),
+            self.noise(coordinates, source),
+        )
+        shading = torch.stack([start, width, share, level, draw(source, "hollow", self.hollow)], dim=1)
+        mean, grain = shaded(fields, ground, shading)
         low, high = draw(source, "darkest", self.darkest), draw(source, "brightest", self.brightest)
         # Zoom spreads edges; its noise is interpolated already. Rotation interpolates both once more.
         mean = smooth(mean, per_voxel(side_tap(1.0) * coordinates.spread))
         taps = torch.stack(
             [torch.full_like(least, tap) for tap in (side_tap(MEAN), noise_side_tap(MEAN))], dim=1
         )
-        parts = smooth(torch.cat([mean, std * noise], dim=1), taps[:, :, None, None, None])
+        parts = smooth(torch.cat([mean, grain], dim=1), taps[:, :, None, None, None])
         image = parts[:, :1] + parts[:, 1:]
         return (image - per_voxel(low)) * per_voxel(1.0 / (high - low))
 
-    def shade(
-        self,
-        textured: Volume,
-        texture: Float32[Tensor, "b 1 n m k"],
-        inside: Bool[Tensor, "b 1 d h w"],
-        source: Source,
-    ) -> Volume:
-        """The texture inside objects; outside its mean, or what lies between the mean and it."""
-        outside = texture.mean(-1).mean(-1).mean(-1)[:, :, None, None, None]
-        if self.ground_texture[1] > 0.0:
-            share = draw(source, "ground texture", self.ground_texture)
-            outside = torch.lerp(outside, textured, per_voxel(share))
-        return torch.where(inside, textured, outside)
-
-    def means(self, objects: Labels, source: Source) -> Volume:
-        """The mean intensity of each voxel's object, in a part of the range that the sample's objects share."""
+    def means(self, source: Source) -> tuple[PerSample, PerSample]:
+        """Start and width of the part of ``mean`` over which the objects of each sample spread."""
         least, most = self.mean
         spread = draw(source, "spread", self.spread)
         start = least + (most - least) * (1.0 - spread) * source.uniform("start", 0.0, 1.0)
-        width = per_voxel((most - least) * spread)
-        return per_voxel(start) + width * source.uniform_at("mean", objects, 0.0, 1.0)
+        return start, (most - least) * spread
 
     def noise(self, coordinates: Coordinates, source: Source) -> Volume:
         """White noise of the world's voxels, interpolated where the sample looks."""

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from anystar_torch.arrays import PerSample, PerSampleAxis
+from anystar_torch.kernels.choice import implementation
 
 MOST = 0.45
 """The largest part of a radius that may stay dark; else small objects would vanish behind a wide blur."""
@@ -39,10 +40,37 @@ def lit(depth: Field, reach: Field, offset: PerSampleAxis) -> Bool[Tensor, "b 1 
         reach: how far that surface lies from the centre; world voxels.
         offset: ``[B, 3]`` along z, y, x, voxels of the sample; 0 for outlines on the edge.
     """
-    total: Tensor | None = None
+    if implementation(depth.device) == "torch":
+        return _torch_lit(depth, reach, offset)
+    emits: Tensor = _lit(depth, reach, offset, MOST)
+    return emits
+
+
+def _torch_lit(depth: Field, reach: Field, offset: PerSampleAxis) -> Bool[Tensor, "b 1 d h w"]:
+    """:func:`lit` in plain operators."""
+    total = torch.zeros_like(depth)
     for axis in range(3):
-        (slope,) = torch.gradient(depth, dim=axis + 2)
-        part = (slope * offset[:, axis, None, None, None, None]).square_()
-        total = part if total is None else total.add_(part)
-    assert total is not None
+        if depth.shape[axis + 2] > 1:
+            (slope,) = torch.gradient(depth, dim=axis + 2)
+            total.add_((slope * offset[:, axis, None, None, None, None]).square_())
     return depth > torch.minimum(total.sqrt_(), MOST * reach)
+
+
+@torch.library.custom_op("anystar::lit", mutates_args=())
+def _lit(depth: Tensor, reach: Tensor, offset: Tensor, most: float) -> Tensor:
+    depth, reach, offset = depth.contiguous(), reach.contiguous(), offset.contiguous()
+    if implementation(depth.device) == "triton":
+        from anystar_torch.kernels import shading
+
+        return shading.emitting(depth, reach, offset, most)
+    from anystar_torch import _native
+
+    out = torch.empty(depth.shape, dtype=torch.uint8)
+    fields = (depth[:, 0].numpy(), reach[:, 0].numpy(), offset.numpy())
+    _native.emitting(*fields, most, out[:, 0].numpy(), torch.get_num_threads())
+    return out.to(torch.bool)
+
+
+@_lit.register_fake
+def _(depth: Tensor, reach: Tensor, offset: Tensor, most: float) -> Tensor:
+    return torch.empty_like(depth, dtype=torch.bool)

@@ -12,6 +12,7 @@ voxel. Two deliberate differences make every object star-convex about its centre
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float32, Int32
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from anystar_torch.arrays import per_voxel
 from anystar_torch.augment.ranges import Range, check_chance, check_range, draw
+from anystar_torch.kernels.choice import implementation
 from anystar_torch.random import Source
 from anystar_torch.synth.perlin import shifted
 from anystar_torch.synth.surface import Aim, Surface
@@ -120,7 +122,69 @@ def aim_at(
     batch, count = len(winner), balls.radius[0].numel()
     first = torch.arange(batch, dtype=torch.int32, device=winner.device) * count
     ball = winner - first[:, None, None, None]
-    return Aim(ball[:, None], centre, radius, ray / (distance + 1e-6), balls.pitch / 2.0), distance
+    direction = ray / (distance + 1e-6)
+    return Aim(ball[:, None], centre, radius, direction, balls.pitch / 2.0, count), distance
+
+
+def aimed(
+    balls: Balls, position: Float32[Tensor, "b 3 d h w"], origin: Sequence[float]
+) -> tuple[Aim, Float32[Tensor, "b 1 d h w"]]:
+    """Each voxel's nearest ball and place on it, and its distance from the ball's centre, voxels.
+
+    :func:`nearest_ball` and :func:`aim_at` in one kernel.
+
+    Args:
+        balls: the balls.
+        position: ``[B, 3, D, H, W]``, voxels.
+        origin: (z, y, x), where the position 0 lies among the balls, voxels.
+    """
+    if implementation(position.device) == "torch":
+        place = shifted(position, origin)
+        return aim_at(balls, nearest_ball(balls, place), place)
+    ball, centre, radius, direction, distance = _aimed(
+        balls.centre, balls.radius, balls.pitch, position, list(origin)
+    )
+    count = balls.radius[0].numel()
+    return Aim(ball, centre, radius, direction, balls.pitch / 2.0, count), distance
+
+
+@torch.library.custom_op("anystar::aim_at_balls", mutates_args=())
+def _aimed(
+    centre: Tensor, radius: Tensor, pitch: Tensor, position: Tensor, origin: list[float]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    given = centre.contiguous(), radius.contiguous(), pitch.contiguous(), position.contiguous()
+    if implementation(position.device) == "triton":
+        from anystar_torch.kernels import balls
+
+        return balls.aim(*given, origin)
+    from anystar_torch import _native
+
+    out = _empty_aim(position)
+    arguments: list[Any] = [tensor.numpy() for tensor in (*given[:3], given[3].flatten(2))]
+    arguments.append(origin)
+    arguments += [tensor.flatten(2 if tensor.shape[1] == 3 else 1).numpy() for tensor in out]
+    arguments.append(torch.get_num_threads())
+    _native.aim_at_balls(*arguments)
+    return out
+
+
+@_aimed.register_fake
+def _(
+    centre: Tensor, radius: Tensor, pitch: Tensor, position: Tensor, origin: list[float]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    return _empty_aim(position)
+
+
+def _empty_aim(position: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Tensors for ball, centre, radius, direction and distance."""
+    one, three = (position.shape[0], 1, *position.shape[2:]), position.shape
+    return (
+        position.new_empty(one, dtype=torch.int32),
+        position.new_empty(three),
+        position.new_empty(one),
+        position.new_empty(three),
+        position.new_empty(one),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,11 +222,9 @@ class BallField:
             world: (Z, Y, X), voxels.
             source: draws.
         """
-        position = shifted(position, [(n - 1) / 2.0 for n in world])
         mean = draw(source, "mean_radius", self.mean_radius)
         balls = self.balls(mean, world, source)
-        winner = nearest_ball(balls, position)
-        aim, distance = aim_at(balls, winner, position)
+        aim, distance = aimed(balls, position, [(n - 1) / 2.0 for n in world])
         limit = per_voxel(mean * (2.0 - self.jitter))
         reach = torch.minimum(self.surface(aim, world, source("surface")), limit)
         filled = distance < reach
@@ -173,14 +235,14 @@ class BallField:
         pitch = 2.0 * mean
         lattice = [self._points(n) + 2 for n in world]
         axes = [torch.arange(n, dtype=torch.float32, device=mean.device) for n in lattice]
-        point = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+        point = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
         jitter = source.uniform("jitter", -self.jitter, self.jitter, 3, *lattice)
-        centre = point * pitch[:, None, None, None, None] + jitter * mean[:, None, None, None, None]
+        centre = point * per_voxel(pitch) + jitter * per_voxel(mean)
         radius = draw(source, "radius", self.radius, *lattice) * mean[:, None, None, None]
-        there = torch.ones_like(radius, dtype=torch.bool)
-        for axis, n in enumerate(world):  # as numpy's arange(0, n, pitch)[1:-1], but at least one
-            last = ((n / pitch).ceil() - 1.0).clamp(min=2.0)[:, None, None, None]
-            there = there & (point[axis] > 0.0) & (point[axis] < last)
+        # as numpy's arange(0, n, pitch)[1:-1], but at least one
+        inverse = pitch.reciprocal()
+        last = (torch.stack([inverse * n for n in world], dim=1).ceil() - 1.0).clamp(min=2.0)
+        there = ((point > 0.0) & (point < last[:, :, None, None, None])).all(1)
         return Balls(centre, torch.where(self._kept(there, source), radius, ABSENT), pitch)
 
     def _points(self, size: int) -> int:

@@ -6,7 +6,7 @@ objects are star-convex whatever the function.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float32, Int32
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from anystar_torch.arrays import PerSample, per_voxel
 from anystar_torch.augment.ranges import Range, check_range
+from anystar_torch.kernels.choice import implementation
 from anystar_torch.random import Source
-from anystar_torch.synth.perlin import draw_gradients, gradient_noise, sample, shifted
+from anystar_torch.synth.perlin import draw_gradients, gradient_noise, sample
 
 SAMPLES = 4
 """Samples of the gradient noise per lattice cell and axis; between them it is interpolated linearly."""
@@ -33,6 +34,7 @@ class Aim:
         radius: ``[B, 1, D, H, W]``, voxels.
         direction: ``[B, 3, D, H, W]``, unit vector from the centre to the voxel.
         mean_radius: ``[B]``, voxels.
+        count: number of balls of a sample.
     """
 
     ball: Int32[Tensor, "b 1 d h w"]
@@ -40,6 +42,7 @@ class Aim:
     radius: Float32[Tensor, "b 1 d h w"]
     direction: Float32[Tensor, "b 3 d h w"]
     mean_radius: PerSample
+    count: int
 
 
 @runtime_checkable
@@ -76,8 +79,8 @@ class RoughBall:
         noise = gradient_noise(draw_gradients(source, corners[0], corners[1], corners[2]), SAMPLES)
         # The last sample stands one step before the last corner.
         half = [((n - 1) * self.cell - self.cell / SAMPLES) / 2.0 for n in corners]
-        point = shifted(aim.centre + aim.direction * aim.radius, [-n for n in half])
-        return aim.radius - sample(noise * per_voxel(aim.mean_radius * self.roughness), point, half)
+        point = torch.addcmul(aim.centre, aim.direction, aim.radius)
+        return aim.radius - sample(noise * per_voxel(aim.mean_radius * self.roughness), point, half, half)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,20 +110,85 @@ class SmoothStar:
         cells = 8
         noise = gradient_noise(draw_gradients(source("bumps"), cells + 1, cells + 1, cells + 1), SAMPLES)
         half = (cells - 1.0 / SAMPLES) / 2.0
-        room = half - self.bumps
-        middle = [source.uniform_at(f"middle {axis}", aim.ball, -room, room) for axis in "zyx"]
-        place = torch.cat(middle, dim=1) + aim.direction * self.bumps
-        bump = sample(noise, place, [half] * 3) * (self.deviation / NOISE)
-        return aim.radius * bump.exp() * self._spheroid(aim, source)
+        stars = self._stars(aim, half - self.bumps, source)
+        return star_reach(aim, stars, noise, (half, self.bumps, self.deviation / NOISE))
 
-    def _spheroid(self, aim: Aim, source: Source) -> Float32[Tensor, "b 1 d h w"]:
-        """The radius of a spheroid of volume 1 over that of a ball, towards each voxel."""
-        height = source.uniform_at("height", aim.ball, -1.0, 1.0)
-        azimuth = source.uniform_at("azimuth", aim.ball, 0.0, 2.0 * torch.pi)
+    def _stars(self, aim: Aim, room: float, source: Source) -> Float32[Tensor, "b n 8"]:
+        """What makes each ball's star, see :func:`star_reach`; drawn per ball, not per voxel."""
+        number = torch.arange(aim.count, dtype=torch.int32, device=aim.ball.device)
+        number = number.expand(len(aim.ball), -1)
+        middle = [source.uniform_at(f"middle {axis}", number, -room, room) for axis in "zyx"]
+        height = source.uniform_at("height", number, -1.0, 1.0)
+        azimuth = source.uniform_at("azimuth", number, 0.0, 2.0 * torch.pi)
         ring = (1.0 - height * height).sqrt()
-        z, y, x = (aim.direction[:, axis : axis + 1] for axis in range(3))
-        along = height * z + ring * (azimuth.sin() * y + azimuth.cos() * x)
-        along = along * along
-        log = source.uniform_at("elongation", aim.ball, self.elongation[0], self.elongation[1]).log()
-        stretched = along * (log * (-4.0 / 3.0)).exp() + (1.0 - along) * (log * (2.0 / 3.0)).exp()
-        return stretched.rsqrt()
+        log = source.uniform_at("elongation", number, self.elongation[0], self.elongation[1]).log()
+        axis = [height, ring * azimuth.sin(), ring * azimuth.cos()]
+        powers = [(log * (-4.0 / 3.0)).exp(), (log * (2.0 / 3.0)).exp()]
+        return torch.stack(middle + axis + powers, dim=2)
+
+
+def star_reach(
+    aim: Aim,
+    stars: Float32[Tensor, "b n 8"],
+    noise: Float32[Tensor, "b 1 p q r"],
+    shape: tuple[float, float, float],
+) -> Float32[Tensor, "b 1 d h w"]:
+    """How far the surface of each voxel's star lies from its centre, towards the voxel; voxels.
+
+    ``radius * exp(strength * noise(middle + bumps * direction))`` times the radius of a spheroid of volume 1 over that
+    of a ball, ``(c^2 e^(-4/3) + (1 - c^2) e^(2/3))^(-1/2)`` with c the cosine to its own axis and e its elongation.
+
+    Args:
+        aim: ball, radius and direction of every voxel.
+        stars: ``[B, n, 8]``, for each ball the middle in the noise (z, y, x), the unit vector of its own axis
+            (z, y, x), ``e^(-4/3)`` and ``e^(2/3)``.
+        noise: ``[B, 1, p, q, r]``, outermost nodes at ``-half`` and ``half`` along each axis.
+        shape: half; bumps, the radius of the sphere of directions in the noise; strength.
+    """
+    if implementation(aim.ball.device) == "torch":
+        return _torch_star_reach(aim, stars, noise, shape)
+    reach: Tensor = _star_reach(aim.ball, aim.radius, aim.direction, stars, noise, list(shape))
+    return reach
+
+
+def _torch_star_reach(
+    aim: Aim,
+    stars: Float32[Tensor, "b n 8"],
+    noise: Float32[Tensor, "b 1 p q r"],
+    shape: tuple[float, float, float],
+) -> Float32[Tensor, "b 1 d h w"]:
+    """:func:`star_reach` in plain operators."""
+    half, bumps, strength = shape
+    index = aim.ball.flatten(1).to(torch.int64)[:, None].expand(-1, 8, -1)
+    own = stars.transpose(1, 2).gather(2, index).view(-1, 8, *aim.ball.shape[2:])
+    bump = sample(noise, own[:, :3] + aim.direction * bumps, [half] * 3) * strength
+    share = (own[:, 3:6] * aim.direction).sum(1, keepdim=True).square()
+    stretched = share * own[:, 6:7] + (1.0 - share) * own[:, 7:8]
+    return aim.radius * bump.exp() * stretched.rsqrt()
+
+
+@torch.library.custom_op("anystar::star_reach", mutates_args=())
+def _star_reach(
+    ball: Tensor, radius: Tensor, direction: Tensor, stars: Tensor, noise: Tensor, shape: list[float]
+) -> Tensor:
+    voxels = [tensor.contiguous() for tensor in (ball, radius, direction)]
+    stars, noise = stars.contiguous(), noise.contiguous()
+    if implementation(ball.device) == "triton":
+        from anystar_torch.kernels import balls
+
+        return balls.star_reach(voxels, stars, noise, shape)
+    from anystar_torch import _native
+
+    out = torch.empty(ball.shape)
+    tensors = (voxels[0].flatten(1), voxels[1].flatten(1), voxels[2].flatten(2), stars, noise)
+    arguments: list[Any] = [tensor.numpy() for tensor in tensors]
+    arguments += [*shape, out.flatten(1).numpy(), torch.get_num_threads()]
+    _native.star_reach(*arguments)
+    return out
+
+
+@_star_reach.register_fake
+def _(
+    ball: Tensor, radius: Tensor, direction: Tensor, stars: Tensor, noise: Tensor, shape: list[float]
+) -> Tensor:
+    return torch.empty_like(radius)

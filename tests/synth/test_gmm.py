@@ -9,7 +9,8 @@ from anystar_torch.augment.coordinates import Coordinates, Step, identity
 from anystar_torch.augment.zoom import zoom
 from anystar_torch.compose import load_synthesizer
 from anystar_torch.random import Source
-from anystar_torch.synth.gmm import Mixture, Texture
+from anystar_torch.synth.background import Ground
+from anystar_torch.synth.gmm import Fields, Mixture, Texture, shaded
 from anystar_torch.synth.surface import RoughBall
 from anystar_torch.synthesizer import Synthesizer
 
@@ -73,7 +74,7 @@ def test_objects_have_means_and_deviations_of_their_own(plain: Synthesizer) -> N
     assert deviations.max() < 26.0
 
 
-def test_the_ground_shows_its_share_of_the_texture(plain: Synthesizer) -> None:
+def test_the_background_shows_its_share_of_the_texture() -> None:
     texture = Texture(scales=[2, 4, 8, 16, 32])(WORLD, source(2))
     textured = torch.nn.functional.interpolate(
         texture, size=(64, 64, 64), mode="trilinear", align_corners=True
@@ -81,13 +82,21 @@ def test_the_ground_shows_its_share_of_the_texture(plain: Synthesizer) -> None:
     inside = torch.zeros_like(textured, dtype=torch.bool)
     inside[..., :32] = True
     mean = texture.mean((2, 3, 4), keepdim=True).expand_as(textured)
+    objects = inside.to(torch.int32)
+    ones, nowhere = torch.ones_like(textured), torch.zeros_like(inside)
+    fields = Fields(objects, 0.0 * ones, ones, nowhere, textured, ones)
+    flat = torch.ones(2, 1)
+    ground = Ground(torch.zeros_like(objects[:, 0]), flat, flat)
     for share in (0.0, 0.25, 1.0):
-        mixture = replace(plain.world.mixture, ground_texture=(share, share))
-        shade = mixture.shade(textured, texture, inside, source(2))
+        level = texture.mean((1, 2, 3, 4))
+        one, zero = torch.ones(2), torch.zeros(2)
+        shading = torch.stack([one, zero, torch.full((2,), share), level, one], dim=1)
+        shade, grain = shaded(fields, ground, shading)
         assert torch.equal(shade[..., :32], textured[..., :32])
         torch.testing.assert_close(
             shade[..., 32:], (mean + share * (textured - mean))[..., 32:], rtol=0.0, atol=1e-5
         )
+        assert torch.equal(grain, shade)
 
 
 def test_noise_is_interpolated_between_the_worlds_voxels(plain: Synthesizer) -> None:

@@ -1,0 +1,258 @@
+"""The order of launches, what is computed again and what is cut smaller: no GPU needed."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from anystar_torch.inference import size
+from anystar_torch.inference.device import without_overflow
+from anystar_torch.inference.eye import Eye
+from anystar_torch.inference.pipeline import Events, Pipeline
+from anystar_torch.inference.plan import Plan, smaller
+from anystar_torch.inference.predictor import AnyStar
+from anystar_torch.inference.tiles import cut, tiles
+from anystar_torch.inference.transfer import Direct
+from tests.inference.scenes import Sees, balls, config, lattice
+from tests.inference.test_memory import small
+
+CPU = torch.device("cpu")
+SHAPE = (40, 44, 52)
+OPTIONS = {"diameter": 13, "device": "cpu", "progress": False}
+
+
+def pieces(count):
+    return tiles((8, 8, 8 * count), (8, 8, 8), (8, 8, 8), (0, 0, 0))
+
+
+def silent(done, total):
+    assert done <= total
+
+
+def pipeline(start, overlapped, events=None):
+    return Pipeline(start, pytest.fail, CPU, overlapped, events or Events())
+
+
+def test_a_tile_is_launched_before_the_one_before_is_collected():
+    """Collecting a tile takes until the next one is launched: it would wait for ever if the launch waited for it."""
+    launched = [threading.Event() for _ in range(5)]
+    order = []
+
+    def start(batch, kind):
+        number = batch[0].start[2] // 8
+        order.append(("launch", number))
+        launched[number].set()
+
+        def finish():
+            last = number == len(launched) - 1
+            assert last or launched[number + 1].wait(30)
+            order.append(("collect", number))
+            return [number], True
+
+        return finish
+
+    assert list(pipeline(start, True).run(Plan(pieces(5), 1), torch.float16, silent)) == list(range(5))
+    for number in range(3):  # no more than two tiles are on the device
+        assert order.index(("collect", number)) < order.index(("launch", number + 2))
+
+
+def test_on_the_processor_a_tile_is_collected_before_the_next_one():
+    order = []
+
+    def start(batch, kind):
+        order.append("launch")
+        return lambda: (order.append("collect") or [len(order)], True)
+
+    assert len(list(pipeline(start, False).run(Plan(pieces(6), 2), torch.float32, silent))) == 3
+    assert order == ["launch", "collect"] * 3
+
+
+@pytest.mark.parametrize("overlapped", [False, True])
+def test_what_is_not_finite_is_computed_again_in_float32(overlapped):
+    events, kinds = Events(), []
+
+    def start(batch, kind):
+        kinds.append(kind)
+        number = batch[0].start[2] // 8
+        return lambda: ([number], number not in (1, 3) or (kind == torch.float32 and number == 1))
+
+    found = pipeline(start, overlapped, events).run(Plan(pieces(5), 1), torch.float16, silent)
+    assert sorted(found) == list(range(5))
+    assert kinds.count(torch.float32) == 2
+    assert (events.again, events.broken) == (2, 1)
+    again, broken = events.notes(torch.float16)
+    assert "not finite in float16: 2 tiles computed in float32" in again
+    assert broken.startswith("warning: ")
+
+
+def test_errors_of_a_tile_arrive():
+    def start(batch, kind):
+        raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        list(pipeline(start, True).run(Plan(pieces(2), 1), torch.float16, silent))
+
+    def later(batch, kind):
+        return lambda: pytest.fail("in the thread")
+
+    with pytest.raises(pytest.fail.Exception, match="in the thread"):
+        list(pipeline(later, True).run(Plan(pieces(2), 1), torch.float16, silent))
+
+
+@pytest.mark.parametrize("halo", [(0, 0, 0), (3, 5, 8)])
+def test_smaller_tiles_own_what_the_larger_one_did(halo):
+    shape, divisor = (90, 64, 120), (4, 4, 4)
+    large = tiles(shape, divisor, (48, 64, 64), halo)
+    plan = Plan(large, 1)
+    while np.prod(plan.size) > 40**3:
+        plan = smaller(plan, divisor, lambda: halo)
+    owners = np.zeros((92, 64, 120), int)
+    for tile in plan.tiles:
+        assert np.subtract(tile.stop, tile.start).tolist() == list(plan.size)
+        owners[tuple(slice(a, b) for a, b in zip(tile.low, tile.high, strict=True))] += 1
+        for i in range(3):
+            assert 0 <= tile.start[i] <= tile.low[i] < tile.high[i] <= tile.stop[i] <= owners.shape[i]
+            assert tile.start[i] % divisor[i] == 0
+            assert tile.start[i] == 0 or tile.low[i] - tile.start[i] >= halo[i]
+            assert tile.stop[i] == owners.shape[i] or tile.stop[i] - tile.high[i] >= halo[i]
+    assert (owners == 1).all()
+
+
+def test_batches_are_halved_before_tiles_are():
+    plan = smaller(Plan(pieces(6), 5), (8, 8, 8), pytest.fail)
+    assert (len(plan.tiles), plan.batch) == (6, 2)
+    with pytest.raises(ValueError, match=r"memory is full with a tile of \(8, 8, 8\) voxels"):
+        smaller(Plan(pieces(6), 1), (8, 8, 8), lambda: (0, 0, 0))
+    assert cut(pieces(1)[0], (4, 4, 4), (8, 8, 4), (0, 0, 0))[1].start == (0, 0, 4)
+
+
+class Fills(Sees):
+    """Runs out of memory where it is shown more than ``most`` voxels."""
+
+    most = 30_000
+
+    def forward(self, image):
+        if image.numel() > self.most and image.device.type != "meta":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB")
+        return super().forward(image)
+
+
+@pytest.mark.parametrize("multiscale", [False, True])
+def test_full_memory_is_answered_by_smaller_tiles_and_one_line(multiscale):
+    image, _ = balls(SHAPE, lattice(SHAPE, 13), 6.5)
+    image += np.random.default_rng(0).random(SHAPE, np.float32) / 8
+    settings = {"averaged": False, "multiscale": multiscale, "halo": (4, 4, 4)}
+    options = {**OPTIONS, "prob_thresh": 0.4}
+    whole = AnyStar(Sees(blur=3).eval(), config(), **settings).predict(image, **options)
+    network = Fills(blur=3).eval()
+    found = AnyStar(network, config(), **settings).predict(image, **options)
+    assert len(found) == len(whole) > 20
+    assert np.array_equal(found.labels, whole.labels)
+    assert np.array_equal(found.points, whole.points)
+    assert max(np.prod(seen) for seen in network.seen) <= network.most
+    assert whole.notes == ()
+    (note,) = found.notes
+    assert "memory was full: went on with 1 tile of" in note
+
+
+def test_memory_that_holds_no_tile_ends_in_one_line():
+    network = Fills().eval()
+    network.most = 0
+    image, _ = balls(SHAPE, lattice(SHAPE, 13), 6.5)
+    model = AnyStar(network, config(), multiscale=False, halo=(0, 0, 0))
+    with pytest.raises(ValueError, match="memory is full with a tile of"):
+        model.predict(image, **OPTIONS)
+
+
+def test_the_size_is_estimated_from_less_where_memory_is_full():
+    image, _ = balls((64, 64, 64), lattice((64, 64, 64), 16))
+    network = Fills().eval()
+    model = AnyStar(network, config(), multiscale=False, halo=(0, 0, 0))
+    found = model.predict(image, device="cpu", progress=False)
+    assert found.diameter > size._SMALLEST
+    assert max(np.prod(seen) for seen in network.seen) <= network.most
+
+
+class Overflows(Sees):
+    """Says what is no number where it computes in less than float32, or everywhere."""
+
+    always = False
+
+    def forward(self, image):
+        probability, distances = super().forward(image)
+        if self.always or torch.is_autocast_enabled("cpu"):
+            probability = probability * torch.nan
+        return type(super().forward(image))(probability, distances)
+
+
+@pytest.mark.parametrize("always", [False, True])
+@pytest.mark.parametrize("multiscale", [False, True])
+def test_a_network_that_is_not_finite_is_never_silent(always, multiscale, monkeypatch):
+    monkeypatch.setattr("anystar_torch.inference.eye.precision", lambda device: torch.bfloat16)
+    image, _ = balls(SHAPE, lattice(SHAPE, 16))
+    settings = {"averaged": False, "multiscale": multiscale}
+    network = Overflows().eval()
+    network.always = always
+    found = AnyStar(network, config(), **settings).predict(image, **OPTIONS)
+    tiles_seen = 2 if multiscale else 1
+    assert f"not finite in bfloat16: {tiles_seen} tiles computed in float32" in found.notes[0]
+    if always:
+        assert len(found) == 0
+        assert "objects are missing" in found.notes[1]
+    else:
+        whole = AnyStar(Sees().eval(), config(), **settings).predict(image, **OPTIONS)
+        assert len(found.notes) == 1
+        assert np.array_equal(found.labels, whole.labels)
+
+
+def test_a_distance_that_is_not_finite_is_noticed():
+    class Far(Sees):
+        def forward(self, image):
+            found = super().forward(image)
+            return type(found)(found.probability, found.distances / 0.0)
+
+    image, _ = balls(SHAPE, lattice(SHAPE, 16))
+    model = AnyStar(Far().eval(), config(), multiscale=False, averaged=False)
+    assert any("not finite" in note for note in model.candidates(image, **OPTIONS)[1])
+
+
+def test_half_precision_is_for_normalised_networks(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    normalised, plain = small(4, (2, 2, 2)), Sees()
+    assert without_overflow(torch.float16, normalised) == torch.float16
+    assert without_overflow(torch.float16, plain) == torch.bfloat16
+    assert without_overflow(torch.float32, plain) == torch.float32
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert without_overflow(torch.float16, plain) == torch.float32
+
+
+class Counting(Direct):
+    """Copies on the processor that are told apart as on a GPU: results come through a thread."""
+
+    overlapped = True
+
+    def __init__(self):
+        super().__init__(CPU)
+        self.threads, self.dtypes = set(), set()
+
+    def voxels(self, crop):
+        self.dtypes.add(crop.dtype)
+        return super().voxels(crop)
+
+    def fetch(self, tensors):
+        self.threads.add(threading.current_thread().name)
+        return super().fetch(tensors)
+
+
+def test_an_injected_device_gives_the_same_objects():
+    image, _ = balls(SHAPE, lattice(SHAPE, 13), 6.5)
+    volume = (image * 255).astype(np.uint8)
+    model = AnyStar(Sees().eval(), config(), halo=(0, 0, 0), averaged=False)
+    plain = model.predict(volume, **OPTIONS)
+    copies = Counting()
+    model._eyes[CPU] = Eye(model.network, CPU, copies=copies)
+    found = model.predict(volume, **OPTIONS)
+    assert np.array_equal(found.labels, plain.labels)
+    assert copies.dtypes == {np.dtype(np.uint8)}
+    assert all(name.startswith("candidates") for name in copies.threads)
