@@ -77,8 +77,7 @@ ANYSTAR_WIDE void raise(const float *from, float low, float span, float power, i
     const float divisor = span + 1e-7f;
     for (int64_t k = 0; k < count; ++k) {
         const float share = (from[k] - low) / divisor;
-        const float raised = fast_exp(fast_log(share) * power);
-        to[k] = (share > 0.0f ? raised : 0.0f) * span + low;
+        to[k] = only_if(share > 0.0f, fast_exp(fast_log(share) * power)) * span + low;
     }
 }
 

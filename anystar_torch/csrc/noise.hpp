@@ -13,20 +13,23 @@ namespace anystar {
 constexpr float kFewPhotons = 4.0f;  // below this rate counts are exact, above it they are an expansion
 constexpr int kMostCounts = 17;
 
-// The least count whose cumulative Poisson probability reaches the quantile of `normal`; rate below kFewPhotons.
-ANYSTAR_INLINE float exact_count(float rate, float normal) {
-    const float quantile = 0.5f + 0.5f * fast_erf(normal * 0.70710678f);
-    float chance = fast_exp(-rate), total = chance, count = 0.0f;
-    for (int k = 1; k <= kMostCounts; ++k) {
-        count += quantile > total ? 1.0f : 0.0f;
-        chance *= rate * (1.0f / float(k));
-        total += chance;
-    }
-    return count;
-}
-
+// The least counts whose cumulative Poisson probability reaches the quantile of `normal`; rates below kFewPhotons.
+// Loops over voxels are the inner ones: only these become vector instructions. At most kBlock voxels.
 ANYSTAR_WIDE void exact_counts(const float *rate, const float *normal, int64_t count, float *__restrict counts) {
-    for (int64_t k = 0; k < count; ++k) counts[k] = exact_count(rate[k], normal[k]);
+    float quantile[kBlock], chance[kBlock], total[kBlock];
+    for (int64_t k = 0; k < count; ++k) {
+        quantile[k] = 0.5f + 0.5f * fast_erf(normal[k] * 0.70710678f);
+        chance[k] = total[k] = fast_exp(-rate[k]);
+        counts[k] = 0.0f;
+    }
+    for (int n = 1; n <= kMostCounts; ++n) {
+        const float share = 1.0f / float(n);
+        for (int64_t k = 0; k < count; ++k) {
+            counts[k] += only_if(quantile[k] > total[k], 1.0f);
+            chance[k] *= rate[k] * share;
+            total[k] += chance[k];
+        }
+    }
 }
 
 // Cornish-Fisher expansion of Poisson's quantile to third order, rounded; rate at least kFewPhotons.

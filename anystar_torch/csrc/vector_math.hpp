@@ -71,6 +71,15 @@ ANYSTAR_INLINE float fast_log(float x) {
     return (m + y) + n * 0.693359375f;
 }
 
+// `number` where `condition` holds, else 0. By its bits: a choice would become a branch around what computes the number.
+ANYSTAR_INLINE float only_if(bool condition, float number) {
+    int32_t bits;
+    std::memcpy(&bits, &number, sizeof bits);
+    bits &= -static_cast<int32_t>(condition);
+    std::memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
 // The error function to 2e-7 (Abramowitz and Stegun, 1964, 7.1.26).
 ANYSTAR_INLINE float fast_erf(float x) {
     const float size = x < 0.0f ? -x : x, t = 1.0f / (1.0f + 0.3275911f * size);
