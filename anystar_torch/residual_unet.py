@@ -60,7 +60,9 @@ class PreservingBlock(nn.Module):
         self.first, self.second = (
             normalised(nn.Conv3d(width, width, kernel, padding="same", bias=False), width) for _ in range(2)
         )
-        nn.init.zeros_(self.second[1].weight)
+        last = self.second[1]
+        assert isinstance(last, nn.BatchNorm3d)
+        nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, width, D, H, W]``, the same shape."""
