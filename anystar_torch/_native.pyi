@@ -68,7 +68,12 @@ def weighted_error(
     threads: int,
 ) -> float: ...
 def lattice_quantiles(
-    image: NDArray[Any], step: int, dark: NDArray[Any], bright: NDArray[Any], limits: NDArray[Any], threads: int
+    image: NDArray[Any],
+    step: int,
+    dark: NDArray[Any],
+    bright: NDArray[Any],
+    limits: NDArray[Any],
+    threads: int,
 ) -> None: ...
 def cut_holes(field: NDArray[Any], corner: NDArray[Any], size: NDArray[Any], threads: int) -> None: ...
 def sample_lattice(
