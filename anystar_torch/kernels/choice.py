@@ -19,7 +19,7 @@ class MissingTritonWarning(UserWarning):
     """Triton is not installed, so a GPU runs the plain torch operators, which are many times slower."""
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@torch.compiler.assume_constant_result
 def implementation(device: torch.device) -> Implementation:
     """Name of the implementation that tensors on ``device`` get.
 
