@@ -14,8 +14,8 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 OUT=${OUT:-outputs/gpu}
 SMOKE=${SMOKE:-0}
-TEST_SECONDS=${TEST_SECONDS:-110}
-BENCH_SECONDS=${BENCH_SECONDS:-280}
+TEST_SECONDS=${TEST_SECONDS:-100}
+BENCH_SECONDS=${BENCH_SECONDS:-260}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$OUT"
