@@ -15,8 +15,8 @@ from anystar_torch.augment.zoom import zoom
 from anystar_torch.random import Source
 from anystar_torch.synth.background import strongest
 from anystar_torch.synth.density import shrink
-from anystar_torch.synth.perlin import gradient_noise, sample, sample_periodic, shifted
-from anystar_torch.synth.shapes import Balls, aim_at, nearest_ball
+from anystar_torch.synth.perlin import gradient_noise, sample, sample_periodic
+from anystar_torch.synth.shapes import Balls, aimed
 
 SHAPE = (12, 10, 14)
 WORLD = (128, 128, 128)
@@ -51,9 +51,8 @@ def deterministic(d: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     seen = orient(seen, d["order"], d["sign"])
     seen = zoom(rotate_and_shift(seen, d["angles"], d["scale"] * 5.0), d["factor"])
     placed = shrink(seen, d["scale"] + 0.5, d["factor"] > 0.8, WORLD)
-    position = shifted(placed.position, HALF)
     balls = Balls(d["centre"], d["radius"], two * 12.0)
-    aim, distance = aim_at(balls, nearest_ball(balls, position), position)
+    aim, distance = aimed(balls, placed.position, HALF)
     rough = sample(gradient_noise(d["gradients"], 4), aim.centre + aim.direction * aim.radius, HALF)
     objects = torch.where(distance < aim.radius - rough, placed.piece * 216 + aim.ball + 1, 0)
     patches = strongest(d["fields"], seen.position, HALF)[:, None]

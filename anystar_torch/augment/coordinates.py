@@ -7,8 +7,7 @@ scene, which is a function of position, is evaluated there. Labels are never res
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -72,6 +71,7 @@ class Coordinates:
     spread: PerSample
     steps: tuple[Step, ...] = ()
     displacement: Float32[Tensor, "b 3 d h w"] | None = None
+    _evaluated: list[Places] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
     def of_grid(cls, shape: Sequence[int], size: PerSampleAxis) -> "Coordinates":
@@ -110,8 +110,13 @@ class Coordinates:
         """``[B, 3, D, H, W]`` in [0, 1), where between the voxels of the recorded box a voxel lies."""
         return self._places.fraction
 
-    @cached_property
+    @property
     def _places(self) -> Places:
+        if not self._evaluated:
+            self._evaluated.append(self._evaluate())
+        return self._evaluated[0]
+
+    def _evaluate(self) -> Places:
         return evaluate(
             self.shape, self.displacement, self._parameters(), [step.limit for step in self.steps]
         )
