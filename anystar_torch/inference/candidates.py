@@ -171,9 +171,9 @@ def select(
     chosen = seen > prob_thresh
     z, y, x = _places(chosen)
     found = distances[:, *inside][:, z, y, x].T
-    finite = seen.isfinite().all() & found.isfinite().all()
+    finite = (seen.sum() + found.sum()).isfinite()  # a sum needs no memory, and NaN and infinity survive it
     largest = math.sqrt(sum(size * size for size in shape))  # no object reaches further than the volume
-    found = found.nan_to_num(nan=_SMALLEST).clamp(_SMALLEST, largest).to(torch.float16).contiguous()
+    found = found.nan_to_num_(nan=_SMALLEST).clamp_(_SMALLEST, largest).to(torch.float16).contiguous()
     points = torch.stack([a * g + o for a, g, o in zip((z, y, x), grid, first, strict=True)], 1)
     return Selection(points.float(), found, seen[z, y, x].float(), chosen.sum(), finite)
 
