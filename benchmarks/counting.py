@@ -7,10 +7,11 @@ Example::
     cost.launches, cost.bytes
 
 One operator that is not a view is one launch. Operators of this package, ``anystar::...``, have one device kernel
-each. Some operators of torch launch several kernels (``sort``, ``cummax``, Fourier transforms): the count is then too
-low. An operator's bytes are what it reads plus what it writes, as if no cache kept anything between two operators.
+each, or what :mod:`anystar_torch.kernels.costs` says of them. Some operators of torch launch several kernels (``sort``,
+``cummax``, Fourier transforms): the count is then too low. An operator's bytes are what it reads plus what it writes, as if no cache kept anything between two operators.
 """
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from typing import Any
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from anystar_torch.kernels.costs import COSTS
 
 PACKAGE = str(Path(__file__).resolve().parent.parent / "anystar_torch") + "/"
 
@@ -103,8 +106,9 @@ class Cost(TorchDispatchMode):
         read, written = traffic(func, args, kwargs, result)
         if read + written:
             entry = Entry(self._part or _calling_part(), str(func))
-            self.launched[entry] += 1
-            self.moved[entry] += read + written
+            own = COSTS.get(func._schema.name)
+            self.launched[entry] += own.launches if own else 1
+            self.moved[entry] += read + written + (round(4 * own.volumes * _voxels(args[0])) if own else 0)
         return result
 
 
@@ -134,6 +138,11 @@ def traffic(func: Any, args: Any, kwargs: Any, result: Any) -> tuple[int, int]:
             if not target or not (argument.is_out or name in _OVERWRITE):
                 reads[_place(tensor)] = tensor
     return sum(map(size_in_memory, reads.values())), sum(map(size_in_memory, writes.values()))
+
+
+def _voxels(tensor: Tensor) -> int:
+    """Voxels of all samples of a batch, whatever its channels."""
+    return tensor.shape[0] * math.prod(tensor.shape[2:])
 
 
 def size_in_memory(tensor: Tensor) -> int:
