@@ -7,8 +7,9 @@ Example::
     cost.launches, cost.bytes
 
 One operator that is not a view is one launch. Operators of this package, ``anystar::...``, have one device kernel
-each, or what :mod:`anystar_torch.kernels.costs` says of them. Some operators of torch launch several kernels (``sort``,
-``cummax``, Fourier transforms): the count is then too low. An operator's bytes are what it reads plus what it writes, as if no cache kept anything between two operators.
+each, or what :mod:`anystar_torch.kernels.costs` says of them. Some operators of torch launch several kernels
+(``sort``, ``cummax``, Fourier transforms): the count is then too low. An operator's bytes are what it reads plus what
+it writes, as if no cache kept anything between two operators.
 """
 
 import math

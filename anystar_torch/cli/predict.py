@@ -88,13 +88,15 @@ def predict(  # noqa: PLR0913 - one argument per flag
 ) -> int:
     """Find the objects of volumes and write them as labels."""
     from anystar_torch import __version__
-    from anystar_torch.heap import keep_freed_memory
+    from anystar_torch.heap import keep_freed_memory, return_freed_memory
     from anystar_torch.inference.device import precision, resolve, without_overflow
     from anystar_torch.inference.instances import checked_overlap
     from anystar_torch.inference.predictor import AnyStar
 
     if max_memory is None:  # a third faster on a CPU, at the price of memory that stays taken
         keep_freed_memory()
+    else:
+        return_freed_memory()
     paths = expand(inputs)
     places = placed(paths, output, Outputs(Path(), picture, candidates, points, meshes, overwrite))
     network = AnyStar.from_pretrained(

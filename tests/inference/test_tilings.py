@@ -106,7 +106,7 @@ def test_the_process_stays_below_max_memory(small, tmp_path):
     assert ": 0 objects" not in done.stdout
     peak, [(count, *size), _] = json.loads(done.stdout.splitlines()[-1])
     assert count > 1, size
-    assert peak < 0.8e9
+    assert peak < 0.8e9, size
     assert (
         0.3e9 + Eye(small, torch.device("cpu")).bytes_per_voxel * volume.size > 0.8e9
     )  # in one piece it would not fit
