@@ -6,10 +6,11 @@ import triton
 import triton.language as tl
 from torch import Tensor, empty, empty_like, float32, int32
 
+from anystar_torch.kernels.lanes import lanes
 from anystar_torch.kernels.lattice import cell, fitted, interpolated
 from anystar_torch.kernels.launch import Specialisation, blocks, on_device_of
 
-BLOCK = 256
+BLOCK = lanes(256, 1 << 15)
 STAR = 8
 """Numbers that describe a smooth star: middle in the noise (z, y, x), own axis (z, y, x), two factors."""
 

@@ -8,9 +8,10 @@ import triton
 import triton.language as tl
 from torch import Tensor, empty, empty_like, float32, int32
 
+from anystar_torch.kernels.lanes import lanes
 from anystar_torch.kernels.launch import Specialisation, blocks, on_device_of
 
-BLOCK = 1024
+BLOCK = lanes(1024, 1 << 15)
 
 
 @triton.jit

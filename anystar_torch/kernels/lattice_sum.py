@@ -6,10 +6,11 @@ import triton
 import triton.language as tl
 from torch import Tensor, empty, float32
 
+from anystar_torch.kernels.lanes import lanes
 from anystar_torch.kernels.lattice import mixed
 from anystar_torch.kernels.launch import Specialisation, blocks, on_device_of
 
-BLOCK = 256
+BLOCK = lanes(256, 1 << 15)
 LEVELS = 3
 """Levels that one launch adds up."""
 

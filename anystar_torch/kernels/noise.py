@@ -5,9 +5,10 @@ import triton.language as tl
 from torch import Tensor, empty
 
 from anystar_torch.kernels.intensities import voxels_of_program
+from anystar_torch.kernels.lanes import lanes
 from anystar_torch.kernels.launch import Specialisation, blocks, on_device_of
 
-BLOCK = 512
+BLOCK = lanes(512, 1 << 15)
 
 
 @triton.jit
