@@ -137,20 +137,19 @@ class Pooling(nn.MaxPool3d):
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, D, H, W]``, each size divided by the block's."""
         if x.is_cuda and torch.are_deterministic_algorithms_enabled():
-            return _largest_of_blocks(x, self.kernel_size)
+            return largest_of_blocks(x, self.kernel_size)
         with torch.autocast("cpu", enabled=False):
             pooled: Tensor = super().forward(x)
         return pooled
 
 
-def _largest_of_blocks(x: Tensor, block: int | tuple[int, ...]) -> Tensor:
+def largest_of_blocks(x: Tensor, block: int | tuple[int, ...]) -> Tensor:
     """The largest of each block of ``x`` ``[B, C, D, H, W]``; sizes are multiples of the block's."""
     steps = (block,) * 3 if isinstance(block, int) else block
     parts = [part for size, step in zip(x.shape[2:], steps, strict=True) for part in (size // step, step)]
     blocks = x.reshape(*x.shape[:2], *parts)
-    return blocks.amax(
-        (3, 5, 7)
-    ).clone()  # amax needs its result for the gradient, and callers may change this one
+    # amax needs its result for the gradient, and callers may change this one
+    return blocks.amax((3, 5, 7)).clone()
 
 
 class RectifiedPooling(Pooling):

@@ -155,7 +155,7 @@ def test_gpu_agrees_with_cpu():
 def test_deterministic_pooling_is_the_pooling(pool):
     image = torch.randn(2, 3, 4, 6, 8, requires_grad=True)
     expected = unet.Pooling(pool)(image).relu_()
-    found = unet._largest_of_blocks(image, pool).relu_()
+    found = unet.largest_of_blocks(image, pool).relu_()
     assert torch.equal(found, expected)
     upstream = torch.randn_like(expected)
     gradients = [torch.autograd.grad(result, image, upstream)[0] for result in (expected, found)]

@@ -56,6 +56,7 @@ _PARTS: dict[str, tuple[Any, ...]] = {
     "unet": (
         *_COMMON,
         unet.conv_blocks,
+        unet.largest_of_blocks,
         unet.Pooling,
         unet.RectifiedPooling,
         unet.GridStage,
