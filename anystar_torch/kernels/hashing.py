@@ -54,6 +54,26 @@ def open_unit(word):
 
 
 @triton.jit
+def cos_and_sin(angle):
+    """Cosine and sine of an angle in [0, 2 pi], to 1e-7.
+
+    By quarter turns and the polynomials of S. Moshier's Cephes library (1989). Triton's own functions also reduce huge
+    angles, for which they keep a table on the stack.
+    """
+    turns = tl.floor(angle * 0.6366197723675814 + 0.5)
+    r = ((angle - turns * 1.5703125) - turns * 4.837512969970703e-4) - turns * 7.549789948768648e-8
+    z = r * r
+    sine = ((-1.9515295891e-4 * z + 8.3321608736e-3) * z - 1.6666654611e-1) * z * r + r
+    cosine = (
+        ((2.443315711809948e-5 * z - 1.388731625493765e-3) * z + 4.166664568298827e-2) * z * z - 0.5 * z + 1.0
+    )
+    quarter = turns.to(tl.int32) % 4
+    odd = quarter % 2 == 1
+    up, across = tl.where(odd, cosine, sine), tl.where(odd, sine, cosine)
+    return tl.where((quarter == 1) | (quarter == 2), -across, across), tl.where(quarter >= 2, -up, up)
+
+
+@triton.jit
 def _roots(ids, out, word, count, BLOCK: tl.constexpr):
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     key = mix64(tl.load(ids + index, mask=index < count, other=0).to(tl.uint64, bitcast=True))
@@ -114,9 +134,10 @@ def _normal(roots, out, word, count, half, BLOCK: tl.constexpr):
     key = stream(roots, row, word)
     radius = tl.sqrt(-2.0 * tl.log(open_unit(hashed(index, key))))
     angle = open_unit(hashed(index + half, key)) * 6.283185307179586
+    cosine, sine = cos_and_sin(angle)
     start = out + row * count
-    tl.store(start + index, radius * tl.cos(angle), mask=index < half)
-    tl.store(start + half + index, radius * tl.sin(angle), mask=half + index < count)
+    tl.store(start + index, radius * cosine, mask=index < half)
+    tl.store(start + half + index, radius * sine, mask=half + index < count)
 
 
 def roots(ids: Tensor, word: int) -> Tensor:
