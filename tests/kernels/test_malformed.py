@@ -1,0 +1,90 @@
+"""Whatever array a native kernel of the generator gets, the answer is a result or an exception, never a crash."""
+
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anystar_torch import _native, load_synthesizer, targets
+from anystar_torch.rays import Rays
+
+SYNTHESIZERS = ("mix", "zero_shot", "stars")
+
+
+def recorded() -> dict[str, tuple]:
+    """The arguments of one call of every native kernel that a few small samples and their targets need."""
+    calls: dict[str, tuple] = {}
+
+    def recording(name, function):
+        def call(*arguments):
+            calls.setdefault(name, arguments)
+            return function(*arguments)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in dir(_native):
+            function = getattr(_native, name)
+            if callable(function) and not isinstance(function, type) and not name.startswith("_"):
+                patch.setattr(_native, name, recording(name, function))
+        for name in SYNTHESIZERS:
+            sample = load_synthesizer(name, shape=(8, 9, 10), seed=1)(torch.arange(16))
+            targets.object_probability(sample.labels)
+            targets.star_distances(sample.labels, Rays.golden_spiral(8))
+    return calls
+
+
+CALLS = recorded()
+DTYPES = [np.float32, np.float64, np.int64, np.int32, np.uint8, np.bool_, np.float16, np.complex64]
+SIZES = st.lists(st.sampled_from([0, 1, 2, 3, 7, 8, 9, 10, 16]), max_size=6).map(tuple)
+
+
+def shape_like(shape):
+    """The right shape but for one size or one axis, or any other."""
+    changed = st.integers(0, max(len(shape) - 1, 0)).flatmap(
+        lambda axis: st.sampled_from([0, 1, 2, 3, 5, 64]).map(
+            lambda size: (*shape[:axis], size, *shape[axis + 1 :])[: len(shape) or 1]
+        )
+    )
+    return changed | st.just(shape[1:]) | st.just((*shape, 1)) | SIZES
+
+
+@st.composite
+def malformed(draw, arguments):
+    """The arguments with another array, or none, in one place."""
+    places = [i for i, value in enumerate(arguments) if isinstance(value, np.ndarray)]
+    place = draw(st.sampled_from(places))
+    good = arguments[place]
+    dtype = draw(st.just(good.dtype) | st.sampled_from(DTYPES))
+    other = draw(
+        st.just(None) | shape_like(good.shape).map(lambda shape: np.zeros(shape, dtype)) | st.just(good.T)
+    )
+    copies = [value.copy() if isinstance(value, np.ndarray) else value for value in arguments]
+    copies[place] = other
+    return copies
+
+
+def test_the_samples_need_the_kernels_of_scene_effects_and_targets():
+    wanted = {
+        "evaluate_coordinates",
+        "aim_at_balls",
+        "sample_lattice",
+        "strongest_field",
+        "intensities",
+        "camera",
+    }
+    assert wanted | {"gaussian_filter", "thick_slices", "star_distances", "connected_components"} <= set(
+        CALLS
+    )
+
+
+@pytest.mark.parametrize("name", sorted(CALLS))
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_no_array_crashes_a_kernel(name, data):
+    arguments = data.draw(malformed(CALLS[name]))
+    with contextlib.suppress(TypeError, ValueError):
+        getattr(_native, name)(*arguments)
