@@ -168,8 +168,9 @@ def test_no_step_stalls_or_leaves_the_device(experiment, update, tmp_path, on_me
     """``zero_shot`` clips gradients, with which Lightning takes no fused optimiser."""
     operators, _ = fitted(tmp_path, f"+experiment={experiment}", "hardware=gpu", "model=small")
     steps = STEPS - 2
-    assert steps <= operators[update] <= 2 * steps, "all weights at once"
-    assert operators["aten._foreach_lerp_.Scalar"] == steps
+    assert operators[update] == steps, "one launch for all weights"
+    moments = 0 if "fused" in update else steps  # of Adam, which also are averages
+    assert operators["aten._foreach_lerp_.Scalar"] == steps + moments
     assert operators["aten._foreach_copy_.default"] == steps, "counters of batch normalisation"
     assert (tmp_path / "csv").is_dir()
 

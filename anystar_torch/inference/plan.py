@@ -12,7 +12,9 @@ from anystar_torch.inference.scale import Scaling, Triple
 from anystar_torch.inference.tiles import Tile, cut, padded, size_within, tiles
 from anystar_torch.io.scan import available_memory
 
-_RESERVE = 0.25e9  # bytes: buffers of libraries (most with AVX-512), a piece of the input while it is resampled
+_RESERVE = (
+    0.25e9  # bytes: buffers of libraries (most with AVX-512), a piece of the input while it is resampled
+)
 _CANDIDATES = 0.1  # share of the memory left to candidates
 _LABELS = 8  # bytes per input voxel at the end: the labels, and the copy that is written
 _CANDIDATE = 620  # bytes: 96 distances in float16, and in float32 during suppression; measured 390 to 600
