@@ -23,7 +23,7 @@ help:
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml CMakeLists.txt constraints-cpu.txt $(wildcard anystar_torch/csrc/*)
+$(VENV)/.ready: pyproject.toml CMakeLists.txt constraints-cpu.txt $(wildcard anystar_torch/kernels/csrc/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) torch
@@ -48,4 +48,4 @@ check: setup
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -m interpreter tests/kernels
 
 clean:
-	rm -rf $(VENV) build dist outputs anystar_torch/_native*.so
+	rm -rf $(VENV) build dist outputs anystar_torch/kernels/_native*.so

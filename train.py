@@ -16,12 +16,12 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from anystar_torch.callbacks import NonFiniteLossError
-from anystar_torch.checkpoints import last_checkpoint
-from anystar_torch.compose import one_line
-from anystar_torch.heap import keep_freed_memory
-from anystar_torch.lit import warm_start
-from anystar_torch.resolvers import register_resolvers
+from anystar_torch.configuration.compose import one_line
+from anystar_torch.configuration.resolvers import register_resolvers
+from anystar_torch.system.allocator import keep_freed_memory
+from anystar_torch.training.callbacks import NonFiniteLossError
+from anystar_torch.training.checkpoints import last_checkpoint
+from anystar_torch.training.module import warm_start
 
 register_resolvers()
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # hardware tips and advertisements

@@ -28,10 +28,10 @@ sys.path.insert(0, tree)
 import torch
 import anystar_torch
 assert anystar_torch.__file__.startswith(tree), anystar_torch.__file__
-from anystar_torch.compose import load_synthesizer
-from anystar_torch.heap import keep_freed_memory
-from anystar_torch.rays import Rays
-from anystar_torch.targets import object_probability, star_distances
+from anystar_torch.configuration.compose import load_synthesizer
+from anystar_torch.system.allocator import keep_freed_memory
+from anystar_torch.geometry.rays import Rays
+from anystar_torch.geometry.targets import object_probability, star_distances
 torch.set_num_threads(threads)
 keep_freed_memory()  # as train.py does
 synthesizer, rays, grid = load_synthesizer(name), Rays.golden_spiral(rays), (grid,) * 3

@@ -38,9 +38,15 @@ _OVERWRITE = frozenset("copy_ fill_ zero_ random_ uniform_ normal_ exponential_ 
 _UNTOUCHED = frozenset(("anystar::scale_gradients",))
 # Files that work for others: what they launch belongs to the file that calls them.
 _SHARED = frozenset(
-    "arrays augment/chain augment/fourier augment/interpolation augment/native augment/ranges ranks".split()  # noqa: SIM905
+    (
+        "arrays",
+        "generator/chain",
+        "generator/effects/fourier",
+        "generator/interpolation",
+        "generator/parameters",
+        "geometry/dense_ids",
+    )
 )
-_RANDOM = frozenset(("random", "draws", "hashing"))
 DRAWS = "draws"
 
 
@@ -177,7 +183,7 @@ def _calling_part() -> str:
         path = frame.f_code.co_filename
         if path.startswith(PACKAGE):
             name = path[len(PACKAGE) :].removesuffix(".py")
-            if name in _RANDOM:
+            if name.startswith("random/"):
                 return DRAWS
             if name not in _SHARED and not name.startswith("kernels/"):
                 return name

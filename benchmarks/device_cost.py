@@ -24,9 +24,9 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from anystar_torch.compose import load_synthesizer
-from anystar_torch.rays import Rays
-from anystar_torch.targets import object_probability, star_distances
+from anystar_torch.configuration.compose import load_synthesizer
+from anystar_torch.geometry.rays import Rays
+from anystar_torch.geometry.targets import object_probability, star_distances
 from benchmarks.counting import DRAWS, Cost
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,14 +54,14 @@ GPUS = {
 }
 # Files of the generator -> what the table calls them; effects stand under their own names.
 _MEMBERS = {
-    "placement (coordinates)": "augment/{affine,coordinates,elastic,orient,placement,window,zoom}",
-    "scene (label field)": "synth/{shapes,surface,density,outline,hollow}",
-    "mixture (intensities)": "synth/{gmm,perlin,background}",
+    "placement (coordinates)": "generator/spatial/{affine,coordinates,crop,elastic,orientation,placement,zoom}",
+    "scene (label field)": "generator/scene/{shapes,surface,density,outline,displaced_background}",
+    "mixture (intensities)": "generator/scene/{intensities,perlin,background}",
 }
 GROUPS = {
     DRAWS: "draws (scalars and noise fields)",
-    "synth/components": "connected components",
-    "synthesizer": "synthesizer (what joins the parts)",
+    "geometry/components": "connected components",
+    "generator/synthesizer": "synthesizer (what joins the parts)",
 }
 for _group, _files in _MEMBERS.items():
     _folder, _, _names = _files.partition("{")
@@ -129,7 +129,7 @@ def probability(batch: int, size: int = 64, grid: int = 1) -> Cost:
 
 def loss(batch: int, size: int = 64, *, rays: int = 96, dtype: torch.dtype = torch.bfloat16) -> Cost:
     """Cost of the loss on logits of ``dtype`` with channels last, and of the gradients of these logits."""
-    from anystar_torch.loss import StarDistLoss
+    from anystar_torch.network.loss import StarDistLoss
 
     function = StarDistLoss(probability_weight=1.0, distance_weight=0.2, background=1e-4)
     shapes = [(batch, channels, size, size, size) for channels in (1, rays)]
@@ -186,7 +186,7 @@ def parts(row: Row) -> str:
     """Launches and bytes of every part of a generator."""
     launches, moved = Counter[str](), Counter[str]()
     for part, count, size in row.cost.by_part():
-        name = GROUPS.get(part, part.removeprefix("augment/").replace("_", " "))
+        name = GROUPS.get(part, part.removeprefix("generator/effects/").replace("_", " "))
         launches[name] += count
         moved[name] += size
     lines = [f"| part of {row.name} | launches | MB per sample |", "| --- | --- | --- |"]

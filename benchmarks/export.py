@@ -26,10 +26,10 @@ from torch import Tensor
 
 from anystar_torch import __version__
 from anystar_torch.exporting import export
-from anystar_torch.inference import pretrained
-from anystar_torch.stardist import StarDist
-from anystar_torch.unet import UNetBackbone
-from anystar_torch.weights import ModelConfig
+from anystar_torch.network import opening as pretrained
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.unet import UNetBackbone
+from anystar_torch.network.weights import ModelConfig
 
 PEER = """
 import sys

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from anystar_torch.compose import load_synthesizer
+from anystar_torch.configuration.compose import load_synthesizer
 
 MODES = {"plain": 48, "rand": 75, "perlin": 87}
 MIRRORED = 27 / 70

@@ -130,8 +130,8 @@ def timed(function: Callable[[], Any]) -> float:
 
 
 def crowd_row(count: int) -> Row:
-    from anystar_torch import ops
-    from anystar_torch.rays import Rays
+    from anystar_torch.geometry import ops
+    from anystar_torch.geometry.rays import Rays
     from benchmarks.scenes import crowd_of_balls
 
     crowd = crowd_of_balls(count, Rays.golden_spiral(96))
@@ -152,7 +152,7 @@ def suppression_rows(size: int) -> Iterator[Row]:
     from stardist.rays3d import Rays_GoldenSpiral
     from stardist.utils import edt_prob
 
-    from anystar_torch.rays import Rays
+    from anystar_torch.geometry.rays import Rays
     from benchmarks.scenes import blobs, perturbed
 
     their_rays, rays, grid = Rays_GoldenSpiral(96), Rays.golden_spiral(96), 2
@@ -170,7 +170,7 @@ def suppression_rows(size: int) -> Iterator[Row]:
 def suppression_row(name: str, scene: Any, their_rays: Any) -> Row:
     from stardist.nms import non_maximum_suppression_3d_sparse
 
-    from anystar_torch import ops
+    from anystar_torch.geometry import ops
 
     points, distances, scores = (part.numpy() for part in scene[:3])
 
@@ -191,7 +191,7 @@ def rendering_row(size: int, scene: Any, their_rays: Any) -> Row:
     import torch
     from stardist.geometry.geom3d import polyhedron_to_label
 
-    from anystar_torch import ops
+    from anystar_torch.geometry import ops
 
     keep = ops.nms(*scene, 0.3).nonzero()[:, 0]
     keep = keep[torch.argsort(scene.scores[keep], descending=True)]
@@ -225,9 +225,9 @@ def target_rows(size: int, foreground: float) -> Iterator[Row]:
     from stardist.rays3d import Rays_GoldenSpiral
     from stardist.utils import edt_prob
 
-    from anystar_torch import targets
-    from anystar_torch.edt import distance_transform
-    from anystar_torch.rays import Rays
+    from anystar_torch.geometry import targets
+    from anystar_torch.geometry.distance_transform import distance_transform
+    from anystar_torch.geometry.rays import Rays
     from benchmarks.scenes import balls
 
     field, threads = balls(size, foreground), torch.get_num_threads()

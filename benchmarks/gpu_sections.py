@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anystar_torch.compose import load_synthesizer
-from anystar_torch.rays import Rays
-from anystar_torch.synthesizer import Synthesizer
-from anystar_torch.targets import object_probability, star_distances
+from anystar_torch.configuration.compose import load_synthesizer
+from anystar_torch.generator.synthesizer import Synthesizer
+from anystar_torch.geometry.rays import Rays
+from anystar_torch.geometry.targets import object_probability, star_distances
 from benchmarks.gpu_bench import Bench, Replayed
 
 # Generator -> grid of the network that is trained on it: AnyStar's, and the shipped one.
@@ -94,7 +94,7 @@ def compared(here: tuple[Tensor, ...], there: tuple[Tensor, ...]) -> dict[str, f
 
 def operators(bench: Bench) -> None:
     """Time of single operators, beside the bytes that benchmarks/counting.py counts for them."""
-    from anystar_torch.synth.components import connected_components
+    from anystar_torch.geometry.components import connected_components
     from benchmarks import device_cost
     from benchmarks.counting import Cost
 
@@ -140,7 +140,7 @@ def operators(bench: Bench) -> None:
 
 def loss_step(batch: int, size: int, device: torch.device) -> Callable[[], Any]:
     """The loss of AnyStar's network on random logits, with the gradients of the logits."""
-    from anystar_torch.loss import StarDistLoss
+    from anystar_torch.network.loss import StarDistLoss
 
     function = StarDistLoss(probability_weight=1.0, distance_weight=0.2, background=1e-4)
     shapes = [(batch, channels, size, size, size) for channels in (1, RAYS)]

@@ -27,8 +27,8 @@ from lightning.pytorch.callbacks import Callback
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from anystar_torch.data import Batch
-from anystar_torch.resolvers import register_resolvers
+from anystar_torch.configuration.resolvers import register_resolvers
+from anystar_torch.training.data import Batch
 from benchmarks.gpu_bench import Bench, say
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -229,9 +229,9 @@ def keep(run: Path, model: str, out: Path, figures: dict[str, Any]) -> None:
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
-    from anystar_torch import weights
-    from anystar_torch.checkpoints import LAST, averaged_weights
-    from anystar_torch.inference import pretrained
+    from anystar_torch.network import opening as pretrained
+    from anystar_torch.network import weights
+    from anystar_torch.training.checkpoints import LAST, averaged_weights
 
     for log in run.glob("csv/*/metrics.csv"):
         shutil.copyfile(log, out / "train.csv")

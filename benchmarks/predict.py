@@ -66,8 +66,8 @@ def scene(size: int) -> dict[str, Any]:
     import torch
     from scenes import blobs, perturbed
 
-    from anystar_torch import targets
-    from anystar_torch.rays import Rays
+    from anystar_torch.geometry import targets
+    from anystar_torch.geometry.rays import Rays
 
     labels, rays = blobs(size), Rays.golden_spiral(96)
     batch = torch.from_numpy(labels.astype(np.int32))[None, None]
@@ -86,9 +86,10 @@ def ours(case: dict[str, Any], keras: str | None, precision: str) -> Callable[[]
     """One run of this package: seconds of the network, seconds of what follows, objects."""
     import torch
 
-    from anystar_torch import AnyStar, ops
-    from anystar_torch.inference import eye
-    from anystar_torch.rays import Rays
+    from anystar_torch import AnyStar
+    from anystar_torch.geometry import ops
+    from anystar_torch.geometry.rays import Rays
+    from anystar_torch.inference import tile_network as eye
 
     kind, rays = getattr(torch, precision), Rays.golden_spiral(case["distances"].shape[1])
     points, distances, scores = (torch.from_numpy(case[n]) for n in ("points", "distances", "scores"))
@@ -110,7 +111,7 @@ def ours(case: dict[str, Any], keras: str | None, precision: str) -> Callable[[]
 
 
 def compare(options: argparse.Namespace) -> None:
-    from anystar_torch.precision import multiplies_bf16
+    from anystar_torch.system.precision import multiplies_bf16
 
     case = scene(options.size)
     count = len(case["scores"])
@@ -200,7 +201,7 @@ def main() -> None:
     import torch
 
     from anystar_torch import __version__
-    from anystar_torch.heap import keep_freed_memory
+    from anystar_torch.system.allocator import keep_freed_memory
 
     torch.set_num_threads(options.threads)
     keep_freed_memory()  # as anystar predict does

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anystar_torch.rays import Rays
+from anystar_torch.geometry.rays import Rays
 
 BLOBS = {64: (3, 1), 128: (6, 2), 256: (12, 3)}
 """Size of the cube: (blobs along each axis, seed)."""

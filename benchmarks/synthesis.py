@@ -26,10 +26,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from anystar_torch.compose import load_synthesizer
-from anystar_torch.rays import Rays
-from anystar_torch.synthesizer import Synthesizer
-from anystar_torch.targets import object_probability, star_distances
+from anystar_torch.configuration.compose import load_synthesizer
+from anystar_torch.generator.synthesizer import Synthesizer
+from anystar_torch.geometry.rays import Rays
+from anystar_torch.geometry.targets import object_probability, star_distances
 from benchmarks.against import compare
 
 RAYS = Rays.golden_spiral(96)

@@ -20,15 +20,15 @@ import numpy as np
 import torch
 
 from anystar_torch import AnyStar, __version__, io
-from anystar_torch.inference import halo
+from anystar_torch.evaluation.matching import Overlap
+from anystar_torch.inference import receptive_field as halo
 from anystar_torch.inference.candidates import merge
-from anystar_torch.inference.device import precision
-from anystar_torch.inference.eye import Eye
 from anystar_torch.inference.normalise import window
 from anystar_torch.inference.scale import Scaling
+from anystar_torch.inference.tile_network import Eye
 from anystar_torch.inference.tiles import padded, tiles
-from anystar_torch.matching import Overlap
-from anystar_torch.report import example_volume
+from anystar_torch.system.device import precision
+from anystar_torch.training.report import example_volume
 
 PROGRAM = """
 import sys

@@ -87,8 +87,8 @@ def ours(case: dict[str, Any]) -> dict[str, Any]:
     from hydra.utils import instantiate
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-    from anystar_torch.heap import keep_freed_memory
-    from anystar_torch.resolvers import register_resolvers
+    from anystar_torch.configuration.resolvers import register_resolvers
+    from anystar_torch.system.allocator import keep_freed_memory
 
     register_resolvers()
     keep_freed_memory()  # as train.py does
@@ -279,7 +279,7 @@ def main() -> None:
     if arguments.case:
         print("RESULT", json.dumps(ours(json.loads(arguments.case))))
         return
-    from anystar_torch.resolvers import cpu_precision
+    from anystar_torch.configuration.resolvers import cpu_precision
 
     precision = cpu_precision()
     header(arguments)

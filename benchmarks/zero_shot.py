@@ -31,9 +31,10 @@ from rich.progress import track
 from rich.table import Table
 from scipy import ndimage
 
-from anystar_torch import AnyStar, __version__, picture
-from anystar_torch.inference.thresholds import IOU_THRESHOLDS, SMALLEST_TRUTH, Scores, scores_of
-from anystar_torch.matching import Overlap
+from anystar_torch import AnyStar, __version__
+from anystar_torch.evaluation import picture
+from anystar_torch.evaluation.matching import Overlap
+from anystar_torch.training.thresholds import IOU_THRESHOLDS, SMALLEST_TRUTH, Scores, scores_of
 
 CONSOLE = Console(width=160)
 RESAMPLED = (0.5, 1.0, 2.0)

@@ -17,25 +17,25 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from anystar_torch.augment.attenuation import attenuation
-from anystar_torch.augment.bias_field import bias_field
-from anystar_torch.augment.blur import gaussian_blur
-from anystar_torch.augment.camera import camera
-from anystar_torch.augment.chain import Chain, Finish
-from anystar_torch.augment.dropout import RandomCoarseDropout
-from anystar_torch.augment.exposure import exposure
-from anystar_torch.augment.gamma import adjust_contrast
-from anystar_torch.augment.gibbs import gibbs_ringing
-from anystar_torch.augment.haze import haze
-from anystar_torch.augment.histogram import histogram_shift
-from anystar_torch.augment.inversion import invert
-from anystar_torch.augment.kspace_spike import kspace_spike
-from anystar_torch.augment.noise import detector_noise, gaussian_noise, rician_noise
-from anystar_torch.augment.rescale import Rescale, rescale
-from anystar_torch.augment.resolution import thick_slices
-from anystar_torch.augment.sharpen import sharpen
-from anystar_torch.compose import load_synthesizer
-from anystar_torch.random import Source
+from anystar_torch.configuration.compose import load_synthesizer
+from anystar_torch.generator.chain import Chain, Finish
+from anystar_torch.generator.effects.attenuation import attenuation
+from anystar_torch.generator.effects.bias_field import bias_field
+from anystar_torch.generator.effects.blur import gaussian_blur
+from anystar_torch.generator.effects.camera import camera
+from anystar_torch.generator.effects.dropout import RandomCoarseDropout
+from anystar_torch.generator.effects.exposure import exposure
+from anystar_torch.generator.effects.gamma import adjust_contrast
+from anystar_torch.generator.effects.gibbs import gibbs_ringing
+from anystar_torch.generator.effects.histogram import histogram_shift
+from anystar_torch.generator.effects.inversion import invert
+from anystar_torch.generator.effects.kspace_spike import kspace_spike
+from anystar_torch.generator.effects.noise import detector_noise, gaussian_noise, rician_noise
+from anystar_torch.generator.effects.out_of_focus import haze
+from anystar_torch.generator.effects.rescale import Rescale, rescale
+from anystar_torch.generator.effects.resolution import thick_slices
+from anystar_torch.generator.effects.sharpen import sharpen
+from anystar_torch.random.source import Source
 
 FOLDER = Path(__file__).resolve().parent / "pictures" / "effects"
 SOURCE = Source.of(torch.zeros(1, dtype=torch.int64), seed=0, split="documentation")

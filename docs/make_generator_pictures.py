@@ -17,10 +17,10 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from anystar_torch.arrays import Sample
-from anystar_torch.augment.coordinates import Coordinates, Step, identity
-from anystar_torch.compose import load_synthesizer
-from anystar_torch.random import Source
-from anystar_torch.synth.density import shrink
+from anystar_torch.configuration.compose import load_synthesizer
+from anystar_torch.generator.scene.density import shrink
+from anystar_torch.generator.spatial.coordinates import Coordinates, Step, identity
+from anystar_torch.random.source import Source
 
 FOLDER = Path(__file__).resolve().parent / "pictures" / "generator"
 WORLD = (128, 128, 128)

@@ -25,10 +25,10 @@ import real_volumes
 from real_volumes import RealVolume
 
 from anystar_torch import AnyStar
+from anystar_torch.evaluation.matching import Overlap
+from anystar_torch.evaluation.picture import colour, contours
 from anystar_torch.inference.candidates import Candidates
-from anystar_torch.inference.thresholds import SMALLEST_TRUTH
-from anystar_torch.matching import Overlap
-from anystar_torch.picture import colour, contours
+from anystar_torch.training.thresholds import SMALLEST_TRUTH
 
 FOLDER = Path(__file__).resolve().parent / "pictures" / "practice"
 EMBRYO, CELLS, FLAT = "bbbc050_train_Emb01_t401", "bio_cells3d_nuclei", "stardist_img3d"

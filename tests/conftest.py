@@ -11,11 +11,11 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-import anystar_torch.kernels
+import anystar_torch.kernels.triton
 
 # Triton compiles the source of its functions: they are imported before the hook below would wrap them.
-for module in pkgutil.iter_modules(anystar_torch.kernels.__path__) if find_spec("triton") else ():
-    importlib.import_module(f"anystar_torch.kernels.{module.name}")
+for module in pkgutil.iter_modules(anystar_torch.kernels.triton.__path__) if find_spec("triton") else ():
+    importlib.import_module(f"anystar_torch.kernels.triton.{module.name}")
 
 if "ANYSTAR_UNCHECKED" not in os.environ:  # the compile tests: checked functions cannot be traced
     install_import_hook("anystar_torch", "beartype.beartype")

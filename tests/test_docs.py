@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from anystar_torch.inference import pretrained
+from anystar_torch.network import opening as pretrained
 from tests.inference.scenes import Sees, config
 
 DOCS = Path(__file__).parent.parent / "docs"

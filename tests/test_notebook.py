@@ -7,11 +7,11 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
-from anystar_torch import weights
-from anystar_torch.inference import pretrained
-from anystar_torch.report import example_volume
-from anystar_torch.stardist import StarDist
-from anystar_torch.unet import UNetBackbone
+from anystar_torch.network import opening as pretrained
+from anystar_torch.network import weights
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.unet import UNetBackbone
+from anystar_torch.training.report import example_volume
 from tests.inference.scenes import config
 
 NOTEBOOK = Path(__file__).parent.parent / "examples" / "predict.ipynb"

@@ -48,7 +48,7 @@ def evaluate(
 
 def summaries(rows: list[Row]) -> list[Row]:
     """All objects of every source (a folder of volumes) together, and the mean of the sources, each counting alike."""
-    from anystar_torch.matching import combine
+    from anystar_torch.evaluation.matching import combine
 
     sources: dict[str, list[Any]] = {}
     for name, scores in rows:
@@ -88,8 +88,8 @@ def by_frame(pairs: list[Pair]) -> list[Pair]:
 
 def _overlaps(pairs: list[Pair], drop_small: float) -> Any:
     from anystar_torch import io
-    from anystar_torch.inference.progress import bar
-    from anystar_torch.matching import Overlap
+    from anystar_torch.evaluation.matching import Overlap
+    from anystar_torch.system.progress import bar
 
     with bar("matching", len(pairs) > 1) as tick:
         for done, (_, true_path, pred_path, frame) in enumerate(pairs):

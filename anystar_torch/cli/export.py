@@ -33,8 +33,8 @@ def export(
 ) -> None:
     """Write a network for onnxruntime, C++, the BioImage Model Zoo, MONAI or StarDist in TensorFlow."""
     from anystar_torch.exporting import export as write
-    from anystar_torch.inference import pretrained
-    from anystar_torch.inference.progress import bar
+    from anystar_torch.network import opening as pretrained
+    from anystar_torch.system.progress import bar
 
     options = {"compiled": compiled} if form is Form.torch else {}
     network, config = pretrained.load(model)

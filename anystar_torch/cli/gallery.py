@@ -27,10 +27,10 @@ def gallery(
     """Look at what the network is trained on."""
     import torch
 
-    from anystar_torch import picture
-    from anystar_torch.compose import load_synthesizer
-    from anystar_torch.inference.device import resolve
-    from anystar_torch.inference.progress import bar
+    from anystar_torch.configuration.compose import load_synthesizer
+    from anystar_torch.evaluation import picture
+    from anystar_torch.system.device import resolve
+    from anystar_torch.system.progress import bar
 
     numbers = parse_ids(ids)
     target = output or (None if save else Path("gallery.png"))

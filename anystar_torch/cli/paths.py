@@ -30,7 +30,8 @@ class Outputs:
             ValueError: a format that is not known, a folder that is not there, a file that is, or something in the
                 way that is no earlier result.
         """
-        from anystar_torch import io, picture
+        from anystar_torch import io
+        from anystar_torch.evaluation import picture
 
         io.writer(self.labels, source)
         if self.picture is not None:

@@ -88,10 +88,10 @@ def predict(  # noqa: PLR0913 - one argument per flag
 ) -> int:
     """Find the objects of volumes and write them as labels."""
     from anystar_torch import __version__
-    from anystar_torch.heap import keep_freed_memory, return_freed_memory
-    from anystar_torch.inference.device import precision, resolve, without_overflow
     from anystar_torch.inference.instances import checked_overlap
     from anystar_torch.inference.predictor import AnyStar
+    from anystar_torch.system.allocator import keep_freed_memory, return_freed_memory
+    from anystar_torch.system.device import precision, resolve, without_overflow
 
     if max_memory is None:  # a third faster on a CPU, at the price of memory that stays taken
         keep_freed_memory()
@@ -127,7 +127,7 @@ def predict(  # noqa: PLR0913 - one argument per flag
 def _batch(paths: list[Path], places: list[Outputs], job: Job) -> int:
     """One after the other under one bar; what came of each is said at the end, and what fails stops nothing."""
     from anystar_torch.cli import line_of
-    from anystar_torch.inference.progress import bar
+    from anystar_torch.system.progress import bar
 
     start, failed, done = time.perf_counter(), [], []
     with bar(f"predicting {len(paths)} volumes") as tick:

@@ -120,8 +120,9 @@ def _found(path: Path, scan: "Scan", outputs: Outputs, job: Job) -> "Instances":
 
 def _write_extra(found: "Instances", scan: "Scan", outputs: Outputs) -> None:
     """Tables, meshes and pictures."""
-    from anystar_torch import io, picture
-    from anystar_torch.inference import measure
+    from anystar_torch import io
+    from anystar_torch.evaluation import picture
+    from anystar_torch.inference import object_table as measure
 
     if outputs.points:
         rows = measure.table(found, scan.array, scan.spacing, scan.unit)

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anystar_torch import __version__, residual_unet, resnet, unet
-from anystar_torch.stardist import BACKBONES, StarDist
+from anystar_torch import __version__
+from anystar_torch.network import residual_unet, resnet, unet
+from anystar_torch.network.stardist import BACKBONES, StarDist
 
 NAME = "StackedStarDist"
 _SMALLEST_DISTANCE = 1e-3  # StarDist's: a polyhedron has a volume

@@ -26,9 +26,9 @@ from anystar_torch.exporting.metadata import metadata
 from anystar_torch.exporting.requirements import dense_only, need
 from anystar_torch.exporting.specimen import cover, specimen
 from anystar_torch.inference.normalise import METHODS, window
-from anystar_torch.io import whole
-from anystar_torch.stardist import StarDist
-from anystar_torch.weights import ModelConfig
+from anystar_torch.io.atomic import atomic_write
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.weights import ModelConfig
 
 FORMATS = ("pytorch_state_dict", "onnx")
 _TOLERANCE = {"mismatched_elements_per_million": 500, "absolute_tolerance": 0, "relative_tolerance": 0}
@@ -51,7 +51,12 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     """
     dense_only("bioimageio", network, channels=1)
     need("bioimageio", "bioimageio.core", "onnx", "onnxscript", "onnxruntime", "stardist")
-    with _quiet(), _ctrl_c_given_back(), whole(path) as temporary, tempfile.TemporaryDirectory() as scratch:
+    with (
+        _quiet(),
+        _ctrl_c_given_back(),
+        atomic_write(path) as temporary,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         description = _described(Path(scratch), network, config)
         _pack(description, temporary)
         check(temporary)

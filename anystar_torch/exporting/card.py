@@ -4,8 +4,8 @@ from typing import Any
 
 from anystar_torch import __version__
 from anystar_torch.inference.normalise import METHODS
-from anystar_torch.stardist import StarDist
-from anystar_torch.weights import ModelConfig
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.weights import ModelConfig
 
 AUTHORS = "The anystar_torch authors"
 LICENSE = "BSD-3-Clause"

@@ -12,7 +12,7 @@ import torch.fx.experimental._config as symbolic_shapes
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from anystar_torch.stardist import StarDist
+from anystar_torch.network.stardist import StarDist
 
 
 class Dense(nn.Module):

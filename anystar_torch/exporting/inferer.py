@@ -11,8 +11,8 @@ from monai.inferers.inferer import Inferer
 from torch import Tensor
 
 from anystar_torch.inference.predictor import AnyStar
-from anystar_torch.stardist import StarDist
-from anystar_torch.weights import ModelConfig
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.weights import ModelConfig
 
 ENDINGS = (".nii", ".nii.gz")
 
@@ -21,7 +21,7 @@ class InstanceInferer(Inferer):
     """Images ``[B, 1, X, Y, Z]``, as MONAI reads them, to labels of the same shape: tiles, suppression, rendering.
 
     Args:
-        settings: the entries of a :class:`anystar_torch.weights.ModelConfig`.
+        settings: the entries of a :class:`anystar_torch.network.weights.ModelConfig`.
         diameter: of the median object, in voxels of the finest axis; None to estimate it.
         progress: whether to draw progress bars.
         multiscale: as for :class:`AnyStar`.

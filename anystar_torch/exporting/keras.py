@@ -2,7 +2,7 @@
 
 ``config.json`` and ``weights_best.h5`` are what StarDist itself writes (Config3D; Keras' legacy layout of weights),
 ``thresholds.json`` holds the thresholds. StarDist has no place for normalisation and object size: they stand in
-``anystar_torch.json``, which StarDist ignores and :mod:`anystar_torch.keras` reads.
+``anystar_torch.json``, which StarDist ignores and :mod:`anystar_torch.network.keras_import` reads.
 """
 
 import json
@@ -13,10 +13,10 @@ from typing import Any
 
 from anystar_torch.exporting.keras_layers import Layer, layers, values
 from anystar_torch.exporting.requirements import need
-from anystar_torch.io import whole
-from anystar_torch.keras import BACKBONES, SETTINGS, WEIGHT_FILES
-from anystar_torch.stardist import StarDist
-from anystar_torch.weights import ModelConfig
+from anystar_torch.io.atomic import atomic_write
+from anystar_torch.network.keras_import import BACKBONES, SETTINGS, WEIGHT_FILES
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.weights import ModelConfig
 
 _KERAS = "3.0.0"  # the layout is that of any Keras since 2.0; readers only ask whether it is older
 
@@ -57,7 +57,7 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     described, weighted = stardist_config(network), layers(network)
     settings = {name: value for name, value in asdict(config).items() if name != "architecture"}
     thresholds = {"prob": config.prob_thresh, "nms": config.nms_thresh}
-    with whole(path) as folder:
+    with atomic_write(path) as folder:
         folder.mkdir()
         write_weights(folder / WEIGHT_FILES[0], weighted)
         for name, content in (

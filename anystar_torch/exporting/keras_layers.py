@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from anystar_torch.keras import TARGETS
-from anystar_torch.resnet import ResidualBlock
-from anystar_torch.stardist import StarDist
-from anystar_torch.unet import UNet
+from anystar_torch.network.keras_import import TARGETS
+from anystar_torch.network.resnet import ResidualBlock
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.unet import UNet
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from typing import Any
 
 from anystar_torch import __version__
-from anystar_torch.stardist import StarDist
-from anystar_torch.weights import ModelConfig
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.weights import ModelConfig
 
 
 def metadata(network: StarDist, config: ModelConfig) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from anystar_torch import __version__
 from anystar_torch.exporting import card
 from anystar_torch.exporting.metadata import metadata
 from anystar_torch.exporting.requirements import dense_only, need
-from anystar_torch.io import whole
-from anystar_torch.stardist import StarDist
-from anystar_torch.weights import ModelConfig
+from anystar_torch.io.atomic import atomic_write
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.weights import ModelConfig
 
 SCHEMA = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
@@ -43,7 +43,7 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     """
     dense_only("monai", network, channels=1)
     need("monai", "fire", "ignite", "jsonschema")
-    with whole(path) as folder:
+    with atomic_write(path) as folder:
         for name in ("configs", "models", "docs"):
             (folder / name).mkdir(parents=True)
         described, inference = bundle_metadata(network, config), inference_config(config)
@@ -81,7 +81,7 @@ def inference_config(config: ModelConfig) -> dict[str, Any]:
         "diameter": None,
         "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
         "network_def": {
-            "_target_": "anystar_torch.stardist.StarDist.from_architecture",
+            "_target_": "anystar_torch.network.stardist.StarDist.from_architecture",
             "architecture": config.architecture,
         },
         "network": "$@network_def.to(@device)",

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from anystar_torch.exporting.dense import Dense, agree, example, quiet, trace
 from anystar_torch.exporting.metadata import metadata
 from anystar_torch.exporting.requirements import dense_only, need
-from anystar_torch.io import whole
-from anystar_torch.stardist import StarDist
-from anystar_torch.weights import ModelConfig
+from anystar_torch.io.atomic import atomic_write
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.weights import ModelConfig
 
 NAMES = ("probability", "distances")
 _TOLERANCE = 1e-4
@@ -33,7 +33,7 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
         ValueError: onnxruntime does not compute what torch computes.
     """
     dense_only("onnx", network)
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         save(temporary, Dense(network), network, NAMES, metadata(network, config))
     return [path]
 

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from anystar_torch.stardist import StarDist
+from anystar_torch.network.stardist import StarDist
 
 
 def need(form: str, *modules: str) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from anystar_torch import picture
-from anystar_torch.stardist import StarDist
-from anystar_torch.weights import ModelConfig
+from anystar_torch.evaluation import picture
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.weights import ModelConfig
 
 _ACROSS = 3.2  # object diameters per axis
 _OFFSET, _GAIN, _NOISE = 100.0, 1000.0, 40.0  # grey values as a camera gives them

@@ -16,11 +16,11 @@ from torch.export import ExportedProgram
 from anystar_torch.exporting.dense import Dense, agree, example, quiet, trace
 from anystar_torch.exporting.metadata import metadata
 from anystar_torch.exporting.requirements import dense_only
-from anystar_torch.io import whole
-from anystar_torch.residual_unet import ResidualUNet
-from anystar_torch.stardist import StarDist
-from anystar_torch.unet import UNet
-from anystar_torch.weights import ModelConfig
+from anystar_torch.io.atomic import atomic_write
+from anystar_torch.network.residual_unet import ResidualUNet
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.unet import UNet
+from anystar_torch.network.weights import ModelConfig
 
 METADATA = "anystar.json"
 """The extra file of the program that holds the metadata; the compiled one holds it under this name too."""
@@ -44,13 +44,13 @@ def write(path: Path, network: StarDist, config: ModelConfig, compiled: bool = T
     module = Dense(network)
     program, about = trace(module, network), json.dumps(metadata(network, config))
     beside = path.with_suffix(".aoti.pt2")
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         with quiet():
             torch.export.save(program, temporary, extra_files={METADATA: about})
             reloaded = torch.export.load(temporary).module()
         _check("torch.export", reloaded, module)
         if compiled:
-            with whole(beside) as machine_code:
+            with atomic_write(beside) as machine_code:
                 _compile(program, machine_code, about)
                 _check("AOTInductor", torch._inductor.aoti_load_package(str(machine_code)), module)
             return [path, beside]

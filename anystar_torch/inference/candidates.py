@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from anystar_torch.geometry.rays import Rays
 from anystar_torch.inference.scale import Scaling, Triple
 from anystar_torch.inference.tiles import Tile
 from anystar_torch.inference.transfer import Transfer, transfer_to
-from anystar_torch.io import whole
-from anystar_torch.rays import Rays
+from anystar_torch.io.atomic import atomic_write
 
 _FORMAT = 1
 _SMALLEST = 1e-3  # distances below it are raised to it, as StarDist does: a polyhedron has a volume
@@ -75,7 +75,7 @@ class Candidates:
 
     def save(self, path: Path | str, about: dict[str, Any] | None = None, overwrite: bool = True) -> None:
         """Write everything to one .npz file; ``about`` is kept as text."""
-        with whole(path, overwrite) as temporary, open(temporary, "wb") as file:
+        with atomic_write(path, overwrite) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(
                 file, format=_FORMAT, points=self.points, distances=self.distances, scores=self.scores,
                 vertices=self.rays.vertices.cpu().numpy(), faces=self.rays.faces.cpu().numpy(),

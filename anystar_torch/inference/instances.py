@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from anystar_torch.geometry.ops import render_labels
+from anystar_torch.geometry.rays import Rays
+from anystar_torch.geometry.suppression import nms
 from anystar_torch.inference.candidates import Candidates
-from anystar_torch.inference.consensus import consensus
-from anystar_torch.inference.progress import bar
-from anystar_torch.ops import nms, render_labels
-from anystar_torch.rays import Rays
+from anystar_torch.inference.shape_averaging import consensus
+from anystar_torch.system.progress import bar
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def instances(
         nms_thresh: overlap (intersection over the smaller volume) above which the lesser candidate goes, 0 to
             1.
         averaged: whether an object's shape is the mean over the candidates around its centre
-            (:func:`~anystar_torch.inference.consensus.consensus`), or that of the best one alone, as in StarDist.
+            (:func:`~anystar_torch.inference.shape_averaging.consensus`), or that of the best one alone, as in StarDist.
         progress: whether to draw progress bars.
         notes: passed through to the result.
 

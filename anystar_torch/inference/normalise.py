@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anystar_torch.weights import NORMALISATIONS
+from anystar_torch.network.weights import NORMALISATIONS
 
 _EXACT = 1 << 24
 
@@ -53,7 +53,7 @@ METHODS = {
         0.001, 0.999, True, "the 0.1 % and 99.9 % quantiles go to 0 and 1, the rest is clipped"
     ),
 }
-"""By name; the same names as :data:`~anystar_torch.weights.NORMALISATIONS`."""
+"""By name; the same names as :data:`~anystar_torch.network.weights.NORMALISATIONS`."""
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from anystar_torch.inference.candidates import Found
-from anystar_torch.inference.eye import Eye, Part, View
-from anystar_torch.inference.multiscale import SecondLook
+from anystar_torch.inference.coarse_pass import SecondLook
 from anystar_torch.inference.pipeline import Events, Pipeline, Start, T
 from anystar_torch.inference.plan import Plan, smaller
-from anystar_torch.inference.progress import Tick
 from anystar_torch.inference.scale import Triple
+from anystar_torch.inference.tile_network import Eye, Part, View
 from anystar_torch.inference.tiles import Tile
+from anystar_torch.system.progress import Tick
 
 
 @dataclass(frozen=True)

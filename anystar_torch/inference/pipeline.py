@@ -15,11 +15,11 @@ from typing import Generic, TypeVar
 
 import torch
 
-from anystar_torch.inference.device import out_of_memory, release
 from anystar_torch.inference.plan import Plan
-from anystar_torch.inference.progress import Tick
 from anystar_torch.inference.scale import Triple
 from anystar_torch.inference.tiles import Tile
+from anystar_torch.system.device import out_of_memory, release
+from anystar_torch.system.progress import Tick
 
 T = TypeVar("T")
 Finish = Callable[[], tuple[list[T], bool]]

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from anystar_torch.inference.device import Memory, free_memory, resident
-from anystar_torch.inference.eye import Eye
 from anystar_torch.inference.scale import Scaling, Triple
+from anystar_torch.inference.tile_network import Eye
 from anystar_torch.inference.tiles import Tile, cut, padded, size_within, tiles
-from anystar_torch.io.scan import available_memory
+from anystar_torch.system.memory import Memory, available_memory, free_memory, resident
 
 _RESERVE = (
     0.25e9  # bytes: buffers of libraries (most with AVX-512), a piece of the input while it is resampled

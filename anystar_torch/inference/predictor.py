@@ -12,21 +12,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anystar_torch.inference import pretrained, size
+from anystar_torch.inference import size
 from anystar_torch.inference.candidates import Candidates, Found, merge
-from anystar_torch.inference.device import resolve
-from anystar_torch.inference.eye import Eye, View
-from anystar_torch.inference.halo import measure
+from anystar_torch.inference.coarse_pass import FURTHER, SecondLook, stands
 from anystar_torch.inference.instances import Instances, checked_overlap, instances
-from anystar_torch.inference.multiscale import FURTHER, SecondLook, stands
 from anystar_torch.inference.normalise import window
 from anystar_torch.inference.passes import Passes
 from anystar_torch.inference.plan import Plan, check_room_for, plan, room
-from anystar_torch.inference.progress import bar
+from anystar_torch.inference.receptive_field import measure
 from anystar_torch.inference.scale import Scaling, Triple, checked_spacing, voxels
+from anystar_torch.inference.tile_network import Eye, View
 from anystar_torch.io.scan import not_a_volume
-from anystar_torch.stardist import StarDist
-from anystar_torch.weights import ModelConfig
+from anystar_torch.network import opening as pretrained
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.weights import ModelConfig
+from anystar_torch.system.device import resolve
+from anystar_torch.system.progress import bar
 
 
 class AnyStar:

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from anystar_torch.geometry.rays import Rays
 from anystar_torch.inference.normalise import Window
 from anystar_torch.inference.transfer import Transfer, transfer_to
-from anystar_torch.rays import Rays
 
 Triple = tuple[int, int, int]
 Spacing = tuple[float, float, float]

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from anystar_torch.inference.candidates import Candidates, merge
-from anystar_torch.inference.device import out_of_memory, release
-from anystar_torch.inference.eye import Eye
 from anystar_torch.inference.instances import Instances, suppress
 from anystar_torch.inference.normalise import Window
-from anystar_torch.inference.progress import Tick
 from anystar_torch.inference.scale import Scaling, Triple
+from anystar_torch.inference.tile_network import Eye
 from anystar_torch.inference.tiles import Tile
-from anystar_torch.weights import ModelConfig
+from anystar_torch.network.weights import ModelConfig
+from anystar_torch.system.device import out_of_memory, release
+from anystar_torch.system.progress import Tick
 
 STEP = 2**0.5  # of the ladder
 UNSURE = 0.35  # scores from which candidates count in the estimate, where the model's threshold is not lower

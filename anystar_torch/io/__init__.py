@@ -5,6 +5,7 @@ formats
 are one file each: tiff, nifti, itk (NRRD, MetaImage), arrays (NumPy), zarrs, slices (a folder of 2D images).
 """
 
+from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.files import (
     KINDS,
     beside,
@@ -21,7 +22,6 @@ from anystar_torch.io.files import (
 )
 from anystar_torch.io.scan import Scan
 from anystar_torch.io.tables import write_meshes, write_table
-from anystar_torch.io.whole import whole
 
 __all__ = [
     "KINDS",
@@ -34,7 +34,7 @@ __all__ = [
     "read_labels",
     "recognise",
     "volumes",
-    "whole",
+    "atomic_write",
     "write",
     "write_image",
     "write_meshes",

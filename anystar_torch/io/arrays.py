@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.scan import Scan, check_size, readable, to_zyx
-from anystar_torch.io.whole import whole
 
 
 def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
@@ -51,5 +51,5 @@ def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]
 
 def write_sidecar(path: Path, metadata: dict[str, Any]) -> None:
     """Write ``path`` + ".json", for formats that have no place for it."""
-    with whole(path.with_name(path.name + ".json")) as temporary:
+    with atomic_write(path.with_name(path.name + ".json")) as temporary:
         temporary.write_text(json.dumps(metadata, indent=2) + "\n")

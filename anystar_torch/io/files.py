@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anystar_torch.io import arrays, itk, nifti, slices, tiff, zarrs
+from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.scan import Scan
-from anystar_torch.io.whole import whole
 
 #: Endings, and the module that knows the format. The longest ending that fits counts.
 KINDS: dict[str, ModuleType] = {
@@ -89,7 +89,7 @@ def write(
     path = Path(path)
     module = writer(path, like.path)
     compact = labels.astype(np.uint16 if labels.max(initial=0) < 1 << 16 else np.int32, copy=False)
-    with whole(path, overwrite) as temporary:
+    with atomic_write(path, overwrite) as temporary:
         module.write(temporary, compact, like, metadata or {})
     if module is arrays and metadata:
         arrays.write_sidecar(path, metadata)
@@ -119,7 +119,7 @@ def write_image(path: Path | str, image: NDArray[Any], like: Scan) -> None:
     path = Path(path)
     if kind_of(path) not in (".nii", ".nii.gz"):
         raise ValueError(f"cannot write {path}: images are written as .nii or .nii.gz")
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         nifti.write(temporary, image.astype(np.float32), like, {})
 
 

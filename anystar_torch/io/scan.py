@@ -1,7 +1,5 @@
 """One volume as it came from a file, and the rules every format shares."""
 
-import ctypes
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anystar_torch.system.memory import available_memory
+
 _MICROMETRES = {
     "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0,
     "\\u00b5m": 1.0, "nm": 1e-3, "nanometer": 1e-3, "nanometre": 1e-3, "mm": 1e3, "millimeter": 1e3,
     "millimetre": 1e3, "cm": 1e4, "centimeter": 1e4, "m": 1e6, "meter": 1e6, "metre": 1e6, "å": 1e-4,
 }  # fmt: skip
-
-
-_GROUP = Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
@@ -128,56 +125,6 @@ def check_size(shape: tuple[int, ...], dtype: Any, where: str, axes: str = "") -
             f"{where} declares {needed / 1e9:.1f} GB of voxels and {free / 1e9:.1f} GB of memory are free; "
             "crop it, or check that the file is whole"
         )
-
-
-def available_memory() -> int:
-    """Bytes that may still be allocated without swapping: what the system calls available, or half of all.
-
-    In a container or a batch job no more than its control group allows.
-    """
-    return min(_system_memory(), _group_memory())
-
-
-def _system_memory() -> int:
-    try:
-        with open("/proc/meminfo") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return _windows_memory() or 4 << 30
-
-
-def _windows_memory() -> int:
-    """What Windows calls available; 0 where it is another system or does not say."""
-    kernel = getattr(getattr(ctypes, "windll", None), "kernel32", None)
-    # MEMORYSTATUSEX: its own length and the load in per cent, total, available, and five numbers more.
-    status = (ctypes.c_uint64 * 8)()
-    status[0] = ctypes.sizeof(status)
-    return status[2] if kernel is not None and kernel.GlobalMemoryStatusEx(ctypes.byref(status)) else 0
-
-
-def _group_memory(mount: Path = Path("/sys/fs/cgroup")) -> int:
-    """What this process's control group (version 2) and those around it leave; very much where there is none."""
-    left = 1 << 62
-    try:
-        name = _GROUP.read_text().strip().rpartition("::")[2].strip("/")
-        for group in (mount / name, *(mount / name).parents):
-            limit = group / "memory.max"
-            if limit.is_file() and (text := limit.read_text().strip()) != "max":
-                left = min(left, int(text) - _taken(group))
-    except (OSError, ValueError):
-        pass
-    return max(left, 0)
-
-
-def _taken(group: Path) -> int:
-    """Bytes a control group holds, without the files it merely read lately."""
-    cached = (group / "memory.stat").read_text().partition("inactive_file ")[2].split("\n")[0]
-    return int((group / "memory.current").read_text()) - int(cached or 0)
 
 
 @contextmanager

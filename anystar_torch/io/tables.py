@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anystar_torch.io.whole import whole
+from anystar_torch.io.atomic import atomic_write
 
 
 def write_table(path: Path, rows: list[dict[str, Any]], columns: list[str], overwrite: bool = True) -> None:
     """Write rows as CSV with a header, also where there are none."""
-    with whole(path, overwrite) as temporary, open(temporary, "w", newline="") as file:
+    with atomic_write(path, overwrite) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -32,10 +32,10 @@ def write_meshes(
     if path.suffix.lower() == ".ply":
         corners = np.concatenate(meshes) if meshes else np.empty((0, 3), np.float32)
         shifts = np.arange(len(meshes))[:, None, None] * (len(meshes[0]) if meshes else 0)
-        with whole(path, overwrite) as temporary:
+        with atomic_write(path, overwrite) as temporary:
             _write_ply(temporary, corners, (faces[None] + shifts).reshape(-1, 3))
         return
-    with whole(path, overwrite) as temporary:
+    with atomic_write(path, overwrite) as temporary:
         temporary.mkdir()
         for i, corners in enumerate(meshes, 1):
             _write_ply(temporary / f"{i:05d}.ply", corners, faces)

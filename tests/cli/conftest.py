@@ -6,7 +6,7 @@ import tifffile
 
 from anystar_torch import io
 from anystar_torch.cli import main
-from anystar_torch.inference import pretrained
+from anystar_torch.network import opening as pretrained
 from tests.inference.scenes import Sees, balls, config, lattice
 
 SHAPE = (40, 44, 52)

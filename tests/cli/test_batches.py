@@ -36,7 +36,7 @@ def test_a_folder_is_a_batch_and_a_failure_stops_nothing(capsys, volume, model, 
 
 
 def test_a_batch_has_one_bar(capsys, volume, model, tmp_path, monkeypatch):
-    from anystar_torch.inference import progress
+    from anystar_torch.system import progress
 
     drawn = []
     real = progress.bar
@@ -45,8 +45,8 @@ def test_a_batch_has_one_bar(capsys, volume, model, tmp_path, monkeypatch):
         drawn.append(title) if shown else None
         return real(title, shown)
 
-    for place in ("progress", "predictor", "instances"):
-        monkeypatch.setattr(f"anystar_torch.inference.{place}.bar", watched)
+    for place in ("system.progress", "inference.predictor", "inference.instances"):
+        monkeypatch.setattr(f"anystar_torch.{place}.bar", watched)
     predict(capsys, volume, tmp_path / "truth.tif", "-o", tmp_path, "--diameter", 13)
     assert drawn == ["predicting 2 volumes"]
     drawn.clear()

@@ -154,9 +154,9 @@ def test_a_signal_ends_it_with_nothing_half_written(tmp_path, number):
     program = (
         "import sys, time; from anystar_torch import io; from anystar_torch.cli import main, evaluate\n"
         "def slow(*a, **k):\n"
-        "    with io.whole('out.tif') as t:\n"
+        "    with io.atomic_write('out.tif') as t:\n"
         "        t.write_bytes(b'half'); print('ready', flush=True); time.sleep(30)\n"
-        "import anystar_torch.matching as m; m.combine = None\n"
+        "import anystar_torch.evaluation.matching as m; m.combine = None\n"
         "evaluate.matched = slow\n"
         "main(['evaluate', 'a.tif', 'b.tif'])\n"
     )

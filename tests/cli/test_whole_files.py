@@ -54,7 +54,7 @@ PREDICTS = """
 import contextlib, io, json, resource, signal, sys
 from pathlib import Path
 from anystar_torch.cli import main
-from anystar_torch.inference import pretrained
+from anystar_torch.network import opening as pretrained
 from tests.inference.scenes import Sees, config
 pretrained.load = lambda path: (Sees().eval(), config())
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -11,11 +11,11 @@ import re
 import torch
 from torch import nn
 
-from anystar_torch.residual_unet import ResidualUNetBackbone
-from anystar_torch.resnet import ResNetBackbone
-from anystar_torch.stardist import StarDist
-from anystar_torch.unet import UNetBackbone
-from anystar_torch.weights import ModelConfig
+from anystar_torch.network.residual_unet import ResidualUNetBackbone
+from anystar_torch.network.resnet import ResNetBackbone
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.unet import UNetBackbone
+from anystar_torch.network.weights import ModelConfig
 from tests.conftest import ROOT
 
 RADIUS = 5.0

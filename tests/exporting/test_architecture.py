@@ -6,7 +6,7 @@ import sys
 import torch
 
 from anystar_torch.exporting.architecture import NAME, arguments, source, stacked
-from anystar_torch.unet import UNetBackbone
+from anystar_torch.network.unet import UNetBackbone
 from tests.exporting.networks import residual_unet, resnet, seeing, unet
 
 ALONE = """

@@ -14,12 +14,12 @@ from bioimageio.core.digest_spec import create_sample_for_model
 from bioimageio.spec.model import v0_5
 from matplotlib.image import imread
 
-from anystar_torch import matching
+from anystar_torch.evaluation import matching
 from anystar_torch.exporting import bioimageio, card, export
 from anystar_torch.exporting.specimen import specimen
 from anystar_torch.inference.normalise import window
 from anystar_torch.inference.predictor import AnyStar
-from anystar_torch.weights import NORMALISATIONS
+from anystar_torch.network.weights import NORMALISATIONS
 from tests.exporting.networks import config, seeing
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of bioimageio's and xarray's own making
@@ -94,7 +94,7 @@ def test_an_imported_network_claims_no_training_data():
 
 def test_it_finds_the_objects_anystar_finds(description, monkeypatch):
     monkeypatch.setattr(
-        "anystar_torch.inference.eye.precision", lambda device: torch.float32
+        "anystar_torch.inference.tile_network.precision", lambda device: torch.float32
     )  # the package's
     network = seeing()
     known = config(network)

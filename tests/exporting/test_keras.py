@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from anystar_torch.exporting import export
-from anystar_torch.inference import pretrained
-from anystar_torch.resnet import ResNetBackbone
-from anystar_torch.stardist import StarDist
-from anystar_torch.unet import UNetBackbone
+from anystar_torch.network import opening as pretrained
+from anystar_torch.network.resnet import ResNetBackbone
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.unet import UNetBackbone
 from tests.exporting.networks import config, resnet, seeing, unet
 
 MODELS = ["unet_bn_g222", "unet_nobn_g122_d3", "unet_bn_g111_pool122_c2", "resnet_g122", "resnet_bn_g222"]

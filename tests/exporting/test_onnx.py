@@ -10,12 +10,13 @@ import onnxruntime
 import pytest
 import torch
 
-from anystar_torch import io, matching
+from anystar_torch import io
+from anystar_torch.evaluation import matching
 from anystar_torch.exporting import export
 from anystar_torch.exporting import onnx as exporter
 from anystar_torch.exporting.dense import agree
+from anystar_torch.geometry.rays import Rays
 from anystar_torch.inference.predictor import AnyStar
-from anystar_torch.rays import Rays
 from tests.conftest import ROOT
 from tests.exporting.networks import config, resnet, seeing, snippet
 
@@ -71,7 +72,7 @@ def test_the_snippet_of_the_page_runs(exported, monkeypatch):
 @pytest.mark.parametrize("exported", [seeing], indirect=True)
 def test_the_example_finds_what_anystar_finds(shared_data, tmp_path, exported, monkeypatch):
     monkeypatch.setattr(
-        "anystar_torch.inference.eye.precision", lambda device: torch.float32
+        "anystar_torch.inference.tile_network.precision", lambda device: torch.float32
     )  # the program's
     network, path = exported
     volume, labels = (tmp_path / name for name in ("volume.tif", "labels.tif"))

@@ -6,10 +6,11 @@ import sys
 import pytest
 import torch
 
-from anystar_torch import exporting, weights
+from anystar_torch import exporting
 from anystar_torch.cli import main
 from anystar_torch.exporting import FORMATS, bioimageio, export, keras, onnx, requirements, torch_export
 from anystar_torch.exporting.dense import Dense
+from anystar_torch.network import weights
 from tests.conftest import ROOT
 from tests.exporting.networks import config, resnet, seeing, unet
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from anystar_torch.exporting import export, torch_export
-from anystar_torch.unet import UNetBackbone
+from anystar_torch.network.unet import UNetBackbone
 from tests.exporting.networks import config, resnet, seeing, snippet, unet
 
 FRESH = """

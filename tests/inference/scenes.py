@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from anystar_torch.rays import Rays
-from anystar_torch.stardist import Prediction, StarDist
-from anystar_torch.weights import ModelConfig
+from anystar_torch.geometry.rays import Rays
+from anystar_torch.network.stardist import Prediction, StarDist
+from anystar_torch.network.weights import ModelConfig
 
 RADIUS = 6.5
 

@@ -4,18 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from anystar_torch.inference import candidates, eye
-from anystar_torch.inference.device import Memory, exact_float32, free_memory, largest_tensor, out_of_memory
-from anystar_torch.inference.eye import Eye
+from anystar_torch.evaluation.matching import matching
+from anystar_torch.inference import candidates
+from anystar_torch.inference import tile_network as eye
+from anystar_torch.inference.coarse_pass import SecondLook, _between
 from anystar_torch.inference.memory import elements_per_voxel
-from anystar_torch.inference.multiscale import SecondLook, _between
 from anystar_torch.inference.normalise import Window
 from anystar_torch.inference.plan import _RESERVE, plan, room
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.inference.scale import Scaling, interpolated
+from anystar_torch.inference.tile_network import Eye
 from anystar_torch.inference.tiles import Tile
 from anystar_torch.inference.transfer import Direct, Pinned, as_float, staged, transfer_to, travelling
-from anystar_torch.matching import matching
+from anystar_torch.system.device import exact_float32, largest_tensor, out_of_memory
+from anystar_torch.system.memory import Memory, free_memory
 from tests.inference.test_memory import small
 from tests.residency import Residency
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from anystar_torch.inference import halo, memory
-from anystar_torch.inference.eye import Eye
-from anystar_torch.stardist import StarDist
-from anystar_torch.unet import UNetBackbone
+from anystar_torch.inference import memory
+from anystar_torch.inference import receptive_field as halo
+from anystar_torch.inference.tile_network import Eye
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.unet import UNetBackbone
 from tests.inference.scenes import Sees
 
 

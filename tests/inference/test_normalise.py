@@ -6,7 +6,7 @@ import torch
 
 from anystar_torch.inference import normalise
 from anystar_torch.inference.normalise import METHODS, window
-from anystar_torch.weights import NORMALISATIONS
+from anystar_torch.network.weights import NORMALISATIONS
 
 KINDS = [np.uint8, np.int8, np.uint16, np.int16, np.int32, np.float16, np.float32, np.float64, ">u2", ">f4"]
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from anystar_torch.inference import size
-from anystar_torch.inference.device import without_overflow
-from anystar_torch.inference.eye import Eye
 from anystar_torch.inference.pipeline import Events, Pipeline
 from anystar_torch.inference.plan import Plan, smaller
 from anystar_torch.inference.predictor import AnyStar
+from anystar_torch.inference.tile_network import Eye
 from anystar_torch.inference.tiles import cut, tiles
 from anystar_torch.inference.transfer import Direct
+from anystar_torch.system.device import without_overflow
 from tests.inference.scenes import Sees, balls, config, lattice
 from tests.inference.test_memory import small
 
@@ -189,7 +189,7 @@ class Overflows(Sees):
 @pytest.mark.parametrize("always", [False, True])
 @pytest.mark.parametrize("multiscale", [False, True])
 def test_a_network_that_is_not_finite_is_never_silent(always, multiscale, monkeypatch):
-    monkeypatch.setattr("anystar_torch.inference.eye.precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr("anystar_torch.inference.tile_network.precision", lambda device: torch.bfloat16)
     image, _ = balls(SHAPE, lattice(SHAPE, 16))
     settings = {"averaged": False, "multiscale": multiscale}
     network = Overflows().eval()

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anystar_torch.evaluation.matching import matching
 from anystar_torch.inference.candidates import Candidates
 from anystar_torch.inference.instances import instances
 from anystar_torch.inference.predictor import AnyStar
-from anystar_torch.matching import matching
 from tests.inference.scenes import RADIUS, Sees, balls, config, lattice
 
 SHAPE = (40, 44, 52)

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from anystar_torch.geometry.ops import render_labels
+from anystar_torch.geometry.rays import Rays
 from anystar_torch.inference.normalise import Window
 from anystar_torch.inference.scale import Scaling, voxels
-from anystar_torch.ops import render_labels
-from anystar_torch.rays import Rays
 
 PLAIN = Window(0.0, 1.0, False)
 CPU = torch.device("cpu")

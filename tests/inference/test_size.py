@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from anystar_torch.evaluation.matching import matching
 from anystar_torch.inference import size
 from anystar_torch.inference.normalise import Window
 from anystar_torch.inference.predictor import AnyStar
-from anystar_torch.matching import matching
-from anystar_torch.stardist import Prediction
+from anystar_torch.network.stardist import Prediction
 from tests.inference.scenes import RADIUS, Sees, balls, config
 
 

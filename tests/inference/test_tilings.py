@@ -12,12 +12,12 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from anystar_torch import weights
-from anystar_torch.compose import config_folder
-from anystar_torch.inference.device import precision
-from anystar_torch.inference.eye import Eye
-from anystar_torch.inference.halo import measure
+from anystar_torch.configuration.compose import config_folder
 from anystar_torch.inference.predictor import AnyStar
+from anystar_torch.inference.receptive_field import measure
+from anystar_torch.inference.tile_network import Eye
+from anystar_torch.network import weights
+from anystar_torch.system.device import precision
 from tests.inference.scenes import config
 
 REACH = 96  # voxels to each side that the layers of the small network see, rounded up
@@ -39,7 +39,7 @@ def small():
 def test_labels_are_identical_for_three_tilings_at_full_halo(small, flips, kind, monkeypatch):
     """In float32, and in what this CPU computes in (bfloat16 where it has AMX)."""
     if kind is not None:
-        monkeypatch.setattr("anystar_torch.inference.eye.precision", lambda device: kind)
+        monkeypatch.setattr("anystar_torch.inference.tile_network.precision", lambda device: kind)
     shape = (16, 16, 336) if flips else (32, 32, 336)
     volume = np.random.default_rng(0).random(shape, np.float32)
     with torch.inference_mode():
@@ -129,7 +129,7 @@ def test_the_measured_halo_is_as_far_as_a_cut_is_felt(small):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
 def test_a_gpu_agrees_with_the_cpu_in_batches_and_in_half_precision(small):
-    from anystar_torch.matching import matching
+    from anystar_torch.evaluation.matching import matching
 
     volume = np.random.default_rng(0).random((96, 96, 160), np.float32)
     settings = config(architecture=small.architecture, prob_thresh=0.6)

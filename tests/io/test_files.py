@@ -10,7 +10,7 @@ import SimpleITK
 import tifffile
 
 from anystar_torch import io
-from anystar_torch.rays import Rays
+from anystar_torch.geometry.rays import Rays
 from tests.io.conftest import SHAPE
 
 SPACING = (2.0, 0.5, 0.25)

@@ -1,8 +1,5 @@
 """Of a large file only what is asked for is read, and no more is planned with than there is."""
 
-import ctypes
-from types import SimpleNamespace
-
 import nibabel
 import numpy as np
 import pytest
@@ -92,43 +89,6 @@ def test_a_scaled_nifti_takes_eight_bytes_per_voxel(tmp_path, monkeypatch):
     monkeypatch.setattr(scan, "available_memory", lambda: found.nbytes - 1)
     with pytest.raises(ValueError, match="of memory are free"):
         io.read(tmp_path / "a.nii")
-
-
-def test_memory_is_what_the_control_group_leaves(tmp_path, monkeypatch):
-    outer, inner = tmp_path / "job", tmp_path / "job" / "step"
-    inner.mkdir(parents=True)
-    for group, limit, taken, cached in ((outer, "1000000", 700000, 200000), (inner, "max", 600000, 0)):
-        (group / "memory.max").write_text(f"{limit}\n")
-        (group / "memory.current").write_text(f"{taken}\n")
-        (group / "memory.stat").write_text(f"anon 1\ninactive_file {cached}\nactive_file 7\n")
-    own = tmp_path / "cgroup"
-    own.write_text("0::/job/step\n")
-    monkeypatch.setattr(scan, "_GROUP", own)
-    assert scan._group_memory(tmp_path) == 500000  # files that were merely read give way
-    (inner / "memory.max").write_text("600100\n")
-    assert scan._group_memory(tmp_path) == 100
-    own.write_text("0::/nowhere\n")
-    assert scan._group_memory(tmp_path) > 1 << 60
-
-
-def test_memory_is_what_windows_calls_available(monkeypatch):
-    class Status(ctypes.Structure):
-        _fields_ = (
-            ("length", ctypes.c_uint32), ("load", ctypes.c_uint32), ("total", ctypes.c_uint64),
-            ("available", ctypes.c_uint64), ("others", ctypes.c_uint64 * 5),
-        )  # fmt: skip
-
-    def status_of(pointer):
-        status = Status.from_address(ctypes.addressof(pointer._obj))
-        assert status.length == ctypes.sizeof(Status) == 64
-        status.load, status.total, status.available = 40, 64 << 30, 37 << 30
-        return 1
-
-    kernel = SimpleNamespace(GlobalMemoryStatusEx=status_of)
-    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
-    assert scan._windows_memory() == 37 << 30
-    kernel.GlobalMemoryStatusEx = lambda pointer: 0
-    assert scan._windows_memory() == 0
 
 
 def test_a_plain_zarr_array_gives_a_plain_zarr_array(tmp_path):

@@ -14,7 +14,7 @@ import tifffile
 
 from anystar_torch import io
 from anystar_torch.cli import main
-from anystar_torch.inference import pretrained
+from anystar_torch.network import opening as pretrained
 from tests.inference.scenes import Sees, config
 
 VOLUME = np.arange(5 * 6 * 7, dtype=np.uint16).reshape(5, 6, 7)

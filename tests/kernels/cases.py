@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from tests.test_edt import random_labels
+from tests.geometry.test_distance_transform import random_labels
 
 SHAPES = [(1, 1, 1), (1, 5, 70), (65, 3, 2), (6, 17, 23), (2, 1, 67), (9, 10, 11)]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import anystar_torch.kernels
+import anystar_torch.kernels.triton
 
 triton = pytest.importorskip("triton")
 from triton.backends.compiler import GPUTarget  # noqa: E402
@@ -23,8 +23,8 @@ CAPABILITIES = (80, 90, 100)
 
 def specialisations():
     found = {}
-    for module in pkgutil.iter_modules(anystar_torch.kernels.__path__):
-        kernels = importlib.import_module(f"anystar_torch.kernels.{module.name}")
+    for module in pkgutil.iter_modules(anystar_torch.kernels.triton.__path__):
+        kernels = importlib.import_module(f"anystar_torch.kernels.triton.{module.name}")
         found |= getattr(kernels, "SPECIALISATIONS", {})
     return found
 

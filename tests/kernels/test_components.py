@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from anystar_torch.kernels.choice import forced
-from anystar_torch.synth.components import connected_components, remove_small
+from anystar_torch.geometry.components import connected_components, remove_small
+from anystar_torch.kernels.implementations import forced
 from tests.kernels.cases import SHAPES, adversarial, blobs, salt_and_pepper
 
-kernels = pytest.importorskip("anystar_torch.kernels.components")
+kernels = pytest.importorskip("anystar_torch.kernels.triton.components")
 pytestmark = pytest.mark.interpreter
 
 LABELS = adversarial()

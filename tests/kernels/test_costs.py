@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from anystar_torch import edt, targets
-from anystar_torch.kernels.choice import forced
+from anystar_torch.geometry import distance_transform as edt
+from anystar_torch.geometry import targets
+from anystar_torch.geometry.components import connected_components, remove_small
+from anystar_torch.geometry.rays import Rays
 from anystar_torch.kernels.costs import COSTS
-from anystar_torch.loss import StarDistLoss
-from anystar_torch.rays import Rays
-from anystar_torch.synth.components import connected_components, remove_small
+from anystar_torch.kernels.implementations import forced
+from anystar_torch.network.loss import StarDistLoss
 
 interpreter = pytest.importorskip("triton.runtime.interpreter")
 pytestmark = pytest.mark.interpreter
@@ -39,7 +40,7 @@ def launched(monkeypatch):
         return call
 
     monkeypatch.setattr(interpreter.GridExecutor, "__call__", counted(run))
-    monkeypatch.setattr("anystar_torch.kernels.label_table.zeros", counted(clear))
+    monkeypatch.setattr("anystar_torch.kernels.triton.label_table.zeros", counted(clear))
     return count
 
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from anystar_torch import edt, targets
-from anystar_torch.kernels.choice import forced
-from anystar_torch.synth import components
+from anystar_torch.geometry import components, targets
+from anystar_torch.geometry import distance_transform as edt
+from anystar_torch.kernels.implementations import forced
 from tests.kernels.cases import SHAPES, adversarial, blobs
 
-kernels = pytest.importorskip("anystar_torch.kernels.distance_transform")
+kernels = pytest.importorskip("anystar_torch.kernels.triton.distance_transform")
 pytestmark = pytest.mark.interpreter
 
 LABELS = adversarial()

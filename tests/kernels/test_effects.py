@@ -2,8 +2,8 @@
 
 import pytest
 
-from anystar_torch.kernels.choice import forced
-from tests.augment.cases import CASES, Draws, compare, image_of
+from anystar_torch.kernels.implementations import forced
+from tests.generator.effects.cases import CASES, Draws, compare, image_of
 
 pytest.importorskip("triton")
 pytestmark = pytest.mark.interpreter

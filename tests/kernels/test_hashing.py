@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from anystar_torch import hashing, load_synthesizer
-from anystar_torch.hashing import name_word
-from anystar_torch.kernels.choice import forced
-from anystar_torch.random import Source
+from anystar_torch import load_synthesizer
+from anystar_torch.kernels.implementations import forced
+from anystar_torch.random.hashing import name_word
+from anystar_torch.random.source import Source, hashing
 
 pytest.importorskip("triton")
 pytestmark = pytest.mark.interpreter

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from anystar_torch.kernels.choice import forced
-from anystar_torch.loss import StarDistLoss
+from anystar_torch.kernels.implementations import forced
+from anystar_torch.network.loss import StarDistLoss
 
-kernels = pytest.importorskip("anystar_torch.kernels.loss")
+kernels = pytest.importorskip("anystar_torch.kernels.triton.loss")
 pytestmark = pytest.mark.interpreter
 
 LOSS = StarDistLoss(probability_weight=1.3, distance_weight=0.2, background=1e-2)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from anystar_torch import load_synthesizer
-from anystar_torch.data import SynthesisData
-from anystar_torch.kernels.choice import forced
+from anystar_torch.kernels.implementations import forced
+from anystar_torch.training.data import SynthesisData
 
 pytest.importorskip("triton")
 pytestmark = pytest.mark.interpreter

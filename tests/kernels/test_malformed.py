@@ -8,8 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anystar_torch import _native, load_synthesizer, targets
-from anystar_torch.rays import Rays
+from anystar_torch import load_synthesizer
+from anystar_torch.geometry import targets
+from anystar_torch.geometry.rays import Rays
+from anystar_torch.kernels import _native
 
 SYNTHESIZERS = ("mix", "zero_shot", "stars")
 

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from anystar_torch.kernels.choice import forced
-from anystar_torch.random import Source
-from anystar_torch.synth.background import Ground, strongest
-from anystar_torch.synth.gmm import Fields, shaded
-from anystar_torch.synth.outline import lit
-from anystar_torch.synth.perlin import gradient_noise, lattice_noise, sample, sample_periodic
-from anystar_torch.synth.shapes import ABSENT, Balls, aimed
-from anystar_torch.synth.surface import Aim, star_reach
+from anystar_torch.generator.scene.background import Ground, strongest
+from anystar_torch.generator.scene.intensities import Fields, shaded
+from anystar_torch.generator.scene.outline import lit
+from anystar_torch.generator.scene.perlin import gradient_noise, lattice_noise, sample, sample_periodic
+from anystar_torch.generator.scene.shapes import ABSENT, Balls, aimed
+from anystar_torch.generator.scene.surface import Aim, star_reach
+from anystar_torch.kernels.implementations import forced
+from anystar_torch.random.source import Source
 
 NAMES = ["native", pytest.param("triton", marks=pytest.mark.interpreter)]
 SHAPES = [(1, 1, 1), (3, 1, 70), (2, 9, 31)]

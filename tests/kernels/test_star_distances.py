@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from anystar_torch import targets
-from anystar_torch.kernels.choice import forced
-from anystar_torch.rays import Rays
+from anystar_torch.geometry import targets
+from anystar_torch.geometry.rays import Rays
+from anystar_torch.kernels.implementations import forced
 from tests.kernels.cases import SHAPES, adversarial, blobs
 
-kernels = pytest.importorskip("anystar_torch.kernels.star_distances")
+kernels = pytest.importorskip("anystar_torch.kernels.triton.star_distances")
 pytestmark = pytest.mark.interpreter
 
 RAYS = Rays.golden_spiral(5)  # 4 k + 1 rays: one has components of exactly 1/2, so that rounding ties

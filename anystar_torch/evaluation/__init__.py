@@ -1,0 +1,1 @@
+"""How good labels are, and how they look: matching, scores, pictures."""

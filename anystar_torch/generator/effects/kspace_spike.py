@@ -1,0 +1,114 @@
+"""A spike in k-space: the herringbone pattern of one bad sample of a magnetic resonance acquisition."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from anystar_torch.arrays import PerSample, Volume
+from anystar_torch.generator.chain import with_chance
+from anystar_torch.generator.effects.fourier import transform
+from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
+from anystar_torch.kernels.implementations import implementation
+from anystar_torch.kernels.native import run_native
+from anystar_torch.random.source import Source
+
+
+def kspace_spike(image: Volume, frequency: Int64[Tensor, "b 3"], strength: PerSample) -> Volume:
+    """Set the magnitude of one coefficient of the spectrum, and keep the real part.
+
+    With ``F`` the discrete Fourier transform, ``log |F|`` at ``frequency`` becomes ``strength`` times its
+    mean over the spectrum, the phase stays, and the conjugate coefficient stays as it is: one cosine of half
+    that amplitude is added (MONAI ``KSpaceSpikeNoise``, whose default strength is 2.5). It needs one
+    transform, not
+    two: the cosine is a product of three one-dimensional waves.
+
+    Args:
+        image: ``[B, 1, D, H, W]``.
+        frequency: ``[B, 3]``, periods per volume along z, y, x, from 0 to below D, H, W (wrapping round).
+        strength: ``[B]``, log-magnitude of the spike over the mean log-magnitude. No value leaves the image
+            unchanged whatever its content.
+    """
+    depth, height, width = image.shape[2:]
+    spectrum = torch.view_as_real(transform(image)[:, 0])
+    magnitude = spectrum.square().sum(-1).sqrt_()
+    # One axis at a time: a sum to a single number is split over threads at B = 1 only, and rounds
+    # differently.
+    level = (magnitude + 1e-10).log_().mean(3).mean(2).mean(1)
+    place = (frequency[:, 0] * height + frequency[:, 1]) * width + frequency[:, 2]
+    real, imaginary = spectrum.flatten(1, 3).gather(1, place[:, None, None].expand(-1, 1, 2))[:, 0].unbind(1)
+    old = magnitude.flatten(1).gather(1, place[:, None])[:, 0]
+    change = ((strength * level).exp() - old) / (depth * height * width)
+    cosine = torch.where(old > 0.0, real / old, 1.0) * change
+    sine = torch.where(old > 0.0, imaginary / old, 0.0) * change
+    if implementation(image.device) == "torch":
+        return image + torch_wave(frequency, cosine, sine, (depth, height, width))[:, None]
+    spiked: Volume = _add_wave(image, frequency, cosine, sine)
+    return spiked
+
+
+@torch.library.custom_op("anystar::add_wave", mutates_args=())
+def _add_wave(image: Tensor, frequency: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """``image`` plus :func:`torch_wave`."""
+    if implementation(image.device) == "native":
+        return run_native("add_wave", image[:, 0], frequency, cosine, sine)[:, None]
+    from anystar_torch.kernels.triton import spectrum
+
+    return spectrum.add_wave(
+        image.contiguous(), frequency.contiguous(), cosine.contiguous(), sine.contiguous()
+    )
+
+
+@_add_wave.register_fake
+def _(image: Tensor, frequency: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    return image.new_empty(image.shape)
+
+
+def torch_wave(
+    frequency: Int64[Tensor, "b 3"], cosine: PerSample, sine: PerSample, shape: tuple[int, int, int]
+) -> Float32[Tensor, "b d h w"]:
+    """Real part of ``(cosine + i sine) exp(2 pi i (fz z / D + fy y / H + fx x / W))``; plain torch."""
+    (zr, zi), (yr, yi), (xr, xi) = (_turns(frequency[:, axis], n) for axis, n in enumerate(shape))
+    xr, xi = xr * cosine[:, None] - xi * sine[:, None], xr * sine[:, None] + xi * cosine[:, None]
+    yr, yi, xr, xi = yr[:, :, None], yi[:, :, None], xr[:, None], xi[:, None]
+    real, imaginary = yr * xr - yi * xi, yr * xi + yi * xr
+    out = zr[:, :, None, None] * real[:, None]
+    return out.addcmul_(-zi[:, :, None, None], imaginary[:, None])
+
+
+def _turns(
+    frequency: Int64[Tensor, " b"], size: int
+) -> tuple[Float32[Tensor, "b n"], Float32[Tensor, "b n"]]:
+    """Cosine and sine of ``2 pi frequency x / size`` at x = 0 .. size - 1, the angle reduced exactly."""
+    turn = frequency[:, None] * torch.arange(size, device=frequency.device) % size
+    angle = turn.to(torch.float32) * (2.0 * math.pi / size)
+    return angle.cos(), angle.sin()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomKSpaceSpike:
+    """A spike somewhere in the k-space of some samples, every place as likely.
+
+    Attributes:
+        p: chance to apply.
+        strength: range of the spike's log-magnitude over the spectrum's mean log-magnitude.
+    """
+
+    p: float
+    strength: Range
+
+    def __post_init__(self) -> None:
+        check_chance("p", self.p)
+        check_range("strength", self.strength, 0.0, 4.0)
+
+    def __call__(self, image: Volume, source: Source) -> Volume:
+        """Draw place and strength per sample and add the wave to ``image`` ``[B, 1, D, H, W]``."""
+        return with_chance(self.p, self._always, image, source)
+
+    def _always(self, image: Volume, source: Source) -> Volume:
+        frequency = torch.stack(
+            [source.integers(f"frequency{axis}", 0, n) for axis, n in enumerate(image.shape[2:])], dim=1
+        )
+        return kspace_spike(image, frequency, draw(source, "strength", self.strength))

@@ -1,0 +1,75 @@
+"""A microscope from the specimen to the stored volume: optics, camera, and the voxels it is resampled from."""
+
+from dataclasses import dataclass
+
+import torch
+
+from anystar_torch.arrays import PerSampleAxis, Volume
+from anystar_torch.generator.chain import IntensityEffect, with_chance
+from anystar_torch.generator.effects.blur import gaussian_blur, reach
+from anystar_torch.generator.effects.resolution import thick_slices
+from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
+from anystar_torch.random.source import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomMicroscope:
+    """Blur, then photons, then voxels coarser than the sample's, all worst along the same axis.
+
+    No counterpart in AnyStar. What :class:`~anystar_torch.generator.effects.resolution.RandomResolution` and
+    :class:`~anystar_torch.generator.effects.camera.RandomCamera` do one after the other, with the noise where
+    an instrument has
+    it: on the voxels that it records. A coarse voxel gathers the photons of all it covers, and what prediction
+    interpolates between coarse voxels is noise that neighbours share.
+
+    Attributes:
+        p: chance to apply.
+        lateral: range of the blur's width across the axis, voxels.
+        elongation: range of the factor by which the blur is wider along the axis.
+        camera: what happens to the blurred image; with a chance of its own.
+        pixel: range of the size of the recorded voxels across the axis, voxels, at least 1.
+        thickness: range of the factor by which they are longer along the axis.
+    """
+
+    p: float
+    lateral: Range
+    elongation: Range
+    camera: IntensityEffect
+    pixel: Range
+    thickness: Range
+
+    def __post_init__(self) -> None:
+        check_chance("p", self.p)
+        check_range("lateral", self.lateral, 0.0, 8.0)
+        check_range("elongation", self.elongation, 1.0, 8.0)
+        check_range("pixel", self.pixel, 1.0, 8.0)
+        check_range("thickness", self.thickness, 1.0, 8.0)
+
+    def __call__(self, image: Volume, source: Source) -> Volume:
+        """Draw a microscope per sample and record ``image`` ``[B, 1, D, H, W]`` with it."""
+        return with_chance(self.p, self._always, image, source)
+
+    def width(self, source: Source) -> PerSampleAxis:
+        """Width of the blur, ``[B, 3]`` along z, y, x, voxels.
+
+        That of the optics, and of means over coarse voxels and linear interpolation between them, which have variances
+        of 1/12 and 1/6 of a voxel's square.
+        """
+        sigma, voxel = self._drawn(source)
+        coarse = torch.where(voxel > 1.0, voxel.square() / 4.0, 0.0)
+        applied = source.coin("applied", self.p)[:, None]
+        return torch.where(applied, (sigma.square() + coarse).sqrt(), 0.0)
+
+    def _always(self, image: Volume, source: Source) -> Volume:
+        sigma, voxel = self._drawn(source)
+        blurred = gaussian_blur(image, sigma, taps=reach(self.lateral[1] * self.elongation[1]))
+        recorded = self.camera(blurred, source("camera"))
+        return thick_slices(recorded, voxel, source.uniform("start", -0.5, 0.5, 3))
+
+    def _drawn(self, source: Source) -> tuple[PerSampleAxis, PerSampleAxis]:
+        """Widths of the optics and sizes of the recorded voxels, both ``[B, 3]``, both largest along one axis."""
+        axis = source.integers("axis", 0, 3)[:, None] == torch.arange(3, device=source.root.device)
+        elongation = torch.where(axis, draw(source, "elongation", self.elongation)[:, None], 1.0)
+        thickness = torch.where(axis, draw(source, "thickness", self.thickness)[:, None], 1.0)
+        sigma = draw(source, "lateral", self.lateral)[:, None] * elongation
+        return sigma, draw(source, "pixel", self.pixel)[:, None] * thickness

@@ -1,0 +1,61 @@
+"""How densely the world is filled: axes shrunk by a factor each, and what surrounds the shrunken part."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+
+from anystar_torch.arrays import PerSampleAxis
+from anystar_torch.generator.parameters import check_chance
+from anystar_torch.generator.scene.stretch import RandomStretch
+from anystar_torch.generator.spatial.coordinates import NEVER, REFLECT, Coordinates, Step, identity
+from anystar_torch.random.source import Source
+
+
+def shrink(
+    coordinates: Coordinates, factor: PerSampleAxis, mirrored: Bool[torch.Tensor, " b"], world: Sequence[int]
+) -> Coordinates:
+    """Coordinates into a scene whose axes were padded to ``factor`` times their length and rescaled to the original.
+
+    Args:
+        coordinates: positions in the rescaled scene.
+        factor: ``[B, 3]``, 1 for none.
+        mirrored: ``[B]``, whether the padding continues the scene by reflection; otherwise positions go beyond its
+            faces, where nothing is.
+        world: (Z, Y, X) of the scene, voxels.
+    """
+    matrix = identity(factor) * factor[:, :, None]
+    half = torch.stack([torch.full_like(factor[:, a], (world[a] - 1) / 2.0) for a in range(3)], dim=1)
+    half = torch.where(mirrored[:, None], half, NEVER)
+    return coordinates.then(Step(matrix, half=half, limit=REFLECT))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomDensity:
+    """A shrink per axis, and a constant or mirrored surround (AnyStar's second script).
+
+    Attributes:
+        factors: the choices of padded length over length, for each axis on its own.
+        mirrored: chance that the surround is the mirror image of the world.
+        stretch: what makes the objects of some samples elongated or flat; None for AnyStar's objects.
+    """
+
+    factors: Sequence[float]
+    mirrored: float
+    stretch: RandomStretch | None = None
+
+    def __post_init__(self) -> None:
+        check_chance("mirrored", self.mirrored)
+        if not self.factors or not all(1.0 <= factor <= 3.0 for factor in self.factors):
+            raise ValueError(f"factors must be numbers from 1 to 3, got {list(self.factors)}")
+
+    def __call__(self, coordinates: Coordinates, world: Sequence[int], source: Source) -> Coordinates:
+        """Draw factors and surround per sample."""
+        if self.stretch is not None:
+            coordinates = self.stretch(coordinates, source("stretch"))
+        choice = source.integers("factor", 0, len(self.factors), 3)
+        factor = torch.zeros_like(coordinates.size)
+        for number, value in enumerate(self.factors):
+            factor = torch.where(choice == number, value, factor)
+        return shrink(coordinates, factor, source.coin("mirrored", self.mirrored), world)

@@ -1,0 +1,93 @@
+"""Volumes of few slices, as the network sees them: continued along z by their mirror images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from anystar_torch.arrays import Labels, PerSample, PerSampleAxis, Volume
+from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
+from anystar_torch.generator.scene.stretch import stretch
+from anystar_torch.generator.spatial.coordinates import Coordinates
+from anystar_torch.random.source import Source
+
+_APART = 8
+"""The direction of z is measured over a quarter of the sample's depth: this is the share to each side."""
+
+
+def mirrored_slices(depth: int, thickness: Tensor, first: Tensor) -> Int64[Tensor, "b d"]:
+    """For every slice of a sample, the slice of the recorded slab that it repeats.
+
+    The slab lies in the middle of the sample. Beyond its faces the volume continues as its mirror image about the
+    outermost slices, again and again, as prediction pads thin volumes (:mod:`anystar_torch.inference.scale`).
+
+    Args:
+        depth: slices of the sample.
+        thickness: int64 ``[B]``, slices of the slab, 2 to ``depth``.
+        first: int64 ``[B]``, where in a period of ``2 thickness - 2`` slices the sample begins; any number of periods.
+    """
+    period = (2 * thickness - 2)[:, None]
+    place = (torch.arange(depth, device=thickness.device)[None] + first[:, None]) % period
+    return torch.minimum(place, period - place) + ((depth - thickness) // 2)[:, None]
+
+
+def direction_of_z(coordinates: Coordinates) -> PerSampleAxis:
+    """Where the sample's z axis points in the scene, around the middle of the sample; ``[B, 3]``, unit vectors."""
+    depth, height, width = coordinates.position.shape[2:]
+    middle = coordinates.position[:, :, :, height // 2, width // 2]
+    apart = max(depth // _APART, 1)
+    way = middle[:, :, depth // 2 + apart - 1] - middle[:, :, depth // 2 - apart]
+    z, y, x = way.unbind(1)
+    return way / (z * z + y * y + x * x).sqrt().clamp(min=1e-6)[:, None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomSlab:
+    """Stacks of few slices in which most objects are cut by both z faces.
+
+    Adherent cells are imaged so. Prediction continues such a stack by mirror images to the size that the network
+    needs; an object that touches a face is joined to its image there. The samples are the same: slices of a slab
+    repeated by mirrors, with objects that are columns along z. No counterpart in AnyStar.
+
+    Attributes:
+        p: chance of a slab.
+        thickness: the fewest and the most slices, voxels.
+        length: range of the factor by which its objects are longer along z than others.
+    """
+
+    p: float
+    thickness: Sequence[int]
+    length: Range
+
+    def __post_init__(self) -> None:
+        check_chance("p", self.p)
+        least, most = self.thickness
+        if not 2 <= least <= most:
+            raise ValueError(
+                f"thickness must be two whole numbers of slices from 2 up, in order, got {[least, most]}"
+            )
+        check_range("length", self.length, 1.0, 10.0)
+
+    def stretched(self, coordinates: Coordinates, source: Source) -> Coordinates:
+        """Coordinates into a scene whose objects are longer along the sample's z axis, where the sample is a slab."""
+        if self.p == 0.0:
+            return coordinates
+        length: PerSample = torch.where(self._there(source), draw(source, "length", self.length), 1.0)
+        return stretch(coordinates, direction_of_z(coordinates), length, torch.ones_like(length))
+
+    def repeated(self, image: Volume, labels: Labels, source: Source) -> tuple[Volume, Labels]:
+        """Image and labels ``[B, 1, D, H, W]`` of a slab and its mirror images, where the sample is a slab."""
+        if self.p == 0.0:
+            return image, labels
+        depth = image.shape[2]
+        least, most = (min(n, depth) for n in self.thickness)
+        thickness = source.integers("thickness", least, most + 1)
+        slices = mirrored_slices(depth, thickness, source.integers("first", 0, 1 << 12))
+        every = torch.arange(depth, device=image.device)
+        index = torch.where(self._there(source)[:, None], slices, every)[:, None, :, None, None]
+        return image.gather(2, index.expand_as(image)), labels.gather(2, index.expand_as(labels))
+
+    def _there(self, source: Source) -> Tensor:
+        return source.coin("there", self.p)

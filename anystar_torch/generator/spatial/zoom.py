@@ -1,0 +1,50 @@
+"""One magnification for all axes; a reduced volume is filled up by its mirror images."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from anystar_torch.arrays import PerSample
+from anystar_torch.generator.interpolation import MEAN
+from anystar_torch.generator.parameters import Range, check_range, draw
+from anystar_torch.generator.spatial.coordinates import NEVER, Coordinates, Step, identity
+from anystar_torch.random.source import Source
+
+
+def zoom(coordinates: Coordinates, factor: PerSample) -> Coordinates:
+    """Magnify about the centre of the volume, keeping its size.
+
+    Below 1 the magnified volume is smaller than the box and is reflected at its outermost voxel centres, as
+    ``np.pad(mode="reflect")`` does. Factor 1 leaves the positions unchanged.
+
+    Args:
+        coordinates: positions in the magnified volume.
+        factor: ``[B]``, positive.
+    """
+    factor = factor[:, None]
+    half = torch.where(factor < 1.0, (coordinates.size * factor - 1.0) / 2.0, NEVER)
+    matrix = identity(coordinates.size) / factor[:, :, None]
+    # Interpolation between voxels that are `factor` finished voxels apart.
+    spread = coordinates.spread + MEAN * (factor * factor)[:, 0]
+    return replace(coordinates.reflected(half), spread=spread).then(Step(matrix))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomZoom:
+    """Magnification of every sample (AnyStar: MONAI ``RandZoomd``, one factor for all axes, reflection).
+
+    Deliberate difference: image and labels are evaluated at the same place. The original's nearest-neighbour labels
+    lie up to half a source voxel off its image.
+
+    Attributes:
+        factor: range of the magnification.
+    """
+
+    factor: Range
+
+    def __post_init__(self) -> None:
+        check_range("factor", self.factor, 0.34, 10.0)
+
+    def __call__(self, coordinates: Coordinates, source: Source) -> Coordinates:
+        """Draw a factor per sample and magnify."""
+        return zoom(coordinates, draw(source, "factor", self.factor))

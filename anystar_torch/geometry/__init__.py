@@ -1,0 +1,1 @@
+"""Star-convex polyhedra and label arrays: rays, training targets, components, suppression, rendering."""

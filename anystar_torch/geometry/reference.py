@@ -1,0 +1,101 @@
+"""The definition of suppression and rendering in slow, obvious torch: what the native kernels are tested against.
+
+Nothing here is fast, and nothing in the product calls it.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float32, Int32, Int64
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from anystar_torch.geometry.rays import Rays
+
+ON_FACET = 1e-9
+"""A voxel centre beyond a facet by no more than this share of its distance lies on the facet, and so inside."""
+
+
+def volume(distances: Float32[Tensor, " rays"], rays: "Rays") -> float:
+    """Analytic volume of one polyhedron in voxels: the sum of its tetrahedra (centre, face)."""
+    corners = (rays.vertices.double() * distances.double()[:, None])[rays.faces.long()]
+    return float(torch.linalg.det(corners).abs().sum() / 6)
+
+
+def inside(
+    voxels: Int64[Tensor, "m 3"],
+    point: Float32[Tensor, "3"],
+    distances: Float32[Tensor, " rays"],
+    rays: "Rays",
+) -> Bool[Tensor, " m"]:
+    """Whether voxel centres lie in the closed polyhedron: in any of its tetrahedra (centre, face).
+
+    With q = voxel - point written as a u_a + b u_b + c u_c in the directions of a face, q is in the tetrahedron when
+    a, b, c >= 0 and a / d_a + b / d_b + c / d_c <= 1.
+    """
+    corners = rays.vertices.double()[rays.faces.long()]
+    coefficients = torch.einsum("mk,fkc->mfc", voxels.double() - point.double(), torch.linalg.inv(corners))
+    shares = coefficients / distances.double()[rays.faces.long()]
+    slack = ON_FACET * shares.abs().amax(-1)
+    in_tetrahedron = (shares.amin(-1) >= -slack) & (shares.sum(-1) <= 1 + ON_FACET)
+    return in_tetrahedron.any(-1)
+
+
+def voxels_inside(
+    point: Float32[Tensor, "3"], distances: Float32[Tensor, " rays"], rays: "Rays"
+) -> Int64[Tensor, "m 3"]:
+    """All voxels (z, y, x) whose centres lie in the polyhedron."""
+    corners = point.double() + distances.double()[:, None] * rays.vertices.double()
+    low, high = corners.amin(0).floor().long().tolist(), corners.amax(0).ceil().long().tolist()
+    axes = [torch.arange(first, last + 1) for first, last in zip(low, high, strict=True)]
+    box = torch.cartesian_prod(*axes)
+    return box[inside(box, point, distances, rays)]
+
+
+Voxels = set[tuple[int, int, int]]
+
+
+def overlap(voxels_a: Voxels, volume_a: float, voxels_b: Voxels, volume_b: float) -> float:
+    """Voxels inside both polyhedra, over the smaller analytic volume."""
+    return len(voxels_a & voxels_b) / min(volume_a, volume_b)
+
+
+def processing_order(
+    points: Float32[Tensor, "n 3"], distances: Float32[Tensor, "n rays"], scores: Float32[Tensor, " n"]
+) -> list[int]:
+    """Indices by falling score, then rising z, y, x, then rising distances."""
+    keys = torch.cat([-scores.double()[:, None], points.double(), distances.double()], dim=1).tolist()
+    return sorted(range(len(keys)), key=keys.__getitem__)
+
+
+def nms(
+    points: Float32[Tensor, "n 3"],
+    distances: Float32[Tensor, "n rays"],
+    scores: Float32[Tensor, " n"],
+    rays: "Rays",
+    nms_thresh: float,
+) -> Bool[Tensor, " n"]:
+    """See :func:`anystar_torch.geometry.suppression`."""
+    voxels = [
+        set(map(tuple, voxels_inside(*pair, rays).tolist())) for pair in zip(points, distances, strict=True)
+    ]
+    volumes = [volume(each, rays) for each in distances]
+    kept: list[int] = []
+    for j in processing_order(points, distances, scores):
+        if all(overlap(voxels[i], volumes[i], voxels[j], volumes[j]) <= nms_thresh for i in kept):
+            kept.append(j)
+    keep = torch.zeros(points.shape[0], dtype=torch.bool)
+    keep[kept] = True
+    return keep
+
+
+def render_labels(
+    points: Float32[Tensor, "n 3"], distances: Float32[Tensor, "n rays"], rays: "Rays", shape: Sequence[int]
+) -> Int32[Tensor, "d h w"]:
+    """See :func:`anystar_torch.geometry.ops.render_labels`."""
+    voxels = torch.cartesian_prod(*(torch.arange(size) for size in shape))
+    labels = torch.zeros(len(voxels), dtype=torch.int32)
+    for i in reversed(range(points.shape[0])):
+        labels[inside(voxels, points[i], distances[i], rays)] = i + 1
+    return labels.view(*shape)

@@ -1,0 +1,1 @@
+"""Kernels for GPUs, one file per kernel, written in Triton."""

@@ -1,0 +1,201 @@
+"""Effects on single voxels of volumes: bias field, power law, response curve, rescaling, holes. Twins of ``csrc/``."""
+
+import triton
+import triton.language as tl
+from torch import Tensor, empty, empty_like
+
+from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
+
+BLOCK = 1024
+
+
+@triton.jit
+def voxels_of_program(count, BLOCK: tl.constexpr):
+    """The volume of this program, the voxels it computes, which of them there are, and their places in memory."""
+    row = tl.program_id(1).to(tl.int64)
+    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    return row, index, index < count, row * count + index
+
+
+@triton.jit
+def _legendre(degree: tl.constexpr, x):
+    if degree == 0:
+        return x * 0.0 + 1.0
+    elif degree == 1:
+        return x
+    elif degree == 2:
+        return 1.5 * (x * x) - 0.5
+    else:
+        return (2.5 * (x * x) - 1.5) * x
+
+
+@triton.jit
+def _position(index, size, extent):
+    """Where voxels of an axis lie, from -extent to +extent."""
+    step = tl.math.div_rn(2.0, tl.maximum(size - 1, 1) * 1.0)
+    back = 1.0 - (size - 1 - index).to(tl.float32) * step
+    return extent * tl.where(2 * index < size, index.to(tl.float32) * step - 1.0, back)
+
+
+@triton.jit
+def _bias_field(image, coefficients, extent, out, count, depth, height, width, BLOCK: tl.constexpr):
+    row, index, inside, place = voxels_of_program(count, BLOCK)
+    x = _position(index % width, width, tl.load(extent + row * 3 + 2))
+    y = _position(index // width % height, height, tl.load(extent + row * 3 + 1))
+    z = _position(index // (width * height), depth, tl.load(extent + row * 3))
+    exponent = x * 0.0
+    weight = coefficients + row * 20
+    for i in tl.static_range(4):
+        for j in tl.static_range(4 - i):
+            plane = _legendre(i, z) * _legendre(j, y)
+            for k in tl.static_range(4 - i - j):
+                exponent += tl.load(weight) * (plane * _legendre(k, x))
+                weight += 1
+    value = tl.load(image + place, mask=inside, other=0.0)
+    tl.store(out + place, value * tl.exp(tl.where(inside, exponent, 0.0)), mask=inside)
+
+
+@triton.jit
+def _contrast(image, limits, gamma, headroom, out, count, BLOCK: tl.constexpr):
+    row, _, inside, place = voxels_of_program(count, BLOCK)
+    low = tl.load(limits + row * 2)
+    span = (tl.load(limits + row * 2 + 1) - low) * (1.0 + tl.load(headroom + row))
+    power = tl.load(gamma + row)
+    value = tl.load(image + place, mask=inside, other=0.0)
+    share = (value - low) / (span + 1e-7)
+    raised = tl.exp(tl.log(tl.maximum(share, 1.1754944e-38)) * power)
+    changed = tl.where(share > 0.0, raised, 0.0) * span + low
+    tl.store(out + place, tl.where(power == 1.0, value, changed), mask=inside)
+
+
+@triton.jit
+def _to_unit(image, limits, out, count, BLOCK: tl.constexpr):
+    row, _, inside, place = voxels_of_program(count, BLOCK)
+    low, high = tl.load(limits + row * 2), tl.load(limits + row * 2 + 1)
+    value = tl.load(image + place, mask=inside, other=0.0)
+    span = tl.where(high > low, high - low, 1.0)
+    share = tl.math.div_rn(value - low, span + value * 0.0)
+    tl.store(out + place, tl.minimum(tl.maximum(share, 0.0), 1.0), mask=inside)
+
+
+@triton.jit
+def _histogram_shift(image, limits, response, out, count, points, BLOCK: tl.constexpr):
+    row, _, inside, place = voxels_of_program(count, BLOCK)
+    low = tl.load(limits + row * 2)
+    span = tl.load(limits + row * 2 + 1) - low
+    value = tl.load(image + place, mask=inside, other=0.0)
+    at = (value - low) / tl.where(span == 0.0, 1.0, span) * (points - 1.0)
+    piece = tl.minimum(tl.maximum(at, 0.0), points - 2.0).to(tl.int32)
+    curve = response + row * points + piece
+    start = tl.load(curve, mask=inside, other=0.0)
+    step = tl.load(curve + 1, mask=inside, other=0.0) - start
+    tl.store(out + place, (start + (at - piece.to(tl.float32)) * step) * span + low, mask=inside)
+
+
+@triton.jit
+def _cut_holes(
+    image, labels, corner, size, cut, cut_labels, count, height, width, holes, BLOCK: tl.constexpr
+):
+    row, index, inside, place = voxels_of_program(count, BLOCK)
+    x, y, z = index % width, index // width % height, index // (width * height)
+    edge = tl.load(size + row)
+    hole = index < 0
+    for n in range(0, holes):
+        at = corner + (row * holes + n) * 3
+        low_z, low_y, low_x = tl.load(at), tl.load(at + 1), tl.load(at + 2)
+        along_z = (z >= low_z) & (z < low_z + edge)
+        along_y = (y >= low_y) & (y < low_y + edge)
+        hole |= along_z & along_y & (x >= low_x) & (x < low_x + edge)
+    value, label = (
+        tl.load(image + place, mask=inside, other=0.0),
+        tl.load(labels + place, mask=inside, other=0),
+    )
+    tl.store(cut + place, tl.where(hole, 0.0, value), mask=inside)
+    tl.store(cut_labels + place, tl.where(hole, 0, label), mask=inside)
+
+
+def bias_field(image: Tensor, coefficients: Tensor, extent: Tensor) -> Tensor:
+    """Contiguous ``[B, 1, D, H, W]`` times a bias field; ``coefficients`` ``[B, 20]``, ``extent`` ``[B, 3]``."""
+    out, count = empty(image.shape, device=image.device), image[0].numel()
+    with on_device_of(image):
+        _bias_field[(blocks(count, BLOCK), len(image))](
+            image, coefficients, extent, out, count, *image.shape[2:], BLOCK=BLOCK
+        )
+    return out
+
+
+def contrast(image: Tensor, limits: Tensor, gamma: Tensor, headroom: Tensor) -> Tensor:
+    """Power law on contiguous volumes; ``limits`` ``[B, 2]`` is their range, ``gamma`` and ``headroom`` ``[B]``."""
+    out, count = empty(image.shape, device=image.device), image[0].numel()
+    with on_device_of(image):
+        _contrast[(blocks(count, BLOCK), len(image))](
+            image, limits, gamma, headroom, out, count, BLOCK=BLOCK, enable_fp_fusion=False
+        )
+    return out
+
+
+def to_unit(image: Tensor, limits: Tensor) -> Tensor:
+    """Contiguous volumes with ``limits`` ``[B, 2]`` mapped to 0 and 1, clipped there."""
+    out, count = empty(image.shape, device=image.device), image[0].numel()
+    with on_device_of(image):
+        _to_unit[(blocks(count, BLOCK), len(image))](
+            image, limits, out, count, BLOCK=BLOCK, enable_fp_fusion=False
+        )
+    return out
+
+
+def histogram_shift(image: Tensor, limits: Tensor, response: Tensor) -> Tensor:
+    """Contiguous volumes, relative to their ``limits`` ``[B, 2]``, through the curve ``response`` ``[B, N]``."""
+    out, count = empty(image.shape, device=image.device), image[0].numel()
+    with on_device_of(image):
+        _histogram_shift[(blocks(count, BLOCK), len(image))](
+            image, limits, response, out, count, response.shape[1], BLOCK=BLOCK, enable_fp_fusion=False
+        )
+    return out
+
+
+def cut_holes(image: Tensor, labels: Tensor, corner: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """Contiguous image and labels with cubes set to 0; ``corner`` int64 ``[B, N, 3]``, ``size`` int64 ``[B]``."""
+    cut, cut_labels, count = empty_like(image), empty_like(labels), image[0].numel()
+    with on_device_of(image):
+        _cut_holes[(blocks(count, BLOCK), len(image))](
+            image,
+            labels,
+            corner,
+            size,
+            cut,
+            cut_labels,
+            count,
+            *image.shape[3:],
+            corner.shape[1],
+            BLOCK=BLOCK,
+        )
+    return cut, cut_labels
+
+
+_IMAGE = {"image": "*fp32", "out": "*fp32", "count": "i32"}
+_SIZES = dict.fromkeys(("depth", "height", "width"), "i32")
+SPECIALISATIONS = {
+    f"intensities.{name}": Specialisation(kernel, types, {"BLOCK": BLOCK})
+    for name, kernel, types in (
+        ("bias_field", _bias_field, {**_IMAGE, **_SIZES, "coefficients": "*fp32", "extent": "*fp32"}),
+        (
+            "contrast",
+            _contrast,
+            {**_IMAGE, "limits": "*fp32", "gamma": "*fp32", "headroom": "*fp32"},
+        ),
+        ("to_unit", _to_unit, {**_IMAGE, "limits": "*fp32"}),
+        (
+            "histogram_shift",
+            _histogram_shift,
+            {**_IMAGE, "limits": "*fp32", "response": "*fp32", "points": "i32"},
+        ),
+        (
+            "cut_holes",
+            _cut_holes,
+            {"image": "*fp32", "labels": "*i32", "corner": "*i64", "size": "*i64", "cut": "*fp32"}
+            | {"cut_labels": "*i32"}
+            | dict.fromkeys(("count", "height", "width", "holes"), "i32"),
+        ),
+    )
+}

@@ -1,0 +1,104 @@
+"""Effects in k-space: a wave added to volumes, and high frequencies removed from spectra. Twins of ``csrc/``."""
+
+import triton
+import triton.language as tl
+from torch import Tensor, empty
+
+from anystar_torch.kernels.triton.intensities import voxels_of_program
+from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
+
+BLOCK = 1024
+
+
+@triton.jit
+def _turns(frequency, index, size):
+    """Turns of a wave of ``frequency`` periods an axis, at voxel ``index``, in [0, 1); the angle is reduced exactly."""
+    wrapped = (frequency % size + size) % size
+    return (wrapped * index.to(tl.int64) % size).to(tl.float32) / (size * 1.0)
+
+
+@triton.jit
+def _circle(turns):
+    """Cosine and sine of ``2 pi turns`` by their Taylor series on [-pi/4, pi/4], to 1e-7.
+
+    The cosine of a number of any size needs a stack for its reduction; these turns are few.
+    """
+    quarter = tl.floor(turns * 4.0 + 0.5)
+    angle = (turns - quarter * 0.25) * 6.283185307179586
+    square = angle * angle
+    sine = (square * (1.0 / 362880.0) - 1.0 / 5040.0) * square + 1.0 / 120.0
+    sine = ((sine * square - 1.0 / 6.0) * square + 1.0) * angle
+    cosine = (square * (1.0 / 40320.0) - 1.0 / 720.0) * square + 1.0 / 24.0
+    cosine = (cosine * square - 0.5) * square + 1.0
+    quadrant = quarter.to(tl.int32) & 3
+    odd = (quadrant & 1) == 1
+    real, imaginary = tl.where(odd, sine, cosine), tl.where(odd, cosine, sine)
+    return (
+        tl.where((quadrant == 1) | (quadrant == 2), -real, real),
+        tl.where(quadrant >= 2, -imaginary, imaginary),
+    )
+
+
+@triton.jit
+def _add_wave(image, frequency, cosine, sine, out, count, depth, height, width, BLOCK: tl.constexpr):
+    row, index, inside, place = voxels_of_program(count, BLOCK)
+    turns = _turns(tl.load(frequency + row * 3), index // (width * height), depth)
+    turns += _turns(tl.load(frequency + row * 3 + 1), index // width % height, height)
+    turns += _turns(tl.load(frequency + row * 3 + 2), index % width, width)
+    real, imaginary = _circle(turns)
+    wave = tl.load(cosine + row) * real - tl.load(sine + row) * imaginary
+    tl.store(out + place, tl.load(image + place, mask=inside, other=0.0) + wave, mask=inside)
+
+
+@triton.jit
+def _squared_frequency(index, size, recorded):
+    bin = ((index + size // 2) % size).to(tl.float32) - (size - 1) / 2
+    return recorded * recorded * (bin * bin)
+
+
+@triton.jit
+def _cut_spectrum(spectrum, alpha, recorded, out, count, depth, height, width, BLOCK: tl.constexpr):
+    row, index, inside, place = voxels_of_program(count, BLOCK)
+    rz, ry, rx = tl.load(recorded + row * 3), tl.load(recorded + row * 3 + 1), tl.load(recorded + row * 3 + 2)
+    x = _squared_frequency(index // 2 % width, width, rx)
+    y = _squared_frequency(index // (2 * width) % height, height, ry)
+    z = _squared_frequency(index // (2 * width * height), depth, rz)
+    longest = tl.maximum(tl.maximum(rz * depth, ry * height), rx * width)
+    radius = (1.0 - tl.load(alpha + row)) * longest * 0.70710678
+    kept = tl.where(z + (y + x) > radius * radius, 0.0, tl.load(spectrum + place, mask=inside, other=0.0))
+    tl.store(out + place, kept, mask=inside)
+
+
+def add_wave(image: Tensor, frequency: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Contiguous ``[B, 1, D, H, W]`` plus a wave each; ``frequency`` int64 ``[B, 3]``, amplitudes ``[B]``."""
+    out, count = empty(image.shape, device=image.device), image[0].numel()
+    with on_device_of(image):
+        _add_wave[(blocks(count, BLOCK), len(image))](
+            image, frequency, cosine, sine, out, count, *image.shape[2:], BLOCK=BLOCK
+        )
+    return out
+
+
+def cut_spectrum(spectrum: Tensor, alpha: Tensor, recorded: Tensor) -> Tensor:
+    """Contiguous ``[B, D, H, W, 2]`` with 0 outside of a ball; ``alpha`` ``[B]``, ``recorded`` ``[B, 3]``."""
+    out, count = empty(spectrum.shape, device=spectrum.device), spectrum[0].numel()
+    with on_device_of(spectrum):
+        _cut_spectrum[(blocks(count, BLOCK), len(spectrum))](
+            spectrum, alpha, recorded, out, count, *spectrum.shape[1:4], BLOCK=BLOCK, enable_fp_fusion=False
+        )
+    return out
+
+
+_SIZES = dict.fromkeys(("count", "depth", "height", "width"), "i32")
+SPECIALISATIONS = {
+    "spectrum.add_wave": Specialisation(
+        _add_wave,
+        {"image": "*fp32", "frequency": "*i64", "cosine": "*fp32", "sine": "*fp32", "out": "*fp32"} | _SIZES,
+        {"BLOCK": BLOCK},
+    ),
+    "spectrum.cut_spectrum": Specialisation(
+        _cut_spectrum,
+        {"spectrum": "*fp32", "alpha": "*fp32", "recorded": "*fp32", "out": "*fp32"} | _SIZES,
+        {"BLOCK": BLOCK},
+    ),
+}

@@ -1,0 +1,1 @@
+"""The networks, their loss, and how their weights are stored, opened and imported."""

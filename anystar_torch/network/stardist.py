@@ -1,0 +1,155 @@
+"""The network: a backbone that brings the image onto the grid, and the heads of StarDist.
+
+Input ``[B, C, D, H, W]``, output on the grid ``[B, ., D/gz, H/gy, W/gx]``. Defined as StarDist 3D builds it (Config3D),
+so that weights travel both ways; the backbone "residual_unet" is not StarDist's, and Keras cannot hold it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
+
+from anystar_torch.geometry.rays import Rays
+from anystar_torch.network.residual_unet import ResidualUNetBackbone
+from anystar_torch.network.resnet import ResNetBackbone
+from anystar_torch.network.unet import Triple, UNetBackbone, conv_block, convolution
+
+Image = Float32[Tensor, "b c d h w"]
+Probability = Float[Tensor, "b 1 gd gh gw"]  # on the grid
+Distances = Float[Tensor, "b r gd gh gw"]
+Classes = Float[Tensor, "b k gd gh gw"]
+
+Backbone = UNetBackbone | ResNetBackbone | ResidualUNetBackbone
+BACKBONES: dict[str, type[Backbone]] = {
+    "unet": UNetBackbone,
+    "resnet": ResNetBackbone,
+    "residual_unet": ResidualUNetBackbone,
+}
+
+
+class Prediction(NamedTuple):
+    """What the network says at every grid point.
+
+    Attributes:
+        probability: ``[B, 1, d, h, w]`` in [0, 1]; trained to be the normalised distance transform of the object.
+        distances: ``[B, R, d, h, w]`` >= 0, in voxels of the input, one per ray.
+    """
+
+    probability: Probability
+    distances: Distances
+
+
+class StarDist(nn.Module):
+    """StarDist 3D.
+
+    Args:
+        rays: number of rays on the golden spiral.
+        backbone: which layers bring the image onto the grid, and how wide and deep they are.
+        anisotropy: relative voxel shape the rays are spread for, (z, y, x).
+        grid: subsampling of the prediction, (z, y, x); powers of two.
+        features: channels of the shared convolution before the heads; 0 leaves it out.
+        channels: channels of the image.
+        classes: object classes of a class head, as some networks trained elsewhere have; 0: none.
+
+    Raises:
+        ValueError: a grid that is not made of powers of two.
+    """
+
+    def __init__(
+        self,
+        *,
+        rays: int,
+        backbone: Backbone,
+        anisotropy: Sequence[float | int] = (1.0, 1.0, 1.0),
+        grid: Sequence[int] = (1, 1, 1),
+        features: int = 128,
+        channels: int = 1,
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        if any(g < 1 or g & (g - 1) for g in grid):
+            raise ValueError(f"grid must be powers of two per axis (z, y, x), got {tuple(grid)}")
+        self.rays = Rays.golden_spiral(rays, (anisotropy[0], anisotropy[1], anisotropy[2]))
+        self.grid: Triple = (int(grid[0]), int(grid[1]), int(grid[2]))
+        self.divisor: Triple = backbone.divisor(self.grid)
+        """Sizes of the input must be multiples of this, (z, y, x)."""
+        self.channels, self.classes = channels, classes
+        self.architecture = _architecture(self, backbone, features)
+        """Numbers and names that :meth:`from_architecture` makes the same network of; fit for JSON."""
+
+        width, one = backbone.outputs(self.grid), (1, 1, 1)
+        kernel = backbone.kernel
+        self.backbone = backbone.build(channels, self.grid)
+        self.features = conv_block(width, features, kernel, False) if features else nn.Identity()
+        self.probability = convolution(features or width, 1, one)
+        self.distances = convolution(features or width, rays, one)
+        if classes:
+            self.class_features = conv_block(width, features, kernel, False) if features else nn.Identity()
+            self.class_logits = convolution(features or width, classes + 1, one)
+
+    @classmethod
+    def from_architecture(cls, architecture: dict[str, Any]) -> "StarDist":
+        """The network of an :attr:`architecture`, with fresh weights.
+
+        Raises:
+            ValueError: an unknown backbone.
+            TypeError: missing or unknown entries.
+        """
+        arguments = dict(architecture)
+        backbone = dict(arguments.pop("backbone", {}))
+        kind = backbone.pop("kind", None)
+        if kind not in BACKBONES:
+            raise ValueError(f"backbone must be one of {sorted(BACKBONES)}, got {kind!r}")
+        shapes: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in backbone.items()}
+        return cls(backbone=BACKBONES[kind](**shapes), **arguments)
+
+    def logits(self, image: Image) -> tuple[Probability, Distances]:
+        """Probability before the sigmoid and distances before clipping: what the loss takes.
+
+        Raises:
+            ValueError: sizes that are not multiples of :attr:`divisor`, or another number of channels.
+        """
+        features = self.features(self._on_grid(image))
+        return self.probability(features), self.distances(features)
+
+    def forward(self, image: Image) -> Prediction:
+        """Probability and distances of ``image`` ``[B, C, D, H, W]``, float32 whatever the autocast."""
+        probability, distances = self.logits(image)
+        return Prediction(torch.sigmoid(probability.float()), distances.float().clamp_min(0.0))
+
+    def class_probabilities(self, image: Image) -> Classes:
+        """``[B, classes + 1, d, h, w]``, the background first; only for networks with a class head."""
+        if not self.classes:
+            raise ValueError("this network has no class head")
+        return torch.softmax(self.class_logits(self.class_features(self._on_grid(image))).float(), dim=1)
+
+    def _on_grid(self, image: Tensor) -> Tensor:
+        size = image.shape[2:]
+        if image.shape[1] != self.channels:
+            raise ValueError(f"the network takes images of {self.channels} channels, got {image.shape[1]}")
+        if any(s % d for s, d in zip(size, self.divisor, strict=True)):
+            raise ValueError(
+                f"image sizes must be multiples of {self.divisor} (z, y, x), got {tuple(size)}; "
+                "pad the volume, or let AnyStar.predict do it"
+            )
+        features: Tensor = self.backbone(image)
+        return features
+
+
+def _architecture(network: StarDist, backbone: Backbone, features: int) -> dict[str, Any]:
+    shape = {
+        name: list(value) if isinstance(value, Sequence) else value
+        for name, value in asdict(backbone).items()
+    }
+    return {
+        "rays": len(network.rays.vertices),
+        "anisotropy": [float(a) for a in network.rays.anisotropy],
+        "grid": list(network.grid),
+        "features": features,
+        "channels": network.channels,
+        "classes": network.classes,
+        "backbone": {"kind": backbone.kind, **shape},
+    }

@@ -1,0 +1,146 @@
+"""All scalar draws of a batch as one table: names on the host, numbers on the device.
+
+A generator's scalar draws are the same for every batch: their names, ranges and sizes are recorded once, by running the
+generator on ``meta`` tensors, which have shapes and no data. From then on a batch computes all of them in one kernel
+(``[B, slots]``), and a draw is a view of that table. The numbers are those that each draw would have hashed by itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from anystar_torch.random.hashing import name_word, table
+
+Kind = Literal["uniform", "integers"]
+MOST = 256
+"""Numbers per sample up to which a draw belongs into the table; what is larger is a field with a kernel of its own."""
+_I32, _F32 = torch.int32, torch.float32
+_COLUMN_TYPES = (torch.int64, _I32, _I32, _F32, _F32, _I32, _I32)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One named draw.
+
+    Attributes:
+        kind: "uniform" in (low, low + width), or "integers" in [low, low + width).
+        low: lower bound.
+        width: upper bound less lower bound.
+        shape: of the draw of one sample; () for a single number.
+    """
+
+    kind: Kind
+    low: float
+    width: float
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Numbers per sample."""
+        return torch.Size(self.shape).numel()
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Takes the place of the table while a generator is run to find out what it draws."""
+
+    slots: dict[str, Slot] = field(default_factory=dict)
+
+    def find(self, name: str, slot: Slot) -> None:
+        """Note the draw; the caller computes it by itself."""
+        self.slots.setdefault(name, slot)
+
+    def __getitem__(self, rows: Tensor) -> "Recording":
+        return self
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The scalar draws of a batch.
+
+    Attributes:
+        slots: name -> (slot, numbers per sample of all slots before it).
+        numbers: float32 ``[B * C]``, the ``[B, n]`` block of one slot after the other.
+        rows: the samples of the batch that are looked at, int64 ``[N]``; None for all.
+    """
+
+    slots: Mapping[str, tuple[Slot, int]]
+    numbers: Tensor
+    batch: int
+    rows: Tensor | None = None
+
+    def find(self, name: str, slot: Slot) -> Tensor | None:
+        """The numbers ``[B, *shape]`` of a draw; None if it is not in the table, or with other bounds or shape."""
+        there = self.slots.get(name)
+        if there is None or there[0] != slot:
+            return None
+        start = there[1] * self.batch
+        found = self.numbers[start : start + slot.size * self.batch].view(self.batch, *slot.shape)
+        return found if self.rows is None else found[self.rows]
+
+    def __getitem__(self, rows: Int64[Tensor, " n"]) -> "Draws":
+        """The draws of some samples of the batch."""
+        rows = rows if self.rows is None else self.rows[rows]
+        return Draws(self.slots, self.numbers, self.batch, rows)
+
+    def as_dict(self) -> dict[str, list[object]]:
+        """Name -> the drawn numbers of each sample, as plain values: to be printed or stored."""
+        named = {name: self.find(name, slot) for name, (slot, _) in self.slots.items()}
+        return {name: values.tolist() for name, values in named.items() if values is not None}
+
+
+class Slots:
+    """The layout of a generator's table; constant tensors of it are kept on every device that asked for one.
+
+    Args:
+        recorded: name -> slot.
+    """
+
+    def __init__(self, recorded: Mapping[str, Slot]) -> None:
+        self.places: dict[str, tuple[Slot, int]] = {}
+        total = 0
+        for name, slot in recorded.items():
+            self.places[name] = (slot, total)
+            total += slot.size
+        self._columns: dict[torch.device, list[Tensor]] = {}
+        self._orders: dict[tuple[torch.device, int], Tensor] = {}
+
+    def draw(self, root: Int64[Tensor, " b"]) -> Draws:
+        """The table of the samples whose roots are given."""
+        device, batch = root.device, len(root)
+        if not self.places:
+            return Draws({}, root.new_empty(0, dtype=torch.float32), batch)
+        if device not in self._columns:
+            self._columns[device] = [column.to(device) for column in self._host_columns()]
+        numbers = table(root, self._columns[device], lambda: self._order_on(device, batch))
+        return Draws(self.places, numbers, batch)
+
+    def _order_on(self, device: torch.device, batch: int) -> Int64[Tensor, " n"]:
+        if (device, batch) not in self._orders:
+            self._orders[device, batch] = self._order(batch).to(device)
+        return self._orders[device, batch]
+
+    def _host_columns(self) -> list[Tensor]:
+        """Word, index, kind, low, width, first column and size of the slot of every column, ``[C]`` each."""
+        rows = [
+            (name_word(name), index, slot.kind == "integers", slot.low, slot.width, start, slot.size)
+            for name, (slot, start) in self.places.items()
+            for index in range(slot.size)
+        ]
+        return [torch.tensor([row[i] for row in rows], dtype=dtype) for i, dtype in enumerate(_COLUMN_TYPES)]
+
+    def _order(self, batch: int) -> Int64[Tensor, " n"]:
+        """Where each number of the table stands among ``[B, C]``."""
+        columns = sum(slot.size for slot, _ in self.places.values())
+        whole = torch.arange(batch * columns).view(batch, columns)
+        parts = [whole[:, start : start + slot.size].reshape(-1) for slot, start in self.places.values()]
+        return torch.cat(parts)
+
+
+def sizes(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape as a slot holds it."""
+    return tuple(int(n) for n in shape)

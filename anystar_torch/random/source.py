@@ -1,0 +1,116 @@
+"""Random numbers that are a function of what they are for, not of when they were drawn.
+
+Every draw is a hash of (seed, split, sample id, effect, name of the draw, index), computed on the device of the ids
+(:mod:`anystar_torch.random.hashing`). There is no generator object and no state: a sample has the same draws
+in any batch, on
+any rank, after any resume and on every device, and adding an effect changes no other effect's draws.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float32, Int32, Int64
+from torch import Tensor
+
+from anystar_torch.arrays import PerSample
+from anystar_torch.random import hashing
+from anystar_torch.random.draws import MOST, Draws, Recording, Slot, sizes
+from anystar_torch.random.hashing import name_word
+
+
+@dataclass(frozen=True)
+class Source:
+    """The draws of a batch: one independent stream per sample.
+
+    ``source("gamma")`` is the stream of an effect; each draw inside it carries a name of its own::
+
+        source = Source.of(ids, seed=0, split="train")("gaussian_noise")
+        applied = source.coin("applied", p=0.25)             # bool [B]
+        std = source.uniform("std", 0.0, 0.1)                # float32 [B]
+        field = source.normal("field", 64, 64, 64)           # float32 [B, 64, 64, 64]
+
+    Attributes:
+        root: int64 ``[B]``, one number for each (seed, split, id).
+        path: the effects that led here. Everything drawn is a function of root, path and the draw's name.
+        draws: the table of scalar draws, where one was made: a draw that is in it is a view of it.
+    """
+
+    root: Int64[Tensor, " b"]
+    path: str = ""
+    draws: Draws | Recording | None = None
+
+    @classmethod
+    def of(cls, ids: Int64[Tensor, " b"], *, seed: int, split: str) -> "Source":
+        """The streams of sample ``ids`` (0 .. 2^62) of one seed and split ("train", "validation", ...)."""
+        return cls(hashing.roots(ids, name_word(f"{seed}/{split}")))
+
+    def with_draws(self, draws: Draws | Recording) -> "Source":
+        """The same streams with a table of scalar draws."""
+        return replace(self, draws=draws)
+
+    def __call__(self, effect: str) -> "Source":
+        """The sub-stream of ``effect``, independent of every other name's."""
+        return Source(self.root, f"{self.path}/{effect}", self.draws)
+
+    def __getitem__(self, rows: Int64[Tensor, " n"]) -> "Source":
+        """The streams of some samples of the batch."""
+        return Source(self.root[rows], self.path, None if self.draws is None else self.draws[rows])
+
+    def bits(self, name: str, *shape: int) -> Int32[Tensor, " b *shape"]:
+        """Uniform 32-bit words, ``[B, *shape]``."""
+        return hashing.words(self.root, self._word(name), shape)
+
+    def uniform_at(
+        self, name: str, index: Int32[Tensor, " b *shape"], low: float, high: float
+    ) -> Float32[Tensor, " b *shape"]:
+        """Uniform in (low, high) as a function of ``index``: equal numbers within a sample get equal draws.
+
+        It is how the voxels of an object find their object's draw without a table: ``index`` names the object.
+        """
+        return hashing.uniform_at(self.root, self._word(name), index, low, high - low)
+
+    def uniform(
+        self, name: str, low: float | PerSample, high: float | PerSample, *shape: int
+    ) -> Float32[Tensor, " b *shape"]:
+        """Uniform in the open interval (low, high), ``[B, *shape]``; bounds are numbers or ``[B]``."""
+        if isinstance(low, Tensor) or isinstance(high, Tensor):
+            unit = self.uniform(name, 0.0, 1.0, *shape)
+            low, high = (_lift(bound, len(shape)) for bound in (low, high))
+            return unit * (high - low) + low
+        found = self._in_table(name, Slot("uniform", low, high - low, sizes(shape)))
+        if found is not None:
+            return found
+        return hashing.uniform(self.root, self._word(name), shape, low, high - low)
+
+    def normal(self, name: str, *shape: int) -> Float32[Tensor, " b *shape"]:
+        """Standard normal, ``[B, *shape]`` (Box-Muller; both numbers of a pair are used)."""
+        return hashing.normal(self.root, self._word(name), shape)
+
+    def coin(self, name: str, p: float) -> Bool[Tensor, " b"]:
+        """True with chance ``p``; exactly never at 0 and always at 1."""
+        return self.uniform(name, 0.0, 1.0) < p
+
+    def integers(self, name: str, low: int, high: int, *shape: int) -> Int64[Tensor, " b *shape"]:
+        """Uniform integers in [low, high), ``[B, *shape]``; high - low at most 2^16, so the bias stays under 2^-16."""
+        span = high - low
+        if not 1 <= span <= 1 << 16:
+            raise ValueError(f"integers in [{low}, {high}) must be 1 to 65536 values, got {span}")
+        found = self._in_table(name, Slot("integers", float(low), float(span), sizes(shape)))
+        if found is not None:
+            return found.to(torch.int64)
+        word = (self.bits(name, *shape) >> 1).bitwise_and_((1 << 31) - 1).to(torch.int64)
+        return (word * span >> 31) + low
+
+    def _in_table(self, name: str, slot: Slot) -> Tensor | None:
+        if self.draws is None or math.prod(slot.shape) > MOST:
+            return None
+        return self.draws.find(f"{self.path}/{name}", slot)
+
+    def _word(self, name: str) -> int:
+        """64 bits for each draw."""
+        return name_word(f"{self.path}/{name}")
+
+
+def _lift(bound: float | PerSample, dims: int) -> float | Tensor:
+    return bound.view(-1, *(1,) * dims) if isinstance(bound, Tensor) else bound

@@ -1,0 +1,1 @@
+"""Training: data made on the device, the Lightning module, callbacks, checkpoints, the final report."""

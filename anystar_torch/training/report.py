@@ -1,0 +1,218 @@
+"""The end of a training: how good is the network, on samples it never saw and on a real volume, and where does it lie.
+
+Thresholds are chosen on the validation ids; the scores are those of other ids, the split "report". The real volume is
+never used for anything but looking.
+"""
+
+import importlib.util
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from anystar_torch import __version__, io
+from anystar_torch.evaluation import picture
+from anystar_torch.generator.synthesizer import Synthesizer
+from anystar_torch.inference.predictor import AnyStar
+from anystar_torch.network import weights
+from anystar_torch.system.progress import bar
+from anystar_torch.training.checkpoints import BEST, LAST, averaged_weights
+from anystar_torch.training.data import SynthesisData
+from anystar_torch.training.module import Training
+from anystar_torch.training.object_sizes import diameter_band, median_diameter
+from anystar_torch.training.thresholds import (
+    NMS_THRESHOLDS,
+    PROB_THRESHOLDS,
+    Choice,
+    Pair,
+    Scores,
+    best,
+    evaluate,
+    scores_of,
+)
+
+FAILED, STOPPED = 1, 130  # exit statuses: learned nothing; ended by a signal
+EXAMPLE_SPACING = (2.0, 1.0, 1.0)  # of the volume in the stardist package, relative; its file does not say
+
+
+def example_volume() -> tuple[Path, Path] | None:
+    """Image and labels of the real volume in the ``stardist`` package, found without importing it."""
+    spec = importlib.util.find_spec("stardist")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "data" / "images"
+    return folder / "img3d.tif", folder / "mask3d.tif"
+
+
+class Report:
+    """Scores, weights and a picture at the end of a run.
+
+    Args:
+        folder: the run folder.
+        export: what is exported: "weights" are the "last" or the "best" of the run (averaged, if it averages them);
+            "recipe" is what the model's config.json calls it.
+        samples: how many synthetic ids are scored, and how many choose the thresholds.
+        min_f1: F1 at IoU 0.3 on the scored ids below which the network counts as having learned nothing.
+        image: a real volume to segment; None for the one in the ``stardist`` package, if that is installed.
+        truth: its labels; None if there are none.
+        diameter: of its objects, in voxels of the finest axis; None to measure it on the truth.
+        spacing: its voxel size (z, y, x); None for what the file says.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: str,
+        export: Mapping[str, str],
+        samples: int,
+        min_f1: float | int,
+        image: str | None,
+        truth: str | None,
+        diameter: float | int | None,
+        spacing: Sequence[float | int] | None,
+    ) -> None:
+        if samples < 1:
+            raise ValueError(f"report.samples must be at least 1, got {samples}")
+        if export["weights"] not in ("last", "best"):
+            raise ValueError(f"report.export.weights must be last or best, got {export['weights']!r}")
+        self.export = export
+        self.folder, self.samples, self.min_f1 = Path(folder), samples, min_f1
+        self.image, self.truth, self.diameter, self.spacing = image, truth, diameter, spacing
+        self.console = Console()
+
+    def __call__(self, trainer: L.Trainer, training: Training, data: SynthesisData) -> int:
+        """Reports on a finished or stopped training; the exit status of the run."""
+        if not trainer.is_global_zero:  # one rank speaks; the others have nothing to complain of
+            return 0
+        if trainer.global_step < trainer.max_steps:
+            self._say_stopped(trainer)
+            return STOPPED
+        model, score = self._finished(trainer, training, data)
+        self._on_real(model)
+        self._say_where()
+        if score < self.min_f1:
+            self.console.print(
+                f"[red]The network learned nothing:[/] F1 at IoU 0.3 is {score:.2f}, at least {self.min_f1} is "
+                "wanted. Train longer (trainer.max_steps) or look at its samples (samples.png)."
+            )
+            return FAILED
+        return 0
+
+    def _finished(self, trainer: L.Trainer, training: Training, data: SynthesisData) -> tuple[AnyStar, float]:
+        """The network with the thresholds that suit it, scored and saved; its F1 at IoU 0.3."""
+        network = training.network
+        if self.export["weights"] == "best":
+            network.load_state_dict(averaged_weights(self.folder / "checkpoints" / BEST))
+        network = network.cpu().float().eval()
+        config = weights.ModelConfig(
+            architecture=network.architecture,
+            normalisation=data.normalisation,
+            diameter_band=diameter_band(data.validation),
+            prob_thresh=0.5,
+            nms_thresh=NMS_THRESHOLDS[0],
+        )
+        model = AnyStar(network, config)
+        pairs = self._pairs(data.validation, "choosing thresholds")
+        choice = best(evaluate(model, pairs, PROB_THRESHOLDS, NMS_THRESHOLDS))
+        model = AnyStar(
+            network, replace(config, prob_thresh=choice.prob_thresh, nms_thresh=choice.nms_thresh)
+        )
+        scores = self._on_synthetic(model, data.synthesizer)
+        provenance = {
+            "version": __version__,
+            "recipe": self.export["recipe"],
+            "seed": data.synthesizer.seed,
+            "steps": trainer.global_step,
+            "weights": self.export["weights"],
+            "batch_size": data.batch_size * trainer.world_size,
+            "command": shlex.join(["python", *sys.argv]),
+            "synthetic_f1": {f"{thresh:g}": round(score.f1, 4) for thresh, score in scores.items()},
+        }
+        weights.save(self.folder / "model", network, replace(model.config, provenance=provenance))
+        return model, scores[0.3].f1
+
+    def _pairs(self, synthesizer: Synthesizer, doing: str) -> Iterator[Pair]:
+        """Image and labels of the scored ids, made in small batches, under a progress bar."""
+        with bar(doing) as tick:
+            for ids in torch.split(torch.arange(self.samples), 4):
+                sample = synthesizer(ids)
+                for number, image, labels in zip(ids.tolist(), sample.image, sample.labels, strict=True):
+                    tick(number, self.samples)
+                    yield image[0].numpy(), labels[0].numpy()
+
+    def _on_synthetic(self, model: AnyStar, synthesizer: Synthesizer) -> Scores:
+        config = model.config
+        pairs = self._pairs(synthesizer.on("report"), "scoring")
+        choice: Choice = evaluate(model, pairs, [config.prob_thresh], [config.nms_thresh])[0]
+        self._table(f"{self.samples} synthetic volumes it never saw, mean scores", choice.scores)
+        self.console.print(
+            f"thresholds: prob_thresh {config.prob_thresh:g}, nms_thresh {config.nms_thresh:g}"
+        )
+        return choice.scores
+
+    def _on_real(self, model: AnyStar) -> None:
+        example = example_volume() if self.image is None else None
+        path = self.image or (example[0] if example else None)
+        if path is None:
+            self.console.print(
+                "no real volume: give one with report.image=FILE, or install stardist for its example"
+            )
+            return
+        truth_path = self.truth or (example[1] if example else None)
+        scan = io.read(path)
+        truth = io.read_labels(truth_path).array.astype(np.int32) if truth_path else None
+        spacing = self.spacing or (EXAMPLE_SPACING if example else scan.spacing) or (1.0, 1.0, 1.0)
+        diameter = self.diameter or (None if truth is None else median_diameter(truth, spacing))
+        found = model.predict(scan.array, spacing=spacing, diameter=diameter)
+        self.console.print(
+            f"{path}: {len(found)} objects, taken to be {found.diameter:.1f} voxels wide", soft_wrap=True
+        )
+        if truth is not None:
+            self._table(f"{Path(path).name} against its ground truth", scores_of(truth, found.labels))
+        shown = picture.planes(
+            scan.array, truth, found.labels, path=self.folder / "real.png", spacing=spacing
+        )
+        self.console.print(f"picture: {shown}", soft_wrap=True)
+
+    def _table(self, title: str, scores: Scores) -> None:
+        table = Table(
+            "IoU", "F1", "AP", "precision", "recall", "true", "found", title=title, title_justify="left"
+        )
+        for thresh, score in scores.items():
+            ratios = (score.f1, score.accuracy, score.precision, score.recall)
+            table.add_row(f"{thresh:g}", *(f"{r:.3f}" for r in ratios), str(score.n_true), str(score.n_pred))
+        self.console.print(table)
+
+    def _say_where(self) -> None:
+        """Everything the run left behind, and what to do next."""
+        there = {
+            "network": ["model"],
+            "checkpoints": [f"checkpoints/{LAST}", f"checkpoints/{BEST}"],
+            "pictures": ["samples.png", "predictions.png", "real.png"],
+            "settings": [".hydra/config.yaml"],
+            "figures": ["csv"],
+        }
+        self.console.print()
+        for title, names in there.items():
+            for path in [self.folder / name for name in names if (self.folder / name).exists()]:
+                self.console.print(f"{title:12s} {path}", soft_wrap=True, highlight=False)
+        self.console.print(f"curves       tensorboard --logdir {self.folder / 'tensorboard'}", soft_wrap=True)
+        self.console.print(
+            f"next         anystar predict VOLUME --model {self.folder / 'model'} --diameter VOXELS",
+            soft_wrap=True,
+        )
+
+    def _say_stopped(self, trainer: L.Trainer) -> None:
+        self.console.print(
+            f"stopped after step {trainer.global_step} of {trainer.max_steps}; its state is in "
+            f"{self.folder / 'checkpoints' / LAST}; go on with the same command and\n"
+            f"resume={self.folder}",
+            soft_wrap=True,
+        )

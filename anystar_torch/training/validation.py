@@ -1,0 +1,252 @@
+"""How good a network is at finding objects while it trains: through the real post-processing, not through the loss."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, WeightAveraging
+from numpy.typing import NDArray
+
+from anystar_torch import io
+from anystar_torch.evaluation import picture
+from anystar_torch.inference.predictor import AnyStar
+from anystar_torch.network.weights import ModelConfig
+from anystar_torch.training.data import Batch, SynthesisData
+from anystar_torch.training.loggers import log_picture
+from anystar_torch.training.object_sizes import diameter_band, median_diameter
+from anystar_torch.training.thresholds import (
+    IOU_THRESHOLDS,
+    NMS_THRESHOLDS,
+    PROB_THRESHOLDS,
+    Pair,
+    evaluate,
+    scores_of,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealVolume:
+    """An annotated volume to look at during training.
+
+    Attributes:
+        name: under which its scores are logged.
+        image: ``[D, H, W]``.
+        truth: labels ``[D, H, W]``.
+        spacing: voxel size (z, y, x).
+        diameter: of its median object, in voxels of the finest axis, or with a unit ("8um").
+    """
+
+    name: str
+    image: NDArray[Any]
+    truth: NDArray[np.int32]
+    spacing: tuple[float, ...]
+    diameter: float | int | str
+
+    @classmethod
+    def read(
+        cls,
+        *,
+        image: str,
+        truth: str,
+        spacing: Sequence[float | int] | None = None,
+        diameter: float | int | str | None = None,
+        name: str | None = None,
+    ) -> "RealVolume":
+        """The volume of two files.
+
+        Args:
+            image: file or folder of the volume.
+            truth: its labels.
+            spacing: voxel size (z, y, x); None for what the file says, else cubes.
+            diameter: of the median object; None to measure it on the truth.
+            name: None for the file's, or its folder's where the file is called "image".
+
+        Raises:
+            ValueError: files of two shapes, or none that can be read.
+        """
+        scan = io.read(image)
+        labels = io.read_labels(truth).array.astype(np.int32)
+        if labels.shape != scan.array.shape:
+            raise ValueError(
+                f"{truth} must have the shape of {image}, {scan.array.shape}, got {labels.shape}"
+            )
+        voxel = tuple(float(s) for s in spacing or scan.spacing or (1.0, 1.0, 1.0))
+        path = Path(image)
+        return cls(
+            name=name or (path.parent.name if path.stem == "image" else path.stem),
+            image=scan.array,
+            truth=labels,
+            spacing=voxel,
+            diameter=median_diameter(labels, voxel) if diameter is None else diameter,
+        )
+
+
+class InstanceScores(Callback):
+    """Logs F1 and AP of whole objects at every validation, and pictures of predictions.
+
+    On synthetic samples: the mean over volumes, at the probability threshold that makes AP (averaged over the IoU
+    thresholds) largest: ``val_f1/0.5``, ``val_ap/0.5``, ..., that average ``val_ap``, and ``val_prob_thresh``.
+    On real volumes, at the same threshold: ``real_f1/0.5``, ``real_ap`` and so on, the means over the volumes, and
+    ``real_f1/NAME/0.5`` of each. They choose no threshold and no checkpoint, unless the configuration asks for it
+    (``callbacks.checkpoint.monitor=real_ap``).
+
+    It must stand before weight averaging, which takes its weights away at the end of a validation.
+
+    Args:
+        folder: where the pictures go.
+        samples: how many validation ids are scored.
+        pictures: of how many of them the prediction is pictured.
+        real: arguments of :meth:`RealVolume.read`, one set per volume.
+
+    Raises:
+        ValueError: no samples, or a volume that cannot be read; two of one name.
+        TypeError: a volume without image or truth, or with an argument that does not exist.
+    """
+
+    def __init__(
+        self, *, folder: str, samples: int, pictures: int, real: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        if samples < 1:
+            raise ValueError(f"callbacks.scores.samples must be at least 1, got {samples}")
+        self.folder, self.samples, self.pictures = Path(folder), samples, pictures
+        self.real = [RealVolume.read(**volume) for volume in real]
+        names = [volume.name for volume in self.real]
+        if len(set(names)) < len(names):
+            raise ValueError(f"real volumes need names of their own, got {names}; give each a name: entry")
+        self._pairs: list[Pair] = []
+        self._complete = False
+        self._band: tuple[float, float, float] | None = None
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Looks where it stands.
+
+        Raises:
+            ValueError: weight averaging stands before it.
+        """
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        before = callbacks[: callbacks.index(self)]
+        if any(isinstance(callback, WeightAveraging) for callback in before):
+            raise ValueError(
+                "callbacks.scores must stand before callbacks.average, or it scores other weights"
+            )
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forgets the samples of the last validation."""
+        self._pairs, self._complete = [], False
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keeps the samples that are to be scored; ids ascend, so the others need not be read from the device."""
+        if self._complete:
+            return
+        for number, image, labels in zip(batch.ids.tolist(), batch.image, batch.labels, strict=True):
+            if number < self.samples:
+                self._pairs.append((image[0].cpu().numpy(), labels[0].cpu().numpy()))
+            else:
+                self._complete = True
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Scores and logs; the ranks share the volumes."""
+        if trainer.sanity_checking:
+            return
+        model = self._model(trainer, pl_module)
+        figures, prob_thresh = self._synthetic(trainer, model)
+        if self.real:
+            figures |= self._on_real(trainer, model, prob_thresh)
+        pl_module.log_dict(figures, sync_dist=True)  # equal on all ranks
+        if trainer.is_global_zero and self.pictures:
+            path = self._picture(model, prob_thresh)
+            log_picture(trainer.loggers, "predictions", path, trainer.global_step)
+        self._pairs = []
+
+    def _model(self, trainer: L.Trainer, pl_module: L.LightningModule) -> AnyStar:
+        data: SynthesisData = trainer.datamodule  # type: ignore[attr-defined]
+        if self._band is None:  # synthetic samples are taken as they are; real ones are brought to its middle
+            self._band = diameter_band(data.validation) if self.real else (1.0, 1.0, 1.0)
+        network: Any = pl_module.network
+        config = ModelConfig(
+            architecture=network.architecture,
+            normalisation=data.normalisation,
+            diameter_band=self._band,
+            prob_thresh=0.5,
+            nms_thresh=NMS_THRESHOLDS[0],
+        )
+        # one look: the network itself is judged, whatever sizes it knows
+        return AnyStar(network, config, multiscale=False)
+
+    def _synthetic(self, trainer: L.Trainer, model: AnyStar) -> tuple[dict[str, float], float]:
+        """The mean scores at the best threshold, and that threshold."""
+        device = str(next(model.network.parameters()).device)
+        choices = evaluate(model, self._pairs, PROB_THRESHOLDS, NMS_THRESHOLDS[:1], device=device)
+        sums = torch.zeros(len(PROB_THRESHOLDS), len(IOU_THRESHOLDS), 2)
+        for row, choice in zip(sums, choices, strict=False):  # no choices on a rank without samples
+            row += len(self._pairs) * torch.tensor([[s.f1, s.accuracy] for s in choice.scores.values()])
+        means = _summed(trainer, sums) / _summed(trainer, torch.tensor(float(len(self._pairs))))
+        best = int(means[..., 1].mean(1).argmax())
+        prob_thresh = PROB_THRESHOLDS[best]
+        return {**_named("val", "", means[best]), "val_prob_thresh": prob_thresh}, prob_thresh
+
+    def _on_real(self, trainer: L.Trainer, model: AnyStar, prob_thresh: float) -> dict[str, float]:
+        """Mean and single scores of the real volumes, each on one of the ranks."""
+        device = str(next(model.network.parameters()).device)
+        scores = torch.zeros(len(self.real), len(IOU_THRESHOLDS), 2)
+        for index in range(trainer.global_rank, len(self.real), trainer.world_size):
+            volume = self.real[index]
+            found = model.predict(
+                volume.image, spacing=volume.spacing, diameter=volume.diameter, prob_thresh=prob_thresh,
+                device=device, progress=False,
+            )  # fmt: skip
+            each = scores_of(volume.truth, found.labels).values()
+            scores[index] = torch.tensor([[s.f1, s.accuracy] for s in each])
+            if self.pictures:
+                path = self.folder / f"real_{volume.name}.png"
+                picture.planes(volume.image, volume.truth, found.labels, path=path, spacing=volume.spacing)
+                log_picture(trainer.loggers, f"real/{volume.name}", path, trainer.global_step)
+        scores = _summed(trainer, scores)
+        figures = _named("real", "", scores.mean(0))
+        for volume, each_scores in zip(self.real, scores, strict=True):
+            figures |= _named("real", f"{volume.name}/", each_scores)
+        return figures
+
+    def _picture(self, model: AnyStar, prob_thresh: float) -> Path:
+        device = str(next(model.network.parameters()).device)
+        middle = model.config.diameter_band[1]
+        shown = []
+        for image, labels in self._pairs[: self.pictures]:
+            found = model.predict(
+                image, diameter=middle, prob_thresh=prob_thresh, device=device, progress=False
+            )
+            shown.append(
+                [
+                    picture.Panel("truth", image, labels),
+                    picture.Panel("prediction", image, found.labels),
+                ]
+            )
+        return picture.columns(shown, self.folder / "predictions.png")
+
+
+def _summed(trainer: L.Trainer, table: torch.Tensor) -> torch.Tensor:
+    """The sum over the ranks."""
+    total = trainer.strategy.reduce(table.to(trainer.strategy.root_device), reduce_op="sum")
+    assert isinstance(total, torch.Tensor)
+    return total.cpu()
+
+
+def _named(kind: str, volume: str, scores: torch.Tensor) -> dict[str, float]:
+    """Scores ``[IoU thresholds, (F1, AP)]`` by the names they are logged under, and the mean of AP over them."""
+    figures = {}
+    for thresh, (f1, ap) in zip(IOU_THRESHOLDS, scores.tolist(), strict=True):
+        figures[f"{kind}_f1/{volume}{thresh:g}"] = f1
+        figures[f"{kind}_ap/{volume}{thresh:g}"] = ap
+    return {**figures, f"{kind}_ap{'/' + volume.rstrip('/') if volume else ''}": float(scores[:, 1].mean())}

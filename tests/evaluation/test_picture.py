@@ -1,0 +1,87 @@
+"""Pictures: which planes, which outlines, and that they are written whole."""
+
+import numpy as np
+import pytest
+import torch
+
+from anystar_torch.arrays import Sample
+from anystar_torch.evaluation import picture
+
+
+def _scene():
+    labels = np.zeros((6, 8, 10), np.int32)
+    labels[1:3, 1:4, 1:4] = 1
+    labels[2:5, 5:7, 2:8] = 2
+    return np.random.default_rng(0).random(labels.shape).astype(np.float32), labels
+
+
+def test_planes_cut_most_objects():
+    image, labels = _scene()
+    z, y, x = picture.best_planes(labels, image)
+    assert z == 2  # the only one with both
+    assert np.unique(labels[:, :, x]).size == 3
+    assert y in range(5, 7)  # no y holds both; label 2 covers more
+    assert picture.best_planes(labels.astype(np.uint16) * 40000, image) == (z, y, x)
+    image[4] *= 50
+    assert picture.best_planes(None, image)[0] == 4
+
+
+def test_planes_of_many_objects_are_those_that_counting_finds():
+    labels = np.zeros((20, 30, 40), np.int32)
+    rng = np.random.default_rng(0)
+    for label in range(1, 60):
+        low = rng.integers(0, [16, 24, 32])
+        labels[tuple(slice(a, a + rng.integers(2, 7)) for a in low)] = label * 3
+    chosen = picture.best_planes(labels, labels)
+    for axis in range(3):
+        counts = [np.unique(labels.take(i, axis)).size for i in range(labels.shape[axis])]
+        # Boxes may be hidden in part by later ones, and then lie in two pieces: one object more or less.
+        assert counts[chosen[axis]] >= max(counts) - 1
+
+
+def test_outlines_enclose_exactly_the_voxels():
+    plane = np.zeros((5, 6), int)
+    plane[1:3, 2:5] = 7
+    plane[3, 2] = 9
+    outlines = dict(picture.contours(plane))
+    assert sorted(outlines) == [7, 9]
+    corners = np.concatenate(outlines[7])
+    assert corners.min(0).tolist() == [1.5, 0.5]
+    assert corners.max(0).tolist() == [4.5, 2.5]
+    assert len(outlines[7]) == 2 * (2 + 3)  # the perimeter in voxel edges
+    assert len(outlines[9]) == 4
+
+
+def test_colours_of_neighbouring_labels_differ():
+    colours = np.array([picture.colour(label) for label in range(1, 30)])
+    assert np.abs(np.diff(colours, axis=0)).max(axis=1).min() > 0.3
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint16, np.float64])
+def test_planes_and_gallery_are_written(tmp_path, kind):
+    image, labels = _scene()
+    image = (image * 1000).astype(kind)
+    if kind is np.float64:
+        image[0, 0, :3] = np.nan, np.inf, -np.inf
+    path = picture.planes(image, labels, torch.from_numpy(labels), path=tmp_path / "p.png", spacing=(2, 1, 1))
+    assert path.read_bytes()[:4] == b"\x89PNG"
+    batch = Sample(torch.rand(3, 1, 6, 8, 10), torch.from_numpy(labels)[None, None].repeat(3, 1, 1, 1, 1))
+    assert picture.gallery(batch, tmp_path / "g.pdf").read_bytes()[:4] == b"%PDF"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["g.pdf", "p.png"]
+
+
+def test_a_constant_volume_has_a_picture(tmp_path):
+    assert picture.planes(np.full((3, 4, 5), 7, np.uint8), path=tmp_path / "c.png").exists()
+
+
+def test_what_cannot_be_shown_is_refused(tmp_path):
+    image, labels = _scene()
+    with pytest.raises(ValueError, match="truth must have the image's shape"):
+        picture.planes(image, labels[1:], path=tmp_path / "p.png")
+    with pytest.raises(ValueError, match=r"pictures end in \.png"):
+        picture.planes(image, path=tmp_path / "p.xyz")
+    with pytest.raises(ValueError, match=r"\[D, H, W\]"):
+        picture.planes(image[0], path=tmp_path / "p.png")
+    with pytest.raises(ValueError, match="no samples"):
+        picture.gallery([], tmp_path / "p.png")
+    assert not list(tmp_path.iterdir())

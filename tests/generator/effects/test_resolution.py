@@ -1,0 +1,75 @@
+"""Slices against their integrals, and what resolution must not change."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import quad
+
+from anystar_torch.generator.effects.resolution import RandomResolution, thick_slices
+from anystar_torch.random.source import Source
+
+
+def reference(line: np.ndarray, thickness: float, start: float) -> np.ndarray:
+    """Slice means by numerical integration of the piecewise constant line, then numpy's interpolation."""
+    size, first = len(line), start * thickness
+    last = max(int(np.floor((size - first) / thickness + 0.5)) - 1, 0)
+    means, centres = [], []
+    for k in range(last + 1):
+        low, high = (min(max(first + (k + side) * thickness, 0), size) for side in (0, 1))
+        breaks = [b for b in range(size) if low < b < high]
+        value = lambda x: line[min(int(x), size - 1)]  # noqa: E731
+        means.append(quad(value, low, high, points=breaks, limit=200)[0] / (high - low))
+        centres.append(first + (k + 0.5) * thickness)
+    return np.interp(np.arange(size) + 0.5, centres, means)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_equal_integrals(axis: int) -> None:
+    rng = np.random.default_rng(axis)
+    lines = rng.uniform(size=(6, 23))
+    thickness = np.array([1.5, 2.0, 3.7, 6.25, 11.0, 1.01])
+    start = rng.uniform(-0.5, 0.5, 6)
+    shape = [6, 1, 2, 2, 2]
+    shape[axis + 2] = 23
+    view = [6, 1, 1, 1, 1]
+    view[axis + 2] = 23
+    image = torch.tensor(lines, dtype=torch.float32).view(view).expand(shape).contiguous()
+    widths, starts = torch.ones(6, 3), torch.zeros(6, 3)
+    widths[:, axis], starts[:, axis] = torch.tensor(thickness), torch.tensor(start)
+    out = thick_slices(image, widths, starts).movedim(axis + 2, 4)
+    for n in range(6):
+        expected = reference(lines[n], thickness[n], start[n])
+        np.testing.assert_allclose(out[n, 0, 0, 0], expected, atol=1e-4)
+        np.testing.assert_allclose(out[n, 0, 1, 1], expected, atol=1e-4)
+
+
+def test_thickness_1_leaves_the_input_bit_identical() -> None:
+    image = torch.rand(3, 1, 7, 8, 9, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(thick_slices(image, torch.ones(3, 3), torch.full((3, 3), 0.3)), image)
+
+
+def test_a_slope_survives() -> None:
+    ramp = torch.arange(40.0)[:, None, None].expand(1, 1, 40, 4, 4).contiguous()
+    out = thick_slices(ramp, torch.tensor([[4.0, 1.0, 1.0]]), torch.zeros(1, 3))
+    torch.testing.assert_close(out[..., 2:-2, :, :], ramp[..., 2:-2, :, :], atol=1e-3, rtol=0)
+
+
+def test_one_axis_is_worse_and_each_is_as_often() -> None:
+    point = torch.zeros(90, 1, 17, 17, 17)
+    point[..., 8, 8, 8] = 1.0
+    effect = RandomResolution(p=1.0, lateral=(0.5, 0.5), elongation=(3.0, 3.0), thickness=(2.0, 4.0))
+    out = effect(point, Source.of(torch.arange(90), seed=0, split="test"))[:, 0]
+    position = torch.arange(17.0) - 8.0
+    width = torch.stack(
+        [(out.sum(dims) * position**2).sum(1) / out.sum((1, 2, 3)) for dims in ((2, 3), (1, 3), (1, 2))],
+        dim=1,
+    )
+    counts = width.argmax(1).bincount(minlength=3)
+    assert counts.min() > 15
+    assert (width.amax(1) > 3 * width.median(1).values).all()
+
+
+@pytest.mark.parametrize("thickness", [(0.5, 2.0), (3.0, 2.0)])
+def test_refuses_slices_thinner_than_voxels(thickness: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="thickness must be"):
+        RandomResolution(p=0.5, lateral=(0.0, 1.0), elongation=(1.0, 2.0), thickness=thickness)

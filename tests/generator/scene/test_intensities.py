@@ -1,0 +1,140 @@
+"""Intensities: the mixture's moments, the texture's, and where the image's edges lie."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from anystar_torch.configuration.compose import load_synthesizer
+from anystar_torch.generator.scene.background import Ground
+from anystar_torch.generator.scene.intensities import Fields, Mixture, Texture, shaded
+from anystar_torch.generator.scene.surface import RoughBall
+from anystar_torch.generator.spatial.coordinates import Coordinates, Step, identity
+from anystar_torch.generator.spatial.zoom import zoom
+from anystar_torch.generator.synthesizer import Synthesizer
+from anystar_torch.random.source import Source
+
+WORLD = (128, 128, 128)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flat(Texture):
+    """A texture that is 1 everywhere."""
+
+    def __call__(self, world, source):
+        return torch.ones(len(source.root), 1, 4, 4, 4)
+
+
+def source(count: int = 1) -> Source:
+    return Source.of(torch.arange(count), seed=0, split="test")
+
+
+@pytest.fixture(scope="module")
+def plain() -> Synthesizer:
+    return load_synthesizer("plain")
+
+
+def flat(mixture: Mixture) -> Mixture:
+    """No texture, and intensities on their own scale."""
+    return replace(mixture, texture=Flat(scales=[2]), darkest=(0.0, 0.0), brightest=(1.0, 1.0))
+
+
+def test_texture_has_the_originals_range_and_deviation() -> None:
+    texture = Texture(scales=[2, 4, 8, 16, 32])(WORLD, source(6))
+    between = torch.nn.functional.interpolate(texture, size=WORLD, mode="trilinear", align_corners=True)
+    assert between.amin((1, 2, 3, 4)).numpy() == pytest.approx(
+        0.0, abs=0.08
+    )  # exactly 0 and 1 in the original
+    assert between.amax((1, 2, 3, 4)).numpy() == pytest.approx(1.0, abs=0.08)
+    assert between.mean((1, 2, 3, 4)).numpy() == pytest.approx(0.49, abs=0.06)  # measured: 0.49 +- 0.027
+    assert between.std((1, 2, 3, 4)).numpy() == pytest.approx(0.092, abs=0.012)  # measured: 0.092 +- 0.005
+
+
+def moved(coordinates: Coordinates, shift: torch.Tensor | float) -> Coordinates:
+    after = torch.zeros_like(coordinates.size) + shift
+    return coordinates.then(Step(identity(coordinates.size), after=after))
+
+
+def test_objects_have_means_and_deviations_of_their_own(plain: Synthesizer) -> None:
+    mixture = flat(plain.world.mixture)
+    # 8 objects, each a slab of 8 x 64 x 64 voxels, looked at voxel by voxel
+    slabs = torch.arange(64)[:, None, None].div(8, rounding_mode="floor").add(1).expand(64, 64, 64)
+    grid = Coordinates.of_grid((64, 64, 64), torch.full((1, 3), 128.0))
+    grid = moved(grid, 0.5)  # on the voxels of the scene
+    objects = slabs[None, None].to(torch.int32)
+    image = mixture(objects, objects < 0, grid, WORLD, source())[0, 0]
+    keep = 1.0 - 4.0 * 0.0975 + 6.0 * 0.0975**2  # of noise, by the filter that stands for an interpolation
+    values = [image[8 * i + 1 : 8 * i + 7] for i in range(8)]
+    means = torch.tensor([v.mean() for v in values])
+    deviations = torch.tensor([v.std() for v in values]) / keep**1.5
+    assert len(means.round().unique()) > 5
+    assert means.min() > 20.0
+    assert means.max() < 230.0
+    assert deviations.min() > 4.5
+    assert deviations.max() < 26.0
+
+
+def test_the_background_shows_its_share_of_the_texture() -> None:
+    texture = Texture(scales=[2, 4, 8, 16, 32])(WORLD, source(2))
+    textured = torch.nn.functional.interpolate(
+        texture, size=(64, 64, 64), mode="trilinear", align_corners=True
+    )
+    inside = torch.zeros_like(textured, dtype=torch.bool)
+    inside[..., :32] = True
+    mean = texture.mean((2, 3, 4), keepdim=True).expand_as(textured)
+    objects = inside.to(torch.int32)
+    ones, nowhere = torch.ones_like(textured), torch.zeros_like(inside)
+    fields = Fields(objects, 0.0 * ones, ones, nowhere, textured, ones)
+    flat = torch.ones(2, 1)
+    ground = Ground(torch.zeros_like(objects[:, 0]), flat, flat)
+    for share in (0.0, 0.25, 1.0):
+        level = texture.mean((1, 2, 3, 4))
+        one, zero = torch.ones(2), torch.zeros(2)
+        shading = torch.stack([one, zero, torch.full((2,), share), level, one], dim=1)
+        shade, grain = shaded(fields, ground, shading)
+        assert torch.equal(shade[..., :32], textured[..., :32])
+        torch.testing.assert_close(
+            shade[..., 32:], (mean + share * (textured - mean))[..., 32:], rtol=0.0, atol=1e-5
+        )
+        assert torch.equal(grain, shade)
+
+
+def test_noise_is_interpolated_between_the_worlds_voxels(plain: Synthesizer) -> None:
+    grid = Coordinates.of_grid((48, 48, 48), torch.full((2, 3), 128.0))
+    on = plain.world.mixture.noise(moved(grid, 0.5), source(2))
+    assert on.std().item() == pytest.approx(1.0, abs=0.02)
+    turned = grid.then(Step(torch.diag(torch.tensor([0.617, 0.731, 0.873])).expand(2, 3, 3)))
+    between = plain.world.mixture.noise(turned, source(2))
+    assert between.std().item() == pytest.approx((2.0 / 3.0) ** 1.5, abs=0.03)
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.0, 1.37])
+def test_labels_and_image_lie_on_the_sphere_to_a_tenth_of_a_voxel(plain: Synthesizer, factor: float) -> None:
+    """Analytic spheres: roughness, jitter, texture and noise off; positions known in closed form."""
+    balls = replace(
+        plain.world.objects,
+        surface=RoughBall(roughness=0.0, cell=16),
+        jitter=0.0,
+        radius=(0.9, 0.9),
+        kept=(1.0, 1.0),
+    )
+    mixture = flat(replace(plain.world.mixture, mean=(200.0, 200.0), std=(0.0, 0.0)))
+    ground = replace(mixture.background, plain_std=(0.0, 0.0), mean=(25.0, 25.0))
+    shift = torch.tensor([0.3, -0.41, 0.17])
+    # two lattice points, at 48 and 72, around the middle of the world
+    grid = Coordinates.of_grid((88, 88, 88), torch.full((1, 3), 128.0))
+    seen = zoom(grid, torch.tensor([factor]))
+    seen = moved(seen, shift)
+    objects = balls(seen.position, WORLD, source()).ball
+    image = replace(mixture, background=ground)(objects, objects < 0, seen, WORLD, source())[0, 0].double()
+    low, high = image.amin(), image.amax()
+    share = (image - low) / (high - low)
+    axes = torch.stack(torch.meshgrid(*[torch.arange(88.0)] * 3, indexing="ij")).double()
+    for z, y, x in ((48, 48, 48), (72, 48, 72)):
+        centre = (torch.tensor([z, y, x]) - 63.5 - shift) * factor + 43.5
+        near = (axes - centre[:, None, None, None]).square().sum(0).sqrt() < 10.8 * factor + 1.2
+        for weight in (share * near, ((objects[0, 0] > 0) & near).double()):
+            place = (axes * weight).sum((1, 2, 3)) / weight.sum()
+            assert place.numpy() == pytest.approx(centre.numpy(), abs=0.1)
+            radius = (weight.sum() * 0.75 / torch.pi) ** (1 / 3)
+            assert radius.item() == pytest.approx(10.8 * factor, abs=0.1)

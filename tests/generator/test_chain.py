@@ -1,0 +1,117 @@
+"""The chain's names and order, the finish, and the original's configuration."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from monai.transforms import ScaleIntensity
+from omegaconf import DictConfig
+
+from anystar_torch.generator.chain import Chain, Finish
+from anystar_torch.generator.effects.gamma import RandomContrast
+from anystar_torch.generator.effects.noise import RandomGaussianNoise
+from anystar_torch.generator.effects.rescale import rescale
+from anystar_torch.random.source import Source
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "augment"
+IDS = torch.arange(6)
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Adds the first draw of its stream, so that the draws an effect gets can be read from the image."""
+
+    def __call__(self, image: torch.Tensor, source: Source) -> torch.Tensor:
+        return image + source.uniform("x", 0.0, 1.0)[:, None, None, None, None]
+
+
+def test_other_effects_do_not_change_an_effects_draws() -> None:
+    source, image = Source.of(IDS, seed=0, split="test"), torch.zeros(6, 1, 2, 2, 2)
+    alone = Chain(effects={"a": Recorder()})(image, source)
+    both = Chain(effects={"b": Recorder(), "a": Recorder()})(image, source)
+    other = Chain(effects={"b": Recorder()})(image, source)
+    torch.testing.assert_close(both, alone + other)
+    assert not torch.equal(alone, other)
+
+
+def test_effects_run_in_the_order_written() -> None:
+    noise, contrast = (
+        RandomGaussianNoise(p=1.0, std=(0.1, 0.1)),
+        RandomContrast(p=1.0, gamma=(2.0, 3.0), headroom=(0.0, 1.0)),
+    )
+    source = Source.of(IDS, seed=0, split="test")
+    image = torch.rand(6, 1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    out = Chain(effects={"noise": noise, "contrast": contrast})(image, source)
+    assert torch.equal(out, contrast(noise(image, source("noise")), source("contrast")))
+
+
+def test_rescale_equals_monai_and_turns_constants_to_zero() -> None:
+    image = torch.rand(3, 1, 5, 6, 7, generator=torch.Generator().manual_seed(0)) * 9.0 - 4.0
+    image[2] = 3.25
+    out = rescale(image)
+    for n in range(3):
+        expected = torch.as_tensor(ScaleIntensity()(image[n]))
+        torch.testing.assert_close(out[n], expected, atol=1e-5, rtol=0)
+    assert not out[2].any()
+
+
+def config(name: str) -> DictConfig:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose(name)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+def test_every_configuration_makes_finished_samples(name: str) -> None:
+    effects, finish = instantiate(config(name).effects), instantiate(config(name).finish)
+    assert isinstance(effects, Chain)
+    assert isinstance(finish, Finish)
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(6, 1, 20, 24, 28, generator=generator)
+    labels = torch.randint(0, 5, image.shape, generator=generator, dtype=torch.int32)
+    source = Source.of(IDS, seed=0, split="test")
+    out, cut = finish(effects(image, source), labels, source)
+    assert out.isfinite().all()
+    assert out.amin() >= 0.0
+    assert out.amax() <= 1.0
+    assert ((cut == labels) | (cut == 0)).all()
+    alone, alone_cut = finish(
+        effects(image[4:5], s := Source.of(IDS[4:5], seed=0, split="test")), labels[4:5], s
+    )
+    assert torch.equal(alone, out[4:5])
+    assert torch.equal(alone_cut, cut[4:5])
+
+
+def test_the_originals_order() -> None:
+    order = (
+        "bias_field gaussian_noise kspace_spike contrast smoothing rician_noise gibbs_ringing sharpening"
+        " histogram_shift"
+    )
+    on = [name for name, effect in config("anystar").effects.effects.items() if effect.get("p", 1.0) > 0]
+    assert on == order.split()
+
+
+def test_microscopy_changes_chances_only() -> None:
+    ours, theirs = config("microscopy"), config("anystar")
+    changed = {
+        name
+        for name, effect in ours.effects.effects.items()
+        if effect.get("p") != theirs.effects.effects[name].get("p")
+    }
+    assert {"resolution", "camera"} <= changed
+    for name in changed:
+        ours.effects.effects[name].p = theirs.effects.effects[name].p
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+def test_effects_that_are_off_leave_the_bits(name: str) -> None:
+    chosen = config(name)
+    for effect in chosen.effects.effects.values():
+        if "p" in effect:
+            effect.p = 0.0
+    del chosen.effects.effects.bias_field
+    image = torch.rand(6, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(instantiate(chosen.effects)(image, Source.of(IDS, seed=0, split="test")), image)

@@ -1,0 +1,88 @@
+"""Averaged shapes against the spheres that were predicted."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from anystar_torch.geometry.rays import Rays
+from anystar_torch.inference import shape_averaging as module
+from anystar_torch.inference.candidates import Candidates
+from anystar_torch.inference.instances import instances
+from anystar_torch.inference.scale import Scaling
+from anystar_torch.inference.shape_averaging import consensus
+
+RAYS = Rays.golden_spiral(96)
+RADIUS = 9.0
+
+
+def crowd(centres: list[tuple[float, float, float]], noise: float) -> Candidates:
+    """What a network says of spheres: every second voxel inside predicts the whole sphere, with an error of its own."""
+    random = np.random.default_rng(0)
+    shape = (40, 40, 40 * len(centres))
+    points, distances, scores = [], [], []
+    directions = RAYS.vertices.numpy()
+    for centre in np.asarray(centres):
+        grid = np.argwhere(np.ones((20, 20, 20))) * 2.0 + (0, 0, centre[2] - 20)
+        away = np.linalg.norm(grid - centre, axis=1)
+        inside, away = grid[away < 0.8 * RADIUS], away[away < 0.8 * RADIUS]
+        along = (inside - centre) @ directions.T
+        exact = -along + np.sqrt(along**2 - (away**2)[:, None] + RADIUS**2)
+        points.append(inside)
+        distances.append(exact * (1 + noise * random.standard_normal(exact.shape)))
+        scores.append(1 - away / RADIUS)
+    order = np.argsort(-np.concatenate(scores), kind="stable")
+    return Candidates(
+        points=np.concatenate(points)[order].astype(np.float32),
+        distances=np.concatenate(distances)[order].astype(np.float16),
+        scores=np.concatenate(scores)[order].astype(np.float32),
+        rays=RAYS,
+        scaling=Scaling.of(shape, (1.0, 1.0, 1.0), 18.0, 18.0, RAYS),
+        diameter=18.0,
+        prob_thresh=0.1,
+    )
+
+
+def errors(candidates: Candidates, centres: list[tuple[float, float, float]], averaged: bool) -> np.ndarray:
+    """Relative errors of the corners of all objects: how far they are from the spheres."""
+    found = instances(candidates, 0.3, averaged=averaged)
+    assert len(found) == len(centres)
+    corners = found.points[:, None] + found.distances[:, :, None] * found.rays.vertices.numpy()
+    off = np.linalg.norm(corners[:, :, None] - np.asarray(centres), axis=3).min(2)
+    return off / RADIUS - 1
+
+
+ONE, TWO = [(20.4, 19.7, 20.2)], [(20.4, 19.7, 20.2), (19.5, 20.3, 60.1)]
+
+
+@pytest.mark.parametrize("centres", [ONE, TWO])
+def test_what_agrees_is_kept(centres: list[tuple[float, float, float]]) -> None:
+    assert abs(errors(crowd(centres, 0.0), centres, averaged=False)).max() < 0.002
+    assert abs(errors(crowd(centres, 0.0), centres, averaged=True)).max() < 0.04
+
+
+def test_noise_is_averaged_out() -> None:
+    noisy = crowd(TWO, 0.15)
+    alone, together = errors(noisy, TWO, averaged=False), errors(noisy, TWO, averaged=True)
+    assert alone.std() == pytest.approx(0.15, rel=0.2)
+    assert together.std() < 0.3 * alone.std()
+    assert abs(together.mean()) < 0.02
+
+
+def test_one_alone_keeps_its_shape() -> None:
+    lonely = replace(crowd(ONE, 0.15), prob_thresh=0.1).first(1)
+    np.testing.assert_allclose(consensus(lonely, np.ones(1, bool)), lonely.distances, rtol=1e-3)
+
+
+def test_any_number_at_a_time_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    noisy = crowd(TWO, 0.1)
+    kept = np.zeros(len(noisy.scores), bool)
+    kept[::3] = True
+    whole = consensus(noisy, kept)
+    assert whole.shape == (kept.sum(), 96)
+    monkeypatch.setattr(module, "_TOGETHER", 7)
+    np.testing.assert_allclose(consensus(noisy, kept), whole, rtol=1e-6)
+
+
+def test_none_kept_is_none() -> None:
+    assert consensus(crowd(ONE, 0.1).first(0), np.zeros(0, bool)).shape == (0, 96)

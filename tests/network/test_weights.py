@@ -1,0 +1,136 @@
+"""A saved network comes back the same; damaged folders are refused in one line."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from anystar_torch.network import weights
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.unet import UNetBackbone
+
+TINY = {
+    "rays": 8,
+    "grid": (2, 2, 2),
+    "features": 8,
+    "backbone": UNetBackbone(filters=4, depth=1, batch_norm=True),
+}
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return StarDist(**TINY).eval()
+
+
+@pytest.fixture
+def config(network):
+    return weights.ModelConfig(
+        architecture=network.architecture,
+        normalisation="anystar",
+        diameter_band=(6.0, 13.0, 21.0),
+        prob_thresh=0.5,
+        nms_thresh=0.3,
+        provenance={"seed": 3},
+    )
+
+
+def test_others_may_read_what_was_saved(tmp_path, network, config):
+    (tmp_path / "any").touch()
+    usual = (tmp_path / "any").stat().st_mode
+    folder = weights.save(tmp_path / "model", network, config)
+    assert {path.stat().st_mode for path in folder.iterdir()} == {usual}
+
+
+def test_round_trip(tmp_path, network, config):
+    image = torch.randn(1, 1, 8, 8, 8)
+    loaded, read = weights.load(weights.save(tmp_path / "model", network, config))
+    assert read == config
+    assert not loaded.training
+    with torch.no_grad():
+        assert torch.equal(loaded(image).distances, network(image).distances)
+    assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["config.json", "weights.safetensors"]
+
+
+def test_half_precision_weights_load_as_float32(tmp_path, network, config):
+    loaded, _ = weights.load(weights.save(tmp_path, network.half(), config))
+    assert all(p.dtype == torch.float32 for p in loaded.parameters())
+
+
+def test_stored_as_float16_takes_half_the_space_and_predicts_the_same(tmp_path, network, config):
+    image = torch.randn(1, 1, 16, 16, 16)
+    whole = weights.save(tmp_path / "whole", network, config) / weights.WEIGHTS
+    half = weights.save(tmp_path / "half", network, config, dtype=torch.float16) / weights.WEIGHTS
+    tensors = load_file(half)
+    assert {t.dtype for t in tensors.values()} == {
+        torch.float16,
+        torch.int64,
+    }  # int64: batch normalisation counts
+    assert half.stat().st_size < 0.75 * whole.stat().st_size
+    loaded, read = weights.load(half.parent)
+    assert read == config
+    assert {t.dtype for t in loaded.state_dict().values()} == {torch.float32, torch.int64}
+    assert next(network.parameters()).dtype == torch.float32, "the network itself is left as it was"
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(image).probability, network(image).probability, rtol=0, atol=2e-3)
+
+
+def test_weights_that_float16_cannot_hold_are_refused(tmp_path, network, config):
+    with torch.no_grad():
+        network.probability.bias.fill_(1e6)
+    with pytest.raises(ValueError, match=r"probability\.bias has values that torch\.float16 cannot hold"):
+        weights.save(tmp_path / "model", network, config, dtype=torch.float16)
+    assert not (tmp_path / "model").exists()
+
+
+def damage_missing(folder):
+    (folder / weights.WEIGHTS).unlink()
+
+
+def damage_truncated(folder):
+    path = folder / weights.WEIGHTS
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def damage_text(folder):
+    (folder / weights.CONFIG).write_text("not json")
+
+
+def damage_other_network(folder):
+    content = json.loads((folder / weights.CONFIG).read_text())
+    content["architecture"]["backbone"]["filters"] = 8
+    (folder / weights.CONFIG).write_text(json.dumps(content))
+
+
+def damage_keys(folder):
+    content = json.loads((folder / weights.CONFIG).read_text())
+    del content["architecture"]
+    (folder / weights.CONFIG).write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_missing, damage_truncated, damage_text, damage_other_network, damage_keys]
+)
+def test_damage_is_one_line(tmp_path, network, config, damage):
+    folder = weights.save(tmp_path, network, config)
+    damage(folder)
+    with pytest.raises(ValueError, match=str(tmp_path)) as error:
+        weights.load(folder)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("normalisation", "other"),
+        ("diameter_band", (5.0, 4.0, 9.0)),
+        ("prob_thresh", 1.5),
+        ("nms_thresh", -0.1),
+    ],
+)
+def test_nonsense_is_refused(config, name, value):
+    from dataclasses import replace
+
+    with pytest.raises(ValueError, match=name):
+        replace(config, **{name: value})
