@@ -1,0 +1,1 @@
+"""The check of the project's language: ``python -m tests.prose [paths]``."""
