@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
 from anystar_torch.geometry.polyhedra import check_polyhedra, native_array
 
 if TYPE_CHECKING:
     from anystar_torch.geometry.rays import Rays
+    from anystar_torch.kernels._native import Suppression
 
 _SLICE_SECONDS = 0.2  # of native work between two looks at Ctrl-C and the progress callback
 
@@ -106,11 +107,25 @@ def _suppress(
         nms_thresh,
         torch.get_num_threads(),
     )
-    total, done = points.shape[0], 0
-    while done < total:  # Python looks at Ctrl-C between two iterations
+    return (advance(work, points.shape[0], progress) == 1).to(points.device)
+
+
+def advance(work: "Suppression", total: int, progress: Progress | None) -> UInt8[Tensor, " n"]:
+    """Work until all candidates of a round are decided or stay open; Ctrl-C is honoured between two steps.
+
+    Args:
+        work: a native suppression.
+        total: number of candidates of its round.
+        progress: called as ``progress(done, total)``.
+
+    Returns:
+        0 for a candidate that goes, 1 for one that survives, 2 for one that stays open.
+    """
+    done = 0
+    while done < total:
         done = work.advance(_SLICE_SECONDS)
         if progress is not None:
             progress(done, total)
-    keep = torch.empty(total, dtype=torch.uint8)
-    work.read(keep.numpy())
-    return keep.bool().to(points.device)
+    states = torch.empty(total, dtype=torch.uint8)
+    work.read(states.numpy())
+    return states

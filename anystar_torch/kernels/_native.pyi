@@ -17,8 +17,15 @@ class Suppression:
         threads: int,
         cache_bytes: int = 1 << 30,
     ) -> None: ...
+    def begin(
+        self,
+        points: NDArray[Any],
+        distances: NDArray[Any],
+        scores: NDArray[Any],
+        unfinished: NDArray[Any] | None = None,
+    ) -> None: ...
     def advance(self, seconds: float) -> int: ...
-    def read(self, keep: NDArray[Any]) -> None: ...
+    def read(self, states: NDArray[Any]) -> None: ...
 
 def render_labels(
     points: NDArray[Any],

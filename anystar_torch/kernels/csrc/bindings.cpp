@@ -8,9 +8,12 @@
 #include <cmath>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
+
+#include <nanobind/stl/optional.h>
 
 #include "arrays.hpp"
 #include "components.hpp"
@@ -42,14 +45,29 @@ static void check_polyhedra(const Array<const float, 2> &points, const Array<con
 
 // ---- nms ----------------------------------------------------------------------------------------------------------
 
-// A suppression in progress, and the arrays it reads.
+// A suppression in progress, and the arrays its round reads.
 class Suppression {
+    using Boxes = Array<const int32_t, 3>;  // [M, 2, 3]: first and last voxel of each
+
 public:
     Suppression(Array<const float, 2> points, Array<const float, 2> distances, Array<const float, 1> scores,
                 Array<const float, 2> vertices, Array<const int64_t, 2> faces, double nms_thresh, int threads,
                 int64_t cache_bytes)
-        : points_(std::move(points)), distances_(std::move(distances)), scores_(std::move(scores)),
-          rays_(ray_set(vertices, faces)) {
+        : rays_(ray_set(vertices, faces)) {
+        require(nms_thresh >= 0 && nms_thresh <= 1,
+                "nms_thresh must lie in [0, 1], got " + std::to_string(nms_thresh));
+        check_threads(threads);
+        work_ = std::make_unique<anystar::Suppression>(rays_, nms_thresh, threads, cache_bytes);
+        begin(std::move(points), std::move(distances), std::move(scores), std::nullopt);
+    }
+
+    void begin(Array<const float, 2> points, Array<const float, 2> distances, Array<const float, 1> scores,
+               std::optional<Boxes> unfinished) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        work_->begin(nullptr, nullptr, nullptr, 0, {});  // nothing reads the arrays of the round before any more
+        points_ = std::move(points);
+        distances_ = std::move(distances);
+        scores_ = std::move(scores);
         check_polyhedra(points_, distances_, rays_.rays());
         const auto n = int64_t(points_.shape(0));
         require(int64_t(scores_.shape(0)) == n, "scores must be [" + std::to_string(n) + "], one per point, got [" +
@@ -57,12 +75,18 @@ public:
         for (int64_t i = 0; i < n; ++i)
             require(std::isfinite(scores_.data()[i]), "scores must be finite, got " + std::to_string(scores_.data()[i]) +
                                                           " at [" + std::to_string(i) + "]");
-        require(nms_thresh >= 0 && nms_thresh <= 1,
-                "nms_thresh must lie in [0, 1], got " + std::to_string(nms_thresh));
-        check_threads(threads);
+        std::vector<anystar::Box> boxes;
+        if (unfinished) {
+            require(unfinished->shape(1) == 2 && unfinished->shape(2) == 3, "unfinished must be [M, 2, 3]");
+            const int32_t *edge = unfinished->data();
+            for (size_t i = 0; i < unfinished->shape(0); ++i, edge += 6) {
+                for (int k = 0; k < 6; ++k)
+                    require(std::abs(edge[k]) < (1 << 23), "unfinished boxes must lie within 2^23 voxels of the origin");
+                boxes.push_back({{edge[0], edge[1], edge[2]}, {edge[3], edge[4], edge[5]}});
+            }
+        }
         nb::gil_scoped_release release;
-        work_ = std::make_unique<anystar::Suppression>(rays_, points_.data(), distances_.data(), scores_.data(), n,
-                                                       nms_thresh, threads, cache_bytes);
+        work_->begin(points_.data(), distances_.data(), scores_.data(), n, boxes);
     }
 
     int64_t advance(double seconds) {
@@ -74,10 +98,10 @@ public:
 
     Suppression(const Suppression &) = delete;  // work_ points into rays_
 
-    void read(Array<uint8_t, 1> keep) {
+    void read(Array<uint8_t, 1> states) {
         std::lock_guard<std::mutex> lock(mutex_);
-        require(int64_t(keep.shape(0)) == work_->size(), "keep must have one element per candidate");
-        std::copy(work_->keep().begin(), work_->keep().end(), keep.data());
+        require(int64_t(states.shape(0)) == work_->size(), "states must have one element per candidate");
+        std::copy(work_->states().begin(), work_->states().end(), states.data());
     }
 
 private:
@@ -97,7 +121,11 @@ static void bind_nms(nb::module_ &module) {
              nb::arg("cache_bytes") = int64_t{1} << 30)
         .def("advance", &Suppression::advance, nb::arg("seconds"),
              "Work for about this long; returns the number of candidates decided by now.")
-        .def("read", &Suppression::read, nb::arg("keep").noconvert(), "Copy 1 (survives) or 0 per candidate to `keep`.");
+        .def("begin", &Suppression::begin, nb::arg("points").noconvert(), nb::arg("distances").noconvert(),
+             nb::arg("scores").noconvert(), nb::arg("unfinished").noconvert().none() = nb::none(),
+             "Begin the next round, with new candidates and those that are open; others may come from unfinished boxes.")
+        .def("read", &Suppression::read, nb::arg("states").noconvert(),
+             "Copy 0 (goes), 1 (survives) or 2 (open) per candidate of this round to `states`.");
 }
 
 // ---- render -------------------------------------------------------------------------------------------------------

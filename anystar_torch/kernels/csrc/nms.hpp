@@ -5,6 +5,10 @@
 // in chunks: (1) in parallel, each is tested against the survivors of earlier chunks; (2) in parallel, those left are
 // tested against each other; (3) in order, those with a surviving better conflict go. The only bound used is exact: no
 // more voxels can be shared than the two boxes share.
+//
+// Candidates may arrive in rounds, while others are still to be found in unfinished parts of the volume. A candidate that
+// a later one could meet stays open in its round, and so does one that conflicts with an open better one. Everything else
+// is final: the survivors of all rounds are those of one round with all candidates.
 #pragma once
 
 #include <algorithm>
@@ -59,20 +63,35 @@ class Suppression {
     using Clock = std::chrono::steady_clock;
 
 public:
-    // points [n, 3], distances [n, rays], scores [n]; the arrays and the rays must outlive this object. Up to
-    // cache_bytes of survivors' voxels are kept; those of later survivors are found again when needed.
-    Suppression(const RaySet &rays, const float *points, const float *distances, const float *scores, int64_t n,
-                double threshold, int threads, int64_t cache_bytes)
-        : rays_(rays), points_(points), distances_(distances), threshold_(threshold), threads_(std::max(threads, 1)),
-          cache_bytes_(cache_bytes), keep_(n, 0), order_(n) {
-        std::iota(order_.begin(), order_.end(), int64_t{0});
-        std::sort(order_.begin(), order_.end(), [&](int64_t i, int64_t j) { return before(scores, i, j); });
+    // The rays must outlive this object. Up to cache_bytes of survivors' voxels are kept; those of later survivors are
+    // found again when needed.
+    Suppression(const RaySet &rays, double threshold, int threads, int64_t cache_bytes)
+        : rays_(rays), threshold_(threshold), threads_(std::max(threads, 1)), cache_bytes_(cache_bytes) {
         for (int t = 0; t < threads_; ++t) {
             own_.emplace_back(rays);
             others_.emplace_back(rays);
         }
         other_rows_.resize(threads_);
         rows_.resize(threads_);
+    }
+
+    // Begins a round with points [n, 3], distances [n, rays], scores [n], which must live until it ends: candidates that
+    // are new, and those that the round before left open. Later candidates lie within the boxes `unfinished`, grown by
+    // how far they reach.
+    void begin(const float *points, const float *distances, const float *scores, int64_t n,
+               const std::vector<Box> &unfinished) {
+        points_ = points;
+        distances_ = distances;
+        states_.assign(n, kGone);
+        order_.resize(n);
+        std::iota(order_.begin(), order_.end(), int64_t{0});
+        std::sort(order_.begin(), order_.end(), [&](int64_t i, int64_t j) { return before(scores, i, j); });
+        decided_ = 0;
+        chunk_ = kSmallestChunk;
+        open_.clear();
+        open_index_ = BoxIndex();
+        unfinished_ = BoxIndex();
+        for (size_t i = 0; i < unfinished.size(); ++i) unfinished_.insert(int64_t(i), unfinished[i]);
     }
 
     // Decides candidates for about this long, and at least one; returns how many are decided by now.
@@ -84,15 +103,19 @@ public:
         return decided_;
     }
 
-    int64_t size() const { return static_cast<int64_t>(keep_.size()); }
-    const std::vector<uint8_t> &keep() const { return keep_; }
+    int64_t size() const { return static_cast<int64_t>(states_.size()); }
+    const std::vector<uint8_t> &states() const { return states_; }  // of this round's candidates
+
+    enum State : uint8_t { kGone = 0, kSurvives = 1, kOpen = 2 };
 
 private:
     struct Candidate {
         int64_t index = -1;  // in the caller's arrays
         double volume = 0;
         Box box;
-        std::unique_ptr<uint64_t[]> rows;  // absent beyond cache_bytes: found again when needed
+        bool open = false;                 // a better candidate may still come, or one is open itself
+        std::unique_ptr<uint64_t[]> rows;  // absent beyond cache_bytes: found again when needed, from
+        std::vector<float> shape;          // its point and distances
         Bitmap bitmap() const { return {box, rows.get()}; }
     };
 
@@ -142,10 +165,22 @@ private:
         });
         if (tested < static_cast<int64_t>(left.size())) count = left[tested];
         adapt_chunk(count, tested);
-        std::vector<uint8_t> survives(tested, 0);
+        std::vector<uint8_t> state(tested, kGone);
         for (int64_t j = 0; j < tested; ++j) {
-            survives[j] = std::none_of(better[j].begin(), better[j].end(), [&](int64_t i) { return survives[i]; });
-            if (survives[j]) add_survivor(std::move(fresh[left[j]]));
+            auto any_better = [&](State wanted) {
+                return std::any_of(better[j].begin(), better[j].end(), [&](int64_t i) { return state[i] == wanted; });
+            };
+            Candidate &candidate = fresh[left[j]];
+            if (any_better(kSurvives)) continue;
+            state[j] = candidate.open || any_better(kOpen) ? kOpen : kSurvives;
+            states_[candidate.index] = state[j];
+            if (candidate.box.voxels() == 0) continue;  // holds no voxel centre: can suppress nothing
+            if (state[j] == kOpen) {
+                open_index_.insert(static_cast<int64_t>(open_.size()), candidate.box);
+                open_.push_back(std::move(candidate));
+            } else {
+                add_survivor(std::move(candidate));
+            }
         }
         decided_ += count;
     }
@@ -189,7 +224,17 @@ private:
         candidate.index = index;
         candidate.rows.reset(new uint64_t[rows.size()]);
         std::copy(rows.begin(), rows.end(), candidate.rows.get());
+        candidate.open = stays_open(candidate, worker);
         fresh = std::move(candidate);
+    }
+
+    bool stays_open(const Candidate &candidate, int worker) {
+        bool open = false;
+        unfinished_.meeting(candidate.box, [&](int64_t, const Box &) { open = true; });
+        open_index_.meeting(candidate.box, [&](int64_t i, const Box &) {
+            open = open || conflict(open_[i], candidate, worker);
+        });
+        return open;
     }
 
     // Some slices in the middle of what two boxes share: most pairs that overlap too much already do so there.
@@ -228,19 +273,21 @@ private:
         if (survivor.rows) return double(shared_voxels(survivor.bitmap(), bitmap, limit)) > limit;
         auto &rows = other_rows_[worker];
         rows.assign(Bitmap::words(survivor.box), 0);
-        others_[worker].set(points_ + 3 * survivor.index, distances_ + rays_.rays() * survivor.index);
+        others_[worker].set(survivor.shape.data(), survivor.shape.data() + 3);
         others_[worker].fill(survivor.box, rows.data());
         return double(shared_voxels({survivor.box, rows.data()}, bitmap, limit)) > limit;
     }
 
     void add_survivor(Candidate &&candidate) {
-        keep_[candidate.index] = 1;
-        if (candidate.box.voxels() == 0) return;  // holds no voxel centre: can suppress nothing
         const int64_t bytes = 8 * Bitmap::words(candidate.box);
-        if (bytes <= cache_bytes_)
+        if (bytes <= cache_bytes_) {
             cache_bytes_ -= bytes;
-        else
+        } else {
             candidate.rows.reset();
+            const float *point = points_ + 3 * candidate.index, *distances = distances_ + rays_.rays() * candidate.index;
+            candidate.shape.assign(point, point + 3);
+            candidate.shape.insert(candidate.shape.end(), distances, distances + rays_.rays());
+        }
         survivors_index_.insert(static_cast<int64_t>(survivors_.size()), candidate.box);
         survivors_.push_back(std::move(candidate));
     }
@@ -249,15 +296,17 @@ private:
     static constexpr double kMostVoxels = double(int64_t{1} << 33);  // of one candidate's box
 
     const RaySet &rays_;
-    const float *points_, *distances_;
+    const float *points_ = nullptr, *distances_ = nullptr;  // of this round
     double threshold_;
     int threads_;
     int64_t cache_bytes_;  // left
-    std::vector<uint8_t> keep_;
+    std::vector<uint8_t> states_;
     std::vector<int64_t> order_;
     int64_t decided_ = 0, chunk_ = kSmallestChunk;
-    std::vector<Candidate> survivors_;
+    std::vector<Candidate> survivors_;  // of all rounds
     BoxIndex survivors_index_;
+    std::vector<Candidate> open_;  // of this round
+    BoxIndex open_index_, unfinished_;
     std::vector<Rasteriser> own_, others_;                  // one per worker
     std::vector<std::vector<uint64_t>> rows_, other_rows_;  // one per worker
 };
