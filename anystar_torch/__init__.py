@@ -1,6 +1,6 @@
-"""anystar_torch: zero-shot 3D instance segmentation, trained on volumes synthesised while it trains.
+"""Zero-shot 3D instance segmentation with networks that are trained on synthetic volumes.
 
-Names are imported when first used, so that ``import anystar_torch`` costs nothing.
+The public names are imported when they are first used, so ``import anystar_torch`` is fast.
 """
 
 from importlib import import_module
@@ -10,21 +10,19 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from anystar_torch.configuration.compose import load_synthesizer as load_synthesizer
-    from anystar_torch.evaluation.matching import CallableModule
+    from anystar_torch.evaluation.matching import matching as matching
     from anystar_torch.geometry import ops as ops
     from anystar_torch.geometry import targets as targets
     from anystar_torch.geometry.rays import Rays as Rays
     from anystar_torch.inference.predictor import AnyStar as AnyStar
 
-    matching: CallableModule  # a module that can be called
-
 _OBJECTS = {
     "AnyStar": "anystar_torch.inference.predictor",
     "Rays": "anystar_torch.geometry.rays",
     "load_synthesizer": "anystar_torch.configuration.compose",
+    "matching": "anystar_torch.evaluation.matching",
 }
 _MODULES = {
-    "matching": "anystar_torch.evaluation.matching",
     "ops": "anystar_torch.geometry.ops",
     "targets": "anystar_torch.geometry.targets",
 }

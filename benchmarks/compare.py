@@ -30,9 +30,10 @@ from rich.table import Table
 
 from anystar_torch import AnyStar
 from anystar_torch.configuration.compose import config_folder, load_synthesizer
+from anystar_torch.evaluation.matching import IOU_THRESHOLDS
 from anystar_torch.inference.instances import instances
 from anystar_torch.training.data import SynthesisData
-from anystar_torch.training.thresholds import IOU_THRESHOLDS, scores_of
+from anystar_torch.training.thresholds import scores_of
 
 CONSOLE = Console(width=140)
 THRESHOLDS = (0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from anystar_torch import AnyStar, __version__, io
-from anystar_torch.evaluation.matching import Overlap
+from anystar_torch.evaluation.matching import ContingencyTable
 from anystar_torch.inference import receptive_field as halo
 from anystar_torch.inference.candidates import merge
 from anystar_torch.inference.normalise import window
@@ -53,7 +53,7 @@ def continued(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 
 def compared(before: np.ndarray, after: np.ndarray) -> str:
     """How many objects of ``before`` are in ``after`` voxel by voxel, how many nearly, of how many."""
-    overlap = Overlap.of(before, after)
+    overlap = ContingencyTable.of(before, after)
     scores, count = overlap.scores(), len(overlap.true_labels)
     counts = [int((scores >= np.float32(least)).sum()) for least in (1.0, 0.98, 0.9)]
     shares = ", ".join(

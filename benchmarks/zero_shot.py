@@ -33,8 +33,8 @@ from scipy import ndimage
 
 from anystar_torch import AnyStar, __version__
 from anystar_torch.evaluation import picture
-from anystar_torch.evaluation.matching import Overlap
-from anystar_torch.training.thresholds import IOU_THRESHOLDS, SMALLEST_TRUTH, Scores, scores_of
+from anystar_torch.evaluation.matching import IOU_THRESHOLDS, SMALLEST_TRUTH, ContingencyTable
+from anystar_torch.training.thresholds import Scores, scores_of
 
 CONSOLE = Console(width=160)
 RESAMPLED = (0.5, 1.0, 2.0)
@@ -78,7 +78,7 @@ def faults(truth: NDArray[np.int32], found: NDArray[np.int32]) -> Row:
         ``several``, which hold more than half of each of two or more found objects. ``false``: found objects without a
         partner; of those ``ground``, more than half of which is on no true object.
     """
-    overlap = Overlap.of(truth, found).without_small(SMALLEST_TRUTH)
+    overlap = ContingencyTable.of(truth, found).without_small(SMALLEST_TRUTH)
     partners = overlap.matching(0.5).pairs
     missed = ~np.isin(overlap.true_labels, partners[:, 0])
     false = ~np.isin(overlap.pred_labels, partners[:, 1])

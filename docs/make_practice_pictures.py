@@ -25,10 +25,9 @@ import real_volumes
 from real_volumes import RealVolume
 
 from anystar_torch import AnyStar
-from anystar_torch.evaluation.matching import Overlap
+from anystar_torch.evaluation.matching import SMALLEST_TRUTH, ContingencyTable
 from anystar_torch.evaluation.picture import colour, contours
 from anystar_torch.inference.candidates import Candidates
-from anystar_torch.training.thresholds import SMALLEST_TRUTH
 
 FOLDER = Path(__file__).resolve().parent / "pictures" / "practice"
 EMBRYO, CELLS, FLAT = "bbbc050_train_Emb01_t401", "bio_cells3d_nuclei", "stardist_img3d"
@@ -150,7 +149,7 @@ class Practice:
             panel.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="nearest")
             for label, lines in contours(labels.take(plane, axis)):
                 panel.add_collection(LineCollection(lines, colors=[colour(label)], linewidths=1.0))
-            score = Overlap.of(case.truth, labels).without_small(SMALLEST_TRUTH).matching(0.5)
+            score = ContingencyTable.of(case.truth, labels).without_small(SMALLEST_TRUTH).matching(0.5)
             said = f", F1 {score.f1:.2f}" if labels is not case.truth else ""
             panel.set_title(f"{title}\n{score.n_pred} objects{said}", fontsize=7)
             panel.set_axis_off()

@@ -8,7 +8,6 @@ import typer
 
 from anystar_torch.cli.paths import is_candidates, stem
 
-_THRESHOLDS = [0.3, 0.5, 0.7]
 Row = tuple[str, Any]  # name, and a score per threshold
 
 
@@ -35,9 +34,11 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Count what was found: precision, recall, F1, AP and panoptic quality at several IoU."""
+    from anystar_torch.evaluation.matching import IOU_THRESHOLDS
+
     pairs = by_frame(matched(truth, prediction))
-    thresholds = thresh or _THRESHOLDS
-    scores = [[overlap.matching(t) for t in thresholds] for overlap in _overlaps(pairs, drop_small)]
+    thresholds = thresh or IOU_THRESHOLDS
+    scores = [[table.matching(t) for t in thresholds] for table in _tables(pairs, drop_small)]
     rows = list(zip([pair.name for pair in pairs], scores, strict=True))
     rows += summaries(rows)
     if as_json:
@@ -86,9 +87,9 @@ def by_frame(pairs: list[Pair]) -> list[Pair]:
     return single
 
 
-def _overlaps(pairs: list[Pair], drop_small: float) -> Any:
+def _tables(pairs: list[Pair], drop_small: float) -> Any:
     from anystar_torch import io
-    from anystar_torch.evaluation.matching import Overlap
+    from anystar_torch.evaluation.matching import ContingencyTable
     from anystar_torch.system.progress import bar
 
     with bar("matching", len(pairs) > 1) as tick:
@@ -102,7 +103,7 @@ def _overlaps(pairs: list[Pair], drop_small: float) -> Any:
                     f"{true_path} and {pred_path} must have one shape, "
                     f"got {true_labels.shape} and {pred_labels.shape}"
                 )
-            yield Overlap.of(true_labels, pred_labels).without_small(drop_small)
+            yield ContingencyTable.of(true_labels, pred_labels).without_small(drop_small)
 
 
 def matched(truth: Path, prediction: Path) -> list[Pair]:

@@ -1,46 +1,52 @@
-"""Instance matching: which predicted objects are which true ones, and how good the prediction is.
+"""Instance matching: one-to-one assignment of predicted to true objects, and the scores that follow from it.
 
-The definitions are StarDist's (``stardist.matching``): objects are matched one to one so that the number of
-pairs at or above the threshold is largest and, among those, the summed score is; scores are float32. The
-overlap table is kept sparse here, so that memory grows with the objects that touch and not with their
-product.
-
-The module is also the function: ``from anystar_torch import matching`` gives something to call,
-``matching(truth, prediction)``, and to take names from, ``matching.matching_dataset``. The last lines of this
-file give the module a class with ``__call__`` to that end.
+The definitions are those of ``stardist.matching``: the assignment maximises the number of pairs at or above the
+threshold and, among such assignments, the sum of their scores. Scores are float32. The contingency table is sparse, so
+memory grows with the number of pairs of objects that share voxels.
 """
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from types import ModuleType
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, Int64
 from numpy.typing import ArrayLike, NDArray
 
 from anystar_torch.evaluation.label_pairs import count_pairs
 
 CRITERIA = ("iou", "iot", "iop")
 
+IOU_THRESHOLDS = (0.3, 0.5, 0.7)
+"""IoU thresholds of every score that is reported without a choice of the user."""
+
+SMALLEST_TRUTH = 0.1
+"""True objects below this fraction of the median true volume are left out of scores during development."""
+
 
 @dataclass(frozen=True)
 class Matching:
-    """Scores of one prediction, or of several together.
+    """Scores of one prediction, or of several predictions together.
+
+    Every ratio is 0 where its denominator is 0.
 
     Attributes:
-        criterion: "iou" (intersection over union), "iot" (over the true volume) or "iop" (over the predicted
-            one).
-        thresh: score from which a pair counts as found.
-        tp: true objects that were found; ``fp``: predicted objects that are none; ``fn``: true objects
-            missed.
-        n_true: true objects; ``n_pred``: predicted ones.
-        precision: tp / n_pred; ``recall``: tp / n_true; ``f1``: their harmonic mean.
-        accuracy: tp / (tp + fp + fn), which StarDist and others call average precision (AP).
-        mean_matched_score: mean score of the pairs found; ``mean_true_score``: their sum over n_true.
-        panoptic_quality: their sum over tp + fp / 2 + fn / 2.
-        pairs: ``[tp, 2]`` labels (true, predicted) of the pairs found; empty for several predictions
-            together.
+        criterion: "iou" (intersection over union), "iot" (intersection over the true volume) or "iop" (intersection
+            over the predicted volume).
+        thresh: smallest score of a matched pair, 0 to 1.
+        tp: number of matched true objects.
+        fp: number of predicted objects without a match.
+        fn: number of true objects without a match.
+        n_true: number of true objects.
+        n_pred: number of predicted objects.
+        precision: tp / n_pred.
+        recall: tp / n_true.
+        accuracy: tp / (tp + fp + fn). StarDist and others call it average precision (AP).
+        f1: harmonic mean of precision and recall.
+        mean_true_score: sum of the scores of the matched pairs, divided by n_true.
+        mean_matched_score: mean score of the matched pairs.
+        panoptic_quality: sum of the scores of the matched pairs, divided by tp + fp / 2 + fn / 2.
+        pairs: ``[tp, 2]`` labels (true, predicted) of the matched pairs; empty for several predictions together.
     """
 
     criterion: str
@@ -57,37 +63,45 @@ class Matching:
     mean_true_score: float
     mean_matched_score: float
     panoptic_quality: float
-    pairs: NDArray[np.int64]
+    pairs: Int64[np.ndarray, "tp 2"]
 
     def as_dict(self) -> dict[str, Any]:
-        """Every number by its name, for JSON; the pairs are left out."""
+        """Every attribute but ``pairs`` by its name, for JSON."""
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "pairs"}
 
 
 @dataclass(frozen=True)
-class Overlap:
-    """Voxels that each true and each predicted object share: made once, asked at many thresholds.
+class ContingencyTable:
+    """Number of voxels that each true object shares with each predicted object.
+
+    It is counted once and can be matched at many thresholds.
 
     Attributes:
-        true_labels, pred_labels: the labels present, ascending, background left out.
-        true_volumes, pred_volumes: their voxels.
-        pairs: ``[M, 2]`` indices into the two, of the M pairs that share a voxel.
-        shared: ``[M]`` voxels shared.
+        true_labels: ``[T]`` labels of the true objects, ascending, without the background.
+        pred_labels: ``[P]`` labels of the predicted objects, likewise.
+        true_volumes: ``[T]`` number of voxels of each true object.
+        pred_volumes: ``[P]`` number of voxels of each predicted object.
+        pairs: ``[M, 2]`` indices into the true and the predicted objects, for the M pairs that share a voxel.
+        shared: ``[M]`` number of voxels that each pair shares.
     """
 
-    true_labels: NDArray[np.int64]
-    pred_labels: NDArray[np.int64]
-    true_volumes: NDArray[np.int64]
-    pred_volumes: NDArray[np.int64]
-    pairs: NDArray[np.int64]
-    shared: NDArray[np.int64]
+    true_labels: Int64[np.ndarray, " t"]
+    pred_labels: Int64[np.ndarray, " p"]
+    true_volumes: Int64[np.ndarray, " t"]
+    pred_volumes: Int64[np.ndarray, " p"]
+    pairs: Int64[np.ndarray, "m 2"]
+    shared: Int64[np.ndarray, " m"]
 
     @classmethod
-    def of(cls, truth: ArrayLike, prediction: ArrayLike) -> "Overlap":
-        """Count the shared voxels of two label arrays of one shape.
+    def of(cls, truth: ArrayLike, prediction: ArrayLike) -> "ContingencyTable":
+        """Count the table of two label arrays.
+
+        Args:
+            truth: integer labels of any shape, 0 = background.
+            prediction: integer labels of the same shape.
 
         Raises:
-            TypeError: a label array is not of an integer type.
+            TypeError: a label array does not have an integer type.
             ValueError: the shapes differ, or a label is negative.
         """
         true_array, pred_array = _labels(truth, "truth"), _labels(prediction, "prediction")
@@ -96,23 +110,23 @@ class Overlap:
                 f"truth and prediction must have one shape, got {true_array.shape} and {pred_array.shape}"
             )
         values, counts = count_pairs(true_array.reshape(-1), pred_array.reshape(-1))
-        true_labels, true_index = np.unique(values[:, 0], return_inverse=True)
-        pred_labels, pred_index = np.unique(values[:, 1], return_inverse=True)
-        true_volumes = np.bincount(true_index, counts, true_labels.size).astype(np.int64)
-        pred_volumes = np.bincount(pred_index, counts, pred_labels.size).astype(np.int64)
+        true_labels, true_volumes = _volumes(values[:, 0], counts)
+        pred_labels, pred_volumes = _volumes(values[:, 1], counts)
         both = (values > 0).all(axis=1)
-        pairs = np.stack(
-            [np.searchsorted(true_labels[true_labels > 0], values[both, 0]),
-             np.searchsorted(pred_labels[pred_labels > 0], values[both, 1])], axis=1,
-        )  # fmt: skip
-        true_kept, pred_kept = true_labels > 0, pred_labels > 0
-        return cls(
-            true_labels[true_kept], pred_labels[pred_kept],
-            true_volumes[true_kept], pred_volumes[pred_kept], pairs, counts[both],
-        )  # fmt: skip
+        true_index = np.searchsorted(true_labels, values[both, 0])
+        pred_index = np.searchsorted(pred_labels, values[both, 1])
+        pairs = np.stack([true_index, pred_index], axis=1)
+        return cls(true_labels, pred_labels, true_volumes, pred_volumes, pairs, counts[both])
 
-    def scores(self, criterion: str = "iou") -> NDArray[np.float32]:
-        """The score of every pair that shares a voxel, ``[M]``; float32, as StarDist keeps it."""
+    def scores(self, criterion: str = "iou") -> Float32[np.ndarray, " m"]:
+        """Score of every pair that shares a voxel, ``[M]``.
+
+        Args:
+            criterion: "iou", "iot" or "iop"; see :class:`Matching`.
+
+        Raises:
+            ValueError: another criterion.
+        """
         true_volume = self.true_volumes[self.pairs[:, 0]]
         pred_volume = self.pred_volumes[self.pairs[:, 1]]
         if criterion == "iou":
@@ -125,7 +139,15 @@ class Overlap:
         return scores
 
     def matching(self, thresh: float | int = 0.5, criterion: str = "iou") -> Matching:
-        """Match one to one and score, with pairs from ``thresh`` (0 to 1) on counting as found."""
+        """Match the objects one to one, and score the result.
+
+        Args:
+            thresh: smallest score of a matched pair, 0 to 1.
+            criterion: "iou", "iot" or "iop"; see :class:`Matching`.
+
+        Raises:
+            ValueError: a threshold outside 0 to 1, or another criterion.
+        """
         if not 0 <= thresh <= 1:
             raise ValueError(f"the threshold must lie between 0 and 1, got {thresh}")
         scores = self.scores(criterion)
@@ -136,29 +158,32 @@ class Overlap:
         n_true, n_pred, tp = self.true_labels.size, self.pred_labels.size, len(found)
         return _score(criterion, thresh, (tp, n_pred - tp, n_true - tp), scores[found].sum(), labels)
 
-    def without_small(self, fraction: float) -> "Overlap":
-        """The same without true objects below ``fraction`` of the median true volume.
+    def without_small(self, fraction: float) -> "ContingencyTable":
+        """The table without true objects that are smaller than ``fraction`` of the median true volume.
 
-        Annotated volumes often hold crumbs. A prediction on a crumb counts against precision, as on
-        background.
+        Annotated volumes often contain fragments of a few voxels. A prediction on a removed object is a false positive.
+
+        Args:
+            fraction: of the median true volume; 0 removes nothing.
         """
         if not self.true_labels.size or fraction <= 0:
             return self
         kept = self.true_volumes >= fraction * np.median(self.true_volumes)
         rows = kept[self.pairs[:, 0]]
         position = np.cumsum(kept) - 1
-        pairs = np.stack([position[self.pairs[rows, 0]], self.pairs[rows, 1]], axis=1)
         return replace(
-            self, true_labels=self.true_labels[kept], true_volumes=self.true_volumes[kept],
-            pairs=pairs, shared=self.shared[rows],
-        )  # fmt: skip
+            self,
+            true_labels=self.true_labels[kept],
+            true_volumes=self.true_volumes[kept],
+            pairs=np.stack([position[self.pairs[rows, 0]], self.pairs[rows, 1]], axis=1),
+            shared=self.shared[rows],
+        )
 
-    def _assign(self, scores: NDArray[np.float32], thresh: float) -> NDArray[np.int64]:
-        """The pairs of the best one-to-one assignment, as indices into ``pairs``, by true label.
+    def _assign(self, scores: Float32[np.ndarray, " m"], thresh: float) -> Int64[np.ndarray, " n"]:
+        """Indices into ``pairs`` of the best one-to-one assignment, ordered by true object.
 
-        Every true object may also stay alone: it has a partner of its own at no gain, which makes a full
-            matching
-        exist. All costs are shifted by 2 because the sparse solver takes a stored zero for a missing edge.
+        The solver needs a matching of all true objects. Therefore each true object also has a partner of its own
+        without gain. All costs are shifted by 2, because the sparse solver reads a stored zero as a missing edge.
         """
         if not len(self.pairs):
             return np.empty(0, np.int64)
@@ -168,19 +193,13 @@ class Overlap:
         n_true, n_pred = self.true_labels.size, self.pred_labels.size
         gain = (scores >= np.float32(thresh)) + scores.astype(np.float64) / (2 * min(n_true, n_pred))
         alone = np.arange(n_true)
-        cost = coo_array(
-            (
-                np.concatenate([2 - gain, np.full(n_true, 2.0)]),
-                (
-                    np.concatenate([self.pairs[:, 0], alone]),
-                    np.concatenate([self.pairs[:, 1], n_pred + alone]),
-                ),
-            ),
-            shape=(n_true, n_pred + n_true),
-        ).tocsr()
-        rows, columns = min_weight_full_bipartite_matching(cost)
+        costs = np.concatenate([2 - gain, np.full(n_true, 2.0)])
+        rows = np.concatenate([self.pairs[:, 0], alone])
+        columns = np.concatenate([self.pairs[:, 1], n_pred + alone])
+        graph = coo_array((costs, (rows, columns)), shape=(n_true, n_pred + n_true)).tocsr()
+        matched_rows, matched_columns = min_weight_full_bipartite_matching(graph)
         partner = np.full(n_true, -1)
-        partner[rows] = columns
+        partner[matched_rows] = matched_columns
         taken = np.flatnonzero(partner[self.pairs[:, 0]] == self.pairs[:, 1])
         return taken[np.argsort(self.pairs[taken, 0], kind="stable")]
 
@@ -188,42 +207,39 @@ class Overlap:
 def matching(
     truth: ArrayLike, prediction: ArrayLike, iou_thresh: float | int = 0.5, criterion: str = "iou"
 ) -> Matching:
-    """Score a prediction against the truth.
+    """Match predicted to true objects and score the prediction.
 
     Args:
         truth: integer labels of any shape, 0 = background.
         prediction: integer labels of the same shape.
-        iou_thresh: score from which a pair counts as found, 0 to 1.
-        criterion: "iou", "iot" or "iop".
+        iou_thresh: smallest score of a matched pair, 0 to 1.
+        criterion: "iou", "iot" or "iop"; see :class:`Matching`.
 
     Returns:
-        The :class:`Matching`; every ratio is 0 where nothing was found.
+        The scores and the matched pairs.
+
+    Raises:
+        TypeError: a label array does not have an integer type.
+        ValueError: the shapes differ, a label is negative, or the threshold or the criterion is not valid.
 
     Example:
         >>> import numpy as np
         >>> matching(np.array([0, 1, 1, 2]), np.array([0, 5, 5, 0])).recall
         0.5
     """
-    return Overlap.of(truth, prediction).matching(iou_thresh, criterion)
-
-
-def matching_dataset(
-    pairs: Iterable[tuple[ArrayLike, ArrayLike]],
-    iou_thresh: float | int = 0.5,
-    criterion: str = "iou",
-    by_image: bool = False,
-) -> Matching:
-    """Score several (truth, prediction) pairs together; see :func:`combine`."""
-    return combine([matching(t, p, iou_thresh, criterion) for t, p in pairs], by_image=by_image)
+    return ContingencyTable.of(truth, prediction).matching(iou_thresh, criterion)
 
 
 def combine(scores: Sequence[Matching], by_image: bool = False) -> Matching:
     """One score for several volumes.
 
     Args:
-        scores: one per volume, at one threshold and criterion.
-        by_image: False pools the objects of all volumes; True averages the ratios, so that every volume
-            counts alike.
+        scores: one per volume, of one threshold and one criterion.
+        by_image: False pools the objects of all volumes. True averages the ratios over the volumes, so that every
+            volume has the same weight.
+
+    Raises:
+        ValueError: no scores, or scores of several thresholds or criteria.
     """
     if not scores:
         raise ValueError("no scores to combine: give at least one volume")
@@ -246,41 +262,46 @@ def combine(scores: Sequence[Matching], by_image: bool = False) -> Matching:
 def _score(
     criterion: str, thresh: float, counts: tuple[int, int, int], summed: np.float32, pairs: NDArray[np.int64]
 ) -> Matching:
+    """The scores that follow from the counts (tp, fp, fn) and the summed score of the matched pairs."""
     tp, fp, fn = counts
     some, total = tp > 0, float(summed)
     return Matching(
-        criterion=criterion, thresh=thresh, tp=tp, fp=fp, fn=fn, n_true=tp + fn, n_pred=tp + fp,
+        criterion=criterion,
+        thresh=thresh,
+        tp=tp,
+        fp=fp,
+        fn=fn,
+        n_true=tp + fn,
+        n_pred=tp + fp,
         precision=tp / (tp + fp) if some else 0.0,
         recall=tp / (tp + fn) if some else 0.0,
         accuracy=tp / (tp + fp + fn) if some else 0.0,
         f1=2 * tp / (2 * tp + fp + fn) if some else 0.0,
-        # StarDist divides this one, and no other, in single precision; its results are met to 1e-9 only so.
+        # StarDist divides this one in single precision. Results agree to 1e-9 only if this code does so too.
         mean_true_score=float(summed / np.float32(tp + fn)) if some else 0.0,
         mean_matched_score=total / tp if some else 0.0,
         panoptic_quality=total / (tp + fp / 2 + fn / 2) if some else 0.0,
         pairs=pairs,
-    )  # fmt: skip
+    )
+
+
+def _volumes(
+    labels: Int64[np.ndarray, " m"], counts: Int64[np.ndarray, " m"]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The labels of the objects that occur, ascending, and their numbers of voxels."""
+    values, index = np.unique(labels, return_inverse=True)
+    volumes = np.bincount(index, counts, values.size).astype(np.int64)
+    return values[values > 0], volumes[values > 0]
 
 
 def _labels(array: ArrayLike, name: str) -> NDArray[Any]:
     labels = np.asarray(array)
     if labels.dtype.kind not in "uib":
         raise TypeError(
-            f"{name} must hold integer labels, got {labels.dtype}; convert it, or give the label file"
+            f"{name} must have integer labels, got {labels.dtype}; convert the array to an integer type"
         )
+    if labels.dtype.kind == "b":
+        labels = labels.astype(np.uint8)
     if labels.size and labels.min() < 0:
-        raise ValueError(f"{name} must hold labels from 0 on, got {labels.min()}")
+        raise ValueError(f"{name} must have labels from 0 on, got {labels.min()}")
     return labels
-
-
-class CallableModule(ModuleType):
-    """This module's class: called, it is :func:`matching`."""
-
-    def __call__(
-        self, truth: ArrayLike, prediction: ArrayLike, iou_thresh: float | int = 0.5, criterion: str = "iou"
-    ) -> Matching:
-        """See :func:`matching`."""
-        return matching(truth, prediction, iou_thresh, criterion)
-
-
-sys.modules[__name__].__class__ = CallableModule

@@ -20,7 +20,6 @@ from anystar_torch.network.unet import Triple, UNetBackbone, conv_block, convolu
 Image = Float32[Tensor, "b c d h w"]
 Probability = Float[Tensor, "b 1 gd gh gw"]  # on the grid
 Distances = Float[Tensor, "b r gd gh gw"]
-Classes = Float[Tensor, "b k gd gh gw"]
 
 Backbone = UNetBackbone | ResNetBackbone | ResidualUNetBackbone
 BACKBONES: dict[str, type[Backbone]] = {
@@ -119,12 +118,6 @@ class StarDist(nn.Module):
         """Probability and distances of ``image`` ``[B, C, D, H, W]``, float32 whatever the autocast."""
         probability, distances = self.logits(image)
         return Prediction(torch.sigmoid(probability.float()), distances.float().clamp_min(0.0))
-
-    def class_probabilities(self, image: Image) -> Classes:
-        """``[B, classes + 1, d, h, w]``, the background first; only for networks with a class head."""
-        if not self.classes:
-            raise ValueError("this network has no class head")
-        return torch.softmax(self.class_logits(self.class_features(self._on_grid(image))).float(), dim=1)
 
     def _on_grid(self, image: Tensor) -> Tensor:
         size = image.shape[2:]

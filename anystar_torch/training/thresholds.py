@@ -12,15 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anystar_torch.evaluation.matching import Matching, Overlap, combine
+from anystar_torch.evaluation.matching import (
+    IOU_THRESHOLDS,
+    SMALLEST_TRUTH,
+    ContingencyTable,
+    Matching,
+    combine,
+)
 from anystar_torch.inference.instances import instances
 from anystar_torch.inference.predictor import AnyStar
 
 PROB_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(2, 18))
 NMS_THRESHOLDS = (0.3, 0.4, 0.5)  # StarDist's choices
-IOU_THRESHOLDS = (0.3, 0.5, 0.7)
-SMALLEST_TRUTH = 0.1
-"""True objects below this share of the median volume are crumbs, and not counted."""
 
 Pair = tuple[NDArray[np.float32], NDArray[np.int32]]
 Scores = dict[float, Matching]
@@ -48,8 +51,8 @@ class Choice:
 
 def scores_of(truth: NDArray[np.int32], prediction: NDArray[np.int32]) -> Scores:
     """IoU threshold -> matching of one volume, crumbs of the truth left out."""
-    overlap = Overlap.of(truth, prediction).without_small(SMALLEST_TRUTH)
-    return {thresh: overlap.matching(thresh) for thresh in IOU_THRESHOLDS}
+    table = ContingencyTable.of(truth, prediction).without_small(SMALLEST_TRUTH)
+    return {thresh: table.matching(thresh) for thresh in IOU_THRESHOLDS}
 
 
 def evaluate(

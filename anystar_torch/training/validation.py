@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from anystar_torch import io
 from anystar_torch.evaluation import picture
+from anystar_torch.evaluation.matching import IOU_THRESHOLDS
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.network.weights import ModelConfig
 from anystar_torch.training.data import Batch, SynthesisData
 from anystar_torch.training.loggers import log_picture
 from anystar_torch.training.object_sizes import diameter_band, median_diameter
 from anystar_torch.training.thresholds import (
-    IOU_THRESHOLDS,
     NMS_THRESHOLDS,
     PROB_THRESHOLDS,
     Pair,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from anystar_torch.evaluation.matching import matching
+from anystar_torch.evaluation.matching import IOU_THRESHOLDS, matching
 from anystar_torch.inference.predictor import AnyStar
-from anystar_torch.training.thresholds import IOU_THRESHOLDS, best, evaluate, scores_of
+from anystar_torch.training.thresholds import best, evaluate, scores_of
 from tests.inference.scenes import RADIUS, Sees, balls, config, lattice
 
 SHAPE = (40, 40, 40)

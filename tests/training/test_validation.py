@@ -9,7 +9,7 @@ import pytest
 import tifffile
 import torch
 
-from anystar_torch.evaluation.matching import matching_dataset
+from anystar_torch.evaluation.matching import combine, matching
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.training.callbacks import Average
 from anystar_torch.training.data import Batch
@@ -73,7 +73,7 @@ def by_hand(numbers):
                                          progress=False).labels)
             for n in numbers
         ]  # fmt: skip
-        scores = {iou: matching_dataset(pairs, iou, by_image=True) for iou in IOUS}
+        scores = {iou: combine([matching(*pair, iou) for pair in pairs], by_image=True) for iou in IOUS}
         accuracy = np.mean([score.accuracy for score in scores.values()])
         if best is None or accuracy > best[0] + 1e-6:
             best = (accuracy, thresh, scores)
@@ -145,7 +145,7 @@ def test_real_volumes_are_scored_beside(tmp_path, files, monkeypatch):
         image, diameter=13, prob_thresh=logged["val_prob_thresh"], nms_thresh=0.3, progress=False
     )
     for iou in IOUS:
-        score = matching_dataset([(labels, found.labels)], iou)
+        score = matching(labels, found.labels, iou)
         for name in ("", "embryo/", "again/"):
             assert logged[f"real_f1/{name}{iou}"] == pytest.approx(score.f1, abs=1e-6)
             assert logged[f"real_ap/{name}{iou}"] == pytest.approx(score.accuracy, abs=1e-6)
