@@ -87,9 +87,9 @@ def predict(  # noqa: PLR0913 - one argument per flag
     overwrite: Overwrite = False,
 ) -> int:
     """Find the objects of volumes and write them as labels."""
-    from anystar_torch import __version__
     from anystar_torch.inference.instances import checked_overlap
     from anystar_torch.inference.predictor import AnyStar
+    from anystar_torch.io import RunRecord
     from anystar_torch.system.allocator import keep_freed_memory, return_freed_memory
     from anystar_torch.system.device import precision, resolve, without_overflow
 
@@ -105,18 +105,27 @@ def predict(  # noqa: PLR0913 - one argument per flag
     )  # fmt: skip
     config, where = network.config, resolve(device)
     kind = without_overflow(precision(where), network.network)
-    about = {
-        "anystar_torch": __version__, "model": str(model or "shipped"), "normalisation": config.normalisation,
-        "flips": flips, "averaged": network.averaged, "multiscale": network.multiscale,
-        "size": "given" if diameter is not None else "estimated" if config.knows_sizes else "assumed",
-        "device": str(where), "precision": str(kind).removeprefix("torch."),
-    }  # fmt: skip
+    record = RunRecord(
+        model=str(model or "shipped"),
+        normalisation=config.normalisation,
+        tta=flips,
+        shape_averaging=network.averaged,
+        coarse_pass=network.multiscale,
+        diameter_source="given" if diameter is not None else "estimated" if config.knows_sizes else "assumed",
+        device=str(where),
+        precision=str(kind).removeprefix("torch."),
+        channel=channel,
+        frame=frame,
+    )
     job = Job(
-        model=network, spacing=spacing, diameter=diameter,
+        model=network,
+        spacing=spacing,
+        diameter=diameter,
         prob_thresh=config.prob_thresh if prob_thresh is None else prob_thresh,
         nms_thresh=config.nms_thresh if nms_thresh is None else checked_overlap(nms_thresh),
-        device=str(where), channel=channel, frame=frame, progress=len(paths) == 1, about=about,
-    )  # fmt: skip
+        progress=len(paths) == 1,
+        record=record,
+    )
     if len(paths) > 1:
         return _batch(paths, places, job)
     done = segment(paths[0], places[0], job)

@@ -3,12 +3,20 @@
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from anystar_torch.cli.predict import NmsThresh, Output, Overwrite, ProbThresh
-from anystar_torch.cli.segment import settings, summary
+from anystar_torch.cli.segment import summary, with_results
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from anystar_torch.io import RunRecord, Scan
+
+_NMS_THRESH = 0.3  # where the candidates were stored without one
 
 
 def relabel(
@@ -24,31 +32,33 @@ def relabel(
     from anystar_torch.inference.instances import instances
 
     start = time.perf_counter()
-    found, about = Candidates.load(candidates)
-    target = output or io.beside(Path(about.get("source", candidates.with_suffix(".tif"))))
+    found, record = Candidates.load(candidates)
+    target = output or io.beside(Path(record.source or candidates.with_suffix(".tif")))
     if target.exists() and not overwrite:
         raise ValueError(f"{target} exists; give --overwrite to replace it, or another name with -o")
-    found = found.above(about.get("prob_thresh", found.prob_thresh) if prob_thresh is None else prob_thresh)
-    used = about.get("nms_thresh", 0.3) if nms_thresh is None else nms_thresh
-    result = instances(found, used, averaged=about.get("averaged", True), progress=True)
-    about |= settings([result])
-    io.write(target, result.labels, source(about, result.labels), about, overwrite)
-    print(summary(target, about, time.perf_counter() - start))
+    stored = [value for value in (prob_thresh, record.prob_thresh, found.prob_thresh) if value is not None]
+    overlap = [value for value in (nms_thresh, record.nms_thresh, _NMS_THRESH) if value is not None]
+    result = instances(found.above(stored[0]), overlap[0], averaged=record.shape_averaging, progress=True)
+    record = with_results(record, [result], record.notes)
+    io.write(target, result.labels, source_volume(record, result.labels), record, overwrite)
+    print(summary(target, record, time.perf_counter() - start))
 
 
-def source(about: dict[str, Any], labels: Any) -> Any:
-    """The scan the candidates came from, for its orientation; where it is gone, its spacing."""
+def source_volume(record: "RunRecord", labels: "NDArray[np.int32]") -> "Scan":
+    """The volume the candidates came from, for its orientation; the labels with its spacing where it is gone.
+
+    Args:
+        record: of the run that made the candidates.
+        labels: ``[D, H, W]``, the result.
+    """
     from anystar_torch import io
 
-    path = Path(about.get("source", ""))
+    path = Path(record.source or "")
     if path.exists():
         try:
-            scan = io.read(path, channel=about.get("channel"), frame=about.get("frame"))
-            spacing = tuple(about["spacing"]) if about.get("spacing") else None
-            scan = replace(scan, spacing=spacing, unit=about.get("unit", ""))
+            scan = io.read(path, channel=record.channel, frame=record.frame)
         except ValueError:
             scan = None
         if scan is not None and scan.array.shape == labels.shape:
-            return scan
-    spacing = about.get("spacing")
-    return io.Scan(labels, tuple(spacing) if spacing else None, about.get("unit", ""))
+            return replace(scan, spacing=record.spacing, unit=record.unit)
+    return io.Scan(labels, record.spacing, record.unit)

@@ -1,6 +1,7 @@
 """One volume, from file to file."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from anystar_torch.cli.paths import Outputs
 if TYPE_CHECKING:
     from anystar_torch.inference.instances import Instances
     from anystar_torch.inference.predictor import AnyStar
-    from anystar_torch.io import Scan
+    from anystar_torch.io import RunRecord, Scan
 
 KEPT = (
     0.5  # of the threshold: stored candidates reach down to it, so that relabel can lower the threshold too
@@ -32,10 +33,8 @@ class Job:
         spacing: voxel size (z, y, x) in micrometres; None for the file's own.
         diameter: of the median object, as the user gave it; None to estimate it.
         prob_thresh, nms_thresh: what objects must pass.
-        device: by its name.
-        channel, frame: which of several; None where there is one, and for every frame.
         progress: whether to draw bars.
-        about: what else belongs into the metadata.
+        record: what is known of every result: the settings, the device, and which channel and time point are read.
     """
 
     model: "AnyStar"
@@ -43,11 +42,8 @@ class Job:
     diameter: str | None
     prob_thresh: float
     nms_thresh: float
-    device: str
-    channel: int | None
-    frame: int | None
     progress: bool
-    about: dict[str, Any]
+    record: "RunRecord"
 
 
 @dataclass(frozen=True)
@@ -66,14 +62,15 @@ def segment(path: Path, outputs: Outputs, job: Job) -> Done:
     io.recognise(path)
     outputs.check(path)
     start = time.perf_counter()
-    count = 1 if job.frame is not None else io.frames(path)
+    chosen = job.record.frame
+    count = 1 if chosen is not None else io.frames(path)
     if count > 1 and outputs.extra:
         raise ValueError(f"{path} has {count} frames; choose one with --frame for anything beside labels")
     notes: list[str] = []
     results = []
     series: NDArray[Any] | None = None
-    for number, frame in enumerate([job.frame] if count == 1 else range(count)):
-        scan = with_spacing(io.read(path, channel=job.channel, frame=frame), job.spacing)
+    for number, frame in enumerate([chosen] if count == 1 else range(count)):
+        scan = with_spacing(io.read(path, channel=job.record.channel, frame=frame), job.spacing)
         found = _found(path, scan, outputs, job)
         if count > 1:
             series = _with_frame(series, found.labels, number, count)
@@ -82,13 +79,11 @@ def segment(path: Path, outputs: Outputs, job: Job) -> Done:
             results.append(found)
         where = path.name if count == 1 else f"{path.name} frame {frame}"
         notes += [f"{where}: {note}" for note in found.notes]
-    about = {**_about(path, scan, job), **settings(results)}
-    if notes:
-        about["notes"] = notes
-    io.write(outputs.labels, found.labels if series is None else series, scan, about, outputs.overwrite)
+    record = with_results(_with_source(job.record, path, scan), results, notes)
+    io.write(outputs.labels, found.labels if series is None else series, scan, record, outputs.overwrite)
     _write_extra(found, scan, outputs)
-    line = summary(outputs.labels, about, time.perf_counter() - start)
-    return Done(line, tuple(notes), about["objects"])
+    line = summary(outputs.labels, record, time.perf_counter() - start)
+    return Done(line, record.notes, sum(map(len, results)))
 
 
 def _with_frame(
@@ -109,10 +104,12 @@ def _found(path: Path, scan: "Scan", outputs: Outputs, job: Job) -> "Instances":
     """The objects of one frame; candidates, which take longest to come by, are written if they are wanted."""
     lowest = job.prob_thresh * (KEPT if outputs.candidates else 1)
     size = size_of(scan, job.diameter)
-    stored, notes = job.model.candidates(scan.array, scan.spacing, size, lowest, job.device, job.progress)
+    device = job.record.device or "auto"
+    stored, notes = job.model.candidates(scan.array, scan.spacing, size, lowest, device, job.progress)
     if outputs.candidates:
-        wanted = {"prob_thresh": job.prob_thresh, "nms_thresh": job.nms_thresh}
-        stored.save(outputs.candidates, {**_about(path, scan, job), **wanted}, outputs.overwrite)
+        record = _with_source(job.record, path, scan)
+        record = replace(record, prob_thresh=job.prob_thresh, nms_thresh=job.nms_thresh)
+        stored.save(outputs.candidates, record, outputs.overwrite)
     return job.model.objects(
         stored.above(job.prob_thresh), job.nms_thresh, progress=job.progress, notes=notes
     )
@@ -135,37 +132,43 @@ def _write_extra(found: "Instances", scan: "Scan", outputs: Outputs) -> None:
         picture.planes(scan.array, prediction=found.labels, path=outputs.picture, spacing=shape)
 
 
-def _about(path: Path, scan: "Scan", job: Job) -> dict[str, Any]:
-    """What the metadata of every result say of where it comes from."""
-    return {
-        **job.about,
-        "source": str(path),
-        "spacing": scan.spacing,
-        "unit": scan.unit,
-        "channel": job.channel,
-        "frame": job.frame,
-    }
+def _with_source(record: "RunRecord", path: Path, scan: "Scan") -> "RunRecord":
+    """The record with the volume that was read."""
+    return replace(record, source=str(path), spacing=scan.spacing, unit=scan.unit)
 
 
-def settings(results: "list[Instances]") -> dict[str, Any]:
-    """What made a result, as it is printed and stored; sizes are a list where frames differ."""
-    sizes = [round(found.diameter, 3) for found in results]
-    return {
-        "prob_thresh": results[0].prob_thresh,
-        "nms_thresh": results[0].nms_thresh,
-        "diameter": sizes[0] if len(set(sizes)) == 1 else sizes,
-        "objects": sum(len(found) for found in results),
-    }
+def with_results(
+    record: "RunRecord", results: "Sequence[Instances]", notes: Sequence[str] = ()
+) -> "RunRecord":
+    """The record with what the run used and found.
+
+    Args:
+        record: the settings of the run.
+        results: the objects of every time point.
+        notes: warnings and remarks of the run.
+    """
+    return replace(
+        record,
+        prob_thresh=results[0].prob_thresh,
+        nms_thresh=results[0].nms_thresh,
+        diameters=tuple(round(found.diameter, 3) for found in results),
+        objects=sum(map(len, results)),
+        notes=tuple(notes),
+    )
 
 
-def summary(path: Path, about: dict[str, Any], seconds: float) -> str:
-    """The line printed for a result: the settings that are stored with it."""
-    used = ", ".join(f"{name} {about[name]}" for name in ("prob_thresh", "nms_thresh", "diameter"))
-    how = f" {about['size']}" if about.get("size") else ""
-    grey = f", normalisation {about['normalisation']}" if about.get("normalisation") else ""
-    flips = ", flips" if about.get("flips") else ""
-    looks = "" if about.get("multiscale", True) else ", one scale"
-    return f"{path}: {about['objects']} objects ({used}{how}{grey}{flips}{looks}) in {seconds:.1f} s"
+def summary(path: Path, record: "RunRecord", seconds: float) -> str:
+    """The line printed for a result: its number of objects and the main settings of the record."""
+    diameters = ", ".join(str(diameter) for diameter in dict.fromkeys(record.diameters))
+    used = [
+        f"prob_thresh {record.prob_thresh}",
+        f"nms_thresh {record.nms_thresh}",
+        f"diameter {diameters} {record.diameter_source or ''}".strip(),
+    ]
+    used += [f"normalisation {record.normalisation}"] if record.normalisation else []
+    used += ["tta"] if record.tta else []
+    used += [] if record.coarse_pass else ["no coarse pass"]
+    return f"{path}: {record.objects} objects ({', '.join(used)}) in {seconds:.1f} s"
 
 
 def with_spacing(scan: "Scan", spacing: tuple[float, float, float] | None) -> "Scan":

@@ -6,12 +6,10 @@ for its magnification, and is what the thresholds were chosen for. Survivors go 
 they are rendered.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +21,9 @@ from anystar_torch.inference.scale import Scaling, Triple
 from anystar_torch.inference.tiles import Tile
 from anystar_torch.inference.transfer import Transfer, transfer_to
 from anystar_torch.io.atomic import atomic_write
+from anystar_torch.io.run_record import RunRecord
 
-_FORMAT = 1
+_FORMAT = 2
 _SMALLEST = 1e-3  # distances below it are raised to it, as StarDist does: a polyhedron has a volume
 
 
@@ -73,19 +72,19 @@ class Candidates:
             self, points=self.points[:count], distances=self.distances[:count], scores=self.scores[:count]
         )
 
-    def save(self, path: Path | str, about: dict[str, Any] | None = None, overwrite: bool = True) -> None:
-        """Write everything to one .npz file; ``about`` is kept as text."""
+    def save(self, path: Path | str, record: RunRecord | None = None, overwrite: bool = True) -> None:
+        """Write the candidates and the record of the run that made them to one .npz file."""
         with atomic_write(path, overwrite) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(
                 file, format=_FORMAT, points=self.points, distances=self.distances, scores=self.scores,
                 vertices=self.rays.vertices.cpu().numpy(), faces=self.rays.faces.cpu().numpy(),
                 anisotropy=self.rays.anisotropy, source=self.scaling.source, shape=self.scaling.shape,
-                diameter=self.diameter, prob_thresh=self.prob_thresh, about=json.dumps(about or {}),
+                diameter=self.diameter, prob_thresh=self.prob_thresh, record=(record or RunRecord()).to_json(),
             )  # fmt: skip
 
     @classmethod
-    def load(cls, path: Path | str) -> tuple["Candidates", dict[str, Any]]:
-        """Candidates and the ``about`` they were saved with.
+    def load(cls, path: Path | str) -> tuple["Candidates", RunRecord]:
+        """Candidates and the record that was stored with them.
 
         Raises:
             ValueError: the file is missing, or no candidates file.
@@ -93,8 +92,9 @@ class Candidates:
         try:
             with np.load(path, allow_pickle=False) as file:
                 stored = {name: file[name] for name in file.files}
-            if int(stored["format"]) != _FORMAT:
-                raise ValueError(f"format {int(stored['format'])}, this version reads {_FORMAT}")
+            version = int(stored["format"])
+            if version not in (1, _FORMAT):
+                raise ValueError(f"format {version}, this version reads {_FORMAT} and earlier")
             rays = Rays(
                 torch.from_numpy(stored["vertices"]),
                 torch.from_numpy(stored["faces"]),
@@ -105,7 +105,8 @@ class Candidates:
                 stored["points"], stored["distances"], stored["scores"], rays, scaling,
                 float(stored["diameter"]), float(stored["prob_thresh"]),
             )  # fmt: skip
-            return found, json.loads(str(stored["about"]))
+            record = stored["about" if version == 1 else "record"]
+            return found, RunRecord.from_json(str(record))
         except FileNotFoundError as error:
             raise ValueError(f"there is no file {path}") from error
         except Exception as error:  # zipfile, numpy and json each raise their own on a broken file

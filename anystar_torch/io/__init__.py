@@ -20,11 +20,13 @@ from anystar_torch.io.files import (
     write_image,
     writer,
 )
+from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.scan import Scan
 from anystar_torch.io.tables import write_meshes, write_table
 
 __all__ = [
     "KINDS",
+    "RunRecord",
     "Scan",
     "beside",
     "frames",

@@ -1,6 +1,5 @@
 """NumPy files. They carry no spacing; what made the labels stands in a JSON file beside them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anystar_torch.io.atomic import atomic_write
+from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.scan import Scan, check_size, readable, to_zyx
 
 
@@ -41,7 +41,7 @@ def _leading(array: NDArray[Any], channel: int | None, frame: int | None) -> str
     return "T" if frame is not None and channel is None else "C"
 
 
-def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:
+def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None) -> None:
     """Write the labels as .npy or .npz (named "labels")."""
     if path.suffix == ".npz":
         np.savez_compressed(path, labels=labels)
@@ -49,7 +49,7 @@ def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]
         np.save(path, labels)
 
 
-def write_sidecar(path: Path, metadata: dict[str, Any]) -> None:
-    """Write ``path`` + ".json", for formats that have no place for it."""
+def write_sidecar(path: Path, record: RunRecord) -> None:
+    """Write the record to ``path`` + ".json", because NumPy files have no place for it."""
     with atomic_write(path.with_name(path.name + ".json")) as temporary:
-        temporary.write_text(json.dumps(metadata, indent=2) + "\n")
+        temporary.write_text(record.to_json(indent=2) + "\n")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from anystar_torch.io import arrays, itk, nifti, slices, tiff, zarrs
 from anystar_torch.io.atomic import atomic_write
+from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.scan import Scan
 
 #: Endings, and the module that knows the format. The longest ending that fits counts.
@@ -74,7 +75,7 @@ def write(
     path: Path | str,
     labels: NDArray[Any],
     like: Scan,
-    metadata: dict[str, Any] | None = None,
+    record: RunRecord | None = None,
     overwrite: bool = True,
 ) -> None:
     """Write labels as uint16, or int32 where there are more than 65535, whole or not at all.
@@ -83,16 +84,16 @@ def write(
         path: where to; the format is told by its ending.
         labels: ``[D, H, W]`` integer labels.
         like: the scan they belong to: spacing, orientation and style are kept.
-        metadata: what made them; goes into the file's own metadata, or into a JSON file beside it.
+        record: what made them; goes into the file's own metadata, or into a JSON file beside it.
         overwrite: False refuses to replace an existing file.
     """
     path = Path(path)
     module = writer(path, like.path)
     compact = labels.astype(np.uint16 if labels.max(initial=0) < 1 << 16 else np.int32, copy=False)
     with atomic_write(path, overwrite) as temporary:
-        module.write(temporary, compact, like, metadata or {})
-    if module is arrays and metadata:
-        arrays.write_sidecar(path, metadata)
+        module.write(temporary, compact, like, record)
+    if module is arrays and record is not None:
+        arrays.write_sidecar(path, record)
 
 
 def writer(path: Path, source: Path | None) -> ModuleType:
@@ -120,7 +121,7 @@ def write_image(path: Path | str, image: NDArray[Any], like: Scan) -> None:
     if kind_of(path) not in (".nii", ".nii.gz"):
         raise ValueError(f"cannot write {path}: images are written as .nii or .nii.gz")
     with atomic_write(path) as temporary:
-        nifti.write(temporary, image.astype(np.float32), like, {})
+        nifti.write(temporary, image.astype(np.float32), like, None)
 
 
 def beside(path: Path, word: str = "labels") -> Path:

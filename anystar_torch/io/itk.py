@@ -1,12 +1,12 @@
 """NRRD and MetaImage through SimpleITK, which TorchIO brings; origin and direction travel with the scan."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.scan import Scan, check_size, checked_spacing, readable, to_zyx
 
 _SIZES = {"8-bit": 1, "16-bit": 2, "32-bit": 4, "64-bit": 8}
@@ -36,7 +36,7 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
     return Scan(np.asarray(volume), spacing, unit, path, affine=_affine(image))
 
 
-def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:
+def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None) -> None:
     """Write labels with spacing, origin and direction of the scan; what made them stands in the header."""
     import SimpleITK
 
@@ -54,7 +54,8 @@ def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]
         image.SetSpacing(
             [*(step / 1000 if like.unit else step for step in like.spacing[::-1]), *[1.0] * time]
         )
-    image.SetMetaData("anystar", json.dumps(metadata))
+    if record is not None:
+        image.SetMetaData("anystar", record.to_json())
     try:
         SimpleITK.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:

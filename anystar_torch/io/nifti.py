@@ -1,12 +1,12 @@
 """NIfTI: arrays are x-first on disk and z-first here; affine and header travel with the scan."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.scan import Scan, check_size, checked_spacing, micrometres, readable, to_zyx
 
 _AXES = "XYZTC"  # the fifth dimension holds vectors
@@ -53,7 +53,7 @@ def frames(path: Path) -> int:
     return int(shape[3]) if len(shape) > 3 else 1
 
 
-def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:
+def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None) -> None:
     """Write labels with the affine, codes and units of the scan, or its place or spacing where it was no NIfTI."""
     import nibabel
 
@@ -75,9 +75,10 @@ def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]
     image.set_data_dtype(data.dtype)
     image.header.set_slope_inter(1, 0)
     image.header["cal_max"] = image.header["cal_min"] = 0
-    short = (
-        f"prob {metadata.get('prob_thresh')} nms {metadata.get('nms_thresh')} d {metadata.get('diameter')}"
-    )
-    image.header["descrip"] = f"anystar {short}".encode()[:79]
-    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", json.dumps(metadata).encode()))
+    if record is not None:
+        diameters = " ".join(f"{diameter:g}" for diameter in record.diameters)
+        short = f"anystar prob {record.prob_thresh} nms {record.nms_thresh} d {diameters}"
+        image.header["descrip"] = short.encode()[:79]
+        text = record.to_json().encode()
+        image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", text))
     nibabel.save(image, path)

@@ -1,6 +1,5 @@
 """A volume as a folder of 2D images, one per z, in the order of the numbers in their names."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.scan import Scan, check_size, readable
 
 ENDINGS = (".tif", ".tiff", ".png")
-ABOUT = "anystar.json"
+RECORD = "anystar.json"
 
 
 def is_slices(path: Path) -> bool:
@@ -41,7 +41,7 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
     return Scan(volume, None, "", path)
 
 
-def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:
+def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None) -> None:
     """Write labels as a folder of TIFF images, named as those they come from; what made them stands beside them."""
     import tifffile
 
@@ -51,7 +51,8 @@ def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]
     path.mkdir()
     for name, plane in zip(names, labels, strict=True):
         tifffile.imwrite(path / f"{name}.tif", plane, compression="zlib")
-    (path / ABOUT).write_text(json.dumps(metadata, indent=2) + "\n")
+    if record is not None:
+        (path / RECORD).write_text(record.to_json(indent=2) + "\n")
 
 
 def _images(path: Path) -> list[Path]:

@@ -1,7 +1,6 @@
 """TIFF: ImageJ hyperstacks, OME-TIFF and plain stacks, with the axes and sizes their metadata give."""
 
 import html
-import json
 import logging
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
+from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.scan import Scan, check_size, checked_spacing, readable, to_zyx
 
 _MARK = '"anystar_torch"'  # in the metadata of what this package predicted, which is always a volume
@@ -136,9 +136,9 @@ def _layout(file: Any, path: Path) -> tuple[str, tuple[int, ...]]:
 def _is_one_slice(file: Any, axes: str) -> bool:
     """Whether a file without a z axis, which both styles leave out where there is one slice, says it is a volume."""
     if file.is_imagej:
-        about = file.imagej_metadata or {}
+        metadata = file.imagej_metadata or {}
         # ImageJ writes a spacing for stacks only; here it is there though there is one image.
-        return (axes == "YX" and "spacing" in about) or _MARK in str(about.get("Info"))
+        return (axes == "YX" and "spacing" in metadata) or _MARK in str(metadata.get("Info"))
     return bool(file.is_ome) and _MARK in html.unescape(file.ome_metadata)
 
 
@@ -170,7 +170,7 @@ def _ome_spacing(xml: str) -> tuple[tuple[float, float, float] | None, str]:
     return checked_spacing(sizes, *(pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "ZYX"))
 
 
-def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:
+def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None) -> None:
     """Write labels ``[D, H, W]`` or ``[T, D, H, W]`` as ImageJ hyperstack, or OME-TIFF if the scan was one.
 
     ImageJ has no 32-bit integers; labels above 65535 go into an OME-TIFF, which both read.
@@ -179,24 +179,24 @@ def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]
 
     axes = "TZYX" if labels.ndim == 4 else "ZYX"
     spacing = like.spacing or (1.0, 1.0, 1.0)
+    text = "" if record is None else record.to_json()
     if (
         like.geometry == "ome"
         or path.name.lower().endswith((".ome.tif", ".ome.tiff"))
         or labels.dtype != np.uint16
     ):
-        about: dict[str, Any] = {"axes": axes, "Description": json.dumps(metadata)}
+        metadata: dict[str, Any] = {"axes": axes, "Description": text}
         if like.spacing is not None:
             for axis, size in zip("ZYX", spacing, strict=True):
-                about[f"PhysicalSize{axis}"] = size
-                about[f"PhysicalSize{axis}Unit"] = "µm" if like.unit else "pixel"
-        tifffile.imwrite(path, labels, ome=True, metadata=about, compression="zlib")
+                metadata[f"PhysicalSize{axis}"] = size
+                metadata[f"PhysicalSize{axis}Unit"] = "µm" if like.unit else "pixel"
+        tifffile.imwrite(path, labels, ome=True, metadata=metadata, compression="zlib")
         return
-    about = {"axes": axes, "Info": json.dumps(metadata), "spacing": spacing[0], "unit": like.unit or "pixel"}
     tifffile.imwrite(
         path,
         labels,
         imagej=True,
-        metadata=about,
+        metadata={"axes": axes, "Info": text, "spacing": spacing[0], "unit": like.unit or "pixel"},
         resolution=(1 / spacing[2], 1 / spacing[1]),
         resolutionunit="NONE",
     )

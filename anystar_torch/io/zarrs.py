@@ -1,11 +1,13 @@
 """Zarr: a plain array, or an OME-Zarr image, whose finest level, axes and scale are taken."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.scan import Scan, check_size, checked_spacing, readable, to_zyx
 
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
@@ -64,19 +66,20 @@ def _voxel(names: list[str], transforms: list[dict[str, Any]]) -> dict[str, floa
     return dict(zip(names, np.prod(scales, axis=0, dtype=float).tolist(), strict=True)) if scales else {}
 
 
-def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]) -> None:
+def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None) -> None:
     """Write labels as a plain array if the scan was one, else as an OME-Zarr image of one level.
 
     What made them stands in the attributes.
     """
     zarr = _zarr()
+    made = {} if record is None else {"anystar": json.loads(record.to_json())}
     chunks = tuple(min(size, 128) for size in labels.shape)
     layout: dict[str, Any] = {"shape": labels.shape, "chunks": chunks, "dtype": labels.dtype}
     if like.geometry == "array":
         plain = zarr.open_array(str(path), mode="w", zarr_format=2, **layout)
         plain[...] = labels
         sizes = {"spacing": list(like.spacing), "unit": like.unit} if like.spacing else {}
-        plain.attrs.update({**sizes, "anystar": metadata})
+        plain.attrs.update({**sizes, **made})
         return
     letters = "tzyx"[-labels.ndim :]
     kinds = {"t": "time"}
@@ -93,7 +96,7 @@ def write(path: Path, labels: NDArray[Any], like: Scan, metadata: dict[str, Any]
             "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}],
         }
     ]
-    group.attrs["anystar"] = metadata
+    group.attrs.update(made)
 
 
 def _zarr() -> Any:

@@ -22,11 +22,12 @@ def test_predict_writes_labels_with_spacing_and_says_what_it_used(capsys, volume
     used = "prob_thresh 0.55, nms_thresh 0.4, diameter 13.0 given, normalisation minmax"
     assert f"{labels}: 12 objects ({used}) in" in said
     with tifffile.TiffFile(labels) as file:
-        about = json.loads(file.imagej_metadata["Info"])
-    assert (about["prob_thresh"], about["nms_thresh"], about["diameter"]) == (0.55, 0.4, 13)
-    assert (about["size"], about["normalisation"], about["flips"]) == ("given", "minmax", False)
-    assert about["source"] == str(volume)
-    assert {"device", "precision", "model", "spacing", "unit", "channel", "frame", "objects"} <= set(about)
+        record = io.RunRecord.from_json(file.imagej_metadata["Info"])
+    assert (record.prob_thresh, record.nms_thresh, record.diameters) == (0.55, 0.4, (13.0,))
+    assert (record.diameter_source, record.normalisation, record.tta) == ("given", "minmax", False)
+    assert (record.source, record.spacing, record.unit) == (str(volume), (0.5, 0.5, 0.5), "um")
+    assert (record.model, record.device, record.objects) == ("m", "cpu", 12)
+    assert record.precision in ("float32", "bfloat16")
     assert io.read(labels).spacing == pytest.approx((0.5, 0.5, 0.5))
     table = run(capsys, "evaluate", volume.with_name("truth.tif"), labels)
     assert "1.000" in table
@@ -60,10 +61,10 @@ def test_relabel_changes_thresholds_without_the_network(capsys, volume, model, t
 def test_flips_and_normalisation_are_flags(capsys, volume, model):
     said = predict(capsys, volume, "--diameter", 13, "--flips", "--normalisation", "percentile")
     assert "12 objects" in said
-    assert "normalisation percentile, flips)" in said
+    assert "normalisation percentile, tta)" in said
     with tifffile.TiffFile(volume.with_name("nuclei.labels.tif")) as file:
-        about = json.loads(file.imagej_metadata["Info"])
-    assert (about["normalisation"], about["flips"]) == ("percentile", True)
+        record = io.RunRecord.from_json(file.imagej_metadata["Info"])
+    assert (record.normalisation, record.tta) == ("percentile", True)
 
 
 def test_a_diameter_that_cannot_be_is_doubted_once_and_on_record(capsys, volume, model):

@@ -26,7 +26,7 @@ io.write("warm.tif", noise, scan)
 print("ready", flush=True)
 while True:
     for ending in sys.argv[1:]:
-        io.write(f"out{ending}", noise, scan, {"objects": 1})
+        io.write(f"out{ending}", noise, scan, io.RunRecord(objects=1))
 """
 
 

@@ -12,6 +12,7 @@ from anystar_torch.evaluation.matching import matching
 from anystar_torch.inference.candidates import Candidates
 from anystar_torch.inference.instances import instances
 from anystar_torch.inference.predictor import AnyStar
+from anystar_torch.io import RunRecord
 from tests.inference.scenes import RADIUS, Sees, balls, config, lattice
 
 SHAPE = (40, 44, 52)
@@ -129,10 +130,10 @@ def test_stored_candidates_give_the_same_objects(tmp_path):
     the = model()
     direct = predict(image, the=the, prob_thresh=0.7, nms_thresh=0.5)
     found, _ = the.candidates(image, diameter=13, prob_thresh=0.5, device="cpu", progress=False)
-    found.save(tmp_path / "c.npz", {"source": "x.tif"})
-    loaded, about = Candidates.load(tmp_path / "c.npz")
+    found.save(tmp_path / "c.npz", RunRecord(source="x.tif"))
+    loaded, record = Candidates.load(tmp_path / "c.npz")
     again = instances(loaded.above(0.7), 0.5, averaged=False)
-    assert about == {"source": "x.tif"}
+    assert record == RunRecord(source="x.tif")
     assert np.array_equal(again.labels, direct.labels)
     assert np.array_equal(again.distances, direct.distances)
     assert (again.prob_thresh, again.nms_thresh, again.diameter) == (0.7, 0.5, 13)

@@ -14,6 +14,7 @@ from anystar_torch.geometry.rays import Rays
 from tests.io.conftest import SHAPE
 
 SPACING = (2.0, 0.5, 0.25)
+RECORD = io.RunRecord(nms_thresh=0.3)
 
 
 def _write_nifti(path, image, affine, unit="mm"):
@@ -29,12 +30,14 @@ def test_nifti_keeps_affine_and_orientation(tmp_path, image, labels, ending):
     scan = io.read(tmp_path / f"a{ending}")
     assert np.array_equal(scan.array, image.astype(np.int16))
     assert scan.spacing == pytest.approx((2000, 250, 500))
-    io.write(tmp_path / f"b{ending}", labels, scan, {"prob_thresh": 0.4, "nms_thresh": 0.3, "diameter": 9})
+    io.write(
+        tmp_path / f"b{ending}", labels, scan, io.RunRecord(prob_thresh=0.4, nms_thresh=0.3, diameters=(9.0,))
+    )
     back = nibabel.load(tmp_path / f"b{ending}")
     assert np.array_equal(back.affine, affine)
     assert np.array_equal(np.asanyarray(back.dataobj), labels.transpose(2, 1, 0))
     assert b"prob 0.4 nms 0.3" in back.header["descrip"].tobytes()
-    assert json.loads(back.header.extensions[0].text)["diameter"] == 9
+    assert json.loads(back.header.extensions[0].text)["diameters"] == [9]
     assert back.header.get_xyzt_units()[0] == "mm"
 
 
@@ -62,11 +65,11 @@ def test_itk_formats_keep_direction(tmp_path, image, labels, ending):
     scan = io.read(tmp_path / f"a{ending}")
     assert np.array_equal(scan.array, image)
     assert scan.spacing == pytest.approx([s * 1000 for s in SPACING])
-    io.write(tmp_path / f"b{ending}", labels, scan, {"nms_thresh": 0.3})
+    io.write(tmp_path / f"b{ending}", labels, scan, RECORD)
     back = SimpleITK.ReadImage(str(tmp_path / f"b{ending}"))
     assert back.GetDirection() == source.GetDirection()
     assert back.GetOrigin() == source.GetOrigin()
-    assert json.loads(back.GetMetaData("anystar")) == {"nms_thresh": 0.3}
+    assert back.GetMetaData("anystar") == RECORD.to_json()
     assert np.array_equal(SimpleITK.GetArrayFromImage(back), labels)
 
 
@@ -114,8 +117,8 @@ def test_numpy_and_its_sidecar(tmp_path, image, labels, ending):
     np.save(source, image) if ending == ".npy" else np.savez(source, image)
     scan = io.read(source)
     assert np.array_equal(scan.array, image)
-    io.write(tmp_path / f"b{ending}", labels, scan, {"nms_thresh": 0.3})
-    assert json.loads((tmp_path / f"b{ending}.json").read_text()) == {"nms_thresh": 0.3}
+    io.write(tmp_path / f"b{ending}", labels, scan, RECORD)
+    assert io.RunRecord.from_json((tmp_path / f"b{ending}.json").read_text()) == RECORD
     assert np.array_equal(io.read_labels(tmp_path / f"b{ending}").array, labels)
 
 
@@ -178,12 +181,12 @@ def test_zarr_arrays_and_ome_images(tmp_path, image, labels):
     plain = zarr.open_array(tmp_path / "plain.zarr", mode="w", shape=SHAPE, chunks=(2, 3, 4), dtype="u2")
     plain[...] = image
     assert np.array_equal(io.read(tmp_path / "plain.zarr").array, image)
-    io.write(tmp_path / "labels.zarr", labels, io.Scan(image, SPACING, "um"), {"prob_thresh": 0.4})
+    io.write(tmp_path / "labels.zarr", labels, io.Scan(image, SPACING, "um"), RECORD)
     back = io.read_labels(tmp_path / "labels.zarr")
     assert np.array_equal(back.array, labels)
     assert (back.spacing, back.unit) == (SPACING, "um")
     group = zarr.open_group(tmp_path / "labels.zarr", mode="r")
-    assert group.attrs["anystar"] == {"prob_thresh": 0.4}
+    assert group.attrs["anystar"] == json.loads(RECORD.to_json())
     assert [axis["name"] for axis in group.attrs["multiscales"][0]["axes"]] == ["z", "y", "x"]
     io.write(tmp_path / "labels.zarr", labels + 1, back)
     assert io.read_labels(tmp_path / "labels.zarr").array.min() == 1

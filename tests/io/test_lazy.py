@@ -99,8 +99,8 @@ def test_a_plain_zarr_array_gives_a_plain_zarr_array(tmp_path):
         plain[...] = image
         plain.attrs["spacing"] = [2.0, 1.0, 1.0]
         result = io.beside(tmp_path / name)
-        io.write(result, image // 2, io.read(tmp_path / name), {"objects": 3})
+        io.write(result, image // 2, io.read(tmp_path / name), io.RunRecord(objects=3))
         back = zarr.open_array(result, mode="r")
         assert np.array_equal(back[...], image // 2)
-        assert back.attrs["anystar"] == {"objects": 3}
+        assert back.attrs["anystar"]["objects"] == 3
         assert io.read_labels(result).spacing == (2.0, 1.0, 1.0)

@@ -1,7 +1,5 @@
 """TIFF: ImageJ, OME and plain, read and written; tifffile is the witness."""
 
-import json
-
 import numpy as np
 import pytest
 import tifffile
@@ -18,11 +16,11 @@ def test_imagej_tiff_keeps_spacing_and_metadata(tmp_path, image, labels):
     scan = io.read(path)
     assert np.array_equal(scan.array, image)
     assert (scan.spacing, scan.unit) == (SPACING, "um")
-    io.write(tmp_path / "b.tif", labels, scan, {"prob_thresh": 0.4})
+    io.write(tmp_path / "b.tif", labels, scan, io.RunRecord(prob_thresh=0.4))
     with tifffile.TiffFile(tmp_path / "b.tif") as file:
         assert file.is_imagej
         assert file.series[0].axes == "ZYX"
-        assert json.loads(file.imagej_metadata["Info"]) == {"prob_thresh": 0.4}
+        assert io.RunRecord.from_json(file.imagej_metadata["Info"]).prob_thresh == 0.4
         assert file.asarray().dtype == np.uint16
     assert io.read(tmp_path / "b.tif").spacing == pytest.approx(SPACING)
     assert np.array_equal(io.read_labels(tmp_path / "b.tif").array, labels)
@@ -52,7 +50,7 @@ def test_ome_tiff_keeps_units_and_chooses_a_channel(tmp_path, image, labels):
     scan = io.read(path, channel=1)
     assert np.array_equal(scan.array, image)
     assert scan.spacing == pytest.approx(SPACING)
-    io.write(tmp_path / "b.ome.tif", labels, scan, {"nms_thresh": 0.3})
+    io.write(tmp_path / "b.ome.tif", labels, scan, io.RunRecord(nms_thresh=0.3))
     with tifffile.TiffFile(tmp_path / "b.ome.tif") as file:
         assert 'PhysicalSizeZ="2.0"' in file.ome_metadata
         assert "nms_thresh" in file.ome_metadata
@@ -83,7 +81,7 @@ def test_plain_stacks_are_zyx_without_spacing(tmp_path, image):
 
 @pytest.mark.parametrize("ending", [".tif", ".ome.tif"])
 def test_a_single_slice_is_a_volume_again(tmp_path, labels, ending):
-    made = {"anystar_torch": "1"}
+    made = io.RunRecord()
     io.write(tmp_path / f"a{ending}", labels[:1], io.Scan(labels, SPACING, "um"), made)
     with tifffile.TiffFile(tmp_path / f"a{ending}") as file:
         assert file.series[0].axes == "YX"

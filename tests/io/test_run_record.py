@@ -1,0 +1,85 @@
+"""The record of a run survives its text, and the text of earlier programs is understood."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anystar_torch.io import RunRecord
+
+# What version 0.1.0 wrote into a label volume before records had a version.
+OLD = (
+    '{"anystar_torch": "0.1.0", "model": "m", "normalisation": "minmax", "flips": true, "averaged": true, '
+    '"multiscale": false, "size": "given", "device": "cpu", "precision": "float32", "source": "nuclei.tif", '
+    '"spacing": [0.5, 0.5, 0.5], "unit": "um", "channel": null, "frame": null, "prob_thresh": 0.6, '
+    '"nms_thresh": 0.3, "diameter": 13.0, "objects": 1}'
+)
+
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+RECORDS = st.builds(
+    RunRecord,
+    model=st.none() | st.text(),
+    tta=st.booleans(),
+    prob_thresh=st.none() | NUMBERS,
+    diameters=st.lists(NUMBERS).map(tuple),
+    diameter_source=st.sampled_from(["given", "estimated", "assumed", None]),
+    spacing=st.none() | st.tuples(NUMBERS, NUMBERS, NUMBERS),
+    frame=st.none() | st.integers(),
+    notes=st.lists(st.text()).map(tuple),
+)
+
+
+@given(RECORDS)
+def test_a_record_survives_its_text(record):
+    assert RunRecord.from_json(record.to_json()) == record
+    assert RunRecord.from_json(record.to_json(indent=2)) == record
+    assert len(record.to_json().splitlines()) == 1
+
+
+def test_a_record_without_a_version_is_read():
+    assert RunRecord.from_json(OLD) == RunRecord(
+        anystar_torch="0.1.0",
+        model="m",
+        normalisation="minmax",
+        tta=True,
+        shape_averaging=True,
+        coarse_pass=False,
+        prob_thresh=0.6,
+        nms_thresh=0.3,
+        diameters=(13.0,),
+        diameter_source="given",
+        device="cpu",
+        precision="float32",
+        source="nuclei.tif",
+        spacing=(0.5, 0.5, 0.5),
+        unit="um",
+        objects=1,
+    )
+    series = json.loads(OLD) | {"diameter": [13.0, 14.0], "notes": ["a note"], "later_dropped": 1}
+    record = RunRecord.from_json(json.dumps(series))
+    assert (record.diameters, record.notes) == ((13.0, 14.0), ("a note",))
+    assert RunRecord.from_json("{}") == RunRecord(anystar_torch=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("no json", "must be JSON"),
+        ("[1, 2]", "must be a JSON object, got list"),
+        ('{"run_record": 2, "objects": 3}', "version 2; .* update anystar_torch"),
+        ('{"run_record": "1"}', "version '1'"),
+        ('{"run_record": 1, "color": "red"}', "no field 'color'"),
+        ('{"run_record": 1, "objects": "many"}', "objects of a run record cannot be 'many'"),
+        ('{"run_record": 1, "objects": true}', "objects of a run record cannot be True"),
+        ('{"run_record": 1, "spacing": [1, 2]}', "spacing of a run record cannot be"),
+        ('{"run_record": 1, "diameters": [1, null]}', "diameters of a run record cannot be"),
+        ('{"run_record": 1, "diameter_source": "guessed"}', "diameter_source of a run record cannot be"),
+        ('{"flips": 7}', "tta of a run record cannot be 7"),
+    ],
+)
+def test_what_is_no_record_is_refused_in_one_line(text, words):
+    with pytest.raises(ValueError, match=words) as refused:
+        RunRecord.from_json(text)
+    assert len(str(refused.value).splitlines()) == 1
