@@ -26,7 +26,7 @@ from torch import Tensor
 
 from anystar_torch import __version__
 from anystar_torch.exporting import export
-from anystar_torch.network import opening as pretrained
+from anystar_torch.network import loading
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.unet import UNetBackbone
 from anystar_torch.network.weights import ModelConfig
@@ -138,7 +138,7 @@ def main() -> None:
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     print(f"{platform.processor() or platform.machine()}, {platform.platform()}, {options.threads} threads")
     print(f"torch {torch.__version__}, anystar_torch {__version__} {commit}")
-    network, config = pretrained.load(options.model) if options.model else small()
+    network, config = loading.load_model(options.model) if options.model else small()
     with tempfile.TemporaryDirectory() as scratch:
         if options.peer_python:
             peer(network, config, Path(scratch), options.peer_python)

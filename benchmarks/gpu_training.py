@@ -229,8 +229,7 @@ def keep(run: Path, model: str, out: Path, figures: dict[str, Any]) -> None:
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
-    from anystar_torch.network import opening as pretrained
-    from anystar_torch.network import weights
+    from anystar_torch.network import loading, weights
     from anystar_torch.training.checkpoints import LAST, averaged_weights
 
     for log in run.glob("csv/*/metrics.csv"):
@@ -243,7 +242,7 @@ def keep(run: Path, model: str, out: Path, figures: dict[str, Any]) -> None:
         with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
             network = instantiate(compose(overrides=[f"+model={model}"]).model)
         network.load_state_dict(averaged_weights(checkpoint))
-        config = replace(pretrained.load()[1], architecture=network.architecture)
+        config = replace(loading.load_model()[1], architecture=network.architecture)
         figures["note"] = "stopped early: weights of the last checkpoint, thresholds of the shipped network"
     else:
         figures["note"] = "no weights"

@@ -3,14 +3,14 @@
 import re
 from pathlib import Path
 
-from anystar_torch.network import opening as pretrained
+from anystar_torch.network import loading
 from tests.inference.scenes import Sees, config
 
 DOCS = Path(__file__).parent.parent / "docs"
 
 
 def test_the_example_of_the_python_interface_runs(monkeypatch):
-    monkeypatch.setattr(pretrained, "load", lambda path: (Sees().eval(), config()))
+    monkeypatch.setattr(loading, "load_model", lambda path: (Sees().eval(), config()))
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "predict.md").read_text(), re.DOTALL)
     assert blocks
     names = {}

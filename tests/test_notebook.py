@@ -7,8 +7,7 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
-from anystar_torch.network import opening as pretrained
-from anystar_torch.network import weights
+from anystar_torch.network import loading, weights
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.unet import UNetBackbone
 from anystar_torch.training.report import example_volume
@@ -21,7 +20,7 @@ NOTEBOOK = Path(__file__).parent.parent / "examples" / "predict.ipynb"
 def model(tmp_path, monkeypatch):
     """The shipped network; while there is none, one without training, so that every cell has something to work on."""
     monkeypatch.delenv("MODEL", raising=False)
-    if (pretrained.SHIPPED / weights.WEIGHTS).is_file():
+    if (loading.SHIPPED / weights.WEIGHTS).is_file():
         return
     torch.manual_seed(0)
     backbone = UNetBackbone(filters=4, depth=1, batch_norm=True)

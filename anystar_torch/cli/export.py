@@ -33,11 +33,11 @@ def export(
 ) -> None:
     """Write a network for onnxruntime, C++, the BioImage Model Zoo, MONAI or StarDist in TensorFlow."""
     from anystar_torch.exporting import export as write
-    from anystar_torch.network import opening as pretrained
+    from anystar_torch.network import loading
     from anystar_torch.system.progress import bar
 
     options = {"compiled": compiled} if form is Form.torch else {}
-    network, config = pretrained.load(model)
+    network, config = loading.load_model(model)
     with bar(f"exporting to {form.value}"):
         written = write(form.value, network, config, output, overwrite, **options)
     for path in written:

@@ -29,8 +29,11 @@ def info(
         "object diameters in voxels": {"5 %": low, "median": middle, "95 %": high},
         "prob_thresh": config.prob_thresh,
         "nms_thresh": config.nms_thresh,
+        "imported from": config.imported_from,
+        "receptive field in voxels": config.receptive_field,
         **{f"provenance {name}": value for name, value in config.provenance.items()},
     }
+    content = {name: value for name, value in content.items() if value is not None}
     if as_json:
         print(json.dumps(content, indent=2))
         return

@@ -111,7 +111,7 @@ def predict(  # noqa: PLR0913 - one argument per flag
         tta=flips,
         shape_averaging=network.averaged,
         coarse_pass=network.multiscale,
-        diameter_source="given" if diameter is not None else "estimated" if config.knows_sizes else "assumed",
+        diameter_source="given" if diameter is not None else "estimated" if config.sizes_known else "assumed",
         device=str(where),
         precision=str(kind).removeprefix("torch."),
         channel=channel,

@@ -12,7 +12,8 @@ def metadata(network: StarDist, config: ModelConfig) -> dict[str, Any]:
 
     Returns:
         ``rays`` (n, anisotropy, vertices as (z, y, x), faces), ``grid``, ``divisor`` (sizes must be multiples),
-        ``normalisation``, ``diameter_band``, ``prob_thresh``, ``nms_thresh``, ``architecture``, ``provenance``
+        ``normalisation``, ``diameter_band``, ``prob_thresh``, ``nms_thresh``, ``imported_from``, ``sizes_known``,
+        ``receptive_field``, ``architecture``, ``provenance``
         and ``anystar_torch`` (the version that wrote it).
     """
     rays = network.rays.to("cpu")
@@ -25,6 +26,9 @@ def metadata(network: StarDist, config: ModelConfig) -> dict[str, Any]:
         "diameter_band": list(config.diameter_band),
         "prob_thresh": config.prob_thresh,
         "nms_thresh": config.nms_thresh,
+        "imported_from": config.imported_from,
+        "sizes_known": config.sizes_known,
+        "receptive_field": config.receptive_field,
         "architecture": config.architecture,
         "provenance": config.provenance,
     }

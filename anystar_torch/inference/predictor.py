@@ -23,7 +23,7 @@ from anystar_torch.inference.receptive_field import measure
 from anystar_torch.inference.scale import Scaling, Triple, checked_spacing, voxels
 from anystar_torch.inference.tile_network import Eye, View
 from anystar_torch.io.scan import not_a_volume
-from anystar_torch.network import opening as pretrained
+from anystar_torch.network import loading
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.weights import ModelConfig
 from anystar_torch.system.device import resolve
@@ -81,7 +81,7 @@ class AnyStar:
         self.averaged = not config.imported if averaged is None else averaged
         known = not config.imported and stands(config.diameter_band)
         self.multiscale = known if multiscale is None else multiscale
-        around = halo if halo is not None else config.provenance.get("halo")
+        around = halo if halo is not None else config.receptive_field
         self._halo: Triple | None = (around[0], around[1], around[2]) if around is not None else None
         self._eyes: dict[torch.device, Eye] = {}
         self._lock = threading.Lock()
@@ -99,7 +99,7 @@ class AnyStar:
         Raises:
             ValueError: no such model, or one that cannot be read.
         """
-        return cls(*pretrained.load(path), **options)
+        return cls(*loading.load_model(path), **options)
 
     def predict(
         self,

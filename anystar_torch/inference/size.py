@@ -210,7 +210,7 @@ class Question:
 def assumed(question: Question, eye: Eye, config: ModelConfig, tick: Tick) -> tuple[float, tuple[str, ...]]:
     """The size to predict with where none is given, in voxels of the finest axis; and what to say about it."""
     middle = config.diameter_band[1]
-    if not config.knows_sizes:
+    if not config.sizes_known:
         return middle, ("no diameter given, and the model does not say what sizes it knows: none is assumed",)
     if question.grey.high <= question.grey.low:
         return middle, ("the volume is constant: it holds no objects",)
@@ -273,7 +273,7 @@ def doubts(source: Sequence[int], spacing: Sequence[float | int], size: float) -
 
 def surprise(found: Instances, scaling: Scaling, config: ModelConfig) -> str | None:
     """A warning where what was found is not of a size that the network knows, though it was scaled to be."""
-    if len(found) < _FEW or not config.knows_sizes:
+    if len(found) < _FEW or not config.sizes_known:
         return None
     volumes = found.rays.volume(torch.from_numpy(found.distances)).clamp_min(0).numpy().astype(np.float64)
     middle = float(np.cbrt(6 / np.pi * np.median(volumes) / np.prod(scaling.ratio)))

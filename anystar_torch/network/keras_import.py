@@ -16,6 +16,7 @@ from torch import nn
 
 from anystar_torch.network.resnet import StridedConv
 from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.weights import current_entries
 
 WEIGHT_FILES = ("weights_best.h5", "weights_last.h5")
 SETTINGS = "anystar_torch.json"
@@ -50,8 +51,8 @@ def settings(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-        return {**content, "diameter_band": tuple(content["diameter_band"])}
+        content = current_entries(json.loads(path.read_text()))
+        return {name: content[name] for name in ("normalisation", "diameter_band", *content)}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not what anystar export wrote: {error}") from error
 

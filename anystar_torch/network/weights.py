@@ -1,7 +1,7 @@
 """A trained network as a folder: ``weights.safetensors`` and ``config.json``, readable without Lightning or Hydra.
 
-config.json says everything prediction needs to know: architecture (with rays and grid), normalisation, the band of
-object diameters the network was trained on, the thresholds, and where the weights come from.
+``config.json`` holds a :class:`ModelConfig`: the architecture with its rays and grid, the normalisation, the object
+diameters of the training samples, the thresholds and the provenance.
 """
 
 import json
@@ -27,16 +27,23 @@ NORMALISATIONS = ("percentile", "minmax", "anystar", "clipped")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What prediction must know of a network beside its weights.
+    """What prediction needs to know about a network beside its weights.
 
     Attributes:
-        architecture: what :meth:`anystar_torch.network.stardist.StarDist.from_architecture` takes.
+        architecture: arguments of :meth:`anystar_torch.network.stardist.StarDist.from_architecture`.
         normalisation: a name of :mod:`anystar_torch.inference.normalise`.
-        diameter_band: volume-equivalent diameters of the training objects, weighted by volume, in voxels:
-            5 % quantile, median, 95 % quantile.
-        prob_thresh: candidates need a probability above it, in (0, 1).
-        nms_thresh: overlap (intersection over the smaller volume) above which the lesser candidate goes, in [0, 1].
-        provenance: seed, recipe, steps, version and scores, for people and for ``anystar info``.
+        diameter_band: volume-equivalent diameters of the training objects in voxels: 5 % quantile, median and 95 %
+            quantile, weighted by volume.
+        prob_thresh: candidates have a probability above it, 0 to 1.
+        nms_thresh: a candidate is suppressed if its overlap (intersection over the smaller volume) with a better
+            candidate is larger, 0 to 1.
+        imported_from: software that trained the network, for networks of other software ("StarDist"); else None.
+        sizes_known: whether ``diameter_band`` describes the training objects. False if it is assumed.
+        receptive_field: effective receptive field in voxels to each side, (z, y, x); None if it was not measured.
+        provenance: seed, recipe, steps, version and scores, for readers and for ``anystar info``.
+
+    Raises:
+        ValueError: an unknown normalisation, a band that does not ascend, or a threshold outside 0 to 1.
     """
 
     architecture: dict[str, Any]
@@ -44,6 +51,9 @@ class ModelConfig:
     diameter_band: tuple[float, float, float]
     prob_thresh: float
     nms_thresh: float
+    imported_from: str | None = None
+    sizes_known: bool = True
+    receptive_field: tuple[int, int, int] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -55,39 +65,82 @@ class ModelConfig:
         for name in ("prob_thresh", "nms_thresh"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        if self.receptive_field is not None and any(voxels < 0 for voxels in self.receptive_field):
+            raise ValueError(f"receptive_field must not be negative, got {self.receptive_field}")
 
     @property
     def imported(self) -> bool:
-        """Whether the network was trained with StarDist, on data we know nothing of."""
-        return "imported" in self.provenance
+        """Whether other software trained the network, on unknown data."""
+        return self.imported_from is not None
 
-    @property
-    def knows_sizes(self) -> bool:
-        """Whether ``diameter_band`` is what the network was trained on, and not a guess."""
-        return self.provenance.get("sizes") != "unknown"
+    @classmethod
+    def from_dict(cls, content: Any) -> "ModelConfig":
+        """The configuration of a parsed ``config.json``, of this version or an earlier one.
+
+        Args:
+            content: the JSON object. It may also contain the version that wrote it, ``"anystar_torch"``.
+
+        Raises:
+            KeyError: an entry is missing.
+            TypeError: an entry is missing or unknown.
+            ValueError: a value is not valid.
+        """
+        entries = current_entries(content)
+        entries.pop("anystar_torch", None)
+        return cls(**entries)
+
+
+def current_entries(entries: Any) -> dict[str, Any]:
+    """Entries of a stored configuration, as arguments of :class:`ModelConfig`.
+
+    Earlier versions stored three facts in the provenance, as "imported", "sizes" and "halo".
+
+    Args:
+        entries: the JSON object, with all or some of the fields.
+
+    Raises:
+        TypeError: ``entries`` is not a JSON object.
+    """
+    if not isinstance(entries, dict):
+        raise TypeError(f"expected a JSON object, got {type(entries).__name__}")
+    current, provenance = dict(entries), dict(entries.get("provenance", {}))
+    if "imported" in provenance:
+        current["imported_from"] = provenance.pop("imported")
+    if "sizes" in provenance:
+        current["sizes_known"] = provenance.pop("sizes") != "unknown"
+    if "halo" in provenance:
+        current["receptive_field"] = provenance.pop("halo")
+    current["provenance"] = provenance
+    for name in ("diameter_band", "receptive_field"):
+        if current.get(name) is not None:
+            current[name] = tuple(current[name])
+    return current
 
 
 def save(
     folder: Path | str, network: StarDist, config: ModelConfig, dtype: torch.dtype | None = None
 ) -> Path:
-    """Writes the network to ``folder`` (made if absent), each file whole or not at all.
+    """Write a network and its configuration to ``folder``. Each file is replaced atomically.
 
     Args:
-        folder: where both files go.
-        network: whose weights are stored.
-        config: what prediction must know beside them.
-        dtype: of the stored weights: torch.float16 halves the file; None for what the network has. They are loaded
-            as float32 either way.
+        folder: folder of both files. It is created if it does not exist.
+        network: the network whose weights are stored.
+        config: its configuration.
+        dtype: type of the stored weights. torch.float16 halves the file; None keeps the type of the network. Weights
+            are loaded as float32 in either case.
+
+    Returns:
+        ``folder``.
 
     Raises:
-        ValueError: a weight that ``dtype`` cannot hold.
+        ValueError: a weight is too large for ``dtype``.
     """
     state = {name: _stored(name, value, dtype) for name, value in network.state_dict().items()}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"anystar_torch": __version__, **asdict(config)}, indent=2) + "\n"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as parts:
-        # not save_file, which lets nobody but the owner read the file
+        # safetensors' save_file makes files that only their owner may read.
         Path(parts, WEIGHTS).write_bytes(serialised(state))
         Path(parts, CONFIG).write_text(text)
         for name in (WEIGHTS, CONFIG):
@@ -98,18 +151,18 @@ def save(
 def load(path: Path | str) -> tuple[StarDist, ModelConfig]:
     """The network of a folder, in evaluation mode on the CPU, and its configuration.
 
+    Args:
+        path: a folder that :func:`save` wrote.
+
     Raises:
-        ValueError: a path that is not such a folder, or whose files do not fit together; says which and why.
+        ValueError: a file is missing or damaged, or the files do not belong together.
     """
     folder = Path(path)
     for name in (WEIGHTS, CONFIG):
         if not (folder / name).is_file():
             raise ValueError(f"a model is a folder with {WEIGHTS} and {CONFIG}; {folder} has no {name}")
     try:
-        content = json.loads((folder / CONFIG).read_text())
-        content.pop("anystar_torch", None)
-        content["diameter_band"] = tuple(content["diameter_band"])
-        config = ModelConfig(**content)
+        config = ModelConfig.from_dict(json.loads((folder / CONFIG).read_text()))
         network = StarDist.from_architecture(config.architecture)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder / CONFIG} does not describe a model: {error}") from error
@@ -123,16 +176,16 @@ def load(path: Path | str) -> tuple[StarDist, ModelConfig]:
 
 
 def _stored(name: str, value: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
-    """The tensor as the file holds it; counters stay integers."""
+    """The tensor as it is stored. Integer counters keep their type."""
     value = value.detach().cpu().contiguous()
     if dtype is None or not value.is_floating_point():
         return value
     stored = value.to(dtype)
     if not stored.isfinite().all():
-        raise ValueError(f"{name} has values that {dtype} cannot hold; save it without dtype")
+        raise ValueError(f"{name} has values that {dtype} cannot hold; save the network without dtype")
     return stored
 
 
 def _as_trained(value: torch.Tensor) -> torch.Tensor:
-    """Shipped weights are stored as float16; the network computes in float32."""
+    """The tensor as the network computes with it: float32, also where the file has float16."""
     return value.float() if value.is_floating_point() else value

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from anystar_torch.network import opening as pretrained
+from anystar_torch.network import loading
 from anystar_torch.network.loss import Losses, StarDistLoss
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.training.data import Batch
@@ -61,12 +61,12 @@ def warm_start(network: StarDist, path: str) -> None:
 
     Args:
         network: of the same architecture.
-        path: what :func:`anystar_torch.network.opening.load` takes, or "pretrained" for the shipped weights.
+        path: what :func:`anystar_torch.network.loading.load_model` takes, or "pretrained" for the shipped weights.
 
     Raises:
         ValueError: no such model, or one of another architecture; says what differs.
     """
-    trained, _ = pretrained.load(None if path == "pretrained" else path)
+    trained, _ = loading.load_model(None if path == "pretrained" else path)
     there, here = _flat(trained.architecture), _flat(network.architecture)
     different = [
         f"{name} is {there.get(name)} there and {here.get(name)} here"

@@ -6,7 +6,7 @@ import tifffile
 
 from anystar_torch import io
 from anystar_torch.cli import main
-from anystar_torch.network import opening as pretrained
+from anystar_torch.network import loading
 from tests.inference.scenes import Sees, balls, config, lattice
 
 SHAPE = (40, 44, 52)
@@ -15,7 +15,7 @@ SHAPE = (40, 44, 52)
 @pytest.fixture
 def model(monkeypatch):
     """The network that sees balls, in place of what --model names."""
-    monkeypatch.setattr(pretrained, "load", lambda path: (Sees().eval(), config()))
+    monkeypatch.setattr(loading, "load_model", lambda path: (Sees().eval(), config()))
 
 
 @pytest.fixture

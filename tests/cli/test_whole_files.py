@@ -54,9 +54,9 @@ PREDICTS = """
 import contextlib, io, json, resource, signal, sys
 from pathlib import Path
 from anystar_torch.cli import main
-from anystar_torch.network import opening as pretrained
+from anystar_torch.network import loading
 from tests.inference.scenes import Sees, config
-pretrained.load = lambda path: (Sees().eval(), config())
+loading.load_model = lambda path: (Sees().eval(), config())
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
 found = {}

@@ -87,7 +87,7 @@ def test_it_says_what_it_is(package, description):
 
 def test_an_imported_network_claims_no_training_data():
     network = seeing()
-    imported = config(network, provenance={"imported": "StarDist"})
+    imported = config(network, imported_from="StarDist")
     assert "Unknown" in card.readme(network, imported, "")
     assert "training_data" not in bioimageio._entries(Path(), network, imported, 20)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from anystar_torch.exporting import export
-from anystar_torch.network import opening as pretrained
+from anystar_torch.network import loading
 from anystar_torch.network.resnet import ResNetBackbone
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.unet import UNetBackbone
@@ -52,9 +52,9 @@ def layout(path):
 @pytest.mark.parametrize("model", MODELS)
 def test_import_export_import_is_bit_identical(shared_data, tmp_path, model):
     stored = shared_data / "parity" / "models" / model
-    network, known = pretrained.load(stored)
+    network, known = loading.load_model(stored)
     export("keras", network, known, tmp_path / "model")
-    again, read = pretrained.load(tmp_path / "model")
+    again, read = loading.load_model(tmp_path / "model")
     assert same(network, again)
     assert read == known
     assert layout(tmp_path / "model" / "weights_best.h5") == layout(stored / "weights_best.h5")
@@ -71,7 +71,7 @@ def test_import_export_import_is_bit_identical(shared_data, tmp_path, model):
 
 def test_names_are_those_of_a_fresh_session(shared_data, tmp_path):
     stored = shared_data / "parity" / "models" / "unet_bn_g222"  # the first of its session
-    export("keras", *pretrained.load(stored), tmp_path / "model")
+    export("keras", *loading.load_model(stored), tmp_path / "model")
     with h5py.File(stored / "weights_best.h5") as a, h5py.File(tmp_path / "model" / "weights_best.h5") as b:
         assert list(a.attrs["layer_names"]) == list(b.attrs["layer_names"])
 
@@ -91,7 +91,7 @@ def test_names_are_those_of_a_fresh_session(shared_data, tmp_path):
 def test_our_networks_come_back_with_their_settings(tmp_path, network):
     known = config(network, normalisation="anystar", prob_thresh=0.37, nms_thresh=0.21)
     export("keras", network, known, tmp_path / "model")
-    again, read = pretrained.load(tmp_path / "model")
+    again, read = loading.load_model(tmp_path / "model")
     assert same(network, again)
     assert read == known
     assert again.architecture == network.architecture
@@ -119,13 +119,13 @@ def test_damaged_settings_are_one_line(tmp_path, text):
     export("keras", seeing(), config(seeing()), tmp_path / "model")
     (tmp_path / "model" / "anystar_torch.json").write_text(text)
     with pytest.raises(ValueError, match=r"anystar_torch\.json is not what") as error:
-        pretrained.load(tmp_path / "model")
+        loading.load_model(tmp_path / "model")
     assert "\n" not in str(error.value)
 
 
 def test_half_precision_is_written_as_float32(tmp_path):
     network = seeing().half()
     export("keras", network, config(network), tmp_path / "model")
-    again, _ = pretrained.load(tmp_path / "model")
+    again, _ = loading.load_model(tmp_path / "model")
     assert isinstance(again, StarDist)
     assert np.array_equal(again.distances.weight.detach(), network.distances.weight.detach().float())

@@ -115,7 +115,7 @@ def test_volumes_of_any_shape(volume, flips):
 
 
 def test_networks_that_may_not_know_smaller_objects_look_once():
-    imported = config(provenance={"imported": "stardist"})
+    imported = config(imported_from="StarDist")
     assert not AnyStar(
         Sees().eval(), config(diameter_band=(10.0, 13.0, 21.0))
     ).multiscale  # sees nothing from there

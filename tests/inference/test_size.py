@@ -145,7 +145,7 @@ def test_the_estimate_does_not_depend_on_what_is_then_asked_for(prob_thresh):
 def test_a_network_of_unknown_sizes_is_neither_rescaled_nor_contradicted():
     """Balls of 36 voxels before an imported network whose band is only a guess."""
     image, _ = scene(36, (96, 96, 96))
-    unknown = config(prob_thresh=0.02, provenance={"imported": "StarDist", "sizes": "unknown"})
+    unknown = config(prob_thresh=0.02, imported_from="StarDist", sizes_known=False)
     model = AnyStar(Measures().eval(), unknown)
     found = model.predict(image, device="cpu", progress=False)
     assert model.network.seen[-1] == image.shape

@@ -94,7 +94,7 @@ def test_the_process_stays_below_max_memory(small, tmp_path):
     with torch.inference_mode():
         part = torch.from_numpy(volume[:48, :48, :48] / np.float32(60000))[None, None]
         rare = float(Eye(small, torch.device("cpu"))(part).probability.flatten().quantile(0.9))
-    settings = config(architecture=small.architecture, prob_thresh=rare, provenance={"halo": [16, 16, 16]})
+    settings = config(architecture=small.architecture, prob_thresh=rare, receptive_field=(16, 16, 16))
     weights.save(tmp_path / "model", small, settings)
     environment = {**os.environ, "PYTHONPATH": os.getcwd(), "ANYSTAR_UNCHECKED": "1"}
     command = [sys.executable, "-c", PROGRAM, "predict", "volume.tif", "--model", "model", "--diameter", "13"]

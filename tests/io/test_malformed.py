@@ -14,7 +14,7 @@ import tifffile
 
 from anystar_torch import io
 from anystar_torch.cli import main
-from anystar_torch.network import opening as pretrained
+from anystar_torch.network import loading
 from tests.inference.scenes import Sees, config
 
 VOLUME = np.arange(5 * 6 * 7, dtype=np.uint16).reshape(5, 6, 7)
@@ -78,7 +78,7 @@ def _one_line(line, path, words=""):
 
 @pytest.fixture(autouse=True)
 def _network(monkeypatch):
-    monkeypatch.setattr(pretrained, "load", lambda path: (Sees().eval(), config()))
+    monkeypatch.setattr(loading, "load_model", lambda path: (Sees().eval(), config()))
 
 
 def _npy(shape, kind="<u2", data=b""):

@@ -1,12 +1,13 @@
 """A saved network comes back the same; damaged folders are refused in one line."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from anystar_torch.network import weights
+from anystar_torch.network import loading, weights
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.unet import UNetBackbone
 
@@ -32,6 +33,7 @@ def config(network):
         diameter_band=(6.0, 13.0, 21.0),
         prob_thresh=0.5,
         nms_thresh=0.3,
+        receptive_field=(8, 16, 16),
         provenance={"seed": 3},
     )
 
@@ -84,6 +86,26 @@ def test_weights_that_float16_cannot_hold_are_refused(tmp_path, network, config)
     assert not (tmp_path / "model").exists()
 
 
+def test_a_config_of_an_earlier_version_is_read(tmp_path, network, config):
+    """It had three facts among the provenance, and none of their fields."""
+    folder = weights.save(tmp_path, network, config)
+    content = json.loads((folder / weights.CONFIG).read_text())
+    for name in ("imported_from", "sizes_known", "receptive_field"):
+        del content[name]
+    content["provenance"] = {"seed": 3, "imported": "StarDist", "sizes": "unknown", "halo": [8, 16, 16]}
+    (folder / weights.CONFIG).write_text(json.dumps(content))
+    _, read = weights.load(folder)
+    assert read == replace(config, imported_from="StarDist", sizes_known=False, receptive_field=(8, 16, 16))
+    assert read.imported
+
+
+def test_the_shipped_config_is_read_and_says_nothing_of_another_software():
+    content = json.loads((loading.SHIPPED / weights.CONFIG).read_text())
+    read = weights.ModelConfig.from_dict(content)
+    assert (read.imported, read.sizes_known, read.receptive_field) == (False, True, None)
+    assert read.provenance == content["provenance"]
+
+
 def damage_missing(folder):
     (folder / weights.WEIGHTS).unlink()
 
@@ -127,10 +149,9 @@ def test_damage_is_one_line(tmp_path, network, config, damage):
         ("diameter_band", (5.0, 4.0, 9.0)),
         ("prob_thresh", 1.5),
         ("nms_thresh", -0.1),
+        ("receptive_field", (8, -1, 8)),
     ],
 )
 def test_nonsense_is_refused(config, name, value):
-    from dataclasses import replace
-
     with pytest.raises(ValueError, match=name):
         replace(config, **{name: value})

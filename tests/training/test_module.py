@@ -5,8 +5,7 @@ import torch
 
 from anystar_torch import load_synthesizer
 from anystar_torch.geometry.targets import object_probability, star_distances
-from anystar_torch.network import opening as pretrained
-from anystar_torch.network import weights
+from anystar_torch.network import loading, weights
 from anystar_torch.network.loss import StarDistLoss
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.unet import UNetBackbone
@@ -77,7 +76,7 @@ def test_a_warm_start_takes_the_weights_over(trained, dtype, given):
 
 def test_a_warm_start_from_the_shipped_weights(trained, monkeypatch):
     network, config, folder = trained
-    monkeypatch.setattr(pretrained, "SHIPPED", weights.save(folder, network, config))
+    monkeypatch.setattr(loading, "SHIPPED", weights.save(folder, network, config))
     fresh = StarDist(rays=8, features=8, backbone=UNetBackbone(filters=4, depth=1, batch_norm=True))
     warm_start(fresh, "pretrained")
     assert torch.equal(fresh.distances.weight, network.distances.weight)

@@ -1,0 +1,55 @@
+"""Load the network that a path means: a model folder, the run folder of a training, or a StarDist model."""
+
+from pathlib import Path
+
+from anystar_torch.network import keras_import, weights
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.weights import ModelConfig
+
+SHIPPED = Path(__file__).parent / "pretrained"
+
+ANYSTAR_BAND = (6.0, 13.0, 21.0)
+"""Object diameters of AnyStar's training samples. They are assumed for imported networks, whose files have none."""
+
+
+def load_model(path: Path | str | None = None) -> tuple[StarDist, ModelConfig]:
+    """The network of ``path``, in evaluation mode on the CPU, and its configuration.
+
+    Args:
+        path: a folder with ``weights.safetensors`` and ``config.json``; the run folder of a training, which contains
+            such a folder; or the folder of a StarDist or AnyStar model trained with Keras (``config.json`` and
+            ``*.h5``). None for the shipped weights.
+
+    Raises:
+        ValueError: there is no model at ``path``, or it cannot be read.
+        ImportError: it is a Keras model, and h5py is missing.
+    """
+    if path is None and not (SHIPPED / weights.WEIGHTS).is_file():
+        raise ValueError("this installation has no shipped weights; give a model folder")
+    folder = SHIPPED if path is None else Path(path)
+    if not folder.exists():
+        raise ValueError(f"there is no model folder {folder}")
+    for place in (folder, folder / "model"):
+        if (place / weights.WEIGHTS).is_file():
+            return weights.load(place)
+    if folder.is_dir() and keras_import.is_stardist_folder(folder):
+        return _stardist(folder)
+    return weights.load(folder)
+
+
+def _stardist(folder: Path) -> tuple[StarDist, ModelConfig]:
+    """The network of a StarDist folder. What StarDist does not store is read from a second file, or assumed."""
+    assumed = {
+        "normalisation": "percentile",
+        "diameter_band": ANYSTAR_BAND,
+        "imported_from": "StarDist",
+        "sizes_known": False,
+    }
+    try:
+        network, thresholds = keras_import.load_stardist(folder)
+        known = keras_import.settings(folder) or assumed
+        thresh = {"prob_thresh": thresholds.get("prob", 0.5), "nms_thresh": thresholds.get("nms", 0.4)}
+        config = ModelConfig(architecture=network.architecture, **{**known, **thresh})
+    except (KeyError, TypeError, OSError) as error:
+        raise ValueError(f"{folder} is no StarDist model that can be read: {error}") from error
+    return network.eval(), config
