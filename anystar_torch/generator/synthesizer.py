@@ -14,7 +14,6 @@ from torch import Tensor
 
 from anystar_torch.arrays import Labels, PerSample, Sample, Volume, per_voxel
 from anystar_torch.generator.chain import Chain, Finish
-from anystar_torch.generator.interpolation import smooth_noise
 from anystar_torch.generator.parameters import Range, check_range, draw
 from anystar_torch.generator.scene.chromatin import RandomChromatin
 from anystar_torch.generator.scene.density import RandomDensity
@@ -26,6 +25,7 @@ from anystar_torch.generator.scene.slab import RandomSlab
 from anystar_torch.generator.spatial.coordinates import Coordinates
 from anystar_torch.generator.spatial.placement import Placement
 from anystar_torch.geometry.components import connected_components
+from anystar_torch.kernels.filters import smooth_noise
 from anystar_torch.random.draws import Draws, Recording, Slots
 from anystar_torch.random.source import Source
 

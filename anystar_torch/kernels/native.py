@@ -1,19 +1,17 @@
-"""What the effects with kernels of their own share: the call of a native kernel, and the range of a sample."""
+"""What the kernels on volumes share: the call of a C++ function, and the layout of its arguments."""
 
 import torch
-from jaxtyping import Float32
 from torch import Tensor
-
-from anystar_torch.arrays import Volume
 
 
 def run_native(name: str, volumes: Tensor, *arguments: Tensor | int) -> Tensor:
-    """Result of the native kernel ``name``, a new tensor like ``volumes``: float32 ``[N, D, H, W]`` on the CPU.
+    """Result of a C++ function, a new float32 tensor of the shape of ``volumes`` on the CPU.
 
     Args:
-        name: of the function in ``anystar_torch.kernels._native``.
-        volumes: its first argument.
-        arguments: the others. Tensors become contiguous, but for fields like ``volumes`` that lie apart.
+        name: name of the function in ``anystar_torch.kernels._native``.
+        volumes: its first argument, ``[N, D, H, W]``.
+        arguments: its other arguments. A tensor is copied if it has gaps, except for volumes ``[N, D, H, W]`` whose
+            samples are contiguous: the C++ function accepts any distance between samples.
     """
     from anystar_torch.kernels import _native
 
@@ -28,16 +26,14 @@ def _array(value: Tensor) -> object:
     return (value if apart else value.contiguous()).detach().numpy()
 
 
-def equally_strided(*fields: Tensor) -> list[Tensor]:
-    """Fields ``[B, 1, D, H, W]`` as a kernel reads them: without gaps within a sample, equally far apart."""
-    fits = all(field[0].is_contiguous() for field in fields)
-    if fits and len({field.stride(0) for field in fields}) == 1:
-        return list(fields)
-    return [field.contiguous() for field in fields]
+def equally_strided(*volumes: Tensor) -> list[Tensor]:
+    """Volumes ``[B, 1, D, H, W]`` with contiguous samples and one distance between samples, copied if need be."""
+    fits = all(volume[0].is_contiguous() for volume in volumes)
+    if fits and len({volume.stride(0) for volume in volumes}) == 1:
+        return list(volumes)
+    return [volume.contiguous() for volume in volumes]
 
 
-def intensity_limits(image: Volume) -> Float32[Tensor, "b 2"]:
-    """Least and largest value of each sample, ``[B, 2]``."""
-    if image.device.type == "cpu":  # torch.aminmax runs on one element at a time there
-        return torch.stack([image.amin((1, 2, 3, 4)), image.amax((1, 2, 3, 4))], dim=1)
-    return torch.stack(torch.aminmax(image.flatten(1), dim=1), dim=1)
+def like_first(first: Tensor, *others: object) -> Tensor:
+    """Fake result of a kernel whose result has the shape and type of its first argument, without gaps."""
+    return first.new_empty(first.shape)

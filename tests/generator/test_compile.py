@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from anystar_torch.generator.interpolation import noise_side_taps, smooth
 from anystar_torch.generator.scene.background import strongest
 from anystar_torch.generator.scene.density import shrink
 from anystar_torch.generator.scene.perlin import gradient_noise, sample, sample_periodic
@@ -16,6 +15,7 @@ from anystar_torch.generator.spatial.coordinates import Coordinates
 from anystar_torch.generator.spatial.elastic import elastic, smooth_displacement
 from anystar_torch.generator.spatial.orientation import orient
 from anystar_torch.generator.spatial.zoom import zoom
+from anystar_torch.kernels.filters import smooth_noise
 from anystar_torch.random.source import Source
 
 SHAPE = (12, 10, 14)
@@ -57,7 +57,7 @@ def deterministic(d: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     objects = torch.where(distance < aim.radius - rough, placed.piece * 216 + aim.ball + 1, 0)
     patches = strongest(d["fields"], seen.position, HALF)[:, None]
     image = torch.where(objects > 0, 100.0, patches * 10.0) + sample_periodic(d["noise"], seen.position)
-    return seen.position, objects, smooth(image, noise_side_taps(seen.fraction)) * seen.cover
+    return seen.position, objects, smooth_noise(image, seen.fraction) * seen.cover
 
 
 @pytest.mark.compile

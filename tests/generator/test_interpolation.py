@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from anystar_torch.generator.interpolation import MEAN, noise_side_tap, noise_side_taps, side_tap, smooth
+from anystar_torch.generator.interpolation import MEAN, noise_side_tap, side_tap
+from anystar_torch.kernels.filters import smooth, smooth_noise
 
 
 def interpolated(image: np.ndarray, fraction: float) -> np.ndarray:
@@ -23,8 +24,8 @@ def test_noise_keeps_the_variance_it_keeps_under_interpolation(fraction: float) 
     assert smooth(image, tap).std().item() == pytest.approx(
         expected, rel=0.04
     )  # continued faces keep a little more
-    taps = noise_side_taps(torch.full((1, 3, 40, 40, 40), fraction))
-    assert smooth(image, taps).numpy() == pytest.approx(smooth(image, tap).numpy(), abs=1e-5)
+    at_voxels = smooth_noise(image, torch.full((1, 3, 40, 40, 40), fraction))
+    assert at_voxels.numpy() == pytest.approx(smooth(image, tap).numpy(), abs=1e-5)
 
 
 @pytest.mark.parametrize("variance", [0.0, MEAN, 0.5])
@@ -40,4 +41,5 @@ def test_edges_are_spread_by_the_variance_and_stay_in_place(variance: float) -> 
 
 def test_constants_stay_as_they_are() -> None:
     image = torch.full((2, 1, 5, 6, 7), 0.3)
-    assert torch.equal(smooth(image, torch.rand(2, 3, 5, 6, 7) * 0.3), image)
+    assert torch.equal(smooth(image, torch.rand(2, 1, 1, 1, 1) * 0.5), image)
+    assert torch.equal(smooth_noise(image, torch.rand(2, 3, 5, 6, 7)), image)

@@ -8,12 +8,9 @@ from torch import Tensor
 
 from anystar_torch.arrays import PerSampleAxis, Volume
 from anystar_torch.generator.parameters import Range, check_range, draw
-from anystar_torch.kernels.implementations import implementation
-from anystar_torch.kernels.native import run_native
+from anystar_torch.kernels import intensities
+from anystar_torch.kernels.intensities import LEGENDRE_DEGREES as TERMS
 from anystar_torch.random.source import Source
-
-TERMS = tuple((i, j, k) for i in range(4) for j in range(4 - i) for k in range(4 - i - j))
-"""The degrees along (z, y, x) of the 20 products of Legendre polynomials of total degree 3 or less."""
 
 
 def bias_field(image: Volume, coefficients: Float32[Tensor, "b 20"], extent: PerSampleAxis) -> Volume:
@@ -29,47 +26,7 @@ def bias_field(image: Volume, coefficients: Float32[Tensor, "b 20"], extent: Per
         extent: ``[B, 3]``, how much of the polynomials' interval [-1, 1] the volume spans along z, y, x; a
             negative one mirrors the field.
     """
-    if implementation(image.device) == "torch":
-        return torch_bias_field(image, coefficients, extent)
-    biased: Volume = _bias_field(image, coefficients, extent)
-    return biased
-
-
-@torch.library.custom_op("anystar::bias_field", mutates_args=())
-def _bias_field(image: Tensor, coefficients: Tensor, extent: Tensor) -> Tensor:
-    if implementation(image.device) == "native":
-        return run_native("bias_field", image[:, 0], coefficients, extent)[:, None]
-    from anystar_torch.kernels.triton import intensities
-
-    return intensities.bias_field(image.contiguous(), coefficients.contiguous(), extent.contiguous())
-
-
-@_bias_field.register_fake
-def _(image: Tensor, coefficients: Tensor, extent: Tensor) -> Tensor:
-    return image.new_empty(image.shape)
-
-
-def torch_bias_field(image: Volume, coefficients: Float32[Tensor, "b 20"], extent: PerSampleAxis) -> Volume:
-    """The plain torch implementation of :func:`bias_field`."""
-    depth, height, width = (
-        _legendre(extent[:, axis, None] * torch.linspace(-1.0, 1.0, n, device=image.device))
-        for axis, n in enumerate(image.shape[2:])
-    )
-    columns = dict(zip(TERMS, coefficients[:, :, None].unbind(1), strict=True))
-    exponent = torch.zeros_like(image[:, 0])
-    for i in range(4):  # innermost axis first: only the last sum is over all voxels
-        plane = torch.zeros_like(image[:, 0, 0])
-        for j in range(4 - i):
-            row = sum((columns[i, j, k] * width[k] for k in range(4 - i - j)), torch.zeros_like(width[0]))
-            plane = plane + height[j][:, :, None] * row[:, None]
-        exponent.addcmul_(depth[i][:, :, None, None], plane[:, None])
-    return image * exponent[:, None].exp()
-
-
-def _legendre(x: Float32[Tensor, "b n"]) -> tuple[Tensor, ...]:
-    """The Legendre polynomials of degree 0 to 3 at ``x``."""
-    square = x * x
-    return torch.ones_like(x), x, 1.5 * square - 0.5, (2.5 * square - 1.5) * x
+    return intensities.bias_field(image, coefficients, extent)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int32, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from anystar_torch.arrays import Labels, Volume
 from anystar_torch.generator.parameters import check_chance
-from anystar_torch.kernels.implementations import implementation
+from anystar_torch.kernels.intensities import cut_holes
 from anystar_torch.random.source import Source
 
 MOST_HOLES = 31
@@ -26,55 +26,7 @@ def coarse_dropout(
         corner: ``[B, N, 3]``, the lowest (z, y, x) of up to 31 cubes.
         size: ``[B]``, edge of the cubes in voxels; 0 leaves image and labels unchanged.
     """
-    if implementation(image.device) == "torch":
-        return torch_coarse_dropout(image, labels, corner, size)
-    cut, cut_labels = _cut_holes(image, labels, corner, size)
-    return cut, cut_labels
-
-
-@torch.library.custom_op("anystar::cut_holes", mutates_args=())
-def _cut_holes(image: Tensor, labels: Tensor, corner: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    if implementation(image.device) == "native":
-        from anystar_torch.kernels import _native
-
-        cut = image.clone(memory_format=torch.contiguous_format)
-        cut_labels = labels.clone(memory_format=torch.contiguous_format)
-        for field in (cut, cut_labels):
-            holes = corner.contiguous().numpy(), size.contiguous().numpy()
-            _native.cut_holes(field[:, 0].numpy(), *holes, torch.get_num_threads())
-        return cut, cut_labels
-    from anystar_torch.kernels.triton import intensities
-
-    return intensities.cut_holes(
-        image.contiguous(), labels.contiguous(), corner.contiguous(), size.contiguous()
-    )
-
-
-@_cut_holes.register_fake
-def _(image: Tensor, labels: Tensor, corner: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    return image.new_empty(image.shape), labels.new_empty(labels.shape)
-
-
-def torch_coarse_dropout(
-    image: Volume, labels: Labels, corner: Int64[Tensor, "b n 3"], size: Int64[Tensor, " b"]
-) -> tuple[Volume, Labels]:
-    """The plain torch implementation of :func:`coarse_dropout`."""
-    depth, height, width = (
-        _membership(corner[:, :, axis], size, n) for axis, n in enumerate(image.shape[2:])
-    )
-    plane = height[:, :, None] & width[:, None]
-    hole = ((depth[:, :, None, None] & plane[:, None]) != 0)[:, None]
-    return image.masked_fill(hole, 0.0), labels.masked_fill(hole, 0)
-
-
-def _membership(
-    corner: Int64[Tensor, "b n"], size: Int64[Tensor, " b"], length: int
-) -> Int32[Tensor, "b length"]:
-    """For every position of an axis a word whose bit n says whether cube n covers it."""
-    offset = torch.arange(length, device=corner.device) - corner[:, :, None]
-    inside = (offset >= 0) & (offset < size[:, None, None])
-    bit = torch.arange(corner.shape[1], device=corner.device)
-    return (inside.to(torch.int32) << bit[:, None].to(torch.int32)).sum(1, dtype=torch.int32)
+    return cut_holes(image, labels, corner, size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,19 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Float32
-from torch import Tensor
-
 from anystar_torch.arrays import PerSample, Volume
-from anystar_torch.generator.effects.rescale import to_unit
 from anystar_torch.generator.parameters import Range, check_range, draw
-from anystar_torch.kernels.implementations import implementation
+from anystar_torch.kernels.intensities import lattice_quantiles, to_unit
 from anystar_torch.random.source import Source
-
-LATTICE = 7
-"""Quantiles are those of every seventh voxel: an odd stride, so that all rows take part. Sorting all would cost more
-than any other effect."""
 
 
 def exposure(image: Volume, dark: PerSample, bright: PerSample) -> Volume:
@@ -25,32 +16,7 @@ def exposure(image: Volume, dark: PerSample, bright: PerSample) -> Volume:
         dark: ``[B]``, share of voxels that end at 0, in [0, 1/2).
         bright: ``[B]``, share of voxels that end at 1, in [0, 1/2).
     """
-    choose = _lattice_quantiles if implementation(image.device) == "native" else torch_lattice_quantiles
-    return to_unit(image, choose(image, dark, bright))
-
-
-@torch.library.custom_op("anystar::lattice_quantiles", mutates_args=())
-def _lattice_quantiles(image: Tensor, dark: Tensor, bright: Tensor) -> Tensor:
-    """The native implementation of :func:`torch_lattice_quantiles`: a selection instead of a sort."""
-    from anystar_torch.kernels import _native
-
-    limits, shares = torch.empty(len(image), 2), (dark.contiguous().numpy(), bright.contiguous().numpy())
-    volumes = image[:, 0].contiguous().numpy()
-    _native.lattice_quantiles(volumes, LATTICE, *shares, limits.numpy(), torch.get_num_threads())
-    return limits
-
-
-@_lattice_quantiles.register_fake
-def _(image: Tensor, dark: Tensor, bright: Tensor) -> Tensor:
-    return image.new_empty(len(image), 2)
-
-
-def torch_lattice_quantiles(image: Volume, dark: PerSample, bright: PerSample) -> Float32[Tensor, "b 2"]:
-    """The quantiles ``dark`` and ``1 - bright`` of every :data:`LATTICE`-th voxel, ``[B, 2]``."""
-    ordered = image.flatten(1)[:, ::LATTICE].sort(dim=1).values
-    last = ordered.shape[1] - 1
-    place = torch.stack([dark, 1.0 - bright], dim=1) * last
-    return ordered.gather(1, place.round().to(torch.int64))
+    return to_unit(image, lattice_quantiles(image, dark, bright))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,11 @@
 """The Fourier transform of every sample, with bits that do not depend on the batch."""
 
 import torch
-from jaxtyping import Complex64
 from torch import Tensor
 
 from anystar_torch.arrays import Volume
+from anystar_torch.kernels.spectrum import Spectrum
 
-Spectrum = Complex64[Tensor, "b 1 d h w"]
 _AXES = (-3, -2, -1)
 
 

@@ -2,15 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Float32
-from torch import Tensor
-
-from anystar_torch.arrays import PerSample, Volume, per_voxel
+from anystar_torch.arrays import PerSample, Volume
 from anystar_torch.generator.chain import with_chance
 from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
-from anystar_torch.kernels.implementations import implementation
-from anystar_torch.kernels.native import intensity_limits, run_native
+from anystar_torch.kernels.intensities import contrast, intensity_limits
 from anystar_torch.random.source import Source
 
 
@@ -25,34 +20,7 @@ def adjust_contrast(image: Volume, gamma: PerSample, headroom: PerSample) -> Vol
         gamma: ``[B]``, positive; 1 leaves the image unchanged, above 1 darkens the middle of the range.
         headroom: ``[B]``, not negative, in units of the sample's own range.
     """
-    adjust = torch_contrast if implementation(image.device) == "torch" else _contrast
-    adjusted: Volume = adjust(image, intensity_limits(image), gamma, headroom)
-    return adjusted
-
-
-@torch.library.custom_op("anystar::contrast", mutates_args=())
-def _contrast(image: Tensor, limits: Tensor, gamma: Tensor, headroom: Tensor) -> Tensor:
-    if implementation(image.device) == "native":
-        return run_native("contrast", image[:, 0], limits, gamma, headroom)[:, None]
-    from anystar_torch.kernels.triton import intensities
-
-    return intensities.contrast(image.contiguous(), limits, gamma.contiguous(), headroom.contiguous())
-
-
-@_contrast.register_fake
-def _(image: Tensor, limits: Tensor, gamma: Tensor, headroom: Tensor) -> Tensor:
-    return image.new_empty(image.shape)
-
-
-def torch_contrast(
-    image: Volume, limits: Float32[Tensor, "b 2"], gamma: PerSample, headroom: PerSample
-) -> Volume:
-    """The plain torch implementation of :func:`adjust_contrast`; ``limits`` are the samples' ranges."""
-    low, high = (per_voxel(limit) for limit in limits.unbind(1))
-    span = (high - low) * (1.0 + per_voxel(headroom))
-    # exp(gamma log x) and not pow: pow on the CPU rounds differently in the last elements of a tensor.
-    out = ((image - low) / (span + 1e-7)).log_().mul_(per_voxel(gamma)).exp_().mul_(span).add_(low)
-    return torch.where(per_voxel(gamma) == 1.0, image, out)
+    return contrast(image, intensity_limits(image), gamma, headroom)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,18 +1,14 @@
 """Gibbs ringing: the high spatial frequencies a short magnetic resonance acquisition never measured."""
 
-import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float32
-from torch import Tensor
 
 from anystar_torch.arrays import PerSample, PerSampleAxis, Volume, per_voxel
 from anystar_torch.generator.chain import with_chance
-from anystar_torch.generator.effects.fourier import Spectrum, inverse, transform
+from anystar_torch.generator.effects.fourier import inverse, transform
 from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
-from anystar_torch.kernels.implementations import implementation
-from anystar_torch.kernels.native import run_native
+from anystar_torch.kernels.spectrum import cut_spectrum
 from anystar_torch.random.source import Source
 
 
@@ -30,48 +26,8 @@ def gibbs_ringing(image: Volume, alpha: PerSample, recorded: PerSampleAxis) -> V
         alpha: ``[B]`` in [0, 1]; 0 leaves the image unchanged (MONAI's 0 still cuts the corners).
         recorded: ``[B, 3]``, size along z, y, x of the volume whose spectrum is cut, in sizes of this one.
     """
-    spectrum = transform(image)
-    if implementation(image.device) == "torch":
-        spectrum = torch_cut_spectrum(spectrum, alpha, recorded)
-    else:
-        spectrum = torch.view_as_complex(_cut_spectrum(torch.view_as_real(spectrum[:, 0]), alpha, recorded))[
-            :, None
-        ]
-    return torch.where(per_voxel(alpha) == 0.0, image, inverse(spectrum))
-
-
-@torch.library.custom_op("anystar::cut_spectrum", mutates_args=())
-def _cut_spectrum(spectrum: Tensor, alpha: Tensor, recorded: Tensor) -> Tensor:
-    """:func:`torch_cut_spectrum` of real and imaginary parts ``[B, D, H, W, 2]``."""
-    if implementation(spectrum.device) == "native":
-        return run_native("cut_spectrum", spectrum, alpha, recorded)
-    from anystar_torch.kernels.triton import spectrum as kernels
-
-    return kernels.cut_spectrum(spectrum.contiguous(), alpha.contiguous(), recorded.contiguous())
-
-
-@_cut_spectrum.register_fake
-def _(spectrum: Tensor, alpha: Tensor, recorded: Tensor) -> Tensor:
-    return spectrum.new_empty(spectrum.shape)
-
-
-def torch_cut_spectrum(spectrum: Spectrum, alpha: PerSample, recorded: PerSampleAxis) -> Spectrum:
-    """``spectrum`` with 0 outside of the ball; the plain torch implementation."""
-    shape = spectrum.shape[2:]
-    sizes = [recorded[:, axis] * n for axis, n in enumerate(shape)]
-    depth, height, width = (
-        recorded[:, axis, None].square() * _squared_frequency(n, spectrum) for axis, n in enumerate(shape)
-    )
-    squared = depth[:, :, None, None] + (height[:, :, None] + width[:, None])[:, None]
-    radius = (1.0 - alpha) * torch.maximum(torch.maximum(sizes[0], sizes[1]), sizes[2]) * math.sqrt(0.5)
-    outside = squared[:, None] > per_voxel(radius * radius)
-    return spectrum.masked_fill(outside, 0.0)
-
-
-def _squared_frequency(size: int, like: Tensor) -> Float32[Tensor, " n"]:
-    """Squared distance of every bin from the ball's centre, in the order of an FFT."""
-    index = torch.arange(size, device=like.device)
-    return ((index + size // 2) % size - (size - 1) / 2).square()
+    cut = inverse(cut_spectrum(transform(image), alpha, recorded))
+    return torch.where(per_voxel(alpha) == 0.0, image, cut)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,10 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from anystar_torch.arrays import Volume, per_voxel
+from anystar_torch.arrays import Volume
 from anystar_torch.generator.chain import with_chance
 from anystar_torch.generator.parameters import check_chance
-from anystar_torch.kernels.implementations import implementation
-from anystar_torch.kernels.native import intensity_limits, run_native
+from anystar_torch.kernels.intensities import intensity_limits, response_curve
 from anystar_torch.random.source import Source
 
 
@@ -24,38 +23,9 @@ def histogram_shift(image: Volume, response: Float32[Tensor, "b n"]) -> Volume:
         image: ``[B, 1, D, H, W]``.
         response: ``[B, N]``; even steps from 0 to 1 leave the image unchanged.
     """
-    limits = intensity_limits(image)
-    shift = torch_histogram_shift if implementation(image.device) == "torch" else _histogram_shift
-    mapped: Volume = shift(image, limits, response)
+    mapped = response_curve(image, intensity_limits(image), response)
     even = (response == even_steps(response)).all(1)
     return torch.where(even[:, None, None, None, None], image, mapped)
-
-
-@torch.library.custom_op("anystar::histogram_shift", mutates_args=())
-def _histogram_shift(image: Tensor, limits: Tensor, response: Tensor) -> Tensor:
-    if implementation(image.device) == "native":
-        return run_native("histogram_shift", image[:, 0], limits, response)[:, None]
-    from anystar_torch.kernels.triton import intensities
-
-    return intensities.histogram_shift(image.contiguous(), limits, response.contiguous())
-
-
-@_histogram_shift.register_fake
-def _(image: Tensor, limits: Tensor, response: Tensor) -> Tensor:
-    return image.new_empty(image.shape)
-
-
-def torch_histogram_shift(
-    image: Volume, limits: Float32[Tensor, "b 2"], response: Float32[Tensor, "b n"]
-) -> Volume:
-    """The plain torch implementation of the curve, for samples whose ranges are ``limits``."""
-    pieces = response.shape[1] - 1
-    low, high = (per_voxel(limit) for limit in limits.unbind(1))
-    span = high - low
-    place = ((image - low) / torch.where(span == 0.0, 1.0, span)).mul_(float(pieces)).flatten(1)
-    piece = place.to(torch.int64).clamp_(0, pieces - 1)
-    start, step = response.gather(1, piece), response.diff(dim=1).gather(1, piece)
-    return start.addcmul_(place.sub_(piece), step).view_as(image).mul_(span).add_(low)
 
 
 def even_steps(like: Float32[Tensor, "b n"]) -> Float32[Tensor, " n"]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from anystar_torch.arrays import Volume, per_voxel
 from anystar_torch.generator.chain import with_chance
 from anystar_torch.generator.parameters import check_chance
-from anystar_torch.kernels.native import intensity_limits
+from anystar_torch.kernels.intensities import intensity_limits
 from anystar_torch.random.source import Source
 
 

@@ -1,18 +1,16 @@
 """A spike in k-space: the herringbone pattern of one bad sample of a magnetic resonance acquisition."""
 
-import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from anystar_torch.arrays import PerSample, Volume
 from anystar_torch.generator.chain import with_chance
 from anystar_torch.generator.effects.fourier import transform
 from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
-from anystar_torch.kernels.implementations import implementation
-from anystar_torch.kernels.native import run_native
+from anystar_torch.kernels.spectrum import add_wave
 from anystar_torch.random.source import Source
 
 
@@ -43,48 +41,7 @@ def kspace_spike(image: Volume, frequency: Int64[Tensor, "b 3"], strength: PerSa
     change = ((strength * level).exp() - old) / (depth * height * width)
     cosine = torch.where(old > 0.0, real / old, 1.0) * change
     sine = torch.where(old > 0.0, imaginary / old, 0.0) * change
-    if implementation(image.device) == "torch":
-        return image + torch_wave(frequency, cosine, sine, (depth, height, width))[:, None]
-    spiked: Volume = _add_wave(image, frequency, cosine, sine)
-    return spiked
-
-
-@torch.library.custom_op("anystar::add_wave", mutates_args=())
-def _add_wave(image: Tensor, frequency: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """``image`` plus :func:`torch_wave`."""
-    if implementation(image.device) == "native":
-        return run_native("add_wave", image[:, 0], frequency, cosine, sine)[:, None]
-    from anystar_torch.kernels.triton import spectrum
-
-    return spectrum.add_wave(
-        image.contiguous(), frequency.contiguous(), cosine.contiguous(), sine.contiguous()
-    )
-
-
-@_add_wave.register_fake
-def _(image: Tensor, frequency: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    return image.new_empty(image.shape)
-
-
-def torch_wave(
-    frequency: Int64[Tensor, "b 3"], cosine: PerSample, sine: PerSample, shape: tuple[int, int, int]
-) -> Float32[Tensor, "b d h w"]:
-    """Real part of ``(cosine + i sine) exp(2 pi i (fz z / D + fy y / H + fx x / W))``; plain torch."""
-    (zr, zi), (yr, yi), (xr, xi) = (_turns(frequency[:, axis], n) for axis, n in enumerate(shape))
-    xr, xi = xr * cosine[:, None] - xi * sine[:, None], xr * sine[:, None] + xi * cosine[:, None]
-    yr, yi, xr, xi = yr[:, :, None], yi[:, :, None], xr[:, None], xi[:, None]
-    real, imaginary = yr * xr - yi * xi, yr * xi + yi * xr
-    out = zr[:, :, None, None] * real[:, None]
-    return out.addcmul_(-zi[:, :, None, None], imaginary[:, None])
-
-
-def _turns(
-    frequency: Int64[Tensor, " b"], size: int
-) -> tuple[Float32[Tensor, "b n"], Float32[Tensor, "b n"]]:
-    """Cosine and sine of ``2 pi frequency x / size`` at x = 0 .. size - 1, the angle reduced exactly."""
-    turn = frequency[:, None] * torch.arange(size, device=frequency.device) % size
-    angle = turn.to(torch.float32) * (2.0 * math.pi / size)
-    return angle.cos(), angle.sin()
+    return add_wave(image, frequency, cosine, sine)
 
 
 @dataclass(frozen=True, kw_only=True)

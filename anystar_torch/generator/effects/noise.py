@@ -4,14 +4,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from anystar_torch.arrays import PerSample, Volume, per_voxel
 from anystar_torch.generator.chain import with_chance
 from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
-from anystar_torch.kernels.implementations import implementation
-from anystar_torch.kernels.native import equally_strided, run_native
+from anystar_torch.kernels import noise
 from anystar_torch.random.source import Source
 
 
@@ -35,34 +34,7 @@ def rician_noise(image: Volume, std: PerSample, real: Volume, imaginary: Volume)
         real: ``[B, 1, D, H, W]``, standard normal.
         imaginary: ``[B, 1, D, H, W]``, standard normal.
     """
-    if implementation(image.device) == "torch":
-        return torch_rician_noise(image, std, real, imaginary)
-    magnitude: Volume = _rician_noise(image, std, real, imaginary)
-    return magnitude
-
-
-@torch.library.custom_op("anystar::rician_noise", mutates_args=())
-def _rician_noise(image: Tensor, std: Tensor, real: Tensor, imaginary: Tensor) -> Tensor:
-    real, imaginary = equally_strided(real, imaginary)
-    if implementation(image.device) == "native":
-        return run_native("rician_noise", image[:, 0], std, real[:, 0], imaginary[:, 0])[:, None]
-    from anystar_torch.kernels.triton import noise
-
-    return noise.rician_noise(image.contiguous(), std.contiguous(), real, imaginary)
-
-
-@_rician_noise.register_fake
-def _(image: Tensor, std: Tensor, real: Tensor, imaginary: Tensor) -> Tensor:
-    return image.new_empty(image.shape)
-
-
-def torch_rician_noise(image: Volume, std: PerSample, real: Volume, imaginary: Volume) -> Volume:
-    """The plain torch implementation of :func:`rician_noise`."""
-    width = per_voxel(std)
-    noisy = torch.addcmul(image, width, real)
-    quadrature = imaginary * width
-    magnitude = noisy.mul_(noisy).add_(quadrature.mul_(quadrature)).sqrt_()
-    return torch.where(width == 0.0, image, magnitude)
+    return noise.rician_noise(image, std, real, imaginary)
 
 
 def detector_noise(
@@ -81,35 +53,7 @@ def detector_noise(
         shot: ``[B]``, variance at intensity 1 of the shot part: one over the photons there.
         field: ``[B, 1, D, H, W]``, standard normal.
     """
-    widths = torch.stack([additive, speckle, shot], dim=1)
-    if implementation(image.device) == "torch":
-        return torch_detector_noise(image, widths, field)
-    noisy: Volume = _detector_noise(image, widths, field)
-    return noisy
-
-
-@torch.library.custom_op("anystar::detector_noise", mutates_args=())
-def _detector_noise(image: Tensor, widths: Tensor, field: Tensor) -> Tensor:
-    if implementation(image.device) == "native":
-        return run_native("detector_noise", image[:, 0], widths, field[:, 0].contiguous())[:, None]
-    from anystar_torch.kernels.triton import noise
-
-    return noise.detector_noise(image.contiguous(), widths, field.contiguous())
-
-
-@_detector_noise.register_fake
-def _(image: Tensor, widths: Tensor, field: Tensor) -> Tensor:
-    return image.new_empty(image.shape)
-
-
-def torch_detector_noise(image: Volume, widths: Float32[Tensor, "b 3"], field: Volume) -> Volume:
-    """The plain torch implementation of :func:`detector_noise`."""
-    additive, speckle, shot = (per_voxel(width) for width in widths.unbind(1))
-    scaled = image * speckle
-    variance = scaled.mul_(scaled).add_(additive * additive).add_(image.clamp(min=0.0).mul_(shot))
-    noisy = torch.addcmul(image, variance.sqrt_(), field).clamp_(0.0, 1.0)
-    noiseless = (additive == 0.0) & (speckle == 0.0) & (shot == 0.0)
-    return torch.where(noiseless | (image <= 0.0), image, noisy)
+    return noise.detector_noise(image, torch.stack([additive, speckle, shot], dim=1), field)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,12 @@ from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from anystar_torch.arrays import Labels, Mask, PerSample, Volume, per_voxel
-from anystar_torch.generator.interpolation import MEAN, noise_side_tap, side_tap, smooth
+from anystar_torch.generator.interpolation import MEAN, noise_side_tap, side_tap
 from anystar_torch.generator.parameters import Range, check_range, draw
 from anystar_torch.generator.scene.background import Ground, RandomBackground
 from anystar_torch.generator.scene.perlin import lattice_noise, sample, sample_periodic
 from anystar_torch.generator.spatial.coordinates import Coordinates
+from anystar_torch.kernels.filters import smooth
 from anystar_torch.kernels.implementations import implementation
 from anystar_torch.random.source import Source
 

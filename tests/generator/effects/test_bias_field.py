@@ -6,13 +6,14 @@ import torch
 from monai.transforms import RandBiasField
 from numpy.polynomial.legendre import leggrid3d
 
-from anystar_torch.generator.effects.bias_field import TERMS, RandomBiasField, bias_field
+from anystar_torch.generator.effects.bias_field import RandomBiasField, bias_field
+from anystar_torch.kernels.intensities import LEGENDRE_DEGREES
 from anystar_torch.random.source import Source
 
 
 def reference(coefficients: np.ndarray, extent: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     table = np.zeros((4, 4, 4))
-    for value, term in zip(coefficients, TERMS, strict=True):
+    for value, term in zip(coefficients, LEGENDRE_DEGREES, strict=True):
         table[term] = value
     return np.exp(leggrid3d(*(e * np.linspace(-1, 1, n) for e, n in zip(extent, shape, strict=True)), table))
 

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from monai.transforms import GaussianSmooth
 from scipy.ndimage import gaussian_filter
 
-from anystar_torch.generator.effects.blur import RandomBlur, gaussian_blur, gaussian_kernels, reach
+from anystar_torch.generator.effects.blur import RandomBlur, gaussian_blur, reach
+from anystar_torch.kernels.filters import gaussian_kernels
 
 
 @pytest.mark.parametrize("widest", [0.333, 0.6, 1.0, 2.5])

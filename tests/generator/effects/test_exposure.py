@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from anystar_torch.generator.effects.exposure import LATTICE, RandomExposure, exposure
+from anystar_torch.generator.effects.exposure import RandomExposure, exposure
+from anystar_torch.kernels.intensities import QUANTILE_STRIDE
 
 
 def test_shares_of_the_voxels_are_clipped_at_numpys_quantiles() -> None:
@@ -12,7 +13,7 @@ def test_shares_of_the_voxels_are_clipped_at_numpys_quantiles() -> None:
     dark, bright = torch.tensor([0.0, 0.05, 0.2]), torch.tensor([0.1, 0.02, 0.0])
     out = exposure(image, dark, bright)
     for n in range(3):
-        every = image[n].flatten()[::LATTICE].numpy()
+        every = image[n].flatten()[::QUANTILE_STRIDE].numpy()
         low, high = np.quantile(every, [dark[n].item(), 1 - bright[n].item()], method="nearest")
         expected = np.clip((image[n].numpy() - low) / (high - low), 0, 1)
         np.testing.assert_allclose(out[n].numpy(), expected, atol=1e-5)
