@@ -23,7 +23,7 @@ from anystar_torch import AnyStar, __version__, io
 from anystar_torch.evaluation.matching import ContingencyTable
 from anystar_torch.inference import receptive_field as halo
 from anystar_torch.inference.candidates import merge
-from anystar_torch.inference.normalise import window
+from anystar_torch.inference.intensity_range import intensity_range
 from anystar_torch.inference.scale import Scaling
 from anystar_torch.inference.tile_network import Eye
 from anystar_torch.inference.tiles import padded, tiles
@@ -68,7 +68,7 @@ def tilings(model: AnyStar, image: np.ndarray, prob_thresh: float, halo: tuple[i
     eye, rays = Eye(model.network, torch.device("cpu")), model.network.rays
     middle = model.config.diameter_band[1]
     scaling = Scaling.of(image.shape, (1, 1, 1), middle, middle, rays)
-    grey = window(image, model.config.normalisation)
+    grey = intensity_range(image, model.config.normalisation)
 
     def labels(size: tuple[int, int, int]) -> np.ndarray:
         pieces = tiles(scaling.shape, model.network.divisor, size, halo)

@@ -25,8 +25,9 @@ from anystar_torch.exporting import architecture, card, onnx
 from anystar_torch.exporting.metadata import metadata
 from anystar_torch.exporting.requirements import dense_only, need
 from anystar_torch.exporting.specimen import cover, specimen
-from anystar_torch.inference.normalise import METHODS, window
+from anystar_torch.inference.intensity_range import intensity_range
 from anystar_torch.io.atomic import atomic_write
+from anystar_torch.network.normalisation import NORMALISATIONS
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.weights import ModelConfig
 
@@ -148,7 +149,7 @@ def _input(folder: Path, network: StarDist, config: ModelConfig) -> dict[str, An
     # An object and its surround: bioimageio.core also tests crops this small, and its post-processing fails on nothing.
     smallest = [int(-(-2 * middle // d) * d) for d in network.divisor]
     each = ["channel", "z", "y", "x"]
-    method = METHODS[config.normalisation]
+    method = NORMALISATIONS[config.normalisation]
     scale = {"axes": each, "min_percentile": 100 * method.low, "max_percentile": 100 * method.high}
     clip = [{"id": "clip", "kwargs": {"min": 0.0, "max": 1.0}}] if method.clip else []
     return {
@@ -211,7 +212,7 @@ def _weights(folder: Path, network: StarDist, opset: int) -> dict[str, Any]:
 
 def _require_objects(stacked: torch.nn.Module, image: NDArray[np.float32], config: ModelConfig) -> None:
     """Post-processing of an empty volume fails in bioimageio.core, and a test of nothing tests nothing."""
-    normalised = window(image, config.normalisation)(torch.from_numpy(image))[None, None]
+    normalised = intensity_range(image, config.normalisation).normalise(torch.from_numpy(image))[None, None]
     with torch.no_grad():
         highest = float(stacked(normalised)[..., 0].max())
     if highest <= config.prob_thresh:

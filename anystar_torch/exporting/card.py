@@ -3,7 +3,7 @@
 from typing import Any
 
 from anystar_torch import __version__
-from anystar_torch.inference.normalise import METHODS
+from anystar_torch.network.normalisation import NORMALISATIONS
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.weights import ModelConfig
 
@@ -44,7 +44,7 @@ def readme(network: StarDist, config: ModelConfig, use: str) -> str:
     facts: dict[str, Any] = {
         "parameters": f"{parameters:,}",
         "input": f"one volume (z, y, x), sizes multiples of {network.divisor}",
-        "normalisation": f"{config.normalisation}: {METHODS[config.normalisation].words}",
+        "normalisation": f"{config.normalisation}: {NORMALISATIONS[config.normalisation].description}",
         "object diameters": f"{low:g} to {high:g} voxels, median {middle:g} (5 %, 95 % of the training volume)",
         "rays, grid": f"{len(network.rays)}, {network.grid}",
         "thresholds": f"probability {config.prob_thresh:g}, overlap {config.nms_thresh:g}",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anystar_torch.geometry.diameter import equivalent_diameter
 from anystar_torch.inference.instances import Instances
 
 COLUMNS = [
@@ -54,7 +55,7 @@ def table(
     cube, finest = float(np.prod(step)), float(step.min())
     rows = []
     for i in range(1, count + 1):
-        diameter = float(np.cbrt(6 / np.pi * volume[i] * cube))
+        diameter = equivalent_diameter(float(volume[i]) * cube)
         row: dict[str, Any] = {
             "id": i,
             "score": round(float(found.scores[i - 1]), 4),

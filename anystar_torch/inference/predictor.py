@@ -16,7 +16,7 @@ from anystar_torch.inference import size
 from anystar_torch.inference.candidates import Candidates, Found, merge
 from anystar_torch.inference.coarse_pass import FURTHER, SecondLook, stands
 from anystar_torch.inference.instances import Instances, checked_overlap, instances
-from anystar_torch.inference.normalise import window
+from anystar_torch.inference.intensity_range import intensity_range
 from anystar_torch.inference.passes import Passes
 from anystar_torch.inference.plan import Plan, check_room_for, plan, room
 from anystar_torch.inference.receptive_field import measure
@@ -157,7 +157,7 @@ class AnyStar:
                 "is the unit, or the voxel size, another one?"
             )
         eye = self._eye(resolve(device))
-        grey = window(array, self.config.normalisation)
+        grey = intensity_range(array, self.config.normalisation)
         if given is not None:
             assumed, notes = given, size.doubts(array.shape, shape, given)
         else:

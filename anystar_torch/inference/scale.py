@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from anystar_torch.geometry.rays import Rays
-from anystar_torch.inference.normalise import Window
+from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.transfer import Transfer, transfer_to
 
 Triple = tuple[int, int, int]
@@ -129,7 +129,7 @@ class Scaling:
         volume: NDArray[Any],
         start: Triple,
         stop: Triple,
-        window: Window,
+        window: IntensityRange,
         device: torch.device,
         transfer: Transfer | None = None,
     ) -> Tensor:
@@ -152,7 +152,7 @@ class Scaling:
         return image[None, None]
 
 
-def _resampled(volume: NDArray[Any], taps: list[Taps], window: Window, transfer: Transfer) -> Tensor:
+def _resampled(volume: NDArray[Any], taps: list[Taps], window: IntensityRange, transfer: Transfer) -> Tensor:
     """The voxels ``[D, H, W]`` that the taps of three axes make of the volume."""
     crop = volume[tuple(slice(int(index.min()), int(index.max()) + 1) for index, _ in taps)]
     fine = crop.dtype.itemsize > 4 or (crop.dtype.kind in "iu" and crop.dtype.itemsize == 4)
@@ -166,7 +166,7 @@ def _resampled(volume: NDArray[Any], taps: list[Taps], window: Window, transfer:
         None if _as_it_is(place, size) else (transfer.upload(place.T), transfer.upload(weight.T))
         for place, (_, weight), size in zip(places, taps, crop.shape, strict=True)
     ]
-    return interpolated(window(transfer.voxels(crop)), along)
+    return interpolated(window.normalise(transfer.voxels(crop)), along)
 
 
 def _triple(values: Sequence[int]) -> Triple:

@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from anystar_torch.geometry.diameter import equivalent_diameter
 from anystar_torch.inference.candidates import Candidates, merge
 from anystar_torch.inference.instances import Instances, suppress
-from anystar_torch.inference.normalise import Window
+from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.scale import Scaling, Triple
 from anystar_torch.inference.tile_network import Eye
 from anystar_torch.inference.tiles import Tile
@@ -61,7 +62,7 @@ def ladder(shape: Sequence[int], spacing: Sequence[float | int]) -> list[float]:
     return [_SMALLEST * STEP**k for k in range(count)]
 
 
-def interesting(volume: NDArray[Any], grey: Window) -> tuple[float, float, float]:
+def interesting(volume: NDArray[Any], grey: IntensityRange) -> tuple[float, float, float]:
     """The place (fractions of z, y, x) around which grey values vary most, on a coarse map of the volume."""
     d, h, w = volume.shape
     shape = min(d, _MAP), min(h, _MAP), min(w, _MAP)
@@ -101,7 +102,7 @@ def level(
     kept = suppress(found, nms_thresh)
     distances = torch.from_numpy(found.distances[kept].astype(np.float32))
     volumes = found.rays.volume(distances).clamp_min(0).numpy().astype(np.float64)
-    sizes = np.cbrt(6 / np.pi * volumes)
+    sizes = equivalent_diameter(volumes)
     points, shape = found.points[kept], np.array(found.scaling.shape)
     near = points - sizes[:, None] / 2 < np.where(np.array(start) > 0, start, -np.inf)
     far = points + sizes[:, None] / 2 > np.where(np.array(stop) < shape, stop, np.inf)
@@ -203,7 +204,7 @@ class Question:
 
     volume: NDArray[Any]
     spacing: Sequence[float | int]
-    grey: Window
+    grey: IntensityRange
     most: float | int
 
 
@@ -276,7 +277,7 @@ def surprise(found: Instances, scaling: Scaling, config: ModelConfig) -> str | N
     if len(found) < _FEW or not config.sizes_known:
         return None
     volumes = found.rays.volume(torch.from_numpy(found.distances)).clamp_min(0).numpy().astype(np.float64)
-    middle = float(np.cbrt(6 / np.pi * np.median(volumes) / np.prod(scaling.ratio)))
+    middle = equivalent_diameter(float(np.median(volumes) / np.prod(scaling.ratio)))
     low, expected, high = config.diameter_band
     if low <= middle <= high:
         return None

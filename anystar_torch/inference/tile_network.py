@@ -14,8 +14,8 @@ from torch import Tensor
 
 from anystar_torch.inference.candidates import Found, collected, owned, select
 from anystar_torch.inference.coarse_pass import SecondLook
+from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.memory import bytes_per_voxel, elements_per_voxel
-from anystar_torch.inference.normalise import Window
 from anystar_torch.inference.scale import Scaling, Triple
 from anystar_torch.inference.test_time_augmentation import Mirror, averaged, mirrors
 from anystar_torch.inference.tiles import Tile
@@ -39,7 +39,7 @@ class View:
 
     volume: NDArray[Any]
     scaling: Scaling
-    grey: Window
+    grey: IntensityRange
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Eye:
         self,
         volume: NDArray[Any],
         scaling: Scaling,
-        grey: Window,
+        grey: IntensityRange,
         tiles: Sequence[Tile],
         prob_thresh: float | int,
         peaks_only: bool = False,

@@ -18,11 +18,11 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialised
 
 from anystar_torch import __version__
+from anystar_torch.network.normalisation import NORMALISATIONS
 from anystar_torch.network.stardist import StarDist
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
-NORMALISATIONS = ("percentile", "minmax", "anystar", "clipped")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class ModelConfig:
 
     Attributes:
         architecture: arguments of :meth:`anystar_torch.network.stardist.StarDist.from_architecture`.
-        normalisation: a name of :mod:`anystar_torch.inference.normalise`.
+        normalisation: a name of :data:`anystar_torch.network.normalisation.NORMALISATIONS`.
         diameter_band: volume-equivalent diameters of the training objects in voxels: 5 % quantile, median and 95 %
             quantile, weighted by volume.
         prob_thresh: candidates have a probability above it, 0 to 1.
@@ -58,7 +58,9 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if self.normalisation not in NORMALISATIONS:
-            raise ValueError(f"normalisation must be one of {NORMALISATIONS}, got {self.normalisation!r}")
+            raise ValueError(
+                f"normalisation must be one of {tuple(NORMALISATIONS)}, got {self.normalisation!r}"
+            )
         low, median, high = self.diameter_band
         if not (0 < low <= median <= high and math.isfinite(high)):
             raise ValueError(f"diameter_band must be 0 < low <= median <= high, got {self.diameter_band}")

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from anystar_torch.generator.synthesizer import Synthesizer
+from anystar_torch.geometry.diameter import equivalent_diameter
 
 BAND_SAMPLES = 64  # fewer leave the quantiles of the object size to chance
 
@@ -27,7 +28,7 @@ def diameter_band(synthesizer: Synthesizer) -> tuple[float, float, float]:
     if not found.size:
         raise ValueError("the synthesizer makes no objects: check the synth settings")
     place = np.searchsorted(np.cumsum(found), np.array([0.05, 0.5, 0.95]) * found.sum())
-    low, middle, high = np.cbrt(6 / np.pi * found[place])
+    low, middle, high = equivalent_diameter(found[place].astype(np.float64))
     return round(float(low), 1), round(float(middle), 1), round(float(high), 1)
 
 
@@ -35,4 +36,4 @@ def median_diameter(labels: NDArray[Any], spacing: Sequence[float | int]) -> flo
     """Volume-equivalent diameter of the median object, in voxels of the finest axis."""
     volumes = np.bincount(labels.reshape(-1))[1:]
     voxel = float(np.prod(np.array(spacing) / min(spacing)))
-    return float(np.cbrt(6 / np.pi * np.median(volumes[volumes > 0]) * voxel))
+    return equivalent_diameter(float(np.median(volumes[volumes > 0])) * voxel)

@@ -17,9 +17,9 @@ from matplotlib.image import imread
 from anystar_torch.evaluation import matching
 from anystar_torch.exporting import bioimageio, card, export
 from anystar_torch.exporting.specimen import specimen
-from anystar_torch.inference.normalise import window
+from anystar_torch.inference.intensity_range import intensity_range
 from anystar_torch.inference.predictor import AnyStar
-from anystar_torch.network.weights import NORMALISATIONS
+from anystar_torch.network.normalisation import NORMALISATIONS
 from tests.exporting.networks import config, seeing
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of bioimageio's and xarray's own making
@@ -123,7 +123,7 @@ def test_preprocessing_is_our_normalisation(description, normalisation):
         sample = create_sample_for_model(ours, inputs={"volume": volume[None, None]})
         pipeline.apply_preprocessing(sample)
     theirs = sample.members["volume"].to_numpy()[0, 0]
-    expected = window(volume, normalisation)(torch.from_numpy(volume)).numpy()
+    expected = intensity_range(volume, normalisation).normalise(torch.from_numpy(volume)).numpy()
     np.testing.assert_allclose(theirs, expected, atol=1e-4 * abs(expected).max())
 
 

@@ -8,8 +8,8 @@ from anystar_torch.evaluation.matching import matching
 from anystar_torch.inference import candidates
 from anystar_torch.inference import tile_network as eye
 from anystar_torch.inference.coarse_pass import SecondLook, _between
+from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.memory import elements_per_voxel
-from anystar_torch.inference.normalise import Window
 from anystar_torch.inference.plan import _RESERVE, plan, room
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.inference.scale import Scaling, interpolated
@@ -77,7 +77,7 @@ def test_the_work_on_a_tile_stays_on_its_device(grid):
     share = torch.empty(32 // grid[2], device="meta")
     tile = Tile((0, 0, 0), (32, 32, 32), (0, 0, 0), (28, 32, 32))
     with torch.inference_mode(), Residency("meta") as mode:
-        grey = Window(3.0, 900.0, True)(as_float(crop, np.dtype(np.uint16)))
+        grey = IntensityRange(3.0, 900.0, True).normalise(as_float(crop, np.dtype(np.uint16)))
         image = interpolated(grey, [taps, taps, taps])[None, None]
         probability, distances = on_meta(image)
         coarse = probability[0, 0]
@@ -242,7 +242,7 @@ def test_voxels_and_candidates_travel_through_pinned_memory(scene):
     assert waiting().is_pinned()
     assert transfer.fetch([found[:4]])[0].tolist() == [0, 1, 2, 3]
     one = AnyStar.from_pretrained()._eye(transfer.device)
-    view = eye.View(scene, near := Scaling(scene.shape, (110, 120, 130)), Window(0.0, 60000.0, True))
+    view = eye.View(scene, near := Scaling(scene.shape, (110, 120, 130)), IntensityRange(0.0, 60000.0, True))
     tile = Tile((0, 0, 0), (96, 96, 96), (0, 0, 0), (96, 96, 96))
     second = SecondLook(torch.ones(40, 40, 40), Scaling(scene.shape, (80, 80, 80)), near, (2, 2, 2))
     one.start(view, [tile], 0.2, second=second)()  # weights are laid out, cuDNN is warm

@@ -9,10 +9,10 @@ from scipy import ndimage
 
 from anystar_torch.geometry.ops import render_labels
 from anystar_torch.geometry.rays import Rays
-from anystar_torch.inference.normalise import Window
+from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.scale import Scaling, voxels
 
-PLAIN = Window(0.0, 1.0, False)
+PLAIN = IntensityRange(0.0, 1.0, False)
 CPU = torch.device("cpu")
 
 
@@ -44,7 +44,7 @@ def test_enlarging_is_linear_interpolation():
 
 def test_boxes_agree_bit_for_bit_with_the_whole():
     volume = np.random.default_rng(0).integers(0, 60000, (31, 22, 27)).astype(np.uint16)
-    scaling, grey = Scaling(volume.shape, (23, 44, 27)), Window(100.0, 50000.0, True)
+    scaling, grey = Scaling(volume.shape, (23, 44, 27)), IntensityRange(100.0, 50000.0, True)
     whole = scaling.box(volume, (0, 0, 0), scaling.shape, grey, CPU)
     part = scaling.box(volume, (5, 16, 8), (21, 40, 27), grey, CPU)
     assert torch.equal(part, whole[..., 5:21, 16:40, 8:27])

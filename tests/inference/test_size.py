@@ -8,7 +8,7 @@ import torch
 
 from anystar_torch.evaluation.matching import matching
 from anystar_torch.inference import size
-from anystar_torch.inference.normalise import Window
+from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.network.stardist import Prediction
 from tests.inference.scenes import RADIUS, Sees, balls, config
@@ -110,7 +110,7 @@ def test_the_part_looked_at_is_where_something_is():
     image = np.random.default_rng(0).random((60, 70, 80), np.float32) * 0.01
     centre = [45.0, 20, 60]
     image += balls(image.shape, [centre], 9)[0]
-    place = size.interesting(image, Window(0.0, 1.0, True))
+    place = size.interesting(image, IntensityRange(0.0, 1.0, True))
     assert np.array(place) * image.shape == pytest.approx(centre, abs=9)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anystar_torch.geometry.rays import Rays
-from anystar_torch.inference.normalise import Window
+from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.inference.scale import Scaling
 from anystar_torch.inference.test_time_augmentation import Mirror, mirrors
@@ -56,7 +56,7 @@ def test_every_mirror_image_gives_the_ball_back(grid, rays):
     volume[11, 13, 10] = 1
     scaling = Scaling(volume.shape, volume.shape)
     start = tuple(1 - g for g in grid)
-    box = scaling.box(volume, start, volume.shape, Window(0.0, 1.0, True), CPU)
+    box = scaling.box(volume, start, volume.shape, IntensityRange(0.0, 1.0, True), CPU)
     direct = network(torch.from_numpy(volume)[None, None])
     inside = direct.probability[0, 0] > 0
     assert inside.sum() > 20
