@@ -147,7 +147,9 @@ def _entries(folder: Path, network: StarDist, config: ModelConfig, opset: int) -
 def _input(folder: Path, network: StarDist, config: ModelConfig) -> dict[str, Any]:
     middle = config.diameter_band[1]
     # An object and its surround: bioimageio.core also tests crops this small, and its post-processing fails on nothing.
-    smallest = [int(-(-2 * middle // d) * d) for d in network.divisor]
+    # Voxels of long axes count for more: an object is fewer of them wide there, as in the specimen.
+    step = np.array(network.rays.anisotropy) / min(network.rays.anisotropy)
+    smallest = [int(-(-2 * middle / s // d) * d) for s, d in zip(step, network.divisor, strict=True)]
     each = ["channel", "z", "y", "x"]
     method = NORMALISATIONS[config.normalisation]
     scale = {"axes": each, "min_percentile": 100 * method.low, "max_percentile": 100 * method.high}

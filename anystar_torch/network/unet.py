@@ -111,7 +111,7 @@ class GridStage(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, D, H, W]`` to ``[B, filters, D/gz, H/gy, W/gx]``."""
         depth, thickness = x.shape[2], SLAB // self.step * self.step
-        if self.training or not len(self) or depth <= thickness or torch.compiler.is_compiling():
+        if self.training or not len(self) or torch.compiler.is_compiling() or depth <= thickness:
             return self._all(x)
         slabs = []
         for start in range(0, depth, thickness):

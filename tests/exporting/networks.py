@@ -65,9 +65,9 @@ def residual_unet(**changes):
 
 
 @torch.no_grad()
-def seeing(grid=(1, 2, 2)):
+def seeing(grid=(1, 2, 2), **changes):
     """A U-Net that takes brightness for probability, and every object for a ball of about RADIUS voxels."""
-    network = unet(grid=grid)
+    network = unet(grid=grid, **changes)
     stage, body = network.backbone
     skip = body.up[-1][0][0].in_channels - body.down[0][-1][0].out_channels
     path = [(module, 0) for module in stage.modules() if isinstance(module, nn.Conv3d)]
