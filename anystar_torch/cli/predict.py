@@ -72,6 +72,13 @@ def predict(  # noqa: PLR0913 - one argument per flag
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     channel: Annotated[int | None, typer.Option(help="Which channel, from 0.")] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LETTERS",
+            help="What the dimensions are, such as TCZYX (time, channel, z, y, x); the file's own if not given.",
+        ),
+    ] = None,
     frame: Annotated[int | None, typer.Option(help="Which time point, from 0; all if not given.")] = None,
     picture: Annotated[Path | None, typer.Option(help=f"Picture of the result (.png); {_FOLDER}.")] = None,
     candidates: Annotated[
@@ -120,6 +127,7 @@ def predict(  # noqa: PLR0913 - one argument per flag
     job = Job(
         model=network,
         spacing=spacing,
+        axes=axes,
         diameter=diameter,
         prob_thresh=config.prob_thresh if prob_thresh is None else prob_thresh,
         nms_thresh=config.nms_thresh if nms_thresh is None else checked_overlap(nms_thresh),

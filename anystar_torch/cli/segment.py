@@ -31,6 +31,7 @@ class Job:
     Attributes:
         model: the network, with how it is used.
         spacing: voxel size (z, y, x) in micrometres; None for the file's own.
+        axes: what the dimensions of the files are, such as "TZYX"; None for the files' own names.
         diameter: of the median object, as the user gave it; None to estimate it.
         prob_thresh, nms_thresh: what objects must pass.
         progress: whether to draw bars.
@@ -39,6 +40,7 @@ class Job:
 
     model: "AnyStar"
     spacing: tuple[float, float, float] | None
+    axes: str | None
     diameter: str | None
     prob_thresh: float
     nms_thresh: float
@@ -63,14 +65,14 @@ def segment(path: Path, outputs: Outputs, job: Job) -> Done:
     outputs.check(path)
     start = time.perf_counter()
     chosen = job.record.frame
-    count = 1 if chosen is not None else io.frames(path)
+    count = 1 if chosen is not None else io.frames(path, job.axes)
     if count > 1 and outputs.extra:
         raise ValueError(f"{path} has {count} frames; choose one with --frame for anything beside labels")
     notes: list[str] = []
     results = []
     series: NDArray[Any] | None = None
     for number, frame in enumerate([chosen] if count == 1 else range(count)):
-        scan = with_spacing(io.read(path, channel=job.record.channel, frame=frame), job.spacing)
+        scan = io.read(path, channel=job.record.channel, frame=frame, axes=job.axes, spacing=job.spacing)
         found = _found(path, scan, outputs, job)
         if count > 1:
             series = _with_frame(series, found.labels, number, count)
@@ -169,13 +171,6 @@ def summary(path: Path, record: "RunRecord", seconds: float) -> str:
     used += ["tta"] if record.tta else []
     used += [] if record.coarse_pass else ["no coarse pass"]
     return f"{path}: {record.objects} objects ({', '.join(used)}) in {seconds:.1f} s"
-
-
-def with_spacing(scan: "Scan", spacing: tuple[float, float, float] | None) -> "Scan":
-    """The scan with ``--spacing`` in place of the file's."""
-    from anystar_torch.inference.scale import checked_spacing
-
-    return scan if spacing is None else replace(scan, spacing=checked_spacing(spacing), unit="um")
 
 
 def size_of(scan: "Scan", diameter: str | None) -> float | None:

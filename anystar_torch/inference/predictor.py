@@ -22,7 +22,7 @@ from anystar_torch.inference.plan import Plan, check_room_for, plan, room
 from anystar_torch.inference.receptive_field import measure
 from anystar_torch.inference.scale import Scaling, Triple, checked_spacing, voxels
 from anystar_torch.inference.tile_network import Eye, View
-from anystar_torch.io.scan import not_a_volume
+from anystar_torch.io.axes import not_a_volume
 from anystar_torch.network import loading
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.weights import ModelConfig

@@ -1,5 +1,7 @@
 """NumPy files. They carry no spacing; what made the labels stands in a JSON file beside them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,13 @@ from numpy.typing import NDArray
 
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.run_record import RunRecord
-from anystar_torch.io.scan import Scan, check_size, readable, to_zyx
+from anystar_torch.io.scan import Scan, check_size, readable
+from anystar_torch.io.stored import StoredImage
 
 
-def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
-    """Read ZYX, or CZYX and TZYX where ``--channel`` or ``--frame`` says which."""
+@contextmanager
+def opened(path: Path) -> Iterator[StoredImage]:
+    """Yield the one array of a file; its axes have no names."""
     with readable(path, "NumPy"):
         if path.suffix.lower() == ".npz":
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -24,21 +28,7 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
                 array = file[file.files[0]]
         else:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-        axes = (
-            "ZYX" if array.ndim == 3 else "YX" if array.ndim == 2 else _leading(array, channel, frame) + "ZYX"
-        )
-        if len(axes) != array.ndim:
-            raise ValueError(f"{path} has shape {array.shape}; an array of Z x Y x X is wanted")
-        check_size(array.shape, array.dtype, str(path), axes)
-        volume = to_zyx(array, axes, channel=channel, frame=frame, where=str(path))
-    return Scan(volume, None, "", path)
-
-
-def _leading(array: NDArray[Any], channel: int | None, frame: int | None) -> str:
-    """The name of a leading axis, which the file does not tell and the flags do."""
-    if array.ndim == 5:
-        return "TC"
-    return "T" if frame is not None and channel is None else "C"
+        yield StoredImage(array=array, dtype=array.dtype, axes=("",) * array.ndim)
 
 
 def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None) -> None:

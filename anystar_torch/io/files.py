@@ -1,5 +1,6 @@
 """Which format a file has, and the one way in and out of all of them."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -10,8 +11,13 @@ from numpy.typing import NDArray
 
 from anystar_torch.io import arrays, itk, nifti, slices, tiff, zarrs
 from anystar_torch.io.atomic import atomic_write
+from anystar_torch.io.axes import affine_of, by_letter, decide, select
 from anystar_torch.io.run_record import RunRecord
-from anystar_torch.io.scan import Scan
+from anystar_torch.io.scan import Scan, check_size
+from anystar_torch.io.voxel_size import Spacing, checked, voxel_size
+
+Sizes = Mapping[str, Any]
+Units = Mapping[str, str | None]
 
 #: Endings, and the module that knows the format. The longest ending that fits counts.
 KINDS: dict[str, ModuleType] = {
@@ -33,32 +39,39 @@ def kind_of(path: Path) -> str | None:
     return max(endings, key=len) if endings else None
 
 
-def read(path: Path | str, *, channel: int | None = None, frame: int | None = None) -> Scan:
+def read(
+    path: Path | str,
+    *,
+    channel: int | None = None,
+    frame: int | None = None,
+    axes: str | None = None,
+    spacing: Sequence[float] | None = None,
+) -> Scan:
     """Read one volume from a file.
 
     Args:
         path: TIFF, OME-TIFF, NIfTI, NRRD, MetaImage, NumPy or Zarr, by its ending, or a folder of 2D slices.
         channel: which channel of a file that has several.
         frame: which time point of a file that has several.
+        axes: what the dimensions are, one letter of Z, Y, X, C and T each; the file's own names if None.
+        spacing: voxel size (z, y, x) in micrometres; the file's own if None.
 
     Returns:
         The volume ``[D, H, W]`` in the file's own number type, with spacing where the file knows it.
 
     Raises:
-        ValueError: the file is missing, unreadable or no volume; one line that names it and the reason.
+        ValueError: the file is missing, unreadable or no volume, or its voxel size cannot be right; one line that
+            names it and the reason.
     """
-    path = Path(path)
-    scan: Scan = recognise(path).read(path, channel=channel, frame=frame)
-    if not scan.array.size:
-        raise ValueError(f"{path} holds no voxels: its shape is {scan.array.shape}")
-    if scan.array.dtype.kind not in "uifb":
-        raise ValueError(f"{path} holds {scan.array.dtype} voxels; one real number per voxel is wanted")
-    return scan
+    return _read(Path(path), channel, frame, axes, lambda sizes, units: _spacing(sizes, units, spacing, path))
 
 
-def read_labels(path: Path | str, *, frame: int | None = None) -> Scan:
-    """Read a label volume; floats are taken where every one is a whole number, as some tools write them."""
-    scan = read(path, frame=frame)
+def read_labels(path: Path | str, *, frame: int | None = None, axes: str | None = None) -> Scan:
+    """Read a label volume; floats are taken where every one is a whole number, as some tools write them.
+
+    A voxel size that cannot be right counts as none: labels can be compared without it.
+    """
+    scan = _read(Path(path), None, frame, axes, _plausible)
     if scan.array.dtype.kind == "f":
         rounded = np.rint(scan.array)
         if not np.array_equal(rounded, scan.array):
@@ -69,6 +82,39 @@ def read_labels(path: Path | str, *, frame: int | None = None) -> Scan:
     if scan.array.min() < 0:
         raise ValueError(f"{path} holds negative labels; labels start at 0 (background)")
     return scan
+
+
+def _read(
+    path: Path,
+    channel: int | None,
+    frame: int | None,
+    axes: str | None,
+    spacing_of: Callable[[Sizes, Units], tuple[Spacing | None, str]],
+) -> Scan:
+    """The volume, with the spacing and unit that ``spacing_of`` makes of the file's sizes and units."""
+    with recognise(path).opened(path) as stored:
+        if stored.dtype.kind not in "uifb":
+            raise ValueError(f"{path} holds {stored.dtype} voxels; one real number per voxel is wanted")
+        letters = decide(stored, str(path), axes=axes, channel=channel, frame=frame)
+        check_size(stored.shape, stored.dtype, str(path), "" if stored.whole else letters)
+        array = select(stored.array, letters, channel=channel, frame=frame, where=str(path))
+        spacing, unit = spacing_of(*by_letter(stored, letters))
+        return Scan(array, spacing, unit, path, stored.style, affine_of(stored, letters))
+
+
+def _spacing(
+    sizes: Sizes, units: Units, given: Sequence[float] | None, where: Path | str
+) -> tuple[Spacing | None, str]:
+    """The caller's spacing, or the file's."""
+    return (checked(given), "um") if given is not None else voxel_size(sizes, units, str(where))
+
+
+def _plausible(sizes: Sizes, units: Units) -> tuple[Spacing | None, str]:
+    """The file's spacing, None where it cannot be right."""
+    try:
+        return voxel_size(sizes, units, "")
+    except ValueError:
+        return None, ""
 
 
 def write(
@@ -131,11 +177,18 @@ def beside(path: Path, word: str = "labels") -> Path:
     return path.with_name(f"{stem}.{word}{_INSTEAD.get(ending, path.name[len(stem) :])}")
 
 
-def frames(path: Path | str) -> int:
-    """How many time points a file holds, 1 where it has no time axis."""
+def frames(path: Path | str, axes: str | None = None) -> int:
+    """How many time points a file holds, 1 where it has no time axis.
+
+    Args:
+        path: the file.
+        axes: what the dimensions are, as in :func:`read`.
+    """
     path = Path(path)
-    module = recognise(path)
-    return int(module.frames(path)) if hasattr(module, "frames") else 1
+    with recognise(path).opened(path) as stored:
+        # Four dimensions without names are a channel or a time axis; either way there is no time to count.
+        letters = decide(stored, str(path), axes=axes, channel=None if any(stored.axes) else 0)
+        return int(dict(zip(letters, stored.shape, strict=True)).get("T", 1))
 
 
 def volumes(folder: Path) -> list[Path]:

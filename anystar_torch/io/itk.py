@@ -1,5 +1,7 @@
 """NRRD and MetaImage through SimpleITK, which TorchIO brings; origin and direction travel with the scan."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anystar_torch.io.run_record import RunRecord
-from anystar_torch.io.scan import Scan, check_size, checked_spacing, readable, to_zyx
+from anystar_torch.io.scan import Scan, check_size, readable
+from anystar_torch.io.stored import StoredImage
 
 _SIZES = {"8-bit": 1, "16-bit": 2, "32-bit": 4, "64-bit": 8}
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's axes point left, posterior, superior; its own inverse
 
 
-def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
-    """Read one volume; spacing is in millimetres, as ITK takes it."""
+@contextmanager
+def opened(path: Path) -> Iterator[StoredImage]:
+    """Yield the image; sizes are in millimetres, as ITK takes them."""
     import SimpleITK
 
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
@@ -30,10 +34,15 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
         check_size((*size, reader.GetNumberOfComponents()), f"V{itemsize}", str(path))
         image = reader.Execute()
         array = SimpleITK.GetArrayFromImage(image)
-        axes = "TZYX"[-len(size) :] + ("C" if image.GetNumberOfComponentsPerPixel() > 1 else "")
-        volume = to_zyx(array, axes, channel=channel, frame=frame, where=str(path))
-    spacing, unit = checked_spacing(tuple(image.GetSpacing()[:3])[::-1], "mm")
-    return Scan(np.asarray(volume), spacing, unit, path, affine=_affine(image))
+        axes = "tzyx"[-len(size) :] + ("c" if image.GetNumberOfComponentsPerPixel() > 1 else "")
+        yield StoredImage(
+            array=array,
+            dtype=array.dtype,
+            axes=tuple(axes),
+            sizes=dict(zip("xyz", image.GetSpacing(), strict=False)),
+            units=dict.fromkeys("xyz", "mm"),
+            affine=_affine(image),
+        )
 
 
 def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None) -> None:

@@ -1,5 +1,7 @@
 """NIfTI: arrays are x-first on disk and z-first here; affine and header travel with the scan."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anystar_torch.io.run_record import RunRecord
-from anystar_torch.io.scan import Scan, check_size, checked_spacing, micrometres, readable, to_zyx
+from anystar_torch.io.scan import Scan, readable
+from anystar_torch.io.stored import StoredImage
+from anystar_torch.io.voxel_size import micrometres
 
-_AXES = "XYZTC"  # the fifth dimension holds vectors
+_AXES = ("x", "y", "z", "t", "c")  # the fifth dimension holds vectors
 
 
-def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
-    """Read one volume. A header without a unit means millimetres, as other readers take it."""
+@contextmanager
+def opened(path: Path) -> Iterator[StoredImage]:
+    """Yield the image. A header without a unit means millimetres, as other readers take it."""
     import nibabel
 
     with readable(path, "NIfTI"):
@@ -24,16 +29,17 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
         if image.get_data_dtype().kind not in "uif":
             raise ValueError(f"{path} holds {image.get_data_dtype()} voxels; one number per voxel is wanted")
         scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)  # nibabel computes that in float64
-        kind = np.dtype(np.float64) if scaled else image.get_data_dtype()
-        check_size(shape, kind, str(path), _AXES[: len(shape)])
-        data = image.dataobj if len(shape) > 3 else np.asanyarray(image.dataobj)
-        volume = to_zyx(data, _AXES[: len(shape)], channel=channel, frame=frame, where=str(path))
         unit = image.header.get_xyzt_units()[0]
-        zooms = tuple(float(zoom) for zoom in image.header.get_zooms()[:3])
-    unit = "mm" if unit == "unknown" else unit
-    affine = _affine(image, (micrometres(unit) or 1000) / 1000)
-    spacing, unit = checked_spacing(zooms[::-1], unit)
-    return Scan(np.asarray(volume), spacing, unit, path, image, affine)
+        unit = "mm" if unit == "unknown" else unit
+        yield StoredImage(
+            array=image.dataobj,
+            dtype=np.dtype(np.float64) if scaled else image.get_data_dtype(),
+            axes=_AXES[: len(shape)],
+            sizes=dict(zip("xyz", map(float, image.header.get_zooms()[:3]), strict=False)),
+            units=dict.fromkeys("xyz", unit),
+            affine=_affine(image, (micrometres(unit) or 1000) / 1000),
+            style=image,
+        )
 
 
 def _affine(image: Any, millimetres: float) -> NDArray[Any] | None:
@@ -42,15 +48,6 @@ def _affine(image: Any, millimetres: float) -> NDArray[Any] | None:
         return None  # what nibabel gives then is a guess
     affine: NDArray[Any] = np.diag([millimetres] * 3 + [1.0]) @ image.affine
     return affine if np.isfinite(affine).all() and np.linalg.det(affine) else None
-
-
-def frames(path: Path) -> int:
-    """Time points of the file; 1 where it has no fourth dimension."""
-    import nibabel
-
-    with readable(path, "NIfTI"):
-        shape = nibabel.load(path).shape
-    return int(shape[3]) if len(shape) > 3 else 1
 
 
 def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None) -> None:

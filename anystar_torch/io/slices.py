@@ -1,6 +1,8 @@
 """A volume as a folder of 2D images, one per z, in the order of the numbers in their names."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.scan import Scan, check_size, readable
+from anystar_torch.io.stored import StoredImage
 
 ENDINGS = (".tif", ".tiff", ".png")
 RECORD = "anystar.json"
@@ -25,8 +28,9 @@ def is_slices(path: Path) -> bool:
         return False
 
 
-def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
-    """Stack the images; they must be of one shape and number type."""
+@contextmanager
+def opened(path: Path) -> Iterator[StoredImage]:
+    """Yield the stack of the images; they must be of one shape and number type."""
     images = _images(path)
     first = _plane(images[0])
     check_size((len(images), *first.shape), first.dtype, str(path))
@@ -38,7 +42,7 @@ def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
                 f"{image} is {plane.shape} {plane.dtype}, and the first image of its folder {first.shape} {first.dtype}"
             )
         volume[z] = plane
-    return Scan(volume, None, "", path)
+    yield StoredImage(array=volume, dtype=volume.dtype, axes=("z", "y", "x"))
 
 
 def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None) -> None:

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anystar_torch.io.run_record import RunRecord
-from anystar_torch.io.scan import Scan, check_size, checked_spacing, readable, to_zyx
+from anystar_torch.io.scan import Scan, readable
+from anystar_torch.io.stored import StoredImage
+from anystar_torch.io.voxel_size import ImageJCalibration
 
 _MARK = '"anystar_torch"'  # in the metadata of what this package predicted, which is always a volume
 
@@ -47,23 +49,22 @@ def _opened(path: Path) -> Iterator[Any]:
         log.removeHandler(complaints)
 
 
-def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
-    """Read one volume; axes that no metadata name are Z, Y, X."""
+@contextmanager
+def opened(path: Path) -> Iterator[StoredImage]:
+    """Yield the one volume of a file, or its series of volumes."""
     with _opened(path) as file:
         axes, shape = _layout(file, path)
         lazy = _Lazy(file, file.series[0], shape)
-        check_size(shape, lazy.series.dtype, str(path), "" if lazy.at_once else axes)
-        volume = to_zyx(lazy, axes, channel=channel, frame=frame, where=str(path))
-        array = np.asarray(volume[...] if isinstance(volume, _Lazy) else volume)
-        spacing, unit = _spacing(file)
-        style = "ome" if file.is_ome else "imagej"
-    return Scan(array, spacing, unit, path, style)
-
-
-def frames(path: Path) -> int:
-    """Time points of the file; 1 where it has no time axis."""
-    with _opened(path) as file:
-        return int(dict(zip(*_layout(file, path), strict=True)).get("T", 1))
+        sizes, units = _sizes(file)
+        yield StoredImage(
+            array=lazy,
+            dtype=lazy.series.dtype,
+            axes=tuple(axes),
+            sizes=sizes,
+            units=units,
+            style="ome" if file.is_ome else "imagej",
+            whole=lazy.at_once,
+        )
 
 
 class _Lazy:
@@ -99,19 +100,8 @@ class _Lazy:
         array = self.series.asarray().reshape(self.shape)[index]
         return array
 
-    def transpose(self, order: list[int]) -> NDArray[Any]:
-        return self[...].transpose(order)
-
     def _planes(self) -> int:
         return int(np.prod(self.shape[: self.leading], dtype=np.int64))
-
-
-def _axes(axes: str) -> str:
-    """Letters of tifffile as ours: the one axis it cannot name (Q, I) is Z where no other is."""
-    unnamed = [letter for letter in axes if letter not in "TZCYXS"]
-    if len(unnamed) == 1 and "Z" not in axes:
-        return axes.replace(unnamed[0], "Z")
-    return axes
 
 
 def _layout(file: Any, path: Path) -> tuple[str, tuple[int, ...]]:
@@ -121,13 +111,13 @@ def _layout(file: Any, path: Path) -> tuple[str, tuple[int, ...]]:
         ValueError: it holds several, as of the positions of a stage.
     """
     series = file.series[0]
-    several = sum("Z" in _axes(one.axes) for one in file.series)
+    several = sum(bool(set(one.axes) - set("TCYXS")) for one in file.series)
     if several > 1:
         raise ValueError(
             f"{path} holds {several} volumes (positions); save the one that is wanted to its own file"
         )
-    axes, shape = _axes(series.axes), tuple(series.shape)
-    if "Z" not in axes and _is_one_slice(file, axes):
+    axes, shape = series.axes, tuple(series.shape)
+    if not set(axes) - set("TCYXS") and _is_one_slice(file, axes):
         at = axes.index("Y")
         return f"{axes[:at]}Z{axes[at:]}", (*shape[:at], 1, *shape[at:])
     return axes, shape
@@ -142,32 +132,32 @@ def _is_one_slice(file: Any, axes: str) -> bool:
     return bool(file.is_ome) and _MARK in html.unescape(file.ome_metadata)
 
 
-def _spacing(file: Any) -> tuple[tuple[float, float, float] | None, str]:
+def _sizes(file: Any) -> tuple[dict[str, Any], dict[str, str | None]]:
+    """Voxel sizes and their units by axis; a plain TIFF's resolution is about printing, and it has none along z."""
     if file.is_ome:
-        return _ome_spacing(file.ome_metadata)
-    if file.is_imagej:
-        metadata = file.imagej_metadata or {}
-        y, x = (_step(file.pages[0].tags.get(tag)) for tag in ("YResolution", "XResolution"))
-        # ImageJ leaves out a spacing of exactly 1: with a unit and slices, none means that.
-        calibrated = "unit" in metadata and metadata.get("slices", 1) > 1
-        z = metadata.get("spacing", 1.0 if calibrated else None)
-        return checked_spacing((z, y, x), metadata.get("unit"))
-    return None, ""  # a plain TIFF's resolution is about printing, and it has none along z
+        return _ome_sizes(file.ome_metadata)
+    if not file.is_imagej:
+        return {}, {}
+    tags = file.pages[0].tags
+    x, y = (_per_unit(tags.get(name)) for name in ("XResolution", "YResolution"))
+    unit = tags.get("ResolutionUnit")
+    unit = 1 if unit is None else int(unit.value)
+    return ImageJCalibration(file.imagej_metadata or {}, (x, y), unit).sizes_and_units()
 
 
-def _step(tag: Any) -> float | None:
-    """Voxel size from a resolution tag, which holds voxels per unit as a fraction."""
-    if tag is None or not tag.value[0]:
+def _per_unit(tag: Any) -> float | None:
+    """Pixels per unit from a resolution tag, a fraction; None where it is absent or zero."""
+    if tag is None or not tag.value[0] or not tag.value[1]:
         return None
-    return float(tag.value[1] / tag.value[0])
+    return float(tag.value[0] / tag.value[1])
 
 
-def _ome_spacing(xml: str) -> tuple[tuple[float, float, float] | None, str]:
+def _ome_sizes(xml: str) -> tuple[dict[str, Any], dict[str, str | None]]:
     pixels = next((e for e in ElementTree.fromstring(xml).iter() if e.tag.endswith("Pixels")), None)
     if pixels is None:
-        return None, ""
-    sizes = tuple(pixels.get(f"PhysicalSize{axis}") for axis in "ZYX")
-    return checked_spacing(sizes, *(pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "ZYX"))
+        return {}, {}
+    sizes = {axis: pixels.get(f"PhysicalSize{axis.upper()}") for axis in "zyx"}
+    return sizes, {axis: pixels.get(f"PhysicalSize{axis.upper()}Unit", "\u00b5m") for axis in "zyx"}
 
 
 def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None) -> None:

@@ -1,6 +1,8 @@
 """Zarr: a plain array, or an OME-Zarr image, whose finest level, axes and scale are taken."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anystar_torch.io.run_record import RunRecord
-from anystar_torch.io.scan import Scan, check_size, checked_spacing, readable, to_zyx
+from anystar_torch.io.scan import Scan, readable
+from anystar_torch.io.stored import StoredImage
 
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
 
@@ -18,49 +21,60 @@ def is_zarr(path: Path) -> bool:
     return path.is_dir() and any((path / mark).is_file() for mark in _MARKS)
 
 
-def read(path: Path, *, channel: int | None, frame: int | None) -> Scan:
-    """Read one volume of an array, ZYX unless its metadata say otherwise."""
+@contextmanager
+def opened(path: Path) -> Iterator[StoredImage]:
+    """Yield an array, or the finest level of an OME image."""
     zarr = _zarr()
     with readable(path, "Zarr"):
         store = zarr.open(str(path), mode="r")
-        array, axes, spacing, unit = _image(store, path)
-        if len(axes) != array.ndim:
-            raise ValueError(f"{path} has shape {tuple(array.shape)}; an array of Z x Y x X is wanted")
-        check_size(array.shape, array.dtype, str(path), axes)
-        volume = to_zyx(array, axes, channel=channel, frame=frame, where=str(path))
-        kind = "array" if hasattr(store, "shape") else "image"
-        return Scan(np.asarray(volume[...]), spacing, unit, path, kind)
+        yield _array(store) if hasattr(store, "shape") else _image(store, path)
 
 
-def frames(path: Path) -> int:
-    """Time points; 1 where the metadata name no time axis."""
-    with readable(path, "Zarr"):
-        array, axes, _, _ = _image(_zarr().open(str(path), mode="r"), path)
-        return int(dict(zip(axes, array.shape, strict=False)).get("T", 1))
+def _array(array: Any) -> StoredImage:
+    """A plain array with the names of its axes and, as this package writes them, its voxel size and unit."""
+    attributes = dict(array.attrs)
+    names = getattr(array.metadata, "dimension_names", None) or attributes.get("_ARRAY_DIMENSIONS")
+    axes = tuple(str(name or "") for name in names or ()) or ("",) * array.ndim
+    spacing = attributes.get("spacing") or ()
+    return StoredImage(
+        array=array,
+        dtype=np.dtype(array.dtype),
+        axes=axes,
+        sizes=dict(zip("zyx", spacing, strict=len(spacing) > 0)),
+        units=dict.fromkeys("zyx", attributes.get("unit")),
+        style="array",
+    )
 
 
-def _image(store: Any, path: Path) -> tuple[Any, str, tuple[float, float, float] | None, str]:
-    """The array, its axes, and its spacing and unit."""
-    if hasattr(store, "shape"):
-        spacing = store.attrs.get("spacing")
-        axes = {3: "ZYX", 4: "CZYX", 5: "TCZYX", 2: "YX"}.get(store.ndim, "")
-        found = checked_spacing(tuple(spacing), store.attrs.get("unit")) if spacing else (None, "")
-        return store, axes, *found
+def _image(store: Any, path: Path) -> StoredImage:
+    """The finest level of an OME image, with axes, scale and units."""
     attributes = dict(store.attrs)
     multiscales = attributes.get("ome", attributes).get("multiscales")
     if not multiscales:
         raise ValueError(f"{path} is a Zarr group without an OME image; give the path of an array in it")
     level = multiscales[0]["datasets"][0]
-    described = multiscales[0].get("axes") or list("tczyx")
-    names = [axis["name"] if isinstance(axis, dict) else axis for axis in described]
-    units = {axis["name"]: axis.get("unit") for axis in described if isinstance(axis, dict)}
+    described = [
+        axis if isinstance(axis, dict) else {"name": axis} for axis in multiscales[0].get("axes") or "tczyx"
+    ]
+    names = [_name(axis) for axis in described]
     transforms = [t for part in (level, multiscales[0]) for t in part.get("coordinateTransformations", [])]
-    size = _voxel(names, transforms)
-    spacing, unit = checked_spacing(tuple(map(size.get, "zyx")), *map(units.get, "zyx"))
-    return store[level["path"]], "".join(names).upper(), spacing, unit
+    array = store[level["path"]]
+    return StoredImage(
+        array=array,
+        dtype=np.dtype(array.dtype),
+        axes=tuple(names),
+        sizes=_scale(names, transforms),
+        units={name: axis.get("unit") for name, axis in zip(names, described, strict=True)},
+        style="image",
+    )
 
 
-def _voxel(names: list[str], transforms: list[dict[str, Any]]) -> dict[str, float]:
+def _name(axis: dict[str, Any]) -> str:
+    """The name of an OME axis; its type tells time and channel, whatever they are called."""
+    return {"time": "t", "channel": "c"}.get(str(axis.get("type")).lower(), str(axis["name"])).lower()
+
+
+def _scale(names: list[str], transforms: list[dict[str, Any]]) -> dict[str, float]:
     """Voxel size by axis: the product of all scales, the level's and the image's; empty where there is none."""
     scales = [transform["scale"] for transform in transforms if transform["type"] == "scale"]
     return dict(zip(names, np.prod(scales, axis=0, dtype=float).tolist(), strict=True)) if scales else {}

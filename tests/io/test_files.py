@@ -41,10 +41,12 @@ def test_nifti_keeps_affine_and_orientation(tmp_path, image, labels, ending):
     assert back.header.get_xyzt_units()[0] == "mm"
 
 
-@pytest.mark.parametrize(("unit", "factor"), [("micron", 1), ("unknown", 1000), ("meter", 1e6)])
-def test_nifti_units(tmp_path, image, unit, factor):
-    _write_nifti(tmp_path / "a.nii", image, np.diag([0.25, 0.5, 2, 1]), unit)
-    assert io.read(tmp_path / "a.nii").spacing == pytest.approx([s * factor for s in SPACING])
+@pytest.mark.parametrize(
+    ("unit", "size", "factor"), [("micron", 1, 1), ("unknown", 1, 1000), ("meter", 1e-3, 1e6)]
+)
+def test_nifti_units(tmp_path, image, unit, size, factor):
+    _write_nifti(tmp_path / "a.nii", image, np.diag([0.25 * size, 0.5 * size, 2 * size, 1]), unit)
+    assert io.read(tmp_path / "a.nii").spacing == pytest.approx([s * size * factor for s in SPACING])
 
 
 def test_scaled_nifti_is_read_in_its_units(tmp_path):

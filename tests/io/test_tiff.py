@@ -45,7 +45,7 @@ def test_ome_tiff_keeps_units_and_chooses_a_channel(tmp_path, image, labels):
     units = {f"{name}Unit": "nm" for name in sizes}
     two = np.stack([image // 2, image])
     tifffile.imwrite(path, two, ome=True, metadata={"axes": "CZYX", **sizes, **units})
-    with pytest.raises(ValueError, match=r"2 channels; choose one with --channel \(0 to 1\)"):
+    with pytest.raises(ValueError, match=r"2 channels; choose one with channel= \(0 to 1\)"):
         io.read(path)
     scan = io.read(path, channel=1)
     assert np.array_equal(scan.array, image)
