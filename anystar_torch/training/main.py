@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 
 from anystar_torch.configuration.compose import config_folder, one_line
 from anystar_torch.configuration.resolvers import register_resolvers
+from anystar_torch.configuration.stored import current_config
 from anystar_torch.system.allocator import keep_freed_memory
 from anystar_torch.training.callbacks import NonFiniteLossError
 from anystar_torch.training.checkpoints import last_checkpoint
@@ -61,12 +62,12 @@ def main(config: DictConfig) -> None:
     is not valid; 130 if a signal stopped the run.
 
     Args:
-        config: the composed ``configs/train.yaml``.
+        config: the composed ``configs/train.yaml``, or the stored configuration of an earlier run.
     """
     keep_freed_memory()
     silence_libraries()
     try:
-        run = build(config)
+        run = build(current_config(config))
     except (HydraException, ValueError, ImportError) as error:
         sys.exit(complain(error, SETTINGS_REFUSED))
     try:
