@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from anystar_torch.generator.scene.background import strongest
 from anystar_torch.generator.scene.density import shrink
-from anystar_torch.generator.scene.perlin import gradient_noise, sample, sample_periodic
 from anystar_torch.generator.scene.shapes import Balls, aimed
 from anystar_torch.generator.spatial.affine import rotate_and_shift
 from anystar_torch.generator.spatial.coordinates import Coordinates
@@ -16,6 +14,7 @@ from anystar_torch.generator.spatial.elastic import elastic, smooth_displacement
 from anystar_torch.generator.spatial.orientation import orient
 from anystar_torch.generator.spatial.zoom import zoom
 from anystar_torch.kernels.filters import smooth_noise
+from anystar_torch.kernels.lattice import gradient_noise, sample, sample_periodic, strongest_field
 from anystar_torch.random.source import Source
 
 SHAPE = (12, 10, 14)
@@ -55,7 +54,7 @@ def deterministic(d: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     aim, distance = aimed(balls, placed.position, HALF)
     rough = sample(gradient_noise(d["gradients"], 4), aim.centre + aim.direction * aim.radius, HALF)
     objects = torch.where(distance < aim.radius - rough, placed.piece * 216 + aim.ball + 1, 0)
-    patches = strongest(d["fields"], seen.position, HALF)[:, None]
+    patches = strongest_field(d["fields"], seen.position, HALF)[:, None]
     image = torch.where(objects > 0, 100.0, patches * 10.0) + sample_periodic(d["noise"], seen.position)
     return seen.position, objects, smooth_noise(image, seen.fraction) * seen.cover
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from anystar_torch import load_synthesizer
-from anystar_torch.generator.spatial.coordinates import Coordinates, torch_evaluate
+from anystar_torch.generator.spatial.coordinates import Coordinates
+from anystar_torch.kernels.coordinates import torch_evaluate
 from anystar_torch.kernels.implementations import forced
 
 IDS = torch.tensor([0, 3, 8, 2**61])

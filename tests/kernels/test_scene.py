@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from anystar_torch.generator.scene.background import Ground, strongest
-from anystar_torch.generator.scene.intensities import Fields, shaded
-from anystar_torch.generator.scene.outline import lit
-from anystar_torch.generator.scene.perlin import gradient_noise, lattice_noise, sample, sample_periodic
-from anystar_torch.generator.scene.shapes import ABSENT, Balls, aimed
-from anystar_torch.generator.scene.surface import Aim, star_reach
+from anystar_torch.generator.scene.perlin import lattice_noise
+from anystar_torch.generator.scene.shapes import ABSENT
+from anystar_torch.kernels.balls import aim_at_balls, star_reach
 from anystar_torch.kernels.implementations import forced
+from anystar_torch.kernels.lattice import gradient_noise, sample, sample_periodic, strongest_field
+from anystar_torch.kernels.shading import VoxelFields, emitting
+from anystar_torch.kernels.shading import intensities as intensities_of
 from anystar_torch.random.source import Source
 
 NAMES = ["native", pytest.param("triton", marks=pytest.mark.interpreter)]
@@ -76,12 +76,12 @@ def test_the_strongest_field(name, shape, random):
     position = uniform(random, 4, 3, *shape, low=-30.0, high=30.0)
     count = torch.tensor([7, 3, 1, 0], dtype=torch.int32)
     half = (20.0, 21.0, 22.0)
-    found = compared(name, lambda b: strongest(fields[b], position[b], half, count[b], warp[b]))
+    found = compared(name, lambda b: strongest_field(fields[b], position[b], half, count[b], warp[b]))
     assert found[1].max() < 3
     assert found[2:].max() == 0
     same = fields[:, :1].expand(-1, 7, -1, -1, -1)
     with forced(name):
-        assert strongest(same, position, half).max() == 0  # the first of equal fields
+        assert strongest_field(same, position, half).max() == 0  # the first of equal fields
 
 
 @each
@@ -114,8 +114,7 @@ def test_balls_and_places_on_them(name, shape, random):
     position[0, :, 0, 0, 0] = 1e5
 
     def found(b):
-        aim, distance = aimed(Balls(centre[b], radius[b], pitch[b]), position[b], (5.0, 4.0, 3.0))
-        return aim.ball, aim.centre, aim.radius, aim.direction, distance
+        return aim_at_balls(centre[b], radius[b], pitch[b], position[b], (5.0, 4.0, 3.0))
 
     compared(name, found, rtol=1e-5, atol=1e-5)
 
@@ -126,13 +125,11 @@ def test_how_far_stars_reach(name, shape, random):
     stars = uniform(random, 2, 6, 8, low=0.3)
     noise = uniform(random, 2, 1, 4, 5, 6, low=-0.6, high=0.6)
     ball = torch.randint(0, 6, (2, 1, *shape), dtype=torch.int32, generator=random)
-    centre = torch.zeros(2, 3, *shape)
     radius = uniform(random, 2, 1, *shape, low=3.0, high=9.0)
     direction = torch.nn.functional.normalize(uniform(random, 2, 3, *shape, low=-1.0), dim=1)
 
     def reach(b):
-        aim = Aim(ball[b], centre[b], radius[b], direction[b], torch.ones(2)[b], 6)
-        return star_reach(aim, stars[b], noise[b], (3.9, 1.5, 0.7))
+        return star_reach(ball[b], radius[b], direction[b], stars[b], noise[b], (3.9, 1.5, 0.7))
 
     compared(name, reach, rtol=1e-5, atol=1e-5)
 
@@ -143,7 +140,7 @@ def test_emitting_voxels(name, shape, random):
     depth = uniform(random, 2, 1, *shape, low=-3.0, high=6.0)
     reach = uniform(random, 2, 1, *shape, low=3.0, high=9.0)
     offset = torch.tensor([[0.4, 0.0, 0.7], [2.0, 1.0, 0.5]])
-    found = compared(name, lambda b: lit(depth[b], reach[b], offset[b]))
+    found = compared(name, lambda b: emitting(depth[b], reach[b], offset[b], 0.45))
     assert found.dtype == torch.bool
 
 
@@ -152,13 +149,13 @@ def test_emitting_voxels(name, shape, random):
 def test_intensities(name, shape, random):
     unit, std, texture, noise = (uniform(random, 2, 1, *shape) for _ in range(4))
     objects = torch.randint(-1, 3, (2, 1, *shape), dtype=torch.int32, generator=random)
-    hollow = uniform(random, 2, 1, *shape) < 0.3
+    displaced = uniform(random, 2, 1, *shape) < 0.3
     patch = torch.randint(0, 5, (2, *shape), dtype=torch.int32, generator=random)
     means, stds = uniform(random, 2, 5, high=200.0), uniform(random, 2, 5, high=20.0)
     shading = uniform(random, 2, 5)
 
     def intensities(b):
-        fields = Fields(objects[b], unit[b], std[b], hollow[b], texture[b], noise[b])
-        return shaded(fields, Ground(patch[b], means[b], stds[b]), shading[b])
+        fields = VoxelFields(objects[b], unit[b], std[b], displaced[b], texture[b], noise[b])
+        return intensities_of(fields, patch[b], means[b], stds[b], shading[b])
 
     compared(name, intensities, rtol=1e-5, atol=1e-5)

@@ -7,16 +7,11 @@ import torch
 from jaxtyping import Bool, Float32, Int32
 from torch import Tensor
 
-from anystar_torch.arrays import PerSample, Volume
+from anystar_torch.arrays import PerSample
 from anystar_torch.generator.parameters import Range, check_range, draw
-from anystar_torch.generator.scene.perlin import lattice_noise, sample
-from anystar_torch.kernels.implementations import implementation
+from anystar_torch.generator.scene.perlin import lattice_noise
+from anystar_torch.kernels.lattice import strongest_field
 from anystar_torch.random.source import Source
-
-CHUNK = 4
-"""Fields evaluated at a time."""
-ABSENT = -1e4
-"""The value of a field that a sample does not have: below every other."""
 
 
 @dataclass(frozen=True)
@@ -32,85 +27,6 @@ class Ground:
     patch: Int32[Tensor, "b d h w"]
     means: Float32[Tensor, "b most"]
     stds: Float32[Tensor, "b most"]
-
-    @property
-    def mean(self) -> Volume:
-        """Mean intensity of the background in every voxel."""
-        return self._at(self.means)
-
-    @property
-    def std(self) -> Volume:
-        """Deviation of the noise in every voxel."""
-        return self._at(self.stds)
-
-    def _at(self, table: Float32[Tensor, "b most"]) -> Volume:
-        return table.gather(1, self.patch.flatten(1).to(torch.int64)).view(self.patch.shape)[:, None]
-
-
-def strongest(
-    fields: Float32[Tensor, "b c n m k"],
-    position: Float32[Tensor, "b 3 d h w"],
-    half: Sequence[float],
-    count: Int32[Tensor, " b"] | None = None,
-    warp: Float32[Tensor, "b 3 p q r"] | None = None,
-) -> Int32[Tensor, "b d h w"]:
-    """The number of the field that is largest at each warped position.
-
-    Args:
-        fields: ``[B, C, n, m, k]``; outermost nodes at ``-half`` and ``half``.
-        position: ``[B, 3, D, H, W]``, voxels.
-        half: (z, y, x), voxels.
-        count: how many of its fields each sample has; all of them if None. With less than two the result is 0.
-        warp: ``[B, 3, p, q, r]``, voxels, is added to the positions; its outermost nodes at ``-half`` and ``half``.
-    """
-    if count is None:
-        count = torch.full_like(fields[:, 0, 0, 0, 0], fields.shape[1], dtype=torch.int32)
-    if warp is None:
-        warp = torch.zeros_like(fields[:, :1, :1, :1, :1]).expand(-1, 3, -1, -1, -1)
-    if implementation(fields.device) == "torch":
-        return _torch_strongest(fields, position + sample(warp, position, half), half, count)
-    winner: Tensor = _strongest(fields, position, list(half), count, warp)
-    return winner
-
-
-def _torch_strongest(
-    fields: Float32[Tensor, "b c n m k"],
-    position: Float32[Tensor, "b 3 d h w"],
-    half: Sequence[float],
-    count: Int32[Tensor, " b"],
-) -> Int32[Tensor, "b d h w"]:
-    """:func:`strongest` without a warp in plain operators; a few fields at a time, to bound memory."""
-    there = torch.arange(fields.shape[1], device=fields.device) < count[:, None]
-    fields = torch.where(there[:, :, None, None, None], fields, ABSENT)
-    best = torch.full_like(position[:, 0], -torch.inf)
-    winner = torch.zeros_like(best, dtype=torch.int32)
-    for start in range(0, fields.shape[1], CHUNK):
-        for number, value in enumerate(
-            sample(fields[:, start : start + CHUNK], position, half).unbind(1), start
-        ):
-            winner.masked_fill_(value > best, number)
-            best = torch.maximum(best, value)
-    return winner
-
-
-@torch.library.custom_op("anystar::strongest_field", mutates_args=())
-def _strongest(fields: Tensor, position: Tensor, half: list[float], count: Tensor, warp: Tensor) -> Tensor:
-    fields, position, warp = fields.contiguous(), position.contiguous(), warp.contiguous()
-    if implementation(fields.device) == "triton":
-        from anystar_torch.kernels.triton import lattice
-
-        return lattice.strongest(fields, count, warp, position, half)
-    from anystar_torch.kernels import _native
-
-    out = torch.empty(len(fields), *position.shape[2:], dtype=torch.int32)
-    arrays = (fields.numpy(), count.numpy(), warp.numpy(), position.flatten(2).numpy())
-    _native.strongest_field(*arrays, half, out.flatten(1).numpy(), torch.get_num_threads())
-    return out
-
-
-@_strongest.register_fake
-def _(fields: Tensor, position: Tensor, half: list[float], count: Tensor, warp: Tensor) -> Tensor:
-    return position.new_empty(position.shape[0], *position.shape[2:], dtype=torch.int32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +77,7 @@ class Patches:
         coarse = [-(-n // min(self.scales)) for n in world]
         fields = lattice_noise(source("fields"), self.most, world, self.scales, coarse)
         count = source.integers("count", 1, self.most + 1) * chosen
-        return strongest(fields, position, half, count.to(torch.int32), warp)
+        return strongest_field(fields, position, half, count.to(torch.int32), warp)
 
     def _nodes(self, size: int) -> int:
         """Nodes of a lattice fine enough to carry all scales of the warp: twice as many as the finest has."""

@@ -6,7 +6,7 @@ import torch
 
 from anystar_torch.arrays import Labels, PerSample, Volume, per_voxel
 from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
-from anystar_torch.generator.scene.perlin import Positions, sample_periodic
+from anystar_torch.kernels.lattice import Positions, sample_periodic
 from anystar_torch.random.source import Source
 
 PERIOD = 32

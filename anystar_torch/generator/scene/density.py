@@ -9,7 +9,8 @@ from jaxtyping import Bool
 from anystar_torch.arrays import PerSampleAxis
 from anystar_torch.generator.parameters import check_chance
 from anystar_torch.generator.scene.stretch import RandomStretch
-from anystar_torch.generator.spatial.coordinates import NEVER, REFLECT, Coordinates, Step, identity
+from anystar_torch.generator.spatial.coordinates import NEVER, Coordinates, Step, identity
+from anystar_torch.kernels.coordinates import REFLECT
 from anystar_torch.random.source import Source
 
 

@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float32
 from torch import Tensor
 
-from anystar_torch.arrays import Labels, Mask, PerSample, Volume, per_voxel
+from anystar_torch.arrays import Labels, PerSample, Volume, per_voxel
 from anystar_torch.generator.interpolation import MEAN, noise_side_tap, side_tap
 from anystar_torch.generator.parameters import Range, check_range, draw
-from anystar_torch.generator.scene.background import Ground, RandomBackground
-from anystar_torch.generator.scene.perlin import lattice_noise, sample, sample_periodic
+from anystar_torch.generator.scene.background import RandomBackground
+from anystar_torch.generator.scene.perlin import lattice_noise
 from anystar_torch.generator.spatial.coordinates import Coordinates
 from anystar_torch.kernels.filters import smooth
-from anystar_torch.kernels.implementations import implementation
+from anystar_torch.kernels.lattice import sample, sample_periodic
+from anystar_torch.kernels.shading import VoxelFields, intensities
 from anystar_torch.random.source import Source
 
 PERIOD = 64
@@ -47,78 +47,6 @@ class Texture:
         low, high = field.flatten(1).aminmax(dim=1)
         scale = 1.0 / (SEEN * (high - low))
         return torch.addcmul(per_voxel(0.5 - 0.5 / SEEN - low * scale), field, per_voxel(scale))
-
-
-@dataclass(frozen=True)
-class Fields:
-    """What decides on the intensity of a voxel.
-
-    Attributes:
-        objects: any number above 0 that names the voxel's object, 0 for none.
-        unit: where the mean of the voxel's object lies in its sample's range of means, 0 to 1.
-        std: deviation of the noise in the voxel's object.
-        hollow: where objects displace the background.
-        texture: about 0 to 1.
-        noise: white noise of deviation 1.
-    """
-
-    objects: Labels
-    unit: Volume
-    std: Volume
-    hollow: Mask
-    texture: Volume
-    noise: Volume
-
-
-def shaded(fields: Fields, ground: Ground, shading: Float32[Tensor, "b 5"]) -> tuple[Volume, Volume]:
-    """Mean intensity of every voxel, and what noise adds to it.
-
-    Args:
-        fields: of every voxel.
-        ground: the background.
-        shading: ``[B, 5]``: start and width of the means of objects; the share of the texture that the background
-            shows, and its level where it shows none; the share of the background's intensity left in hollows.
-    """
-    if implementation(shading.device) == "torch":
-        return _torch_shaded(fields, ground, shading)
-    voxels = (fields.objects, fields.unit, fields.std, fields.hollow, fields.texture, fields.noise)
-    mean, grain = _shaded(list(voxels), ground.patch, [ground.means, ground.stds, shading])
-    return mean, grain
-
-
-def _torch_shaded(fields: Fields, ground: Ground, shading: Float32[Tensor, "b 5"]) -> tuple[Volume, Volume]:
-    """:func:`shaded` in plain operators."""
-    start, width, share, level, hollow = (per_voxel(column) for column in shading.unbind(1))
-    inside = fields.objects > 0
-    factor = torch.where(inside, fields.texture, torch.lerp(level, fields.texture, share))
-    left = torch.where(fields.hollow, hollow, 1.0)
-    mean = torch.where(inside, start + width * fields.unit, ground.mean * left) * factor
-    std = torch.where(inside, fields.std, ground.std * left) * factor
-    return mean, std * fields.noise
-
-
-@torch.library.custom_op("anystar::intensities", mutates_args=())
-def _shaded(fields: list[Tensor], patch: Tensor, tables: list[Tensor]) -> tuple[Tensor, Tensor]:
-    fields = [field.contiguous() for field in (*fields, patch)]
-    tables = [table.contiguous() for table in tables]
-    if implementation(patch.device) == "triton":
-        from anystar_torch.kernels.triton import shading
-
-        return shading.intensities(*fields, *tables)
-    from anystar_torch.kernels import _native
-
-    mean, grain = torch.empty(fields[1].shape), torch.empty(fields[1].shape)
-    fields[3] = fields[3].view(torch.uint8)
-    tensors = (*fields, *tables, mean, grain)
-    arguments: list[Any] = [tensor.flatten(1).numpy() for tensor in tensors]
-    arguments.append(torch.get_num_threads())
-    _native.intensities(*arguments)
-    return mean, grain
-
-
-@_shaded.register_fake
-def _(fields: list[Tensor], patch: Tensor, tables: list[Tensor]) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(fields[1]), torch.empty_like(fields[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +113,7 @@ class Mixture:
         ground = self.background(coordinates.position, world, least, source("background"))
         level = texture.mean(-1).mean(-1).mean(-1)[:, 0]
         share = draw(source, "ground texture", self.ground_texture)
-        fields = Fields(
+        fields = VoxelFields(
             objects,
             unit,
             source.uniform_at("std", objects, self.std[0], self.std[1]),
@@ -194,7 +122,7 @@ class Mixture:
             self.noise(coordinates, source),
         )
         shading = torch.stack([start, width, share, level, draw(source, "hollow", self.hollow)], dim=1)
-        mean, grain = shaded(fields, ground, shading)
+        mean, grain = intensities(fields, ground.patch, ground.means, ground.stds, shading)
         low, high = draw(source, "darkest", self.darkest), draw(source, "brightest", self.brightest)
         # Zoom spreads edges; its noise is interpolated already. Rotation interpolates both once more.
         mean = smooth(mean, per_voxel(side_tap(1.0) * coordinates.spread))

@@ -1,16 +1,13 @@
 """Where people draw outlines: outside of an edge that an instrument has blurred, at about a quarter of its height."""
 
-import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool
 from torch import Tensor
 
-from anystar_torch.arrays import PerSample, PerSampleAxis
-from anystar_torch.kernels.implementations import implementation
+from anystar_torch.arrays import PerSample, PerSampleAxis, Volume
+from anystar_torch.kernels import shading
 
 MOST = 0.45
 """The largest part of a radius that may stay dark; else small objects would vanish behind a wide blur."""
-
-Field = Float32[Tensor, "b 1 d h w"]
 
 
 def outside(widths: PerSample, blur: PerSampleAxis, out_of_focus: float) -> PerSampleAxis:
@@ -28,7 +25,7 @@ def outside(widths: PerSample, blur: PerSampleAxis, out_of_focus: float) -> PerS
     return widths[:, None] * (blur + out_of_focus * (blur - least))
 
 
-def lit(depth: Field, reach: Field, offset: PerSampleAxis) -> Bool[Tensor, "b 1 d h w"]:
+def lit(depth: Volume, reach: Volume, offset: PerSampleAxis) -> Bool[Tensor, "b 1 d h w"]:
     """Which voxels shine, so that an object's outline lies ``offset`` outside of what shines.
 
     A blur of width ``s`` puts the quarter height of a flat edge 0.67 s outside of it, with ``s`` the width along the
@@ -40,37 +37,4 @@ def lit(depth: Field, reach: Field, offset: PerSampleAxis) -> Bool[Tensor, "b 1 
         reach: how far that surface lies from the centre; world voxels.
         offset: ``[B, 3]`` along z, y, x, voxels of the sample; 0 for outlines on the edge.
     """
-    if implementation(depth.device) == "torch":
-        return _torch_lit(depth, reach, offset)
-    emits: Tensor = _lit(depth, reach, offset, MOST)
-    return emits
-
-
-def _torch_lit(depth: Field, reach: Field, offset: PerSampleAxis) -> Bool[Tensor, "b 1 d h w"]:
-    """:func:`lit` in plain operators."""
-    total = torch.zeros_like(depth)
-    for axis in range(3):
-        if depth.shape[axis + 2] > 1:
-            (slope,) = torch.gradient(depth, dim=axis + 2)
-            total.add_((slope * offset[:, axis, None, None, None, None]).square_())
-    return depth > torch.minimum(total.sqrt_(), MOST * reach)
-
-
-@torch.library.custom_op("anystar::lit", mutates_args=())
-def _lit(depth: Tensor, reach: Tensor, offset: Tensor, most: float) -> Tensor:
-    depth, reach, offset = depth.contiguous(), reach.contiguous(), offset.contiguous()
-    if implementation(depth.device) == "triton":
-        from anystar_torch.kernels.triton import shading
-
-        return shading.emitting(depth, reach, offset, most)
-    from anystar_torch.kernels import _native
-
-    out = torch.empty(depth.shape, dtype=torch.uint8)
-    fields = (depth[:, 0].numpy(), reach[:, 0].numpy(), offset.numpy())
-    _native.emitting(*fields, most, out[:, 0].numpy(), torch.get_num_threads())
-    return out.to(torch.bool)
-
-
-@_lit.register_fake
-def _(depth: Tensor, reach: Tensor, offset: Tensor, most: float) -> Tensor:
-    return torch.empty_like(depth, dtype=torch.bool)
+    return shading.emitting(depth, reach, offset, MOST)

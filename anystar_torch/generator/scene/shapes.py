@@ -11,8 +11,6 @@ voxel. Two deliberate differences make every object star-convex about its centre
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float32, Int32
@@ -21,9 +19,8 @@ from torch import Tensor
 from anystar_torch.arrays import per_voxel
 from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
 from anystar_torch.generator.scene.arrangement import RandomArrangement
-from anystar_torch.generator.scene.perlin import shifted
 from anystar_torch.generator.scene.surface import Aim, Surface
-from anystar_torch.kernels.implementations import implementation
+from anystar_torch.kernels.balls import aim_at_balls
 from anystar_torch.random.source import Source
 
 ABSENT = -1e4
@@ -62,130 +59,21 @@ class Field:
     count: int
 
 
-def nearest_ball(balls: Balls, position: Float32[Tensor, "b 3 d h w"]) -> Int32[Tensor, "b d h w"]:
-    """Which ball has the smallest ``distance - radius``, among the 8 of the lattice cell that holds the voxel.
-
-    Args:
-        balls: their lattice point (i, j, k) stands at ``pitch`` times (i, j, k).
-        position: ``[B, 3, D, H, W]``, voxels.
-
-    Returns:
-        ``[B, D, H, W]``, index into the balls of the whole batch, flattened.
-    """
-    batch, *lattice = balls.radius.shape
-    stride = (lattice[1] * lattice[2], lattice[2], 1)
-    scale = (1.0 / balls.pitch)[:, None, None, None]
-    first = torch.arange(batch, dtype=torch.int32, device=position.device) * (lattice[0] * stride[0])
-    start: Tensor = first[:, None, None, None]
-    for axis in range(3):
-        cell = (position[:, axis] * scale).floor_().clamp_(0.0, lattice[axis] - 2.0)
-        start = start + cell.to(torch.int32).mul_(stride[axis])
-    start = start.reshape(-1)
-    tables = [column.reshape(-1) for column in (*balls.centre.unbind(1), balls.radius)]
-    place = [position[:, axis].reshape(-1) for axis in range(3)]
-    best, winner = _excess(tables, start, place), start
-    for dz, dy, dx in list(product((0, 1), repeat=3))[1:]:
-        index = start + (dz * stride[0] + dy * stride[1] + dx)
-        excess = _excess(tables, index, place)
-        winner = torch.where(excess < best, index, winner)
-        best = torch.minimum(best, excess)
-    return winner.view(position[:, 0].shape)
-
-
-def _excess(tables: list[Tensor], index: Tensor, place: list[Tensor]) -> Tensor:
-    """Distance to the ball's surface, negative inside; in place, as this is the generator's innermost loop."""
-    z, y, x, radius = (table.index_select(0, index) for table in tables)
-    total = z.sub_(place[0]).square_()
-    total.add_(y.sub_(place[1]).square_()).add_(x.sub_(place[2]).square_())
-    return total.sqrt_().sub_(radius)
-
-
-def lookup(table: Tensor, index: Tensor) -> Tensor:
-    """``table[index]`` for a flat table; index_select is the fastest gather on every device."""
-    return table.index_select(0, index.reshape(-1)).view(index.shape)
-
-
-def aim_at(
-    balls: Balls, winner: Int32[Tensor, "b d h w"], position: Float32[Tensor, "b 3 d h w"]
-) -> tuple[Aim, Float32[Tensor, "b 1 d h w"]]:
-    """Each voxel's place on its ball, and its distance from the ball's centre, voxels.
-
-    Args:
-        balls: the balls.
-        winner: ``[B, D, H, W]``, each voxel's ball, index into the balls of the whole batch.
-        position: ``[B, 3, D, H, W]``, voxels.
-    """
-    centre = torch.stack([lookup(column.reshape(-1), winner) for column in balls.centre.unbind(1)], dim=1)
-    radius = lookup(balls.radius.reshape(-1), winner)[:, None]
-    ray = position - centre
-    z, y, x = ray.unbind(1)
-    distance = (z * z + y * y + x * x).sqrt()[:, None]
-    batch, count = len(winner), balls.radius[0].numel()
-    first = torch.arange(batch, dtype=torch.int32, device=winner.device) * count
-    ball = winner - first[:, None, None, None]
-    direction = ray / (distance + 1e-6)
-    return Aim(ball[:, None], centre, radius, direction, balls.pitch / 2.0, count), distance
-
-
 def aimed(
     balls: Balls, position: Float32[Tensor, "b 3 d h w"], origin: Sequence[float]
 ) -> tuple[Aim, Float32[Tensor, "b 1 d h w"]]:
     """Each voxel's nearest ball and place on it, and its distance from the ball's centre, voxels.
-
-    :func:`nearest_ball` and :func:`aim_at` in one kernel.
 
     Args:
         balls: the balls.
         position: ``[B, 3, D, H, W]``, voxels.
         origin: (z, y, x), where the position 0 lies among the balls, voxels.
     """
-    if implementation(position.device) == "torch":
-        place = shifted(position, origin)
-        return aim_at(balls, nearest_ball(balls, place), place)
-    ball, centre, radius, direction, distance = _aimed(
-        balls.centre, balls.radius, balls.pitch, position, list(origin)
+    ball, centre, radius, direction, distance = aim_at_balls(
+        balls.centre, balls.radius, balls.pitch, position, origin
     )
     count = balls.radius[0].numel()
     return Aim(ball, centre, radius, direction, balls.pitch / 2.0, count), distance
-
-
-@torch.library.custom_op("anystar::aim_at_balls", mutates_args=())
-def _aimed(
-    centre: Tensor, radius: Tensor, pitch: Tensor, position: Tensor, origin: list[float]
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    given = centre.contiguous(), radius.contiguous(), pitch.contiguous(), position.contiguous()
-    if implementation(position.device) == "triton":
-        from anystar_torch.kernels.triton import balls
-
-        return balls.aim(*given, origin)
-    from anystar_torch.kernels import _native
-
-    out = _empty_aim(position)
-    arguments: list[Any] = [tensor.numpy() for tensor in (*given[:3], given[3].flatten(2))]
-    arguments.append(origin)
-    arguments += [tensor.flatten(2 if tensor.shape[1] == 3 else 1).numpy() for tensor in out]
-    arguments.append(torch.get_num_threads())
-    _native.aim_at_balls(*arguments)
-    return out
-
-
-@_aimed.register_fake
-def _(
-    centre: Tensor, radius: Tensor, pitch: Tensor, position: Tensor, origin: list[float]
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    return _empty_aim(position)
-
-
-def _empty_aim(position: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Tensors for ball, centre, radius, direction and distance."""
-    one, three = (position.shape[0], 1, *position.shape[2:]), position.shape
-    return (
-        position.new_empty(one, dtype=torch.int32),
-        position.new_empty(three),
-        position.new_empty(one),
-        position.new_empty(three),
-        position.new_empty(one),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ objects are star-convex whatever the function.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float32, Int32
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from anystar_torch.arrays import PerSample, per_voxel
 from anystar_torch.generator.parameters import Range, check_range
-from anystar_torch.generator.scene.perlin import draw_gradients, gradient_noise, sample
-from anystar_torch.kernels.implementations import implementation
+from anystar_torch.generator.scene.perlin import draw_gradients
+from anystar_torch.kernels.balls import star_reach
+from anystar_torch.kernels.lattice import gradient_noise, sample
 from anystar_torch.random.source import Source
 
 SAMPLES = 4
@@ -111,7 +112,8 @@ class SmoothStar:
         noise = gradient_noise(draw_gradients(source("bumps"), cells + 1, cells + 1, cells + 1), SAMPLES)
         half = (cells - 1.0 / SAMPLES) / 2.0
         stars = self._stars(aim, half - self.bumps, source)
-        return star_reach(aim, stars, noise, (half, self.bumps, self.deviation / NOISE))
+        shape = half, self.bumps, self.deviation / NOISE
+        return star_reach(aim.ball, aim.radius, aim.direction, stars, noise, shape)
 
     def _stars(self, aim: Aim, room: float, source: Source) -> Float32[Tensor, "b n 8"]:
         """What makes each ball's star, see :func:`star_reach`; drawn per ball, not per voxel."""
@@ -125,70 +127,3 @@ class SmoothStar:
         axis = [height, ring * azimuth.sin(), ring * azimuth.cos()]
         powers = [(log * (-4.0 / 3.0)).exp(), (log * (2.0 / 3.0)).exp()]
         return torch.stack(middle + axis + powers, dim=2)
-
-
-def star_reach(
-    aim: Aim,
-    stars: Float32[Tensor, "b n 8"],
-    noise: Float32[Tensor, "b 1 p q r"],
-    shape: tuple[float, float, float],
-) -> Float32[Tensor, "b 1 d h w"]:
-    """How far the surface of each voxel's star lies from its centre, towards the voxel; voxels.
-
-    ``radius * exp(strength * noise(middle + bumps * direction))`` times the radius of a spheroid of volume 1 over that
-    of a ball, ``(c^2 e^(-4/3) + (1 - c^2) e^(2/3))^(-1/2)`` with c the cosine to its own axis and e its elongation.
-
-    Args:
-        aim: ball, radius and direction of every voxel.
-        stars: ``[B, n, 8]``, for each ball the middle in the noise (z, y, x), the unit vector of its own axis
-            (z, y, x), ``e^(-4/3)`` and ``e^(2/3)``.
-        noise: ``[B, 1, p, q, r]``, outermost nodes at ``-half`` and ``half`` along each axis.
-        shape: half; bumps, the radius of the sphere of directions in the noise; strength.
-    """
-    if implementation(aim.ball.device) == "torch":
-        return _torch_star_reach(aim, stars, noise, shape)
-    reach: Tensor = _star_reach(aim.ball, aim.radius, aim.direction, stars, noise, list(shape))
-    return reach
-
-
-def _torch_star_reach(
-    aim: Aim,
-    stars: Float32[Tensor, "b n 8"],
-    noise: Float32[Tensor, "b 1 p q r"],
-    shape: tuple[float, float, float],
-) -> Float32[Tensor, "b 1 d h w"]:
-    """:func:`star_reach` in plain operators."""
-    half, bumps, strength = shape
-    index = aim.ball.flatten(1).to(torch.int64)[:, None].expand(-1, 8, -1)
-    own = stars.transpose(1, 2).gather(2, index).view(-1, 8, *aim.ball.shape[2:])
-    bump = sample(noise, own[:, :3] + aim.direction * bumps, [half] * 3) * strength
-    share = (own[:, 3:6] * aim.direction).sum(1, keepdim=True).square()
-    stretched = share * own[:, 6:7] + (1.0 - share) * own[:, 7:8]
-    return aim.radius * bump.exp() * stretched.rsqrt()
-
-
-@torch.library.custom_op("anystar::star_reach", mutates_args=())
-def _star_reach(
-    ball: Tensor, radius: Tensor, direction: Tensor, stars: Tensor, noise: Tensor, shape: list[float]
-) -> Tensor:
-    voxels = [tensor.contiguous() for tensor in (ball, radius, direction)]
-    stars, noise = stars.contiguous(), noise.contiguous()
-    if implementation(ball.device) == "triton":
-        from anystar_torch.kernels.triton import balls
-
-        return balls.star_reach(voxels, stars, noise, shape)
-    from anystar_torch.kernels import _native
-
-    out = torch.empty(ball.shape)
-    tensors = (voxels[0].flatten(1), voxels[1].flatten(1), voxels[2].flatten(2), stars, noise)
-    arguments: list[Any] = [tensor.numpy() for tensor in tensors]
-    arguments += [*shape, out.flatten(1).numpy(), torch.get_num_threads()]
-    _native.star_reach(*arguments)
-    return out
-
-
-@_star_reach.register_fake
-def _(
-    ball: Tensor, radius: Tensor, direction: Tensor, stars: Tensor, noise: Tensor, shape: list[float]
-) -> Tensor:
-    return torch.empty_like(radius)

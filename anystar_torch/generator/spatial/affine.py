@@ -9,7 +9,8 @@ from torch import Tensor
 
 from anystar_torch.arrays import PerSampleAxis
 from anystar_torch.generator.parameters import Range, check_range, draw
-from anystar_torch.generator.spatial.coordinates import REFLECT, Coordinates, Step
+from anystar_torch.generator.spatial.coordinates import Coordinates, Step
+from anystar_torch.kernels.coordinates import REFLECT
 from anystar_torch.random.source import Source
 
 

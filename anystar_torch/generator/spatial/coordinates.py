@@ -8,21 +8,16 @@ scene, which is a function of position, is evaluated there. Labels are never res
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float32, Int32
 from torch import Tensor
 
 from anystar_torch.arrays import PerSample, PerSampleAxis
-from anystar_torch.kernels.implementations import implementation
+from anystar_torch.kernels.coordinates import AFFINE, REFLECT, Evaluated, evaluate
 
 NEVER = 1e6
 """A half-width, in voxels, at which no volume is ever reflected."""
-AFFINE, REFLECT, BOX = 0, 1, 2
-"""What follows the affine map of a step: nothing, a reflection at the two faces, or the faces of a recorded box."""
-WIDTH = 18
-"""Numbers of a step: a matrix (9), what is added before and after it (3 + 3), and half-widths (3)."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +39,6 @@ class Step:
     limit: int = AFFINE
 
 
-class Places(NamedTuple):
-    """What :func:`evaluate` returns; see :class:`Coordinates`."""
-
-    position: Float32[Tensor, "b 3 d h w"]
-    piece: Int32[Tensor, "b 1 d h w"]
-    cover: Float32[Tensor, "b 1 d h w"]
-    fraction: Float32[Tensor, "b 3 d h w"]
-
-
 @dataclass(frozen=True)
 class Coordinates:
     """The voxels of finished samples, and the steps from them to some volume on the way back to the scene.
@@ -71,7 +57,7 @@ class Coordinates:
     spread: PerSample
     steps: tuple[Step, ...] = ()
     displacement: Float32[Tensor, "b 3 d h w"] | None = None
-    _evaluated: list[Places] = field(default_factory=list, init=False, repr=False, compare=False)
+    _evaluated: list[Evaluated] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
     def of_grid(cls, shape: Sequence[int], size: PerSampleAxis) -> "Coordinates":
@@ -111,18 +97,18 @@ class Coordinates:
         return self._places.fraction
 
     @property
-    def _places(self) -> Places:
+    def _places(self) -> Evaluated:
         if not self._evaluated:
             self._evaluated.append(self._evaluate())
         return self._evaluated[0]
 
-    def _evaluate(self) -> Places:
+    def _evaluate(self) -> Evaluated:
         return evaluate(
             self.shape, self.displacement, self._parameters(), [step.limit for step in self.steps]
         )
 
     def _parameters(self) -> Float32[Tensor, "b n"]:
-        """The numbers of all steps, ``[B, WIDTH * steps]``."""
+        """The numbers of all steps, ``[B, STEP_WIDTH * steps]``."""
         zero = torch.zeros_like(self.size)
         parts = []
         for step in self.steps:
@@ -134,106 +120,3 @@ class Coordinates:
 def identity(like: PerSampleAxis) -> Float32[Tensor, "b 3 3"]:
     """The matrix that changes nothing, for every sample."""
     return torch.eye(3, device=like.device).expand(len(like), -1, -1)
-
-
-def matrix_product(matrix: Float32[Tensor, "b 3 3"], position: Tensor) -> Tensor:
-    """``matrix @ position`` for ``[B, 3, ...]``, written out: a batched matmul rounds differently at B = 1."""
-    coefficient = matrix[(...,) + (None,) * (position.dim() - 2)].unbind(1)
-    z, y, x = position.unbind(1)
-    return torch.stack([row[:, 0] * z + row[:, 1] * y + row[:, 2] * x for row in coefficient], dim=1)
-
-
-def evaluate(
-    shape: tuple[int, int, int],
-    displacement: Float32[Tensor, "b 3 d h w"] | None,
-    parameters: Float32[Tensor, "b n"],
-    limits: list[int],
-) -> Places:
-    """Apply steps to the voxel centres of a sample, which are counted from its centre.
-
-    Args:
-        shape: (D, H, W).
-        displacement: ``[B, 3, D, H, W]``, voxels; None for 0.
-        parameters: ``[B, WIDTH * steps]``, see :class:`Step`.
-        limits: AFFINE, REFLECT or BOX of each step; at most one BOX.
-    """
-    if implementation(parameters.device) == "torch":
-        return torch_evaluate(shape, displacement, parameters, limits)
-    return Places(*_evaluate(list(shape), displacement, parameters, limits))
-
-
-def torch_evaluate(
-    shape: tuple[int, int, int],
-    displacement: Float32[Tensor, "b 3 d h w"] | None,
-    parameters: Float32[Tensor, "b n"],
-    limits: list[int],
-) -> Places:
-    """The plain torch implementation of :func:`evaluate`."""
-    batch, device = len(parameters), parameters.device
-    axes = [torch.arange(n, dtype=torch.float32, device=device) - (n - 1) / 2 for n in shape]
-    position = torch.stack(torch.meshgrid(*axes, indexing="ij")).expand(batch, -1, -1, -1, -1)
-    if displacement is not None:
-        position = position + displacement
-    piece = torch.zeros(batch, 1, *shape, dtype=torch.int32, device=device)
-    cover, fraction = torch.ones(batch, 1, *shape, device=device), torch.zeros_like(position)
-    for number, limit in enumerate(limits):
-        step = parameters[:, WIDTH * number : WIDTH * (number + 1), None, None, None]
-        matrix, before, after, half = torch.split(step, [9, 3, 3, 3], dim=1)
-        position = matrix_product(matrix[..., 0, 0, 0].view(-1, 3, 3), position + before) + after
-        if limit == REFLECT:
-            position, turned = _reflect(position, half)
-            piece = piece * 27 + turned
-        elif limit == BOX:
-            inside = (half + 1.0 - position.abs()).clamp_(
-                0.0, 1.0
-            )  # interpolation towards zeros beyond a face
-            cover = inside[:, :1] * inside[:, 1:2] * inside[:, 2:]
-            place = position + half
-            fraction = place - place.floor()
-            position = position.clamp(-half, half)
-    return Places(position.contiguous(), piece, cover, fraction)
-
-
-def _reflect(position: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
-    """Positions reflected once at ``-half`` and ``half``, and which of the 27 mirror images each was in."""
-    turn = position / (2.0 * half)
-    turn = (turn.abs() > 0.5).to(position.dtype).copysign(turn)  # a face belongs to the inside
-    folded = (position - turn * (2.0 * half)) * (1.0 - 2.0 * turn.abs())
-    number = turn[:, :1] * 9.0 + turn[:, 1:2] * 3.0 + turn[:, 2:] + 13.0
-    return folded, number.to(torch.int32)
-
-
-@torch.library.custom_op("anystar::evaluate_coordinates", mutates_args=())
-def _evaluate(
-    shape: list[int], displacement: Tensor | None, parameters: Tensor, limits: list[int]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    displacement = None if displacement is None else displacement.contiguous()
-    if implementation(parameters.device) == "triton":
-        from anystar_torch.kernels.triton import coordinates as kernels
-
-        return kernels.evaluate(shape, displacement, parameters.contiguous(), limits)
-    from anystar_torch.kernels import _native
-
-    batch = len(parameters)
-    position, fraction = torch.empty(batch, 3, *shape), torch.empty(batch, 3, *shape)
-    piece, cover = torch.empty(batch, 1, *shape, dtype=torch.int32), torch.empty(batch, 1, *shape)
-    _native.evaluate_coordinates(
-        torch.empty(0, 3, *shape).numpy() if displacement is None else displacement.numpy(),
-        parameters.contiguous().numpy(),
-        bytes(limits),
-        position.numpy(),
-        piece.squeeze(1).numpy(),
-        cover.squeeze(1).numpy(),
-        fraction.numpy(),
-        torch.get_num_threads(),
-    )
-    return position, piece, cover, fraction
-
-
-@_evaluate.register_fake
-def _(
-    shape: list[int], displacement: Tensor | None, parameters: Tensor, limits: list[int]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    batch = parameters.shape[0]
-    position, cover = parameters.new_empty(batch, 3, *shape), parameters.new_empty(batch, 1, *shape)
-    return position, torch.empty_like(cover, dtype=torch.int32), cover, torch.empty_like(position)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from anystar_torch.arrays import PerSample, PerSampleAxis
 from anystar_torch.generator.parameters import Range, check_range, draw
-from anystar_torch.generator.spatial.coordinates import BOX, Coordinates, Step
+from anystar_torch.generator.spatial.coordinates import Coordinates, Step
+from anystar_torch.kernels.coordinates import BOX
 from anystar_torch.random.source import Source
 
 STEP = 4

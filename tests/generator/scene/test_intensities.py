@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from anystar_torch.configuration.compose import load_synthesizer
-from anystar_torch.generator.scene.background import Ground
-from anystar_torch.generator.scene.intensities import Fields, Mixture, Texture, shaded
+from anystar_torch.generator.scene.intensities import Mixture, Texture
 from anystar_torch.generator.scene.surface import RoughBall
 from anystar_torch.generator.spatial.coordinates import Coordinates, Step, identity
 from anystar_torch.generator.spatial.zoom import zoom
 from anystar_torch.generator.synthesizer import Synthesizer
+from anystar_torch.kernels.shading import VoxelFields, intensities
 from anystar_torch.random.source import Source
 
 WORLD = (128, 128, 128)
@@ -84,14 +84,14 @@ def test_the_background_shows_its_share_of_the_texture() -> None:
     mean = texture.mean((2, 3, 4), keepdim=True).expand_as(textured)
     objects = inside.to(torch.int32)
     ones, nowhere = torch.ones_like(textured), torch.zeros_like(inside)
-    fields = Fields(objects, 0.0 * ones, ones, nowhere, textured, ones)
+    fields = VoxelFields(objects, 0.0 * ones, ones, nowhere, textured, ones)
     flat = torch.ones(2, 1)
-    ground = Ground(torch.zeros_like(objects[:, 0]), flat, flat)
+    patch = torch.zeros_like(objects[:, 0])
     for share in (0.0, 0.25, 1.0):
         level = texture.mean((1, 2, 3, 4))
         one, zero = torch.ones(2), torch.zeros(2)
         shading = torch.stack([one, zero, torch.full((2,), share), level, one], dim=1)
-        shade, grain = shaded(fields, ground, shading)
+        shade, grain = intensities(fields, patch, flat, flat, shading)
         assert torch.equal(shade[..., :32], textured[..., :32])
         torch.testing.assert_close(
             shade[..., 32:], (mean + share * (textured - mean))[..., 32:], rtol=0.0, atol=1e-5

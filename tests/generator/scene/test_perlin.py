@@ -5,13 +5,8 @@ import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
-from anystar_torch.generator.scene.perlin import (
-    draw_gradients,
-    gradient_noise,
-    lattice_noise,
-    sample,
-    sample_periodic,
-)
+from anystar_torch.generator.scene.perlin import draw_gradients, lattice_noise
+from anystar_torch.kernels.lattice import gradient_noise, sample, sample_periodic
 from anystar_torch.random.source import Source
 
 

@@ -9,9 +9,10 @@ from scipy import stats
 from skimage.measure import label
 
 from anystar_torch.configuration.compose import load_synthesizer
-from anystar_torch.generator.scene.shapes import BallField, nearest_ball
+from anystar_torch.generator.scene.shapes import BallField
 from anystar_torch.generator.scene.surface import RoughBall, SmoothStar
 from anystar_torch.generator.spatial.coordinates import Coordinates
+from anystar_torch.kernels.balls import nearest_ball
 from anystar_torch.random.source import Source
 
 WORLD = (128, 128, 128)
@@ -36,7 +37,7 @@ def maps(field: BallField) -> np.ndarray:
 def test_the_nearest_of_eight_is_the_nearest_of_all(field: BallField) -> None:
     balls = field.balls(torch.full((2,), 12.0), WORLD, source())
     position = source().uniform("position", 0.0, 127.0, 3, 8, 8, 8)
-    winner = nearest_ball(balls, position)
+    winner = nearest_ball(balls.centre, balls.radius, balls.pitch, position)
     count = balls.radius[0].numel()
     centre, radius = balls.centre.flatten(2), balls.radius.flatten(1)
     excess = (position.flatten(2)[:, :, None] - centre[..., None]).square().sum(1).sqrt() - radius[..., None]

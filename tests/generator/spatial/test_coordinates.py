@@ -10,11 +10,12 @@ from scipy import stats
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from anystar_torch.generator.spatial.affine import RandomAffine, rotate_and_shift, rotation
-from anystar_torch.generator.spatial.coordinates import NEVER, Coordinates, matrix_product
+from anystar_torch.generator.spatial.coordinates import NEVER, Coordinates
 from anystar_torch.generator.spatial.crop import RandomWindow
 from anystar_torch.generator.spatial.elastic import RandomElastic, elastic, smooth_displacement
 from anystar_torch.generator.spatial.orientation import ORDERS, RandomOrientation, orient
 from anystar_torch.generator.spatial.zoom import zoom
+from anystar_torch.kernels.coordinates import matrix_product
 from anystar_torch.random.source import Source
 
 
