@@ -26,7 +26,7 @@ from real_volumes import RealVolume
 
 from anystar_torch import AnyStar
 from anystar_torch.evaluation.matching import SMALLEST_TRUTH, ContingencyTable
-from anystar_torch.evaluation.picture import colour, contours
+from anystar_torch.evaluation.outlines import colour, contours
 from anystar_torch.inference.candidates import Candidates
 
 FOLDER = Path(__file__).resolve().parent / "pictures" / "practice"

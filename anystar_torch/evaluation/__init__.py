@@ -1,1 +1,1 @@
-"""How good labels are, and how they look: matching, scores, pictures."""
+"""Matching of predicted to true objects, scores, and pictures of both."""

@@ -1,11 +1,10 @@
-"""Pictures: a volume in three planes with contours, and a gallery of samples.
+"""Pictures of volumes: three planes with outlines, a gallery of samples, and panels in columns.
 
-Everything goes through matplotlib's objects and the Agg canvas; pyplot's global state is never touched, so
-that pictures can be made in threads, during training and without a screen.
+They are drawn with matplotlib's objects and the Agg canvas, without pyplot and its global state. So pictures can be
+made in several threads, during a training and without a screen.
 """
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from anystar_torch.arrays import Sample
+from anystar_torch.evaluation.outlines import best_planes, colour, contours, contrast
 from anystar_torch.io.atomic import atomic_write
 
 ENDINGS = (".png", ".pdf", ".svg", ".jpg")
 _AXES = "zyx"
-_INCH = 2.6  # side of a panel
-_THIN = 128
+_INCH = 2.6  # side of a panel, inches
 
 Plane = NDArray[Any]
 
@@ -35,24 +34,24 @@ def planes(
     spacing: Sequence[float | int] = (1.0, 1.0, 1.0),
     title: str = "",
 ) -> Path:
-    """A volume in three planes: raw, with the contours of the truth, with those of the prediction.
+    """Write a picture of a volume in three planes: the image alone, with true outlines, and with predicted outlines.
 
-    In each direction the plane is shown that cuts most objects (of the prediction, else of the truth; the
-    plane of largest contrast where there are no labels).
+    For each axis it shows the plane that cuts most objects of the prediction, or of the truth without a prediction.
+    Without labels it shows the plane of largest contrast.
 
     Args:
         image: ``[D, H, W]``, any real type.
-        truth: ``[D, H, W]`` integer labels, or None.
-        prediction: ``[D, H, W]`` integer labels, or None.
-        path: where the picture goes; its ending is the format (.png, .pdf, .svg).
-        spacing: voxel size (z, y, x), so that planes are shown in their true shape.
-        title: one line above.
+        truth: integer labels ``[D, H, W]``; None for no row of true outlines.
+        prediction: integer labels ``[D, H, W]``; None for no row of predicted outlines.
+        path: file to write. Its ending is the format: .png, .pdf, .svg or .jpg.
+        spacing: voxel size (z, y, x), in any unit. Planes are shown in their physical shape.
+        title: line above the picture.
 
     Returns:
         ``path``.
 
     Raises:
-        ValueError: shapes that differ, or no volume.
+        ValueError: the image is no volume, the shapes differ, or the format is unknown.
     """
     volume = _array(image)
     if volume.ndim != 3:
@@ -63,26 +62,27 @@ def planes(
     for name, labels in rows[1:]:
         if labels is not None and labels.shape != volume.shape:
             raise ValueError(f"{name} must have the image's shape {volume.shape}, got {labels.shape}")
-    chosen = best_planes(rows[-1][1], volume)
-    low, high = _contrast(volume)
-    shape = _sizes(volume.shape, spacing)
-    from matplotlib.figure import Figure
-
-    widths = [shape[2], shape[2], shape[1]]
-    heights = [shape[1], shape[0], shape[0]]
-    tallest = max(h / w for h, w in zip(heights, widths, strict=True))
-    figure = Figure((3 * _INCH, len(rows) * _INCH * min(max(tallest, 0.35), 2) + 0.4), layout="constrained")
+    chosen, limits = best_planes(rows[-1][1], volume), contrast(volume)
+    figure, grid = _three_columns(len(rows), volume.shape, spacing)
     if title:
         figure.suptitle(title, fontsize=8)
-    grid = figure.subplots(len(rows), 3, squeeze=False)
+    aspects = spacing[1] / spacing[2], spacing[0] / spacing[2], spacing[0] / spacing[1]
     for row, (name, labels) in enumerate(rows):
-        for axis in range(3):
-            aspect = [spacing[1] / spacing[2], spacing[0] / spacing[2], spacing[0] / spacing[1]][axis]
-            content = None if labels is None else labels.take(chosen[axis], axis)
-            _show(grid[row][axis], volume.take(chosen[axis], axis), content, (low, high), aspect)
-            count = "" if content is None else f", {np.unique(content[content > 0]).size} objects"
-            grid[row][axis].set_title(f"{name}, {_AXES[axis]} = {chosen[axis]}{count}", fontsize=6)
+        for axis, index in enumerate(chosen):
+            outlined = None if labels is None else labels.take(index, axis)
+            _show(grid[row][axis], volume.take(index, axis), outlined, limits, aspects[axis])
+            grid[row][axis].set_title(f"{name}, {_AXES[axis]} = {index}{_count(outlined)}", fontsize=6)
     return _save(figure, path)
+
+
+def _three_columns(rows: int, shape: Sequence[int], spacing: Sequence[float | int]) -> tuple[Any, Any]:
+    """A figure and its grid of ``rows`` times three panels, tall enough for the planes of a volume."""
+    from matplotlib.figure import Figure
+
+    depth, height, width = (size * step for size, step in zip(shape, spacing, strict=True))
+    tallest = max(height / width, depth / width, depth / height)
+    figure = Figure((3 * _INCH, rows * _INCH * min(max(tallest, 0.35), 2) + 0.4), layout="constrained")
+    return figure, figure.subplots(rows, 3, squeeze=False)
 
 
 def gallery(
@@ -91,16 +91,19 @@ def gallery(
     titles: Sequence[str] | None = None,
     columns: int = 6,
 ) -> Path:
-    """A montage of samples: of each the z plane that cuts most objects, with their contours.
+    """Write a picture of samples: of each one the z plane that cuts most objects, with outlines.
 
     Args:
         samples: a batch, or pairs of image and labels ``[D, H, W]``.
-        path: where the picture goes.
-        titles: one per sample; None for the number of its objects.
-        columns: panels in a row.
+        path: file to write, as for :func:`planes`.
+        titles: one per sample; None for the number of objects and the plane.
+        columns: number of panels in a row.
 
     Returns:
         ``path``.
+
+    Raises:
+        ValueError: no samples, or an unknown format.
     """
     pairs = _pairs(samples)
     if not pairs:
@@ -116,21 +119,21 @@ def gallery(
     for i, (image, labels) in enumerate(pairs):
         z = best_planes(labels, image)[0]
         panel = grid[i // columns][i % columns]
-        _show(panel, image[z], labels[z], _contrast(image), 1.0)
-        count = np.unique(labels[labels > 0]).size
-        panel.set_title(titles[i] if titles else f"{count} objects, z = {z}", fontsize=7)
+        _show(panel, image[z], labels[z], contrast(image), 1.0)
+        objects = np.unique(labels[labels > 0]).size
+        panel.set_title(titles[i] if titles else f"{objects} objects, z = {z}", fontsize=7)
     return _save(figure, path)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A volume to be shown.
+    """A volume in a picture.
 
     Attributes:
-        name: what stands above it.
-        volume: ``[D, H, W]``, leading axes of length one allowed.
-        labels: ``[D, H, W]`` whose outlines are drawn over it; None for none.
-        limits: values shown as black and white; None for nearly all that occur.
+        name: title of the panel.
+        volume: grey values ``[D, H, W]``; leading axes of length one are dropped.
+        labels: integer labels ``[D, H, W]`` whose outlines are drawn; None for no outlines.
+        limits: grey values shown as black and white; None for :func:`contrast` of the volume.
     """
 
     name: str
@@ -140,16 +143,19 @@ class Panel:
 
 
 def columns(samples: Sequence[Sequence[Panel]], path: Path | str) -> Path:
-    """One column per sample, its panels below each other, all at the z plane that cuts most objects.
+    """Write a picture with one column per sample, at the z plane that cuts most objects.
 
-    Panels of one sample may differ in resolution: the plane is the one at the same relative depth.
+    Panels of one sample may differ in resolution. The plane has the same relative depth in all of them.
 
     Args:
-        samples: of each sample the same panels; the plane is chosen by the first that has labels.
-        path: where the picture goes.
+        samples: the panels of each sample, from top to bottom. The first panel with labels determines the plane.
+        path: file to write, as for :func:`planes`.
 
     Returns:
         ``path``.
+
+    Raises:
+        ValueError: an unknown format.
     """
     from matplotlib.figure import Figure
 
@@ -164,81 +170,9 @@ def columns(samples: Sequence[Sequence[Panel]], path: Path | str) -> Path:
             volume = _array(shown.volume)
             z = int(depth * len(volume))
             outlines = None if shown.labels is None else _array(shown.labels)[z]
-            _show(grid[row][column], volume[z], outlines, shown.limits or _contrast(volume), 1.0)
-            count = "" if outlines is None else f", {np.unique(outlines[outlines > 0]).size} objects"
-            grid[row][column].set_title(f"{shown.name}, z = {z}{count}", fontsize=6)
+            _show(grid[row][column], volume[z], outlines, shown.limits or contrast(volume), 1.0)
+            grid[row][column].set_title(f"{shown.name}, z = {z}{_count(outlines)}", fontsize=6)
     return _save(figure, path)
-
-
-def best_planes(labels: NDArray[Any] | None, image: NDArray[Any]) -> tuple[int, int, int]:
-    """For each axis the plane that cuts most objects; among equals the one with most foreground.
-
-    The plane of largest contrast where there are no objects.
-    """
-    if labels is None or not labels.any():
-        thin, steps = _thinned(image)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a plane of nothing but NaN has no contrast
-            spread = [np.nanstd(thin.astype(np.float64), axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
-        chosen = [int(np.argmax(np.nan_to_num(v))) * step for v, step in zip(spread, steps, strict=True)]
-        return chosen[0], chosen[1], chosen[2]
-    boxes = _boxes(labels)
-    chosen = []
-    for axis, size in enumerate(labels.shape):
-        # An object in one piece is in every plane between its first and its last.
-        ends = np.array([(box[axis].start, box[axis].stop) for box in boxes])
-        change = np.bincount(ends[:, 0], minlength=size + 1) - np.bincount(ends[:, 1], minlength=size + 1)
-        objects = np.cumsum(change)[:size]
-        covered = np.count_nonzero(labels, axis=tuple({0, 1, 2} - {axis}))
-        aside = np.abs(2 * np.arange(size) - size + 1)
-        chosen.append(int(np.lexsort((-aside, covered, objects))[-1]))
-    return chosen[0], chosen[1], chosen[2]
-
-
-def _boxes(labels: NDArray[Any]) -> list[tuple[slice, slice, slice]]:
-    """The box of every label that occurs."""
-    from scipy import ndimage
-
-    if labels.max() > labels.size or labels.dtype.kind != "i":  # the search takes dense, signed labels
-        labels = np.unique(labels, return_inverse=True)[1].reshape(labels.shape) + (labels.min() > 0)
-    return [box for box in ndimage.find_objects(labels.astype(np.int32, copy=False)) if box is not None]
-
-
-def _thinned(volume: NDArray[Any]) -> tuple[NDArray[Any], list[int]]:
-    """Every so-many-th voxel, about 128 along an axis, and how many: enough to know the grey values by."""
-    steps = [max(1, size // _THIN) for size in volume.shape]
-    return volume[tuple(slice(None, None, step) for step in steps)], steps
-
-
-def contours(plane: Plane) -> list[tuple[int, list[NDArray[np.float64]]]]:
-    """The outline of every label of a plane ``[H, W]``: (label, segments ``[2, 2]`` of (x, y) voxel edges).
-
-    Outlines run along voxel edges, so that each shows exactly the voxels of its object, and two that touch
-    both show.
-    """
-    padded = np.pad(plane, 1)
-    outlines: dict[int, list[NDArray[np.float64]]] = {}
-    for axis in range(2):
-        before, after = (padded[:-1, :], padded[1:, :]) if axis == 0 else (padded[:, :-1], padded[:, 1:])
-        for y, x in np.argwhere(before != after):
-            # Edges of the padded plane, in the coordinates of the plain one.
-            line = (
-                [[x - 1.5, y - 0.5], [x - 0.5, y - 0.5]]
-                if axis == 0
-                else [[x - 0.5, y - 1.5], [x - 0.5, y - 0.5]]
-            )
-            for label in (int(before[y, x]), int(after[y, x])):
-                if label > 0:
-                    outlines.setdefault(label, []).append(np.array(line))
-    return sorted(outlines.items())
-
-
-def colour(label: int) -> tuple[float, float, float]:
-    """A bright colour that is a label's own: hues by the golden ratio, so that neighbours differ."""
-    from matplotlib.colors import hsv_to_rgb
-
-    r, g, b = hsv_to_rgb((label * 0.618034 % 1.0, 0.9, 1.0))
-    return float(r), float(g), float(b)
 
 
 def _show(panel: Any, image: Plane, labels: Plane | None, limits: tuple[float, float], aspect: float) -> None:
@@ -252,18 +186,9 @@ def _show(panel: Any, image: Plane, labels: Plane | None, limits: tuple[float, f
             panel.add_collection(LineCollection(lines, colors=[colour(label)], linewidths=0.9))
 
 
-def _contrast(volume: NDArray[Any]) -> tuple[float, float]:
-    """Grey values shown as black and white: nearly all of them, and never an empty range."""
-    thin, _ = _thinned(volume)
-    values = thin[np.isfinite(thin)] if thin.dtype.kind == "f" else thin
-    if not values.size:
-        return 0.0, 1.0
-    low, high = np.percentile(values.astype(np.float32), (0.5, 99.8))
-    return float(low), float(max(high, low + 1e-6 * max(abs(low), 1.0)))
-
-
-def _sizes(shape: Sequence[int], spacing: Sequence[float | int]) -> list[float]:
-    return [float(size * step) for size, step in zip(shape, spacing, strict=True)]
+def _count(labels: Plane | None) -> str:
+    """The number of objects of a plane, for a title."""
+    return "" if labels is None else f", {np.unique(labels[labels > 0]).size} objects"
 
 
 def _pairs(samples: Sample | Sequence[tuple[Any, Any]]) -> list[tuple[NDArray[Any], NDArray[Any]]]:
@@ -273,7 +198,7 @@ def _pairs(samples: Sample | Sequence[tuple[Any, Any]]) -> list[tuple[NDArray[An
 
 
 def _array(values: Any) -> NDArray[Any]:
-    """``[D, H, W]`` on the CPU; leading axes of length one are dropped."""
+    """The values as an array ``[D, H, W]``. Leading axes of length one are dropped."""
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     while array.ndim > 3 and array.shape[0] == 1:
         array = array[0]
@@ -292,6 +217,10 @@ def _save(figure: Any, path: Path | str) -> Path:
 
 
 def check(path: Path | str) -> None:
-    """Refuse a name that is no picture's."""
+    """Check that a picture can be written to ``path``.
+
+    Raises:
+        ValueError: the ending of ``path`` is not one of :data:`ENDINGS`.
+    """
     if Path(path).suffix.lower() not in ENDINGS:
         raise ValueError(f"cannot write {path}: pictures end in {', '.join(ENDINGS)}")

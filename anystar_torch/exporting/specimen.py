@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from anystar_torch.evaluation import picture
+from anystar_torch.evaluation import outlines
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.weights import ModelConfig
 
@@ -45,14 +45,14 @@ def cover(path: Path, volume: NDArray[np.float32], labels: NDArray[np.int32]) ->
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
-    z = picture.best_planes(labels, volume)[0]
+    z = outlines.best_planes(labels, volume)[0]
     low, high = np.percentile(volume, (0.5, 99.8))
     figure = Figure((8, 4))
     FigureCanvasAgg(figure)
-    for left, outlines in ((0.0, []), (0.5, picture.contours(labels[z]))):
+    for left, drawn in ((0.0, []), (0.5, outlines.contours(labels[z]))):
         panel = figure.add_axes((left, 0.0, 0.5, 1.0))
         panel.imshow(volume[z], cmap="gray", vmin=low, vmax=high, aspect="auto", interpolation="nearest")
         panel.set_axis_off()
-        for label, lines in outlines:
-            panel.add_collection(LineCollection(lines, colors=[picture.colour(label)], linewidths=1.5))
+        for label, lines in drawn:
+            panel.add_collection(LineCollection(lines, colors=[outlines.colour(label)], linewidths=1.5))
     figure.savefig(path, dpi=100)
