@@ -60,7 +60,7 @@ GENERATOR: dict[str, list[str]] = {
         f"{EFFECTS}.microscope.elongation=[1,1]",
         f"{EFFECTS}.microscope.thickness=[1,1]",
     ],
-    "no haze": without("haze"),
+    "no out-of-focus light": without("out_of_focus"),
     "no noise": [
         *without("gaussian_noise", "rician_noise"),
         f"{EFFECTS}.microscope.camera.p=0",

@@ -31,10 +31,10 @@ from anystar_torch.generator.effects.histogram import histogram_shift
 from anystar_torch.generator.effects.inversion import invert
 from anystar_torch.generator.effects.kspace_spike import kspace_spike
 from anystar_torch.generator.effects.noise import detector_noise, gaussian_noise, rician_noise
-from anystar_torch.generator.effects.out_of_focus import haze
+from anystar_torch.generator.effects.out_of_focus import out_of_focus
 from anystar_torch.generator.effects.rescale import Rescale, rescale
-from anystar_torch.generator.effects.resolution import thick_slices
 from anystar_torch.generator.effects.sharpen import sharpen
+from anystar_torch.kernels.filters import thick_slices
 from anystar_torch.random.source import Source
 
 FOLDER = Path(__file__).resolve().parent / "pictures" / "effects"
@@ -67,11 +67,8 @@ def dropped(image: Tensor, labels: Tensor) -> Tensor:
 EFFECTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "bias_field": lambda x, _: bias_field(x, torch.full((1, 20), 0.05), one(1.0, 1.0, 1.0)),
     "attenuation": lambda x, _: attenuation(x, one(0.0, 2.3, 0.0)),
-    "resolution": lambda x, _: thick_slices(
-        gaussian_blur(x, one(0.7, 2.0, 0.7), taps=8), one(1.0, 4.0, 1.0), one(0.0, 0.1, 0.0)
-    ),
     "camera": lambda x, _: camera(x, one(25.0), one(3.0), one(1.0), field("shot", x), field("electronic", x)),
-    "haze": lambda x, _: haze(x, one(0.5), one(6.0, 12.0, 6.0), taps=12),
+    "out_of_focus": lambda x, _: out_of_focus(x, one(0.5), one(6.0, 12.0, 6.0), taps=12),
     "microscope": lambda x, _: thick_slices(
         camera(
             gaussian_blur(x, one(0.8, 2.0, 0.8), taps=8),

@@ -64,7 +64,7 @@ def field_of(name: str, coordinates: Coordinates, source: Source = SOURCE) -> Te
 def label_fields() -> None:
     """Objects, and the same world at other densities."""
     panels = {"rough balls (AnyStar)": field_of("mix", plane(-14.0))}
-    panels["smooth stars (option)"] = field_of("stars", plane(-14.0))
+    panels["smooth stars (option)"] = field_of("zero_shot", plane(-14.0))
     for factors, mirrored in (((1.0, 1.5, 2.5), False), ((1.0, 1.5, 2.5), True)):
         squeezed = shrink(plane(-14.0), torch.tensor([factors]), torch.tensor([mirrored]), WORLD)
         title = f"squeezed 1.5 x 2.5, {'mirrored' if mirrored else 'constant'}"
@@ -100,7 +100,7 @@ def intensities() -> None:
 
 def finished() -> None:
     """Middle slices of finished samples."""
-    for name in ("mix", "stars", "zero_shot"):
+    for name in ("mix", "zero_shot"):
         sample: Sample = load_synthesizer(name, seed=3)(torch.arange(12))
         pairs = enumerate(zip(sample.image[:, 0, 32], sample.labels[:, 0, 32], strict=True))
         panels = {

@@ -45,7 +45,7 @@ def load_synthesizer(
         sample = synth(torch.arange(4))
 
     Args:
-        name: of a file in ``configs/synth``: "mix", "plain", "rand", "perlin", "stars", "zero_shot".
+        name: of a file in ``configs/synth``: "mix", "plain", "rand", "perlin", "zero_shot".
         shape: (D, H, W) of a sample, voxels.
         seed: of everything drawn.
         overrides: ``key=value`` changes of that file, as Hydra reads them.

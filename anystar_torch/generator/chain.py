@@ -13,7 +13,7 @@ reordering effects changes no other effect's draws.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -35,7 +35,7 @@ class IntensityEffect(Protocol):
 class Blurring(Protocol):
     """An intensity effect that can tell how wide it blurs."""
 
-    def width(self, source: Source) -> PerSampleAxis:
+    def blur_width(self, source: Source) -> PerSampleAxis:
         """``[B, 3]``, the standard deviation along z, y, x of the blur it draws from ``source``, voxels."""
         ...
 
@@ -54,24 +54,30 @@ class Chain:
     """Intensity effects, one after the other.
 
     Attributes:
-        effects: name -> effect, in the order of application. The name is the effect's stream of draws.
+        effects: name -> effect, in the order of application. The name is also the name of the effect's random stream.
+        streams: name of an effect -> name of its random stream, where the two differ.
     """
 
     effects: Mapping[str, IntensityEffect]
+    streams: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, image: Volume, source: Source) -> Volume:
         """Run ``image`` ``[B, 1, D, H, W]`` through every effect, each with its own named draws."""
         for name, effect in self.effects.items():
-            image = effect(image, source(name))
+            image = effect(image, self._stream(name, source))
         return image
 
-    def width(self, source: Source) -> PerSampleAxis:
+    def blur_width(self, source: Source) -> PerSampleAxis:
         """How wide the chain blurs each sample, ``[B, 3]`` along z, y, x, voxels: of the effects that can tell."""
         total = torch.zeros(len(source.root), 3, device=source.root.device)
         for name, effect in self.effects.items():
             if isinstance(effect, Blurring):
-                total = total + effect.width(source(name)).square()
+                total = total + effect.blur_width(self._stream(name, source)).square()
         return total.sqrt()
+
+    def _stream(self, name: str, source: Source) -> Source:
+        """The draws of the effect called ``name``."""
+        return source(self.streams.get(name, name))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -153,7 +153,7 @@ class Synthesizer:
             return objects, seen
         widths, blur = (
             draw(source("outline"), "widths", self.world.outline),
-            self.effects.width(source("effects")),
+            self.effects.blur_width(source("effects")),
         )
         offset = outside(widths, blur, self.world.out_of_focus)
         return objects, lit(field.depth, field.reach, offset + self.world.rim(source)[:, None])

@@ -93,17 +93,16 @@ def test_the_originals_order() -> None:
     assert on == order.split()
 
 
-def test_microscopy_changes_chances_only() -> None:
-    ours, theirs = config("microscopy"), config("anystar")
-    changed = {
-        name
-        for name, effect in ours.effects.effects.items()
-        if effect.get("p") != theirs.effects.effects[name].get("p")
-    }
-    assert {"resolution", "camera"} <= changed
-    for name in changed:
-        ours.effects.effects[name].p = theirs.effects.effects[name].p
-    assert ours == theirs
+def test_zero_shot_puts_the_instrument_behind_the_bias_field() -> None:
+    ours, theirs = list(config("zero_shot").effects.effects), list(config("anystar").effects.effects)
+    instrument = ["attenuation", "out_of_focus", "microscope", "inversion"]
+    assert ours == [*theirs[:1], *instrument, *theirs[1:]]
+
+
+def test_an_effect_may_draw_from_a_stream_of_another_name() -> None:
+    source, image = Source.of(IDS, seed=0, split="test"), torch.zeros(6, 1, 2, 2, 2)
+    renamed = Chain(effects={"new": Recorder()}, streams={"new": "old"})
+    assert torch.equal(renamed(image, source), Chain(effects={"old": Recorder()})(image, source))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))

@@ -13,7 +13,7 @@ from anystar_torch import load_synthesizer
 from tests.conftest import ROOT
 
 GOLDEN = ROOT / "tests" / "golden.json"
-NAMES = ("mix", "plain", "rand", "perlin", "stars")
+NAMES = ("mix", "plain", "rand", "perlin", "zero_shot")
 
 
 def summary(name):

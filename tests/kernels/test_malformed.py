@@ -13,7 +13,7 @@ from anystar_torch.geometry import targets
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.kernels import _native
 
-SYNTHESIZERS = ("mix", "zero_shot", "stars")
+SYNTHESIZERS = ("mix", "zero_shot")
 
 
 def recorded() -> dict[str, tuple]:

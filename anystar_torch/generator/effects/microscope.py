@@ -7,8 +7,8 @@ import torch
 from anystar_torch.arrays import PerSampleAxis, Volume
 from anystar_torch.generator.chain import IntensityEffect, with_chance
 from anystar_torch.generator.effects.blur import gaussian_blur, reach
-from anystar_torch.generator.effects.resolution import thick_slices
 from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
+from anystar_torch.kernels.filters import thick_slices
 from anystar_torch.random.source import Source
 
 
@@ -16,11 +16,8 @@ from anystar_torch.random.source import Source
 class RandomMicroscope:
     """Blur, then photons, then voxels coarser than the sample's, all worst along the same axis.
 
-    No counterpart in AnyStar. What :class:`~anystar_torch.generator.effects.resolution.RandomResolution` and
-    :class:`~anystar_torch.generator.effects.camera.RandomCamera` do one after the other, with the noise where
-    an instrument has
-    it: on the voxels that it records. A coarse voxel gathers the photons of all it covers, and what prediction
-    interpolates between coarse voxels is noise that neighbours share.
+    AnyStar has no such effect. The noise lies on the voxels that the instrument records. A coarse voxel gathers the
+    photons of all voxels that it covers, and interpolation between coarse voxels makes neighbours share noise.
 
     Attributes:
         p: chance to apply.
@@ -49,7 +46,7 @@ class RandomMicroscope:
         """Draw a microscope per sample and record ``image`` ``[B, 1, D, H, W]`` with it."""
         return with_chance(self.p, self._always, image, source)
 
-    def width(self, source: Source) -> PerSampleAxis:
+    def blur_width(self, source: Source) -> PerSampleAxis:
         """Width of the blur, ``[B, 3]`` along z, y, x, voxels.
 
         That of the optics, and of means over coarse voxels and linear interpolation between them, which have variances

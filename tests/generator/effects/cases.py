@@ -16,8 +16,7 @@ from anystar_torch.generator.effects.histogram import histogram_shift
 from anystar_torch.generator.effects.kspace_spike import kspace_spike
 from anystar_torch.generator.effects.noise import detector_noise, rician_noise
 from anystar_torch.generator.effects.rescale import rescale
-from anystar_torch.generator.effects.resolution import thick_slices
-from anystar_torch.kernels.filters import smooth, smooth_noise
+from anystar_torch.kernels.filters import smooth, smooth_noise, thick_slices
 from anystar_torch.kernels.intensities import to_unit
 
 SHAPES = [(1, 1, 1), (2, 1, 3), (1, 70, 1), (5, 9, 33), (17, 2, 13), (8, 8, 8)]

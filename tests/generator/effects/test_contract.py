@@ -29,10 +29,10 @@ from anystar_torch.generator.effects.noise import (
     gaussian_noise,
     rician_noise,
 )
-from anystar_torch.generator.effects.out_of_focus import RandomHaze, haze
+from anystar_torch.generator.effects.out_of_focus import RandomOutOfFocus, out_of_focus
 from anystar_torch.generator.effects.rescale import Rescale, rescale
-from anystar_torch.generator.effects.resolution import RandomResolution, thick_slices
 from anystar_torch.generator.effects.sharpen import RandomSharpen, sharpen
+from anystar_torch.kernels.filters import thick_slices
 from anystar_torch.random.source import Source
 from tests.residency import Residency
 
@@ -50,9 +50,8 @@ ALWAYS: dict[str, IntensityEffect] = {
     "gibbs_ringing": RandomGibbsRinging(p=1.0, alpha=(0.3, 0.6), recorded=(1.0, 1.2)),
     "sharpening": RandomSharpen(p=1.0, first=(0.5, 1.0), second=0.5, strength=(10.0, 30.0)),
     "histogram_shift": RandomHistogramShift(p=1.0, points=10),
-    "resolution": RandomResolution(p=1.0, lateral=(0.3, 1.0), elongation=(1.0, 2.0), thickness=(1.0, 4.0)),
     "camera": RandomCamera(p=1.0, photons=(5.0, 5000.0), background=(0.0, 10.0), read=(0.5, 3.0)),
-    "haze": RandomHaze(p=1.0, share=(0.1, 0.6), glow=(4.0, 6.0), elongation=(1.0, 2.0)),
+    "out_of_focus": RandomOutOfFocus(p=1.0, share=(0.1, 0.6), width=(4.0, 6.0), elongation=(1.0, 2.0)),
     "microscope": RandomMicroscope(
         p=1.0,
         lateral=(0.3, 1.0),
@@ -89,11 +88,9 @@ IDENTITY: dict[str, Pure] = {
     "gibbs_ringing": lambda x, f: gibbs_ringing(x, zeros(x), torch.ones(len(x), 3)),
     "sharpening": lambda x, f: sharpen(x, zeros(x, 3), zeros(x, 3), zeros(x), taps=4),
     "histogram_shift": lambda x, f: histogram_shift(x, torch.linspace(0.0, 1.0, 10).expand(len(x), 10)),
-    "resolution": lambda x, f: thick_slices(
-        gaussian_blur(x, zeros(x, 3), taps=4), torch.ones(len(x), 3), zeros(x, 3)
-    ),
+    "thick_slices": lambda x, f: thick_slices(x, torch.ones(len(x), 3), zeros(x, 3)),
     "smoothing": lambda x, f: gaussian_blur(x, zeros(x, 3), taps=4),
-    "haze": lambda x, f: haze(x, zeros(x), torch.full((len(x), 3), 4.0), taps=4),
+    "out_of_focus": lambda x, f: out_of_focus(x, zeros(x), torch.full((len(x), 3), 4.0), taps=4),
     "microscope": lambda x, f: thick_slices(
         RandomCamera(p=0.0, photons=(5.0, 5.0), background=(0.0, 0.0), read=(0.0, 0.0))(
             gaussian_blur(x, zeros(x, 3), taps=4), stream("camera")
@@ -258,13 +255,11 @@ PURE: dict[str, Pure] = {
         x, per_axis(x, 0.5, 1.0), per_axis(x, 0.5, 0.6), per_sample(x, 1.0, 9.0), taps=4
     ),
     "histogram_shift": lambda x, f: histogram_shift(x, torch.tensor([0.0, 0.05, 0.6, 1.0]).expand(len(x), 4)),
-    "resolution": lambda x, f: thick_slices(
-        gaussian_blur(x, per_axis(x, 0.0, 1.0), taps=4), per_axis(x, 1.0, 3.0), per_axis(x, -0.4, 0.4)
-    ),
+    "thick_slices": lambda x, f: thick_slices(x, per_axis(x, 1.0, 3.0), per_axis(x, -0.4, 0.4)),
     "camera": lambda x, f: camera(
         x, per_sample(x, 5.0, 5000.0), per_sample(x, 0.0, 9.0), per_sample(x, 0.5, 2.0), f, f.flip(4)
     ),
-    "haze": lambda x, f: haze(x, per_sample(x, 0.1, 0.5), per_axis(x, 4.0, 5.0), taps=5),
+    "out_of_focus": lambda x, f: out_of_focus(x, per_sample(x, 0.1, 0.5), per_axis(x, 4.0, 5.0), taps=5),
     "exposure": lambda x, f: exposure(x, per_sample(x, 0.0, 0.1), per_sample(x, 0.1, 0.0)),
     "inversion": lambda x, f: invert(x),
     "rescale": lambda x, f: rescale(x),
@@ -273,9 +268,9 @@ PURE: dict[str, Pure] = {
 
 
 def test_every_effect_has_its_pure_function_compiled() -> None:
-    composed = {"microscope"}  # of the functions of resolution and camera
-    assert set(PURE) == (set(ALWAYS) - composed) | set(DRAWLESS) | {"dropout"}
-    assert set(IDENTITY) == set(ALWAYS) - {"kspace_spike", "camera", "exposure"}, (
+    composed = {"microscope"}  # of the functions of thick_slices and camera
+    assert set(PURE) == (set(ALWAYS) - composed) | set(DRAWLESS) | {"dropout", "thick_slices"}
+    assert set(IDENTITY) == set(ALWAYS) - {"kspace_spike", "camera", "exposure"} | {"thick_slices"}, (
         "no parameter of these three means no effect"
     )
 

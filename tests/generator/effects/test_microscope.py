@@ -87,11 +87,11 @@ def test_it_tells_how_wide_it_blurs() -> None:
     point[..., 20, 20, 20] = 1.0
     out = instrument(point, source)[:, 0]
     position = torch.arange(41.0) - 20.0
-    told = instrument.width(source).square()
+    told = instrument.blur_width(source).square()
     for axis, dims in enumerate(((2, 3), (1, 3), (1, 2))):
         weight = out.sum(dims) / out.sum((1, 2, 3))[:, None]
         mean = (weight * position).sum(1, keepdim=True)
         seen = (weight * (position - mean) ** 2).sum(1)
         assert seen.mean().item() == pytest.approx(told[:, axis].mean().item(), rel=0.15)
     never = replace(instrument, p=0.0)
-    assert torch.equal(never.width(source), torch.zeros(120, 3))
+    assert torch.equal(never.blur_width(source), torch.zeros(120, 3))

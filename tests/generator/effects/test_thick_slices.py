@@ -1,12 +1,11 @@
-"""Slices against their integrals, and what resolution must not change."""
+"""Thick slices against numerical integrals."""
 
 import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
 
-from anystar_torch.generator.effects.resolution import RandomResolution, thick_slices
-from anystar_torch.random.source import Source
+from anystar_torch.kernels.filters import thick_slices
 
 
 def reference(line: np.ndarray, thickness: float, start: float) -> np.ndarray:
@@ -52,24 +51,3 @@ def test_a_slope_survives() -> None:
     ramp = torch.arange(40.0)[:, None, None].expand(1, 1, 40, 4, 4).contiguous()
     out = thick_slices(ramp, torch.tensor([[4.0, 1.0, 1.0]]), torch.zeros(1, 3))
     torch.testing.assert_close(out[..., 2:-2, :, :], ramp[..., 2:-2, :, :], atol=1e-3, rtol=0)
-
-
-def test_one_axis_is_worse_and_each_is_as_often() -> None:
-    point = torch.zeros(90, 1, 17, 17, 17)
-    point[..., 8, 8, 8] = 1.0
-    effect = RandomResolution(p=1.0, lateral=(0.5, 0.5), elongation=(3.0, 3.0), thickness=(2.0, 4.0))
-    out = effect(point, Source.of(torch.arange(90), seed=0, split="test"))[:, 0]
-    position = torch.arange(17.0) - 8.0
-    width = torch.stack(
-        [(out.sum(dims) * position**2).sum(1) / out.sum((1, 2, 3)) for dims in ((2, 3), (1, 3), (1, 2))],
-        dim=1,
-    )
-    counts = width.argmax(1).bincount(minlength=3)
-    assert counts.min() > 15
-    assert (width.amax(1) > 3 * width.median(1).values).all()
-
-
-@pytest.mark.parametrize("thickness", [(0.5, 2.0), (3.0, 2.0)])
-def test_refuses_slices_thinner_than_voxels(thickness: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match="thickness must be"):
-        RandomResolution(p=0.5, lateral=(0.0, 1.0), elongation=(1.0, 2.0), thickness=thickness)
