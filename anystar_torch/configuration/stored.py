@@ -52,18 +52,21 @@ MODULES = {
     "augment.microscope": "generator.effects.microscope",
     "augment.noise": "generator.effects.noise",
     "augment.rescale": "generator.effects.rescale",
-    "augment.resolution": "generator.effects.resolution",
     "augment.sharpen": "generator.effects.sharpen",
 }
 """Modules of version 0.1 before the package had rooms -> where their classes are now; all below ``anystar_torch``."""
 
-CLASSES: dict[str, str] = {}
+CLASSES: dict[str, str] = {
+    "generator.effects.out_of_focus.RandomHaze": "generator.effects.out_of_focus.RandomOutOfFocus",
+}
 """Classes whose name changed: module (its new one) and old name -> new name."""
 
-ARGUMENTS: dict[str, dict[str, str]] = {}
+ARGUMENTS: dict[str, dict[str, str]] = {
+    "generator.effects.out_of_focus.RandomOutOfFocus": {"glow": "width"},
+}
 """Arguments whose name changed: module and class (their new ones) -> {old name: new name}."""
 
-REMOVED: frozenset[str] = frozenset()
+REMOVED: frozenset[str] = frozenset({"augment.resolution.RandomResolution"})
 """Effects that no longer exist, by their old module and class. Configurations that never apply them can be read."""
 
 
