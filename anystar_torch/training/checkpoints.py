@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from anystar_torch.training.data import Batch
+from anystar_torch.training.resuming import read_checkpoint
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 
@@ -153,13 +154,13 @@ def best_score(folder: Path) -> float | None:
     path = folder / BEST
     if not path.is_file():
         return None
-    content = torch.load(path, map_location="cpu", mmap=True, weights_only=False)
+    content = read_checkpoint(path)
     score = content["callbacks"][Checkpoints.__qualname__]["best"]
     return None if score is None else float(score)
 
 
 def averaged_weights(path: Path, prefix: str = "network.") -> dict[str, torch.Tensor]:
     """The network's weights in a checkpoint: the averaged ones, if the run averages them."""
-    content = torch.load(path, map_location="cpu", mmap=True, weights_only=False)
+    content = read_checkpoint(path)
     state: dict[str, torch.Tensor] = content["state_dict"]
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

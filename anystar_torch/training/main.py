@@ -9,23 +9,25 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import hydra
 import lightning as L
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from anystar_torch.configuration.compose import config_folder, one_line
 from anystar_torch.configuration.resolvers import register_resolvers
 from anystar_torch.configuration.stored import current_config
 from anystar_torch.system.allocator import keep_freed_memory
 from anystar_torch.training.callbacks import NonFiniteLossError
-from anystar_torch.training.checkpoints import last_checkpoint
+from anystar_torch.training.checkpoints import best_score, last_checkpoint
 from anystar_torch.training.data import SynthesisData
 from anystar_torch.training.module import Training, warm_start
 from anystar_torch.training.report import Report
+from anystar_torch.training.resuming import check_same_network
 
 SETTINGS_REFUSED = 2
 """Exit status of a run whose settings are not valid."""
@@ -70,6 +72,8 @@ def main(config: DictConfig) -> None:
         run = build(current_config(config))
     except (HydraException, ValueError, ImportError) as error:
         sys.exit(complain(error, SETTINGS_REFUSED))
+    if run.trainer.is_global_zero:
+        store_settings(config)
     try:
         run.trainer.fit(run.training, datamodule=run.data, ckpt_path=run.checkpoint)
     except NonFiniteLossError as error:
@@ -92,6 +96,9 @@ def build(config: DictConfig) -> Run:
     checkpoint = last_checkpoint(config.resume)
     report = instantiate(config.report)
     training = instantiate(config.training)
+    if checkpoint is not None:
+        check_same_network(checkpoint, training.network)
+        best_score(checkpoint.parent)  # read again when training starts; refused here if it is not safe
     if config.warm_start is not None and checkpoint is None:  # a resumed run has its checkpoint's weights
         warm_start(training.network, config.warm_start)
     trainer = instantiate(
@@ -100,6 +107,22 @@ def build(config: DictConfig) -> Run:
         logger=list(instantiate(config.logger).values()),
     )
     return Run(trainer, training, instantiate(config.data), checkpoint, report)
+
+
+def store_settings(config: DictConfig) -> None:
+    """Write the configuration of a run into its folder, as Hydra would have done before the run began.
+
+    Hydra writes before a program can refuse its configuration, and would replace that of the run to be resumed.
+
+    Args:
+        config: the composed configuration.
+    """
+    hydra: Any = HydraConfig.instance().cfg
+    settings = Path(hydra.hydra.runtime.output_dir, ".hydra")
+    settings.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, settings / "config.yaml")
+    OmegaConf.save(OmegaConf.masked_copy(hydra, "hydra"), settings / "hydra.yaml")
+    OmegaConf.save(hydra.hydra.overrides.task, settings / "overrides.yaml")
 
 
 def silence_libraries() -> None:

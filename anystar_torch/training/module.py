@@ -15,6 +15,7 @@ from anystar_torch.network.loss import Losses, StarDistLoss
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.training.data import Batch
 from anystar_torch.training.readback import HostCopy
+from anystar_torch.training.resuming import ARCHITECTURE, differences, flat
 
 
 def linear_decay(
@@ -67,27 +68,12 @@ def warm_start(network: StarDist, path: str) -> None:
         ValueError: no such model, or one of another architecture; says what differs.
     """
     trained, _ = loading.load_model(None if path == "pretrained" else path)
-    there, here = _flat(trained.architecture), _flat(network.architecture)
-    different = [
-        f"{name} is {there.get(name)} there and {here.get(name)} here"
-        for name in {**here, **there}
-        if there.get(name) != here.get(name)
-    ]
+    different = differences(flat(trained.architecture), flat(network.architecture))
     if different:
         raise ValueError(
             f"warm_start={path} has another architecture: {', '.join(different)}; choose the same with model=..."
         )
     network.load_state_dict(trained.state_dict())
-
-
-def _flat(architecture: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested entries by their dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in architecture.items():
-        flat.update(
-            _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-        )
-    return flat
 
 
 class Training(L.LightningModule):
@@ -161,6 +147,10 @@ class Training(L.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": self.schedule(optimizer), "interval": "step"},
         }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store the network's architecture, which a resumed run is compared with."""
+        checkpoint[ARCHITECTURE] = self.network.architecture
 
     def training_losses(self, batch: Batch) -> Losses:
         """The losses of a batch, with the gradients that lead to the network."""

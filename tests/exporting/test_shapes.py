@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from anystar_torch.exporting import bioimageio, export, onnx
 from anystar_torch.exporting.dense import Dense, trace
 from anystar_torch.exporting.specimen import specimen
-from anystar_torch.network import opening as pretrained
+from anystar_torch.network import loading
 from anystar_torch.network.unet import SLAB, UNetBackbone
 from tests.exporting.networks import config, residual_unet, resnet, seeing, unet
 
@@ -79,7 +79,7 @@ def test_keras_and_monai_carry_every_shape(tmp_path_factory, grid, pool, anisotr
     folder = tmp_path_factory.mktemp("shape")
     network = _unet(grid, pool, anisotropy, depth=depth)
     export("keras", network, config(network), folder / "keras")
-    again, _ = pretrained.load(folder / "keras")
+    again, _ = loading.load_model(folder / "keras")
     assert again.architecture == network.architecture
     state = again.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
