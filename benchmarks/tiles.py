@@ -89,7 +89,10 @@ def one_size(image: np.ndarray, size: int, options: argparse.Namespace, diameter
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "volume.tif")
         io.tiff.write(
-            path, continued(image, (size,) * 3).astype(np.uint16), io.Scan(image, (1.0, 1.0, 1.0), "um"), None
+            path,
+            continued(image, (size,) * 3).astype(np.uint16),
+            io.SpatialImage(image, (1.0, 1.0, 1.0), "um"),
+            None,
         )
         command = [
             sys.executable, "-c", PROGRAM, str(options.threads), "predict", str(path), "--model", options.model,

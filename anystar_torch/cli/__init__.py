@@ -1,7 +1,7 @@
 """The command line: ``anystar predict | relabel | evaluate | gallery | export | info``.
 
-Commands raise ordinary errors; :func:`main` alone turns them into one line on the error stream and exit
-status 2. Heavy imports stand inside the commands, so that ``anystar --help`` answers at once.
+Commands raise ordinary errors. Only :func:`main` turns them into one line on the error stream and exit status 2.
+Large libraries are imported inside the commands, so that ``anystar --help`` is fast.
 """
 
 import os
@@ -13,74 +13,61 @@ from types import FrameType
 import typer
 
 from anystar_torch.cli import evaluate, export, gallery, info, predict, relabel
+from anystar_torch.cli.messages import line_of, with_options
 
 app = typer.Typer(
     name="anystar",
-    help="Find star-convex objects (nuclei, nodules, cells) in 3D volumes, with no training.",
+    help="Segment star-convex objects (nuclei, nodules, cells) in 3D volumes, without training.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (
-    predict.predict, relabel.relabel, evaluate.evaluate, gallery.gallery, export.export, info.info,
-):  # fmt: skip
-    app.command()(_command)
+app.command()(predict.predict)
+app.command()(relabel.relabel)
+app.command()(evaluate.evaluate)
+app.command()(gallery.gallery)
+app.command()(export.export)
+app.command()(info.info)
 
 _INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit: 0 if all went well, 2 after one line saying what did not, 130 if interrupted.
+    """Run a command and exit: status 0 after success, 2 after an error, 130 after an interrupt.
 
-    Set ANYSTAR_DEBUG=1 to see where an error came from.
+    The environment variable ANYSTAR_DEBUG=1 shows where an error was raised.
+
+    Args:
+        arguments: of the command line; None for those of the process.
     """
     signal.signal(signal.SIGTERM, _terminate)
     command = typer.main.get_command(app)
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        result = command.main(
-            args=list(sys.argv[1:] if arguments is None else arguments) or ["--help"], standalone_mode=False
-        )
+        result = command.main(args=words, standalone_mode=False)
         status = result if isinstance(result, int) else 0
     except KeyboardInterrupt:
         status = _INTERRUPTED
     except Exception as error:
         if os.environ.get("ANYSTAR_DEBUG"):
             raise
-        status = _complain(line_of(error), 2)
-    if status == _INTERRUPTED:  # also what the command-line library makes of Ctrl-C
+        chosen = getattr(command, "commands", {}).get(words[0])
+        parameters = [parameter.name for parameter in chosen.params] if chosen else []
+        status = _complain(with_options(line_of(error), parameters), 2)
+    if status == _INTERRUPTED:  # the command-line library returns it after Ctrl-C, too
         _complain("interrupted; nothing was left half-written", status)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output (head, less) has gone: not our error
+    except BrokenPipeError:  # the program that read our output (head, less) has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
 
 
-def line_of(error: BaseException) -> str:
-    """One line for an error: what it says, and for errors nobody foresaw also what kind it is."""
-    from anystar_torch.io.scan import first_line
-
-    if isinstance(error, typer.Abort):
-        return "aborted"
-    if hasattr(error, "format_message"):  # usage errors of the command-line library
-        return f"{' '.join(error.format_message().split())} (see anystar --help)"
-    if (
-        isinstance(error, MemoryError)
-        or "out of memory" in str(error).lower()
-        or "can't allocate" in str(error)
-    ):
-        return "out of memory; lower --max-memory, or give a smaller volume"
-    if isinstance(error, (ValueError, TypeError, ImportError)):
-        return " ".join(str(error).split())
-    if isinstance(error, OSError):
-        return f"{error.strerror or first_line(error)}{f': {error.filename}' if error.filename else ''}"
-    return f"unexpected {type(error).__name__}: {first_line(error)} (ANYSTAR_DEBUG=1 shows where)"
-
-
 def _complain(line: str, status: int) -> int:
+    """Print an error and return the exit status."""
     print(f"anystar: {line}", file=sys.stderr)
     return status
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """SIGTERM unwinds like Ctrl-C, so that temporary files go."""
+    """Handle SIGTERM like Ctrl-C, so that temporary files are removed."""
     raise KeyboardInterrupt

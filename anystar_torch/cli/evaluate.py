@@ -1,18 +1,29 @@
-"""``anystar evaluate``: labels against the truth."""
+"""``anystar evaluate``: scores of predicted labels against true ones."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from anystar_torch.cli.paths import is_candidates, stem
 
+if TYPE_CHECKING:
+    from anystar_torch.evaluation.matching import ContingencyTable
+
 Row = tuple[str, Any]  # name, and a score per threshold
 
 
 class Pair(NamedTuple):
-    """Labels to compare: the name of the row, truth, prediction, and which time point (None where there is one)."""
+    """Label volumes to compare.
+
+    Attributes:
+        name: of the row in the table of scores.
+        truth: file or folder of the true labels.
+        prediction: file or folder of the predicted labels.
+        frame: index of the time point; None where there is one.
+    """
 
     name: str
     truth: Path
@@ -21,23 +32,24 @@ class Pair(NamedTuple):
 
 
 def evaluate(
-    truth: Annotated[Path, typer.Argument(help="True labels: a file, or a folder.")],
+    truth: Annotated[Path, typer.Argument(help="True labels: a file or a folder.")],
     prediction: Annotated[
-        Path, typer.Argument(help="Predicted labels: a file, or a folder of the same names.")
+        Path, typer.Argument(help="Predicted labels: a file, or a folder with files of the same names.")
     ],
-    thresh: Annotated[
-        list[float] | None, typer.Option(help="IoU from which a pair counts; may be repeated.")
+    iou_thresh: Annotated[
+        list[float] | None,
+        typer.Option(help="IoU threshold of a match. Repeat for several. Default: 0.3, 0.5, 0.7."),
     ] = None,
     drop_small: Annotated[
-        float, typer.Option(help="Leave out true objects below this fraction of the median volume.")
+        float, typer.Option(help="Ignore true objects below this fraction of the median volume.")
     ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Count what was found: precision, recall, F1, AP and panoptic quality at several IoU."""
+    """Score predicted labels: precision, recall, F1, AP and panoptic quality at several IoU thresholds."""
     from anystar_torch.evaluation.matching import IOU_THRESHOLDS
 
     pairs = by_frame(matched(truth, prediction))
-    thresholds = thresh or IOU_THRESHOLDS
+    thresholds = iou_thresh or IOU_THRESHOLDS
     scores = [[table.matching(t) for t in thresholds] for table in _tables(pairs, drop_small)]
     rows = list(zip([pair.name for pair in pairs], scores, strict=True))
     rows += summaries(rows)
@@ -48,7 +60,11 @@ def evaluate(
 
 
 def summaries(rows: list[Row]) -> list[Row]:
-    """All objects of every source (a folder of volumes) together, and the mean of the sources, each counting alike."""
+    """Rows for all objects of every source together, and for the mean of the sources with equal weights.
+
+    Args:
+        rows: of single volumes; ``embryos/0`` belongs to the source (the folder) ``embryos``.
+    """
     from anystar_torch.evaluation.matching import combine
 
     sources: dict[str, list[Any]] = {}
@@ -68,10 +84,13 @@ def summaries(rows: list[Row]) -> list[Row]:
 
 
 def by_frame(pairs: list[Pair]) -> list[Pair]:
-    """Every time point of a series as a pair of its own.
+    """One pair per time point.
+
+    Args:
+        pairs: of files.
 
     Raises:
-        ValueError: truth and prediction have not as many.
+        ValueError: truth and prediction have different numbers of time points.
     """
     from anystar_torch import io
 
@@ -80,14 +99,16 @@ def by_frame(pairs: list[Pair]) -> list[Pair]:
         true, predicted = io.frames(pair.truth), io.frames(pair.prediction)
         if true != predicted:
             raise ValueError(
-                f"{pair.truth} has {true} frames and {pair.prediction} has {predicted}; as many are wanted"
+                f"{pair.truth} has {true} time points and {pair.prediction} has {predicted}; "
+                "both must have the same number"
             )
         frames = range(true) if true > 1 else ()
         single += [pair._replace(name=f"{pair.name} frame {t}", frame=t) for t in frames] or [pair]
     return single
 
 
-def _tables(pairs: list[Pair], drop_small: float) -> Any:
+def _tables(pairs: list[Pair], drop_small: float) -> Iterator["ContingencyTable"]:
+    """The voxels that true and predicted objects share, pair by pair."""
     from anystar_torch import io
     from anystar_torch.evaluation.matching import ContingencyTable
     from anystar_torch.system.progress import bar
@@ -100,18 +121,24 @@ def _tables(pairs: list[Pair], drop_small: float) -> Any:
             )
             if true_labels.shape != pred_labels.shape:
                 raise ValueError(
-                    f"{true_path} and {pred_path} must have one shape, "
+                    f"{true_path} and {pred_path} must have the same shape, "
                     f"got {true_labels.shape} and {pred_labels.shape}"
                 )
             yield ContingencyTable.of(true_labels, pred_labels).without_small(drop_small)
 
 
 def matched(truth: Path, prediction: Path) -> list[Pair]:
-    """Two files, or the files of two folders that share a name.
+    """Two files as one pair, or a pair for every file of the folder of true labels.
 
-    ``nuclei.labels.tif`` belongs to ``nuclei.tif``, whatever the formats, and stands for it where a folder holds both:
-    results lie beside their volumes unless told otherwise. Folders in the folders are sources of their own; their files
-    are named ``folder/nuclei``.
+    ``nuclei.labels.tif`` is the prediction for ``nuclei.tif``, in any format, also where a folder holds both.
+    Files of inner folders are named ``folder/nuclei``.
+
+    Args:
+        truth: file or folder of true labels.
+        prediction: file or folder of predicted labels.
+
+    Raises:
+        ValueError: a file or folder is missing, or a prediction is.
     """
     for path in (truth, prediction):
         if not path.exists():
@@ -140,7 +167,7 @@ def _one_volume(path: Path) -> bool:
 
 
 def _named(folder: Path, prefix: str = "") -> dict[str, Path]:
-    """The volumes of a folder and of those in it, by their names without endings."""
+    """The label volumes of a folder and of its inner folders, by their names without endings."""
     from anystar_torch import io
 
     found: dict[str, Path] = {}
@@ -148,7 +175,7 @@ def _named(folder: Path, prefix: str = "") -> dict[str, Path]:
         name, labels = prefix + stem(path), ".labels." in path.name
         other = found.get(name)
         if other is not None and (".labels." in other.name) == labels:
-            raise ValueError(f"{other} and {path} are both called {name}; one of them is too many")
+            raise ValueError(f"{other} and {path} are both called {name}; remove one")
         if other is None or labels:
             found[name] = path
     for inner in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
@@ -158,6 +185,7 @@ def _named(folder: Path, prefix: str = "") -> dict[str, Path]:
 
 
 def _table(rows: list[Row]) -> None:
+    """Print the scores as a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -171,4 +199,6 @@ def _table(rows: list[Row]) -> None:
             table.add_row(name, *counts, *(f"{ratio:.3f}" for ratio in ratios))
         table.add_section()
     console = Console()
-    console.print(table) if console.is_terminal else Console(width=140).print(table)
+    if not console.is_terminal:
+        console = Console(width=140)
+    console.print(table)

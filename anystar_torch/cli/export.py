@@ -1,4 +1,4 @@
-"""``anystar export``: the network in the formats other programs load."""
+"""``anystar export``: write a network in the format of another program."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 
 class Form(StrEnum):
-    """Formats that can be written."""
+    """Names of the formats."""
 
     onnx = "onnx"
     torch = "torch"
@@ -18,20 +18,21 @@ class Form(StrEnum):
 
 
 def export(
-    form: Annotated[Form, typer.Option("--format", help="Which format.")],
+    form: Annotated[Form, typer.Option("--format", help="Format to write.")],
     output: Annotated[
         Path,
         typer.Option("-o", "--output", help="File (.onnx, .pt2, .zip) or folder (monai, keras) to write."),
     ],
-    model: Annotated[
-        Path | None, typer.Argument(help="Model folder; the shipped weights if not given.")
-    ] = None,
+    model: Annotated[Path | None, typer.Argument(help="Model folder. Default: the shipped weights.")] = None,
     compiled: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="torch: also compile for this CPU (.aoti.pt2).")
+        bool,
+        typer.Option(
+            "--compile/--no-compile", help="With --format torch: also compile for this CPU (.aoti.pt2)."
+        ),
     ] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing export.")] = False,
 ) -> None:
-    """Write a network for onnxruntime, C++, the BioImage Model Zoo, MONAI or StarDist in TensorFlow."""
+    """Export a network to ONNX, torch.export, BioImage.IO, MONAI or StarDist for TensorFlow."""
     from anystar_torch.exporting import export as write
     from anystar_torch.network import loading
     from anystar_torch.system.progress import bar
@@ -41,25 +42,31 @@ def export(
     with bar(f"exporting to {form.value}"):
         written = write(form.value, network, config, output, overwrite, **options)
     for path in written:
-        print(f"{path}: {size_of(path) / 1e6:.1f} MB, {form.value} of {model or 'the shipped weights'}")
+        print(f"{path}: {disk_size(path) / 1e6:.1f} MB, {form.value} of {model or 'the shipped weights'}")
     if form is Form.torch and compiled and len(written) == 1:
-        print("no C++ compiler was found: nothing was compiled")
+        print("no C++ compiler was found, so the program was not compiled")
 
 
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
+def disk_size(path: Path) -> int:
+    """Size of a file, or of all files in a folder, in bytes."""
     return sum(p.stat().st_size for p in ([path] if path.is_file() else path.rglob("*")) if p.is_file())
 
 
 def script(form: str) -> None:
-    """What the scripts in ``export/`` run: the command with its format fixed and the model as an option."""
+    """Run the command with one format and the model as an option; the scripts in ``export/`` call it.
+
+    Args:
+        form: name of the format.
+    """
     import argparse
     import sys
 
     from anystar_torch.cli import main
 
-    parser = argparse.ArgumentParser(description=f"Write a network as {form}; options as for anystar export.")
-    parser.add_argument("--model", help="model folder; the shipped weights if not given")
+    parser = argparse.ArgumentParser(
+        description=f"Export a network to {form}. Other options: see anystar export --help."
+    )
+    parser.add_argument("--model", help="model folder; default: the shipped weights")
     parser.add_argument("-o", "--output", required=True, help="file or folder to write")
     known, others = parser.parse_known_args(sys.argv[1:])
     main(["export", *([known.model] if known.model else []), "--format", form, "-o", known.output, *others])

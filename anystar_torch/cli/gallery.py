@@ -1,32 +1,35 @@
-"""``anystar gallery``: a picture of synthetic samples, or the samples themselves."""
+"""``anystar gallery``: synthetic samples as a picture or as files."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-_AT_ONCE = 4  # samples in a batch
+_BATCH = 4  # samples that are made together
 
 
 def gallery(
-    synth: Annotated[str, typer.Option(help="Which generator, by the name of its configuration.")] = "mix",
+    synth: Annotated[str, typer.Option(help="Name of the generator's configuration.")] = "mix",
     seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 0,
-    ids: Annotated[str, typer.Option(help="Which samples: 0:24, or 3,5,8.")] = "0:24",
-    shape: Annotated[tuple[int, int, int], typer.Option(metavar="Z Y X", help="Size of a sample.")] = (
+    ids: Annotated[str, typer.Option(help="Numbers of the samples: 0:24 or 3,5,8.")] = "0:24",
+    shape: Annotated[
+        tuple[int, int, int], typer.Option(metavar="Z Y X", help="Size of a sample in voxels.")
+    ] = (
         64,
         64,
         64,
     ),
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Picture (.png).")] = None,
-    save: Annotated[Path | None, typer.Option(help="Folder for NIfTI pairs of image and labels.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Picture to write (.png).")] = None,
+    save: Annotated[Path | None, typer.Option(help="Folder for images and labels (NIfTI).")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     override: Annotated[
-        list[str] | None, typer.Option(help="Change the generator: key=value; repeatable.")
+        list[str] | None, typer.Option(help="Setting of the generator: key=value. Repeat for several.")
     ] = None,
 ) -> None:
-    """Look at what the network is trained on."""
+    """Show synthetic samples that a network is trained on."""
     import torch
 
+    from anystar_torch import io
     from anystar_torch.configuration.compose import load_synthesizer
     from anystar_torch.evaluation import picture
     from anystar_torch.system.device import resolve
@@ -34,14 +37,14 @@ def gallery(
 
     numbers = parse_ids(ids)
     target = output or (None if save else Path("gallery.png"))
-    if target is not None and not target.parent.is_dir():
-        raise ValueError(f"cannot write {target}: there is no folder {target.parent}")
+    if target is not None:
+        io.check_target(target, overwrite=True)
     generator = load_synthesizer(synth, shape=shape, seed=seed, overrides=list(override or []))
     pairs: list[tuple[Any, Any]] = []
     with bar("synthesising") as tick:
-        for start in range(0, len(numbers), _AT_ONCE):
+        for start in range(0, len(numbers), _BATCH):
             tick(start, len(numbers))
-            sample = generator(torch.tensor(numbers[start : start + _AT_ONCE]), device=resolve(device))
+            sample = generator(torch.tensor(numbers[start : start + _BATCH]), device=resolve(device))
             images, labels = sample.image[:, 0].cpu().numpy(), sample.labels[:, 0].cpu().numpy()
             pairs += list(zip(images, labels, strict=True))
     if save is not None:
@@ -57,7 +60,11 @@ def gallery(
 
 
 def parse_ids(text: str) -> list[int]:
-    """``0:24`` or ``3,5,8`` as numbers."""
+    """The numbers that ``0:24`` or ``3,5,8`` means.
+
+    Raises:
+        ValueError: the text is neither.
+    """
     numbers: list[int] = []
     try:
         for part in text.split(","):
@@ -71,10 +78,11 @@ def parse_ids(text: str) -> list[int]:
 
 
 def _save(folder: Path, numbers: list[int], pairs: list[tuple[Any, Any]]) -> None:
+    """Write every sample as two NIfTI files."""
     from anystar_torch import io
 
     folder.mkdir(parents=True, exist_ok=True)
     for number, (image, labels) in zip(numbers, pairs, strict=True):
-        like = io.Scan(image, (1.0, 1.0, 1.0), "")
+        like = io.SpatialImage(image, (1.0, 1.0, 1.0), "")
         io.write_image(folder / f"{number:06d}_image.nii.gz", image, like)
         io.write(folder / f"{number:06d}_labels.nii.gz", labels, like)

@@ -1,4 +1,4 @@
-"""From what a user names to the files that are read and written."""
+"""The files that a command reads and writes."""
 
 import glob
 import math
@@ -9,26 +9,38 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where the results of one volume go."""
+    """Files for the results of one volume.
+
+    Attributes:
+        labels: label file or folder.
+        picture: picture of the result.
+        candidates: candidates for relabel.
+        table: table of the objects.
+        meshes: file or folder of meshes.
+        overwrite: whether existing results may be replaced.
+    """
 
     labels: Path
     picture: Path | None = None
     candidates: Path | None = None
-    points: Path | None = None
+    table: Path | None = None
     meshes: Path | None = None
     overwrite: bool = False
 
     @property
     def extra(self) -> list[Path]:
-        """What is wanted beside the labels."""
-        return [p for p in (self.picture, self.candidates, self.points, self.meshes) if p is not None]
+        """The results beside labels."""
+        return [p for p in (self.picture, self.candidates, self.table, self.meshes) if p is not None]
 
     def check(self, source: Path) -> None:
-        """Refuse before the work what could not, or must not, be written after it.
+        """Refuse, before the work, what could not or must not be written after it.
+
+        Args:
+            source: the volume.
 
         Raises:
-            ValueError: a format that is not known, a folder that is not there, a file that is, or something in the
-                way that is no earlier result.
+            ValueError: a format is unknown, a folder is missing, a file must not be replaced, or a folder in its place
+                is not an earlier result.
         """
         from anystar_torch import io
         from anystar_torch.evaluation import picture
@@ -37,18 +49,15 @@ class Outputs:
         if self.picture is not None:
             picture.check(self.picture)
         for path in (self.labels, *self.extra):
-            if not path.parent.is_dir():
-                raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
-            if path.exists() and not self.overwrite:
-                raise ValueError(f"{path} exists; give --overwrite to replace it, or another name")
+            io.check_target(path, self.overwrite)
             if path.is_dir() and not self._earlier(path):
                 raise ValueError(
-                    f"cannot write {path}: that is a folder of something else; give another name"
+                    f"cannot write {path}: it is a folder with other content; choose another name"
                 )
         self.spare([source])
 
     def _earlier(self, folder: Path) -> bool:
-        """Whether a folder that is in the way is a result of this kind: a label volume, or nothing but meshes."""
+        """Whether a folder is an earlier result of the same kind: a label volume, or only meshes."""
         from anystar_torch import io
 
         if folder == self.labels:
@@ -56,7 +65,14 @@ class Outputs:
         return folder == self.meshes and all(re.fullmatch(r"\d+\.ply", p.name) for p in folder.iterdir())
 
     def spare(self, inputs: list[Path]) -> None:
-        """Refuse results that would replace a volume they are made from, or one another."""
+        """Refuse results that would replace an input or one another.
+
+        Args:
+            inputs: the volumes of the command.
+
+        Raises:
+            ValueError: a result has the path of an input, or of another result.
+        """
         seen: set[Path] = set()
         for path in (self.labels, *self.extra):
             place = path.resolve()
@@ -65,28 +81,28 @@ class Outputs:
             seen.add(place)
             for source in inputs:
                 if place == source.resolve() or place in source.resolve().parents:
-                    raise ValueError(f"{path} would replace {source}, which is read; give another name")
+                    raise ValueError(f"{path} would replace the input {source}; choose another name")
 
 
 def placed(paths: list[Path], output: Path | None, wanted: Outputs) -> list[Outputs]:
-    """Where the results of every volume go: beside it, in the file named, or in the folders named.
+    """The files for the results of every volume.
 
     Args:
         paths: the volumes.
-        output: file or folder for labels; None for beside the volume.
-        wanted: what else is wanted: files for one volume, folders for several.
+        output: file or folder for labels; None for files beside the volumes.
+        wanted: the other results: files for one volume, folders for several.
 
     Raises:
-        ValueError: several volumes for one file, or two that would be written to one.
+        ValueError: one file is given for several volumes, or two results have one name.
     """
     if len(paths) == 1:
         return [replace(wanted, labels=_labels(paths[0], output))]
-    endings = {"picture": ".png", "candidates": ".candidates.npz", "points": ".csv", "meshes": ""}
+    endings = {"picture": ".png", "candidates": ".candidates.npz", "table": ".csv", "meshes": ""}
     for name, folder in [("output", output), *((name, getattr(wanted, name)) for name in endings)]:
         if folder is not None and not folder.is_dir():
             raise ValueError(
                 f"for several volumes --{name} must be a folder that exists, got {folder}"
-                + (" (or leave -o out, to write beside each)" if name == "output" else "")
+                + (" (or leave out -o, to write beside each volume)" if name == "output" else "")
             )
     places = []
     for path in paths:
@@ -104,16 +120,17 @@ def placed(paths: list[Path], output: Path | None, wanted: Outputs) -> list[Outp
 
 
 def _labels(path: Path, output: Path | None) -> Path:
+    """The label file of one volume."""
     from anystar_torch import io
 
     if output is None:
         return io.beside(path)
-    is_store = io.kind_of(output) is not None  # a Zarr that exists is no folder to put results into
+    is_store = io.kind_of(output) is not None  # an existing Zarr is a folder, but not one for results
     return output / io.beside(path).name if output.is_dir() and not is_store else output
 
 
 def stem(path: Path) -> str:
-    """The name of a volume without its ending; ``nuclei.labels.tif`` belongs to ``nuclei``."""
+    """The name of a volume without its ending: ``nuclei`` for ``nuclei.tif`` and for ``nuclei.labels.tif``."""
     from anystar_torch import io
 
     ending = io.kind_of(path) or ""
@@ -121,7 +138,14 @@ def stem(path: Path) -> str:
 
 
 def expand(inputs: list[str]) -> list[Path]:
-    """Files, the volumes of folders, and patterns that the shell left alone."""
+    """The volumes that files, folders and patterns name.
+
+    Args:
+        inputs: as the user gave them; a shell may leave patterns as they are.
+
+    Raises:
+        ValueError: a folder holds no volume, or no file matches a pattern.
+    """
     from anystar_torch import io
 
     paths: list[Path] = []
@@ -143,16 +167,21 @@ def expand(inputs: list[str]) -> list[Path]:
 
 
 def _is_result(path: Path) -> bool:
+    """Whether a file is the result of an earlier prediction, by its name."""
     return ".labels." in path.name or is_candidates(path)
 
 
 def is_candidates(path: Path) -> bool:
-    """Whether a file holds the candidates of one volume of several, by its name."""
+    """Whether a file holds candidates of one of several volumes, by its name."""
     return path.name.endswith(".candidates.npz")
 
 
 def bytes_of(text: str | None) -> float | None:
-    """``6GB`` as bytes."""
+    """The number of bytes that a text such as ``6GB`` means; None for None.
+
+    Raises:
+        ValueError: the text is not a size.
+    """
     if text is None:
         return None
     units = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}

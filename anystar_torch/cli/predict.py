@@ -1,44 +1,101 @@
-"""``anystar predict``: volumes in, labels out."""
+"""``anystar predict``: segment volumes and write labels."""
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from anystar_torch.cli.messages import line_of, with_options
 from anystar_torch.cli.paths import Outputs, bytes_of, expand, placed
 from anystar_torch.cli.segment import Job, segment
 
-Model = Annotated[Path | None, typer.Option(help="Model folder; the shipped weights if not given.")]
+if TYPE_CHECKING:
+    from anystar_torch.inference.predictor import AnyStar
+    from anystar_torch.io import RunRecord
+
+Model = Annotated[Path | None, typer.Option(help="Model folder. Default: the shipped weights.")]
 Diameter = Annotated[
     str | None,
     typer.Option(
-        help="Diameter of the median object: voxels of the finest axis (12), or a length (8um); "
-        "estimated if not given."
+        help="Diameter of the median object, in voxels of the finest axis (12) or as a length (8um). "
+        "Default: estimated."
     ),
 ]
 Spacing = Annotated[
     tuple[float, float, float] | None,
-    typer.Option(metavar="Z Y X", help="Voxel size in micrometres; the file's own if not given."),
+    typer.Option(metavar="Z Y X", help="Voxel size in micrometres. Default: the file's."),
 ]
 ProbThresh = Annotated[
-    float | None, typer.Option(help="Probability an object needs; the model's if not given.")
+    float | None, typer.Option(help="Probability threshold, 0 to 1. Default: the model's.")
 ]
 NmsThresh = Annotated[
-    float | None, typer.Option(help="Overlap two objects may have; the model's if not given.")
+    float | None, typer.Option(help="Overlap threshold of the suppression, 0 to 1. Default: the model's.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
+Normalisation = Annotated[
+    str | None,
+    typer.Option(
+        help="Intensity normalisation: percentile, minmax, anystar or clipped. Default: the model's."
+    ),
+]
+Tta = Annotated[
+    bool,
+    typer.Option(
+        "--tta/--no-tta",
+        help="Test-time augmentation: mean prediction over eight mirrored inputs. Takes eight times as long.",
+    ),
+]
+ShapeAveraging = Annotated[
+    bool | None,
+    typer.Option(
+        "--shape-averaging/--no-shape-averaging",
+        help="Shape of an object: the mean over its candidates, or that of its best candidate (as in StarDist). "
+        "Default: on; off for models imported from StarDist.",
+    ),
+]
+CoarsePass = Annotated[
+    bool | None,
+    typer.Option(
+        "--coarse-pass/--no-coarse-pass",
+        help="Second pass at a coarser scale, which suppresses debris and texture. Takes 30 % longer. "
+        "Default: on; off for models imported from StarDist or not trained on smaller objects.",
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Channel = Annotated[int | None, typer.Option(help="Index of the channel, from 0.")]
+Axes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LETTERS",
+        help="Meaning of the dimensions: TCZYX for time, channel, z, y, x. Default: the file's.",
+    ),
+]
+Frame = Annotated[int | None, typer.Option(help="Index of the time point, from 0. Default: all.")]
+MaxMemory = Annotated[
+    str | None, typer.Option(help="Memory limit: 6GB, 800MB. Default: half of the free memory.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 Output = Annotated[
     Path | None,
     typer.Option(
-        "-o", "--output", help="Result file (folder, for several inputs); IN.labels.* if not given."
+        "-o", "--output", help="Label file, or a folder for several inputs. Default: IN.labels.* beside IN."
     ),
 ]
-_FOLDER = "for several inputs a folder"
+_FOLDER = "A folder for several inputs."
+Picture = Annotated[Path | None, typer.Option(help=f"Picture of the result (.png). {_FOLDER}")]
+KeptCandidates = Annotated[
+    Path | None, typer.Option(help=f"Candidates (.npz) for anystar relabel. {_FOLDER}")
+]
+Table = Annotated[Path | None, typer.Option(help=f"Table of the objects (.csv). {_FOLDER}")]
+Meshes = Annotated[
+    Path | None,
+    typer.Option(help="Meshes of the objects: one .ply file, or a folder with a file per object."),
+]
 
 
-def predict(  # noqa: PLR0913 - one argument per flag
+def predict(  # noqa: PLR0913 - one argument per option
     inputs: Annotated[
         list[str], typer.Argument(metavar="IN...", help="Volumes: files, folders or patterns.")
     ],
@@ -48,102 +105,83 @@ def predict(  # noqa: PLR0913 - one argument per flag
     spacing: Spacing = None,
     prob_thresh: ProbThresh = None,
     nms_thresh: NmsThresh = None,
-    normalisation: Annotated[
-        str | None, typer.Option(help="percentile, minmax, anystar or clipped; the model's if not given.")
-    ] = None,
-    flips: Annotated[
-        bool, typer.Option("--flips", help="Average over mirror images: eight times the work.")
-    ] = False,
-    averaged: Annotated[
-        bool | None,
-        typer.Option(
-            "--averaged/--single",
-            help="Shapes: means over the candidates around a centre, or the best one's alone (StarDist's way); "
-            "averaged if not given, but for networks imported from StarDist.",
-        ),
-    ] = None,
-    multiscale: Annotated[
-        bool | None,
-        typer.Option(
-            "--multiscale/--one-scale",
-            help="Look a second time, from further away (30 % more work), or once (StarDist's way); "
-            "multiscale if not given, but for networks imported from StarDist or that know no smaller objects.",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    channel: Annotated[int | None, typer.Option(help="Which channel, from 0.")] = None,
-    axes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LETTERS",
-            help="What the dimensions are, such as TCZYX (time, channel, z, y, x); the file's own if not given.",
-        ),
-    ] = None,
-    frame: Annotated[int | None, typer.Option(help="Which time point, from 0; all if not given.")] = None,
-    picture: Annotated[Path | None, typer.Option(help=f"Picture of the result (.png); {_FOLDER}.")] = None,
-    candidates: Annotated[
-        Path | None, typer.Option(help=f"Keep candidates (.npz) for anystar relabel; {_FOLDER}.")
-    ] = None,
-    points: Annotated[Path | None, typer.Option(help=f"Table of the objects (.csv); {_FOLDER}.")] = None,
-    meshes: Annotated[
-        Path | None, typer.Option(help="Folder for a mesh per object, or one .ply scene.")
-    ] = None,
-    max_memory: Annotated[
-        str | None, typer.Option(help="Memory to stay below: 6GB, 800MB; half of what is free if not given.")
-    ] = None,
+    normalisation: Normalisation = None,
+    tta: Tta = False,
+    shape_averaging: ShapeAveraging = None,
+    coarse_pass: CoarsePass = None,
+    device: Device = "auto",
+    channel: Channel = None,
+    axes: Axes = None,
+    frame: Frame = None,
+    picture: Picture = None,
+    candidates: KeptCandidates = None,
+    table: Table = None,
+    meshes: Meshes = None,
+    max_memory: MaxMemory = None,
     overwrite: Overwrite = False,
 ) -> int:
-    """Find the objects of volumes and write them as labels."""
+    """Segment volumes and write their labels."""
     from anystar_torch.inference.instances import checked_overlap
     from anystar_torch.inference.predictor import AnyStar
-    from anystar_torch.io import RunRecord
     from anystar_torch.system.allocator import keep_freed_memory, return_freed_memory
-    from anystar_torch.system.device import precision, resolve, without_overflow
 
-    if max_memory is None:  # a third faster on a CPU, at the price of memory that stays taken
+    if max_memory is None:  # a third faster on a CPU; the process keeps its peak memory
         keep_freed_memory()
     else:
         return_freed_memory()
     paths = expand(inputs)
-    places = placed(paths, output, Outputs(Path(), picture, candidates, points, meshes, overwrite))
+    places = placed(paths, output, Outputs(Path(), picture, candidates, table, meshes, overwrite))
     network = AnyStar.from_pretrained(
-        model, max_memory=bytes_of(max_memory), flips=flips, averaged=averaged, multiscale=multiscale,
+        model,
+        max_memory=bytes_of(max_memory),
+        flips=tta,
+        averaged=shape_averaging,
+        multiscale=coarse_pass,
         normalisation=normalisation,
-    )  # fmt: skip
-    config, where = network.config, resolve(device)
-    kind = without_overflow(precision(where), network.network)
-    record = RunRecord(
-        model=str(model or "shipped"),
-        normalisation=config.normalisation,
-        tta=flips,
-        shape_averaging=network.averaged,
-        coarse_pass=network.multiscale,
-        diameter_source="given" if diameter is not None else "estimated" if config.sizes_known else "assumed",
-        device=str(where),
-        precision=str(kind).removeprefix("torch."),
-        channel=channel,
-        frame=frame,
     )
     job = Job(
         model=network,
         spacing=spacing,
-        axes=axes,
         diameter=diameter,
-        prob_thresh=config.prob_thresh if prob_thresh is None else prob_thresh,
-        nms_thresh=config.nms_thresh if nms_thresh is None else checked_overlap(nms_thresh),
+        prob_thresh=network.config.prob_thresh if prob_thresh is None else prob_thresh,
+        nms_thresh=network.config.nms_thresh if nms_thresh is None else checked_overlap(nms_thresh),
         progress=len(paths) == 1,
-        record=record,
+        record=replace(_record(network, model, diameter, device), channel=channel, frame=frame, axes=axes),
     )
     if len(paths) > 1:
         return _batch(paths, places, job)
     done = segment(paths[0], places[0], job)
-    print("\n".join([*done.notes, done.line]))
+    print("\n".join([*map(with_options, done.notes), done.line]))
     return 0
 
 
+def _record(network: "AnyStar", model: Path | None, diameter: str | None, device: str) -> "RunRecord":
+    """The settings of the network, which all results have in common."""
+    from anystar_torch.io import RunRecord
+    from anystar_torch.system.device import precision, resolve, without_overflow
+
+    place = resolve(device)
+    kind = without_overflow(precision(place), network.network)
+    source: Literal["given", "estimated", "assumed"]
+    source = "given" if diameter is not None else "estimated" if network.config.sizes_known else "assumed"
+    return RunRecord(
+        model=str(model or "shipped"),
+        normalisation=network.config.normalisation,
+        tta=network.flips,
+        shape_averaging=network.averaged,
+        coarse_pass=network.multiscale,
+        diameter_source=source,
+        device=str(place),
+        precision=str(kind).removeprefix("torch."),
+    )
+
+
 def _batch(paths: list[Path], places: list[Outputs], job: Job) -> int:
-    """One after the other under one bar; what came of each is said at the end, and what fails stops nothing."""
-    from anystar_torch.cli import line_of
+    """Segment one volume after the other, and report all results at the end. An error ends only its volume.
+
+    Raises:
+        ValueError: volumes failed; names the reasons.
+    """
     from anystar_torch.system.progress import bar
 
     start, failed, done = time.perf_counter(), [], []
@@ -155,7 +193,7 @@ def _batch(paths: list[Path], places: list[Outputs], job: Job) -> int:
             except Exception as error:
                 failed.append(line_of(error))
     for one in done:
-        print("\n".join([*one.notes, one.line]))
+        print("\n".join([*map(with_options, one.notes), one.line]))
     seconds, objects = time.perf_counter() - start, sum(one.objects for one in done)
     print(f"{len(done)} of {len(paths)} volumes done: {objects} objects in {seconds:.1f} s", flush=True)
     if failed:

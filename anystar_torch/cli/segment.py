@@ -1,4 +1,4 @@
-"""One volume, from file to file."""
+"""Segmentation of one file: read, predict, write."""
 
 import time
 from collections.abc import Sequence
@@ -14,14 +14,12 @@ from anystar_torch.cli.paths import Outputs
 if TYPE_CHECKING:
     from anystar_torch.inference.instances import Instances
     from anystar_torch.inference.predictor import AnyStar
-    from anystar_torch.io import RunRecord, Scan
+    from anystar_torch.io import RunRecord, SpatialImage
 
-KEPT = (
-    0.5  # of the threshold: stored candidates reach down to it, so that relabel can lower the threshold too
-)
+#: Stored candidates have scores down to this share of the threshold, so that relabel can also lower the threshold.
+KEPT = 0.5
 
-
-_NONE: NDArray[np.int32] = np.empty((0, 0, 0), np.int32)
+_NO_LABELS: NDArray[np.int32] = np.empty((0, 0, 0), np.int32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,18 +27,17 @@ class Job:
     """What to do with every volume.
 
     Attributes:
-        model: the network, with how it is used.
-        spacing: voxel size (z, y, x) in micrometres; None for the file's own.
-        axes: what the dimensions of the files are, such as "TZYX"; None for the files' own names.
-        diameter: of the median object, as the user gave it; None to estimate it.
-        prob_thresh, nms_thresh: what objects must pass.
-        progress: whether to draw bars.
-        record: what is known of every result: the settings, the device, and which channel and time point are read.
+        model: the network and how it is used.
+        spacing: voxel size (z, y, x) in micrometres; None for the file's.
+        diameter: of the median object, as text of the user; None to estimate it.
+        prob_thresh: probability threshold.
+        nms_thresh: overlap threshold of the suppression.
+        progress: whether to draw progress bars.
+        record: the settings that every result has in common, with the device, the channel, the time point and the axes.
     """
 
     model: "AnyStar"
     spacing: tuple[float, float, float] | None
-    axes: str | None
     diameter: str | None
     prob_thresh: float
     nms_thresh: float
@@ -50,7 +47,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a volume: the line that says so, notes to read before it, and the number of objects."""
+    """The result of one file.
+
+    Attributes:
+        line: what is printed for it.
+        notes: warnings and remarks, printed before it.
+        objects: number of objects.
+    """
 
     line: str
     notes: tuple[str, ...]
@@ -58,32 +61,45 @@ class Done:
 
 
 def segment(path: Path, outputs: Outputs, job: Job) -> Done:
-    """Find the objects of one volume, or of a time series frame by frame, and write them."""
+    """Segment one volume, or every time point of a series, and write the results.
+
+    Args:
+        path: of the volume.
+        outputs: where the results go.
+        job: settings.
+
+    Raises:
+        ValueError: the volume cannot be read, or a result cannot be written.
+    """
     from anystar_torch import io
 
     io.recognise(path)
     outputs.check(path)
     start = time.perf_counter()
     chosen = job.record.frame
-    count = 1 if chosen is not None else io.frames(path, job.axes)
+    count = 1 if chosen is not None else io.frames(path, job.record.axes)
     if count > 1 and outputs.extra:
-        raise ValueError(f"{path} has {count} frames; choose one with --frame for anything beside labels")
+        raise ValueError(
+            f"{path} has {count} time points; set frame to one of them for results beside labels"
+        )
     notes: list[str] = []
     results = []
     series: NDArray[Any] | None = None
     for number, frame in enumerate([chosen] if count == 1 else range(count)):
-        scan = io.read(path, channel=job.record.channel, frame=frame, axes=job.axes, spacing=job.spacing)
-        found = _found(path, scan, outputs, job)
+        image = io.read(
+            path, channel=job.record.channel, frame=frame, axes=job.record.axes, spacing=job.spacing
+        )
+        found = _found(path, image, outputs, job)
         if count > 1:
             series = _with_frame(series, found.labels, number, count)
-            results.append(replace(found, labels=_NONE))
+            results.append(replace(found, labels=_NO_LABELS))
         else:
             results.append(found)
-        where = path.name if count == 1 else f"{path.name} frame {frame}"
-        notes += [f"{where}: {note}" for note in found.notes]
-    record = with_results(_with_source(job.record, path, scan), results, notes)
-    io.write(outputs.labels, found.labels if series is None else series, scan, record, outputs.overwrite)
-    _write_extra(found, scan, outputs)
+        name = path.name if count == 1 else f"{path.name} frame {frame}"
+        notes += [f"{name}: {note}" for note in found.notes]
+    record = with_results(_with_source(job.record, path, image), results, notes)
+    io.write(outputs.labels, found.labels if series is None else series, image, record, outputs.overwrite)
+    _write_extra(found, image, outputs)
     line = summary(outputs.labels, record, time.perf_counter() - start)
     return Done(line, record.notes, sum(map(len, results)))
 
@@ -91,25 +107,25 @@ def segment(path: Path, outputs: Outputs, job: Job) -> Done:
 def _with_frame(
     series: NDArray[Any] | None, labels: NDArray[np.int32], number: int, count: int
 ) -> NDArray[Any]:
-    """A time series ``[T, D, H, W]`` with one more of its frames; of 16 bits as long as they suffice."""
+    """The time series ``[T, D, H, W]`` with one more time point; of 16 bits as long as they suffice."""
     if series is None:
         series = np.zeros((count, *labels.shape), np.uint16)
     if labels.shape != series.shape[1:]:
-        raise ValueError(f"frame {number} has shape {labels.shape}, and those before it {series.shape[1:]}")
+        raise ValueError(f"time point {number} has shape {labels.shape}, those before it {series.shape[1:]}")
     if labels.max(initial=0) >= 1 << 16:
         series = series.astype(np.int32, copy=False)
     series[number] = labels
     return series
 
 
-def _found(path: Path, scan: "Scan", outputs: Outputs, job: Job) -> "Instances":
-    """The objects of one frame; candidates, which take longest to come by, are written if they are wanted."""
+def _found(path: Path, image: "SpatialImage", outputs: Outputs, job: Job) -> "Instances":
+    """The objects of one volume. Candidates are written first, because they take the longest time."""
     lowest = job.prob_thresh * (KEPT if outputs.candidates else 1)
-    size = size_of(scan, job.diameter)
+    diameter = _voxels(job.diameter, image)
     device = job.record.device or "auto"
-    stored, notes = job.model.candidates(scan.array, scan.spacing, size, lowest, device, job.progress)
+    stored, notes = job.model.candidates(image.array, image.spacing, diameter, lowest, device, job.progress)
     if outputs.candidates:
-        record = _with_source(job.record, path, scan)
+        record = _with_source(job.record, path, image)
         record = replace(record, prob_thresh=job.prob_thresh, nms_thresh=job.nms_thresh)
         stored.save(outputs.candidates, record, outputs.overwrite)
     return job.model.objects(
@@ -117,32 +133,32 @@ def _found(path: Path, scan: "Scan", outputs: Outputs, job: Job) -> "Instances":
     )
 
 
-def _write_extra(found: "Instances", scan: "Scan", outputs: Outputs) -> None:
-    """Tables, meshes and pictures."""
+def _write_extra(found: "Instances", image: "SpatialImage", outputs: Outputs) -> None:
+    """Write table, meshes and picture."""
     from anystar_torch import io
     from anystar_torch.evaluation import picture
-    from anystar_torch.inference import object_table as measure
+    from anystar_torch.inference import object_table
 
-    if outputs.points:
-        rows = measure.table(found, scan.array, scan.spacing, scan.unit)
-        io.write_table(outputs.points, rows, measure.COLUMNS, outputs.overwrite)
+    if outputs.table:
+        rows = object_table.table(found, image.array, image.spacing, image.unit)
+        io.write_table(outputs.table, rows, object_table.COLUMNS, outputs.overwrite)
     if outputs.meshes:
-        corners = measure.meshes(found, scan.spacing or (1, 1, 1))
-        io.write_meshes(outputs.meshes, corners, found.rays.faces.numpy(), outputs.overwrite)
+        vertices = object_table.meshes(found, image.spacing or (1, 1, 1))
+        io.write_meshes(outputs.meshes, vertices, found.rays.faces.numpy(), outputs.overwrite)
     if outputs.picture:
-        shape = scan.spacing or (1.0, 1.0, 1.0)
-        picture.planes(scan.array, prediction=found.labels, path=outputs.picture, spacing=shape)
+        spacing = image.spacing or (1.0, 1.0, 1.0)
+        picture.planes(image.array, prediction=found.labels, path=outputs.picture, spacing=spacing)
 
 
-def _with_source(record: "RunRecord", path: Path, scan: "Scan") -> "RunRecord":
+def _with_source(record: "RunRecord", path: Path, image: "SpatialImage") -> "RunRecord":
     """The record with the volume that was read."""
-    return replace(record, source=str(path), spacing=scan.spacing, unit=scan.unit)
+    return replace(record, source=str(path), spacing=image.spacing, unit=image.unit)
 
 
 def with_results(
     record: "RunRecord", results: "Sequence[Instances]", notes: Sequence[str] = ()
 ) -> "RunRecord":
-    """The record with what the run used and found.
+    """The record with thresholds, diameters and number of objects.
 
     Args:
         record: the settings of the run.
@@ -160,7 +176,13 @@ def with_results(
 
 
 def summary(path: Path, record: "RunRecord", seconds: float) -> str:
-    """The line printed for a result: its number of objects and the main settings of the record."""
+    """The line printed for a result: number of objects and main settings.
+
+    Args:
+        path: of the labels.
+        record: of the run.
+        seconds: it took.
+    """
     diameters = ", ".join(str(diameter) for diameter in dict.fromkeys(record.diameters))
     used = [
         f"prob_thresh {record.prob_thresh}",
@@ -173,8 +195,8 @@ def summary(path: Path, record: "RunRecord", seconds: float) -> str:
     return f"{path}: {record.objects} objects ({', '.join(used)}) in {seconds:.1f} s"
 
 
-def size_of(scan: "Scan", diameter: str | None) -> float | None:
-    """``--diameter`` in voxels of the finest axis."""
+def _voxels(diameter: str | None, image: "SpatialImage") -> float | None:
+    """A diameter in voxels of the finest axis."""
     from anystar_torch.inference.scale import voxels
 
-    return None if diameter is None else voxels(diameter, scan.spacing if scan.unit else None)
+    return None if diameter is None else voxels(diameter, image.spacing if image.unit else None)

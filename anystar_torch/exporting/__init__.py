@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from anystar_torch.io.atomic import check_target
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.weights import ModelConfig
 
@@ -36,13 +37,10 @@ class Format:
             raise ValueError(
                 f"cannot write {path}: {self.kind} is a folder, and {path.suffix} the ending of a file"
             )
-        if not path.parent.is_dir():
-            raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
         for file in (path, *([path.with_suffix(self.beside)] if self.beside else [])):
-            if file.exists() and not overwrite:
-                raise ValueError(f"{file} exists; give --overwrite to replace it, or another name with -o")
+            check_target(file, overwrite)
         if path.exists() and self._foreign(path):
-            raise ValueError(f"{path} exists and is not {self.kind}; give another name with -o")
+            raise ValueError(f"{path} exists and is not {self.kind}; choose another name")
 
     def _foreign(self, path: Path) -> bool:
         """Whether something else stands there than this format writes."""

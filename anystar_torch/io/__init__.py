@@ -1,11 +1,10 @@
-"""Volumes in and out of files: arrays ZYX, spacing (z, y, x). The only place that knows x-first formats.
+"""Volumes in and out of files, with arrays ZYX and spacing (z, y, x).
 
-``read`` gives a :class:`Scan`, ``write`` puts labels beside it with the scan's spacing and orientation. The
-formats
-are one file each: tiff, nifti, itk (NRRD, MetaImage), arrays (NumPy), zarrs, slices (a folder of 2D images).
+:func:`read` returns a :class:`SpatialImage`; :func:`write` writes labels with its spacing and orientation.
+Every format has one module: tiff, nifti, itk (NRRD, MetaImage), arrays (NumPy), zarrs, slices (2D images).
 """
 
-from anystar_torch.io.atomic import atomic_write
+from anystar_torch.io.atomic import atomic_write, check_target
 from anystar_torch.io.files import (
     KINDS,
     beside,
@@ -14,6 +13,7 @@ from anystar_torch.io.files import (
     kind_of,
     read,
     read_labels,
+    read_record,
     recognise,
     volumes,
     write,
@@ -21,22 +21,24 @@ from anystar_torch.io.files import (
     writer,
 )
 from anystar_torch.io.run_record import RunRecord
-from anystar_torch.io.scan import Scan
+from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.tables import write_meshes, write_table
 
 __all__ = [
     "KINDS",
     "RunRecord",
-    "Scan",
+    "SpatialImage",
     "beside",
     "frames",
     "is_volume",
     "kind_of",
     "read",
     "read_labels",
+    "read_record",
     "recognise",
     "volumes",
     "atomic_write",
+    "check_target",
     "write",
     "write_image",
     "write_meshes",

@@ -1,45 +1,79 @@
-"""NumPy files. They carry no spacing; what made the labels stands in a JSON file beside them."""
+"""NumPy files (.npy, .npz). They have no spacing; the run record is written to a JSON file beside them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Integer, Shaped
 
 from anystar_torch.io.atomic import atomic_write
+from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.run_record import RunRecord
-from anystar_torch.io.scan import Scan, check_size, readable
+from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[StoredImage]:
-    """Yield the one array of a file; its axes have no names."""
+    """Open a file with one array, whose axes have no names.
+
+    Args:
+        path: the file; an archive (.npz) must hold one array.
+
+    Yields:
+        The array.
+
+    Raises:
+        ValueError: the file is broken, or an archive of several arrays.
+    """
     with readable(path, "NumPy"):
-        if path.suffix.lower() == ".npz":
-            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-                if len(file.files) != 1:
-                    raise ValueError(
-                        f"{path} holds {len(file.files)} arrays ({', '.join(file.files)}); one is wanted"
-                    )
-                check_size((file.zip.infolist()[0].file_size,), np.uint8, str(path))  # all of it is read
-                array = file[file.files[0]]
-        else:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        archive = path.suffix.lower() == ".npz"
+        array = _archived(path) if archive else np.load(path, mmap_mode="r", allow_pickle=False)
         yield StoredImage(array=array, dtype=array.dtype, axes=("",) * array.ndim)
 
 
-def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None) -> None:
-    """Write the labels as .npy or .npz (named "labels")."""
+def _archived(path: Path) -> Shaped[np.ndarray, "..."]:
+    """The only array of an archive."""
+    with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+        if len(file.files) != 1:
+            raise ValueError(f"{path} holds {len(file.files)} arrays ({', '.join(file.files)}); expected one")
+        check_size((file.zip.infolist()[0].file_size,), np.uint8, str(path))  # the whole array is read
+        array: Shaped[np.ndarray, "..."] = file[file.files[0]]
+    return array
+
+
+def write(
+    path: Path, labels: Integer[np.ndarray, "*t d h w"], like: SpatialImage, record: RunRecord | None
+) -> None:
+    """Write labels as .npy, or as .npz under the name "labels".
+
+    Args:
+        path: the file.
+        labels: of one volume or of a time series.
+        like: not used: the format has no place for spacing.
+        record: not used: see :func:`write_sidecar`.
+    """
     if path.suffix == ".npz":
         np.savez_compressed(path, labels=labels)
     else:
         np.save(path, labels)
 
 
-def write_sidecar(path: Path, record: RunRecord) -> None:
-    """Write the record to ``path`` + ".json", because NumPy files have no place for it."""
-    with atomic_write(path.with_name(path.name + ".json")) as temporary:
+def sidecar(path: Path) -> Path:
+    """The JSON file with the run record of a NumPy file."""
+    return path.with_name(path.name + ".json")
+
+
+def write_sidecar(path: Path, record: RunRecord | None) -> None:
+    """Write the record of the labels in ``path`` to its JSON file; None removes that of earlier labels."""
+    if record is None:
+        sidecar(path).unlink(missing_ok=True)
+        return
+    with atomic_write(sidecar(path)) as temporary:
         temporary.write_text(record.to_json(indent=2) + "\n")
+
+
+def record_text(path: Path) -> str | None:
+    """The text of the run record; None where there is none."""
+    return sidecar(path).read_text() if sidecar(path).is_file() else None

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are either written completely or not at all."""
 
 import os
 import shutil
@@ -8,41 +8,59 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from anystar_torch.io.scan import first_line
+from anystar_torch.system.errors import last_line
 
-_TRIES = 40
+_ATTEMPTS = 40
+_PAUSE = 0.05  # seconds
+
+
+def check_target(path: Path, overwrite: bool) -> None:
+    """Refuse a file or folder that cannot be written. Called before long work and before every write.
+
+    Args:
+        path: file or folder to write.
+        overwrite: whether an existing one may be replaced.
+
+    Raises:
+        ValueError: ``path`` exists and must not be replaced, or its folder does not exist.
+    """
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path} exists; overwrite it or choose another name")
+    if not path.parent.is_dir():
+        raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
 
 
 @contextmanager
 def atomic_write(path: Path | str, overwrite: bool = True) -> Iterator[Path]:
-    """A temporary path to write to, in the folder of ``path``; renamed to ``path`` when the block ends well.
+    """A temporary path to write to, which is renamed to ``path`` when the block ends without an error.
 
-    The temporary name keeps the suffix, by which libraries choose the format, in lower case, which all of them
-    know. Whatever ends the block otherwise, an interrupt included, the temporary file (or folder) is removed
-    and ``path`` is as it was.
+    After an error or an interrupt the temporary file or folder is removed, and ``path`` is unchanged.
+
+    Args:
+        path: file or folder to write.
+        overwrite: whether an existing one may be replaced.
+
+    Yields:
+        A path in the same folder with the same suffix, in lower case, because libraries choose the format by it.
 
     Raises:
-        ValueError: the folder is missing or not writable, the disk is full, or ``path`` exists and may not be
-            replaced.
+        ValueError: the folder is missing or not writable, the disk is full, or ``path`` must not be replaced.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise ValueError(f"{path} exists; give --overwrite to replace it, or another name with -o")
-    if not path.parent.is_dir():
-        raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
+    check_target(path, overwrite)
     temporary = path.with_name(f".{uuid4().hex[:8]}.{path.name}").with_suffix(path.suffix.lower())
     try:
         yield temporary
         _replace(temporary, path)
     except OSError as error:
-        reason = error.strerror or first_line(error)
+        reason = error.strerror or last_line(error)
         raise ValueError(f"cannot write {path}: {reason}") from error
     finally:
         _remove(temporary)
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    """Rename; a folder (Zarr) cannot replace one that holds something, so the old one steps aside first."""
+    """Rename ``temporary`` to ``path``. A folder cannot replace one with content, so the old one is moved first."""
     if path.is_dir() and temporary.is_dir():
         aside = path.with_name(f"{temporary.name}.old")
         os.replace(path, aside)
@@ -57,8 +75,8 @@ def _replace(temporary: Path, path: Path) -> None:
 
 
 def _remove(temporary: Path) -> None:
-    """Remove what a failed writer left; again where its threads (Zarr's) are still at it and make it anew."""
-    for _ in range(_TRIES):
+    """Remove what a failed writer left. A folder is removed again while threads of Zarr still write to it."""
+    for _ in range(_ATTEMPTS):
         if not temporary.exists():
             return
         if temporary.is_dir():
@@ -66,4 +84,4 @@ def _remove(temporary: Path) -> None:
         else:
             temporary.unlink(missing_ok=True)
             return
-        time.sleep(0.05)
+        time.sleep(_PAUSE)

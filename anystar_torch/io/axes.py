@@ -1,4 +1,4 @@
-"""Which dimension of a stored array is z, y, x, channel or time: one rule for all formats."""
+"""The meaning of the dimensions of an array (z, y, x, channel, time), by one rule for all formats."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,17 +8,18 @@ from numpy.typing import NDArray
 
 from anystar_torch.io.stored import StoredImage
 
-#: Names of axes in files, in lower case, and the letter of each. RGB samples ("s") are channels.
-LETTERS = {
-    "z": "Z", "depth": "Z", "plane": "Z", "pln": "Z", "slice": "Z",
-    "y": "Y", "height": "Y", "row": "Y",
-    "x": "X", "width": "X", "column": "X", "col": "X",
-    "c": "C", "channel": "C", "channels": "C", "s": "C", "sample": "C", "samples": "C",
-    "t": "T", "time": "T", "frame": "T", "frames": "T",
-}  # fmt: skip
+#: Names of axes in files, in lower case, by letter. RGB samples ("s") are channels.
+_NAMES = {
+    "Z": ("z", "depth", "plane", "pln", "slice"),
+    "Y": ("y", "height", "row"),
+    "X": ("x", "width", "column", "col"),
+    "C": ("c", "channel", "channels", "s", "sample", "samples"),
+    "T": ("t", "time", "frame", "frames"),
+}
+LETTERS = {name: letter for letter, names in _NAMES.items() for name in names}
 
-_UNUSED = "-"  # a dimension of size 1 that is none of the others
-_UNNAMED = {2: "YX", 3: "ZYX", 5: "TCZYX"}  # by NumPy's and ImageJ's habit; four dimensions are ambiguous
+_UNUSED = "-"  # a dimension of size 1 without a meaning
+_UNNAMED = {2: "YX", 3: "ZYX", 5: "TCZYX"}  # as in NumPy and ImageJ; four dimensions are ambiguous
 _WORDS = {"C": "channel", "T": "frame"}
 _FEW, _MANY = 4, 32  # no axis z, y or x is as short as _FEW where another is as long as _MANY
 
@@ -35,13 +36,13 @@ def decide(
 
     Args:
         stored: the image.
-        where: what errors call it.
-        axes: letters that the caller gives; they replace the file's names.
-        channel: which channel is wanted. With four unnamed dimensions it says that the first is the channel.
-        frame: which time point is wanted. With four unnamed dimensions it says that the first is the time.
+        where: name of the image in errors.
+        axes: letters of the caller, which replace the names in the file.
+        channel: index of the channel. Without ``frame``, the first of four unnamed dimensions is the channel.
+        frame: index of the time point. Without ``channel``, the first of four unnamed dimensions is time.
 
     Raises:
-        ValueError: the dimensions are no volume, or what they are cannot be known without ``axes``.
+        ValueError: the dimensions are not those of a volume, or they are ambiguous without ``axes``.
     """
     shape = stored.shape
     if axes is not None:
@@ -53,8 +54,8 @@ def decide(
     missing = [letter for letter in "ZYX" if letter not in letters]
     if missing == ["Z"] and "T" in letters:
         raise ValueError(
-            f"{where} is a time series of 2D images ({_described(letters, shape)}), no volume; "
-            f'if the first axis is z, say axes="{letters.replace("T", "Z").replace(_UNUSED, "C")}"'
+            f"{where} is a time series of 2D images ({_described(letters, shape)}), not a volume; "
+            f'if the first axis is z, set axes="{letters.replace("T", "Z").replace(_UNUSED, "C")}"'
         )
     if missing:
         raise ValueError(not_a_volume(where, shape, letters))
@@ -62,11 +63,17 @@ def decide(
 
 
 def not_a_volume(where: str, shape: tuple[int, ...], letters: str = "") -> str:
-    """The message for an array that is no 3D volume."""
+    """The error message for an array that is not a 3D volume.
+
+    Args:
+        where: name of the array.
+        shape: of the array.
+        letters: one per dimension, where they are known.
+    """
     flat = set(letters) - {"C", _UNUSED} == {"Y", "X"} if letters else len(shape) == 2
     kind = "a 2D image" if flat else f"{len(shape)}D"
     described = _described(letters, shape) if letters else _sizes(shape)
-    return f"{where} is {kind} ({described}); a volume with axes Z, Y, X is expected"
+    return f"{where} is {kind} ({described}); expected a volume with axes Z, Y, X"
 
 
 def select(
@@ -76,13 +83,13 @@ def select(
 
     Args:
         array: is indexed with a tuple of integers and slices.
-        letters: what :func:`decide` gave.
-        channel: which channel, where there are several.
-        frame: which time point, where there are several.
-        where: what errors call the array.
+        letters: from :func:`decide`.
+        channel: index of the channel, where there are several.
+        frame: index of the time point, where there are several.
+        where: name of the array in errors.
 
     Raises:
-        ValueError: there are several channels or time points and none is chosen, or fewer than the chosen one.
+        ValueError: an index is missing, or out of range.
     """
     index: list[Any] = []
     wanted = {"C": channel, "T": frame}
@@ -104,7 +111,7 @@ def select(
 
 
 def _given(axes: str, shape: tuple[int, ...], where: str) -> str:
-    """The letters that a caller gave, checked; those of dimensions of size 1 may be left out."""
+    """The letters of the caller, if they fit the shape. Those of dimensions of size 1 may be left out."""
     letters = axes.upper().replace("S", "C")
     if not letters or set(letters) - set("ZYXCT") or len(set(letters)) < len(letters):
         raise ValueError(f'axes must be different letters of Z, Y, X, C and T such as "CZYX", got "{axes}"')
@@ -120,7 +127,7 @@ def _given(axes: str, shape: tuple[int, ...], where: str) -> str:
 
 
 def _named(names: Sequence[str], shape: tuple[int, ...], where: str) -> str:
-    """The letters of names that a file gives; one unknown name stands for z where no other axis does."""
+    """The letters of the names in a file. The only unknown name means z where no other axis does."""
     letters = [LETTERS.get(name.lower(), "?") for name in names]
     letters = [
         _UNUSED if size == 1 and (letter == "?" or letters.count(letter) > 1) else letter
@@ -132,14 +139,14 @@ def _named(names: Sequence[str], shape: tuple[int, ...], where: str) -> str:
     if "?" in known or len(set(known)) < len(known):
         called = ", ".join(name or "(no name)" for name in names)
         raise ValueError(
-            f"{where} has axes {called} ({_sizes(shape)}), and what they are cannot be told; "
-            'say it with axes= (one letter per axis, such as axes="ZYX")'
+            f"{where} has axes {called} ({_sizes(shape)}), whose meaning is unknown; "
+            'set axes= (one letter per axis, such as axes="ZYX")'
         )
     return "".join(letters)
 
 
 def _unnamed(shape: tuple[int, ...], where: str, channel: int | None, frame: int | None) -> str:
-    """The letters of dimensions without names, by their number and what is asked for."""
+    """The letters of dimensions without names, by their number and by the indices that are given."""
     short_last = len(shape) > 2 and shape[-1] <= _FEW and min(shape[-3:-1]) >= _MANY
     letters = _UNNAMED.get(len(shape))
     if len(shape) == 4 and (channel is None) != (frame is None):
@@ -149,24 +156,30 @@ def _unnamed(shape: tuple[int, ...], where: str, channel: int | None, frame: int
     if letters is None or short_last:
         example = {3: "YXC", 4: "ZYXC" if short_last else "CZYX", 5: "TZYXC"}.get(len(shape), "ZYX")
         raise ValueError(
-            f"{where} has {len(shape)} dimensions without names ({_sizes(shape)}), and what they are cannot be "
-            f'told; say it with axes= (one letter per axis, such as axes="{example}")'
+            f"{where} has {len(shape)} dimensions without names ({_sizes(shape)}), whose meaning is "
+            f'unknown; set axes= (one letter per axis, such as axes="{example}")'
         )
     return letters
 
 
 def _described(letters: str, shape: tuple[int, ...]) -> str:
+    """Sizes and letters of the dimensions, as text."""
     return f"{_sizes(shape)}, axes {''.join(letters)}"
 
 
 def _sizes(shape: tuple[int, ...]) -> str:
+    """Sizes of the dimensions, as text."""
     return " x ".join(map(str, shape))
 
 
 def by_letter(stored: StoredImage, letters: str) -> tuple[dict[str, Any], dict[str, str | None]]:
     """Voxel sizes and units of a stored image under the names "z", "y" and "x".
 
-    A size belongs to its dimension: where a caller renames the dimensions, their sizes go with them.
+    Where a caller renames dimensions, each keeps its size.
+
+    Args:
+        stored: the image.
+        letters: from :func:`decide`.
     """
     new = _renamed(stored, letters)
     sizes = {new.get(name.lower(), name.lower()): size for name, size in stored.sizes.items()}
@@ -175,18 +188,23 @@ def by_letter(stored: StoredImage, letters: str) -> tuple[dict[str, Any], dict[s
 
 
 def affine_of(stored: StoredImage, letters: str) -> NDArray[Any] | None:
-    """The affine of a stored image, its columns in the order of the axes x, y, z that ``letters`` names."""
+    """The affine of a stored image with its columns in the order x, y, z of ``letters``; None where it has none.
+
+    Args:
+        stored: the image.
+        letters: from :func:`decide`.
+    """
     if stored.affine is None:
         return None
     old = {letter: name for name, letter in _renamed(stored, letters).items()}
     columns = ["xyz".find(old.get(letter, letter)) for letter in "xyz"]
     if sorted(columns) != [0, 1, 2]:
-        return None  # an axis that was no axis of space has no direction in it
+        return None  # an axis of time or channels has no direction in space
     moved: NDArray[Any] = stored.affine[:, [*columns, 3]]
     return moved
 
 
 def _renamed(stored: StoredImage, letters: str) -> dict[str, str]:
-    """The letter, in lower case, of every name of a stored image."""
+    """The letter, in lower case, of every named axis."""
     pairs = zip(stored.axes, letters, strict=True)
     return {name.lower(): letter.lower() for name, letter in pairs if name and letter != _UNUSED}

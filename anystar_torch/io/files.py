@@ -1,4 +1,4 @@
-"""Which format a file has, and the one way in and out of all of them."""
+"""Reading and writing of volumes, in the format that the ending of a file's name tells."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -7,33 +7,41 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Integer
 
 from anystar_torch.io import arrays, itk, nifti, slices, tiff, zarrs
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.axes import affine_of, by_letter, decide, select
+from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.run_record import RunRecord
-from anystar_torch.io.scan import Scan, check_size
-from anystar_torch.io.voxel_size import Spacing, checked, voxel_size
+from anystar_torch.io.spatial_image import SpatialImage
+from anystar_torch.io.voxel_size import Spacing, checked_spacing, voxel_size
 
-Sizes = Mapping[str, Any]
-Units = Mapping[str, str | None]
+Sizes = Mapping[str, Any]  # by axis
+Units = Mapping[str, str | None]  # by axis
 
-#: Endings, and the module that knows the format. The longest ending that fits counts.
+#: Endings, and the module that reads and writes the format. The longest ending that fits counts.
 KINDS: dict[str, ModuleType] = {
-    ".tif": tiff, ".tiff": tiff, ".ome.tif": tiff, ".ome.tiff": tiff,
-    ".nii": nifti, ".nii.gz": nifti,
-    ".nrrd": itk, ".mha": itk, ".mhd": itk,
-    ".npy": arrays, ".npz": arrays,
+    ".tif": tiff,
+    ".tiff": tiff,
+    ".ome.tif": tiff,
+    ".ome.tiff": tiff,
+    ".nii": nifti,
+    ".nii.gz": nifti,
+    ".nrrd": itk,
+    ".mha": itk,
+    ".mhd": itk,
+    ".npy": arrays,
+    ".npz": arrays,
     ".zarr": zarrs,
-}  # fmt: skip
+}
 
-#: Endings that are read and never written, and what is written instead: a header and its data are two files.
+#: Endings that are only read, because header and data are two files, and the ending that is written instead.
 _INSTEAD = {".mhd": ".mha"}
 
 
 def kind_of(path: Path) -> str | None:
-    """The ending in :data:`KINDS` that ``path`` has, None where none fits."""
+    """The ending in :data:`KINDS` that the name of ``path`` has; None where it has none."""
     name = path.name.lower()
     endings = [ending for ending in KINDS if name.endswith(ending) and len(name) > len(ending)]
     return max(endings, key=len) if endings else None
@@ -46,42 +54,48 @@ def read(
     frame: int | None = None,
     axes: str | None = None,
     spacing: Sequence[float] | None = None,
-) -> Scan:
-    """Read one volume from a file.
+) -> SpatialImage:
+    """Read one volume.
 
     Args:
-        path: TIFF, OME-TIFF, NIfTI, NRRD, MetaImage, NumPy or Zarr, by its ending, or a folder of 2D slices.
-        channel: which channel of a file that has several.
-        frame: which time point of a file that has several.
-        axes: what the dimensions are, one letter of Z, Y, X, C and T each; the file's own names if None.
-        spacing: voxel size (z, y, x) in micrometres; the file's own if None.
+        path: TIFF, OME-TIFF, NIfTI, NRRD, MetaImage, NumPy or Zarr, by its ending, or a folder of 2D images.
+        channel: index of the channel, where the file has several.
+        frame: index of the time point, where the file has several.
+        axes: one letter of Z, Y, X, C and T per dimension; None for the names in the file.
+        spacing: voxel size (z, y, x) in micrometres; None for that of the file.
 
     Returns:
-        The volume ``[D, H, W]`` in the file's own number type, with spacing where the file knows it.
+        The volume in the number type of the file, with spacing where the file has one.
 
     Raises:
-        ValueError: the file is missing, unreadable or no volume, or its voxel size cannot be right; one line that
-            names it and the reason.
+        ValueError: the file is missing, broken or not a volume, or its voxel size is implausible. The message is one
+            line and names the file.
     """
     return _read(Path(path), channel, frame, axes, lambda sizes, units: _spacing(sizes, units, spacing, path))
 
 
-def read_labels(path: Path | str, *, frame: int | None = None, axes: str | None = None) -> Scan:
-    """Read a label volume; floats are taken where every one is a whole number, as some tools write them.
+def read_labels(path: Path | str, *, frame: int | None = None, axes: str | None = None) -> SpatialImage:
+    """Read a label volume. Floats are accepted where all are whole numbers, because some programs write them.
 
-    A voxel size that cannot be right counts as none: labels can be compared without it.
+    An implausible voxel size is ignored, because labels can be compared without it.
+
+    Args:
+        path: as for :func:`read`.
+        frame: index of the time point, where the file has several.
+        axes: as for :func:`read`.
+
+    Raises:
+        ValueError: as for :func:`read`, or a value is a fraction or negative.
     """
-    scan = _read(Path(path), None, frame, axes, _plausible)
-    if scan.array.dtype.kind == "f":
-        rounded = np.rint(scan.array)
-        if not np.array_equal(rounded, scan.array):
-            raise ValueError(
-                f"{path} holds fractions, not labels; was the image given instead of its labels?"
-            )
-        scan = replace(scan, array=rounded.astype(np.int64))
-    if scan.array.min() < 0:
+    image = _read(Path(path), None, frame, axes, _plausible)
+    if image.array.dtype.kind == "f":
+        rounded = np.rint(image.array)
+        if not np.array_equal(rounded, image.array):
+            raise ValueError(f"{path} holds fractions, not labels; is it the image instead of its labels?")
+        image = replace(image, array=rounded.astype(np.int64))
+    if image.array.min() < 0:
         raise ValueError(f"{path} holds negative labels; labels start at 0 (background)")
-    return scan
+    return image
 
 
 def _read(
@@ -90,63 +104,86 @@ def _read(
     frame: int | None,
     axes: str | None,
     spacing_of: Callable[[Sizes, Units], tuple[Spacing | None, str]],
-) -> Scan:
-    """The volume, with the spacing and unit that ``spacing_of`` makes of the file's sizes and units."""
+) -> SpatialImage:
+    """The volume, with the spacing and unit that ``spacing_of`` returns for the sizes and units of the file."""
     with recognise(path).opened(path) as stored:
         if stored.dtype.kind not in "uifb":
-            raise ValueError(f"{path} holds {stored.dtype} voxels; one real number per voxel is wanted")
+            raise ValueError(f"{path} holds {stored.dtype} voxels; expected one real number per voxel")
         letters = decide(stored, str(path), axes=axes, channel=channel, frame=frame)
         check_size(stored.shape, stored.dtype, str(path), "" if stored.whole else letters)
         array = select(stored.array, letters, channel=channel, frame=frame, where=str(path))
         spacing, unit = spacing_of(*by_letter(stored, letters))
-        return Scan(array, spacing, unit, path, stored.style, affine_of(stored, letters))
+        return SpatialImage(array, spacing, unit, path, stored.style, affine_of(stored, letters))
 
 
 def _spacing(
     sizes: Sizes, units: Units, given: Sequence[float] | None, where: Path | str
 ) -> tuple[Spacing | None, str]:
-    """The caller's spacing, or the file's."""
-    return (checked(given), "um") if given is not None else voxel_size(sizes, units, str(where))
+    """The spacing that the caller gave, or that of the file."""
+    return (checked_spacing(given), "um") if given is not None else voxel_size(sizes, units, str(where))
 
 
 def _plausible(sizes: Sizes, units: Units) -> tuple[Spacing | None, str]:
-    """The file's spacing, None where it cannot be right."""
+    """The spacing of the file; None where it is implausible."""
     try:
         return voxel_size(sizes, units, "")
     except ValueError:
         return None, ""
 
 
+def read_record(path: Path | str) -> RunRecord | None:
+    """The run record that is stored with a result; None where the file has none.
+
+    Args:
+        path: a label volume, as for :func:`read`.
+
+    Raises:
+        ValueError: the file is missing or broken, or a newer program wrote the record.
+    """
+    path = Path(path)
+    module = recognise(path)
+    with readable(path, "a result"):
+        text = module.record_text(path)
+        return None if text is None else RunRecord.from_json(text)
+
+
 def write(
     path: Path | str,
-    labels: NDArray[Any],
-    like: Scan,
+    labels: Integer[np.ndarray, "*t d h w"],
+    like: SpatialImage,
     record: RunRecord | None = None,
     overwrite: bool = True,
 ) -> None:
-    """Write labels as uint16, or int32 where there are more than 65535, whole or not at all.
+    """Write labels as uint16, or as int32 where a label is above 65535. The file is complete or not there.
 
     Args:
-        path: where to; the format is told by its ending.
-        labels: ``[D, H, W]`` integer labels.
-        like: the scan they belong to: spacing, orientation and style are kept.
-        record: what made them; goes into the file's own metadata, or into a JSON file beside it.
-        overwrite: False refuses to replace an existing file.
+        path: file or folder; its ending tells the format.
+        labels: of one volume or of a time series.
+        like: whose spacing, orientation and style the labels get.
+        record: what made the labels; it is stored in the file's metadata, or in a JSON file beside it.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        ValueError: the file cannot be written.
     """
     path = Path(path)
     module = writer(path, like.path)
     compact = labels.astype(np.uint16 if labels.max(initial=0) < 1 << 16 else np.int32, copy=False)
     with atomic_write(path, overwrite) as temporary:
         module.write(temporary, compact, like, record)
-    if module is arrays and record is not None:
+    if module is arrays:
         arrays.write_sidecar(path, record)
 
 
 def writer(path: Path, source: Path | None) -> ModuleType:
-    """The format that ``path`` is written in: told by its ending, or where it has none by a source that has none.
+    """The module that writes ``path``.
+
+    Args:
+        path: file or folder to write; a name without an ending means the format of a source without one.
+        source: the volume that the labels belong to.
 
     Raises:
-        ValueError: neither tells, or the format is one that is only read.
+        ValueError: the format is unknown, or only read.
     """
     ending = kind_of(path)
     if ending in _INSTEAD:
@@ -161,8 +198,17 @@ def writer(path: Path, source: Path | None) -> ModuleType:
     raise ValueError(f"cannot write {path}: the ending must be one of {known}")
 
 
-def write_image(path: Path | str, image: NDArray[Any], like: Scan) -> None:
-    """Write a float32 image ``[D, H, W]`` as NIfTI, whole or not at all."""
+def write_image(path: Path | str, image: Float[np.ndarray, "d h w"], like: SpatialImage) -> None:
+    """Write an image as float32 NIfTI. The file is complete or not there.
+
+    Args:
+        path: the file, .nii or .nii.gz.
+        image: of one volume.
+        like: whose spacing and orientation the image gets.
+
+    Raises:
+        ValueError: the file cannot be written.
+    """
     path = Path(path)
     if kind_of(path) not in (".nii", ".nii.gz"):
         raise ValueError(f"cannot write {path}: images are written as .nii or .nii.gz")
@@ -171,45 +217,53 @@ def write_image(path: Path | str, image: NDArray[Any], like: Scan) -> None:
 
 
 def beside(path: Path, word: str = "labels") -> Path:
-    """Where results go unless told otherwise: ``nuclei.ome.tif`` gives ``nuclei.labels.ome.tif``, .mhd a .mha."""
+    """The default name of a result: ``nuclei.labels.ome.tif`` for ``nuclei.ome.tif``.
+
+    Args:
+        path: of the volume.
+        word: what the result is.
+    """
     ending = kind_of(path) or ("" if path.is_dir() else path.suffix)
     stem = path.name[: len(path.name) - len(ending)] if ending else path.name
     return path.with_name(f"{stem}.{word}{_INSTEAD.get(ending, path.name[len(stem) :])}")
 
 
 def frames(path: Path | str, axes: str | None = None) -> int:
-    """How many time points a file holds, 1 where it has no time axis.
+    """Number of time points in a file; 1 where it has no time axis.
 
     Args:
-        path: the file.
-        axes: what the dimensions are, as in :func:`read`.
+        path: file or folder.
+        axes: as for :func:`read`.
+
+    Raises:
+        ValueError: the file is missing or broken, or its axes are unknown.
     """
     path = Path(path)
     with recognise(path).opened(path) as stored:
-        # Four dimensions without names are a channel or a time axis; either way there is no time to count.
+        # The first of four dimensions without names is a channel or a time axis; it does not count as time here.
         letters = decide(stored, str(path), axes=axes, channel=None if any(stored.axes) else 0)
         return int(dict(zip(letters, stored.shape, strict=True)).get("T", 1))
 
 
 def volumes(folder: Path) -> list[Path]:
-    """The volumes that lie in a folder, by their endings, in the order of their names; hidden files are none."""
+    """The volumes in a folder, by their endings, in the order of their names. Hidden files are left out."""
     return sorted(p for p in folder.iterdir() if kind_of(p) and not p.name.startswith("."))
 
 
 def is_volume(path: Path) -> bool:
-    """Whether a folder is one volume (Zarr, or 2D slices) and not a folder of volumes."""
+    """Whether a folder is one volume (Zarr, or 2D images) and not a folder of volumes."""
     return zarrs.is_zarr(path) or slices.is_slices(path)
 
 
 def recognise(path: Path) -> ModuleType:
-    """The format of a file or folder that is there, holds something and is known.
+    """The module that reads an existing file or folder.
 
     Raises:
-        ValueError: it is not, does not, or has not.
+        ValueError: the file is missing, empty, not accessible or in an unknown format.
     """
     try:
         there = path.exists()
-    except OSError as error:  # a name too long for the file system, a folder that may not be entered
+    except OSError as error:  # a name too long for the file system, or a folder without permission
         raise ValueError(f"{path} may not be read: {error.strerror}") from error
     if not there:
         raise ValueError(f"there is no file {path}")
@@ -218,7 +272,7 @@ def recognise(path: Path) -> ModuleType:
             return zarrs
         if slices.is_slices(path):
             return slices
-        raise ValueError(f"{path} is a folder, and neither Zarr nor a stack of 2D images; give a volume file")
+        raise ValueError(f"{path} is a folder, but neither Zarr nor a stack of 2D images; give a volume file")
     try:
         empty = path.stat().st_size == 0
     except OSError as error:
@@ -227,7 +281,7 @@ def recognise(path: Path) -> ModuleType:
         raise ValueError(f"{path} is empty (0 bytes)")
     ending = kind_of(path)
     if ending is None:
-        raise ValueError(f"{path} is in no known format; known endings: {', '.join(KINDS)}")
+        raise ValueError(f"{path} is in an unknown format; known endings: {', '.join(KINDS)}")
     if KINDS[ending] is zarrs:
         raise ValueError(f"{path} is a file; Zarr is a folder")
     return KINDS[ending]

@@ -1,4 +1,4 @@
-"""NRRD and MetaImage through SimpleITK, which TorchIO brings; origin and direction travel with the scan."""
+"""NRRD and MetaImage, read and written by SimpleITK with spacing, origin and direction."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,28 +6,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Integer
 
+from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.run_record import RunRecord
-from anystar_torch.io.scan import Scan, check_size, readable
+from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
+from anystar_torch.system.errors import last_line
 
+_KEY = "anystar"  # of the run record in the header
 _SIZES = {"8-bit": 1, "16-bit": 2, "32-bit": 4, "64-bit": 8}
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's axes point left, posterior, superior; its own inverse
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[StoredImage]:
-    """Yield the image; sizes are in millimetres, as ITK takes them."""
+    """Open a file. ITK takes voxel sizes for millimetres.
+
+    Args:
+        path: the file.
+
+    Yields:
+        The image.
+
+    Raises:
+        ValueError: the file is broken, or larger than free memory.
+    """
     import SimpleITK
 
-    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     with readable(path, "NRRD or MetaImage"):
-        reader = SimpleITK.ImageFileReader()
-        reader.SetFileName(str(path))
-        # By itself ITK finds no format from an ending in upper case.
-        reader.SetImageIO("NrrdImageIO" if path.suffix.lower() == ".nrrd" else "MetaImageIO")
-        reader.ReadImageInformation()
+        reader = _reader(path)
         size = reader.GetSize()
         kind = SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
         itemsize = next((n for word, n in _SIZES.items() if word in kind), 8)
@@ -45,8 +53,36 @@ def opened(path: Path) -> Iterator[StoredImage]:
         )
 
 
-def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None) -> None:
-    """Write labels with spacing, origin and direction of the scan; what made them stands in the header."""
+def _reader(path: Path) -> Any:
+    """ITK's reader after it has read the header."""
+    import SimpleITK
+
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    # Without this line ITK finds no format for an ending in upper case.
+    reader.SetImageIO("NrrdImageIO" if path.suffix.lower() == ".nrrd" else "MetaImageIO")
+    reader.ReadImageInformation()
+    return reader
+
+
+def record_text(path: Path) -> str | None:
+    """The text of the run record in the header; None where there is none."""
+    reader = _reader(path)
+    return str(reader.GetMetaData(_KEY)) if reader.HasMetaDataKey(_KEY) else None
+
+
+def write(
+    path: Path, labels: Integer[np.ndarray, "*t d h w"], like: SpatialImage, record: RunRecord | None
+) -> None:
+    """Write labels, with the run record in the header.
+
+    Args:
+        path: the file.
+        labels: of one volume or of a time series.
+        like: whose spacing, origin and direction the labels get.
+        record: what made the labels.
+    """
     import SimpleITK
 
     image = SimpleITK.GetImageFromArray(labels, isVector=False)
@@ -60,23 +96,22 @@ def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None
         image.SetOrigin([*lps[:3, 3].tolist(), *[0.0] * time])
         image.SetDirection(direction.reshape(-1).tolist())
     elif like.spacing is not None:
-        image.SetSpacing(
-            [*(step / 1000 if like.unit else step for step in like.spacing[::-1]), *[1.0] * time]
-        )
+        millimetres = [step / 1000 if like.unit else step for step in like.spacing[::-1]]
+        image.SetSpacing([*millimetres, *[1.0] * time])
     if record is not None:
-        image.SetMetaData("anystar", record.to_json())
+        image.SetMetaData(_KEY, record.to_json())
     try:
         SimpleITK.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:
-        raise OSError(str(error).splitlines()[-1]) from error
+        raise OSError(last_line(error)) from error
 
 
-def _affine(image: Any) -> NDArray[Any]:
-    """Voxel index to RAS of an image; of one with time, its part in space."""
+def _affine(image: Any) -> Float[np.ndarray, "4 4"]:
+    """The matrix from voxel index (x, y, z) to millimetres in RAS, without the time axis."""
     affine = np.eye(4)
     dimensions = image.GetDimension()
     direction = np.reshape(image.GetDirection(), (dimensions, dimensions))[:3, :3]
     affine[:3, :3] = direction * image.GetSpacing()[:3]
     affine[:3, 3] = image.GetOrigin()[:3]
-    placed: NDArray[Any] = _RAS_LPS @ affine
+    placed: Float[np.ndarray, "4 4"] = _RAS_LPS @ affine
     return placed

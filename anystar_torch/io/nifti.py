@@ -1,4 +1,4 @@
-"""NIfTI: arrays are x-first on disk and z-first here; affine and header travel with the scan."""
+"""NIfTI (.nii, .nii.gz). Arrays are x-first in the file and z-first here; affine and header are kept."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Shaped
 
+from anystar_torch.io.reading import readable
 from anystar_torch.io.run_record import RunRecord
-from anystar_torch.io.scan import Scan, readable
+from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
 from anystar_torch.io.voxel_size import micrometres
 
@@ -18,16 +19,26 @@ _AXES = ("x", "y", "z", "t", "c")  # the fifth dimension holds vectors
 
 @contextmanager
 def opened(path: Path) -> Iterator[StoredImage]:
-    """Yield the image. A header without a unit means millimetres, as other readers take it."""
+    """Open a file. A header without a unit means millimetres, as in other readers.
+
+    Args:
+        path: the file.
+
+    Yields:
+        The image.
+
+    Raises:
+        ValueError: the file is broken, or its voxels are not single numbers.
+    """
     import nibabel
 
     with readable(path, "NIfTI"):
         image = nibabel.load(path)
         shape = tuple(image.shape)
         if len(shape) > len(_AXES):
-            raise ValueError(f"{path} has {len(shape)} dimensions; at most {len(_AXES)} are understood")
+            raise ValueError(f"{path} has {len(shape)} dimensions; expected at most {len(_AXES)}")
         if image.get_data_dtype().kind not in "uif":
-            raise ValueError(f"{path} holds {image.get_data_dtype()} voxels; one number per voxel is wanted")
+            raise ValueError(f"{path} holds {image.get_data_dtype()} voxels; expected one number per voxel")
         scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)  # nibabel computes that in float64
         unit = image.header.get_xyzt_units()[0]
         unit = "mm" if unit == "unknown" else unit
@@ -42,20 +53,43 @@ def opened(path: Path) -> Iterator[StoredImage]:
         )
 
 
-def _affine(image: Any, millimetres: float) -> NDArray[Any] | None:
-    """Voxel index to millimetres; None where the header gives no place, or one that is no volume."""
+def _affine(image: Any, millimetres: float) -> Float[np.ndarray, "4 4"] | None:
+    """The matrix from voxel index to millimetres; None where the header has none or a singular one.
+
+    Args:
+        image: as nibabel read it.
+        millimetres: per unit of the header.
+    """
     if not (image.header["qform_code"] > 0 or image.header["sform_code"] > 0):
-        return None  # what nibabel gives then is a guess
-    affine: NDArray[Any] = np.diag([millimetres] * 3 + [1.0]) @ image.affine
+        return None  # nibabel's affine is a guess then
+    affine: Float[np.ndarray, "4 4"] = np.diag([millimetres] * 3 + [1.0]) @ image.affine
     return affine if np.isfinite(affine).all() and np.linalg.det(affine) else None
 
 
-def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None) -> None:
-    """Write labels with the affine, codes and units of the scan, or its place or spacing where it was no NIfTI."""
+def record_text(path: Path) -> str | None:
+    """The text of the run record, the last comment of the header that is JSON; None where there is none."""
+    import nibabel
+
+    comments = [e.get_content() for e in nibabel.load(path).header.extensions if e.get_code() == 6]
+    texts = [str(c.decode() if isinstance(c, bytes) else c).rstrip("\0 ") for c in comments]
+    return next((text for text in reversed(texts) if text.startswith("{")), None)
+
+
+def write(
+    path: Path, array: Shaped[np.ndarray, "*t d h w"], like: SpatialImage, record: RunRecord | None
+) -> None:
+    """Write a volume, with the run record as a comment in the header.
+
+    Args:
+        path: the file.
+        array: labels of one volume or of a time series, or an image.
+        like: whose affine, codes and units are kept; its spacing, where it was not read from NIfTI.
+        record: what made the labels.
+    """
     import nibabel
 
     source = like.geometry if isinstance(like.geometry, nibabel.nifti1.Nifti1Pair) else None
-    data = np.ascontiguousarray(labels.transpose(range(labels.ndim)[::-1]))
+    data = np.ascontiguousarray(array.transpose(range(array.ndim)[::-1]))
     if source is not None:
         kind = nibabel.Nifti2Image if isinstance(source, nibabel.Nifti2Image) else nibabel.Nifti1Image
         image = kind(data, source.affine, source.header.copy())
@@ -65,7 +99,7 @@ def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None
         image.header.set_xyzt_units("mm")
     else:
         spacing = like.spacing or (1.0, 1.0, 1.0)
-        # Micrometres as millimetres, because most viewers ignore the unit field.
+        # Micrometres are written as millimetres, because most viewers ignore the unit.
         steps = [step / 1000 if like.unit else step for step in spacing[::-1]]
         image = nibabel.Nifti1Image(data, np.diag([*steps, 1.0]))
         image.header.set_xyzt_units("mm" if like.unit else "unknown")
@@ -73,9 +107,16 @@ def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None
     image.header.set_slope_inter(1, 0)
     image.header["cal_max"] = image.header["cal_min"] = 0
     if record is not None:
-        diameters = " ".join(f"{diameter:g}" for diameter in record.diameters)
-        short = f"anystar prob {record.prob_thresh} nms {record.nms_thresh} d {diameters}"
-        image.header["descrip"] = short.encode()[:79]
-        text = record.to_json().encode()
-        image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", text))
+        _add_record(image, record)
     nibabel.save(image, path)
+
+
+def _add_record(image: Any, record: RunRecord) -> None:
+    """Put the record into a comment, and its main settings into the description of 79 characters."""
+    import nibabel
+
+    diameters = " ".join(f"{diameter:g}" for diameter in record.diameters)
+    short = f"anystar prob {record.prob_thresh} nms {record.nms_thresh} d {diameters}"
+    image.header["descrip"] = short.encode()[:79]
+    comment = nibabel.nifti1.Nifti1Extension("comment", record.to_json().encode())
+    image.header.extensions.append(comment)

@@ -42,6 +42,7 @@ class RunRecord:
         unit: "um" where ``spacing`` is in micrometres, "" where only its ratios are known.
         channel: channel of the input, where it has several.
         frame: time point of the input, where one of several was chosen.
+        axes: letters of the dimensions of the input, where the user gave them.
         objects: number of objects in the result.
         notes: warnings and remarks of the run.
     """
@@ -63,6 +64,7 @@ class RunRecord:
     unit: str = ""
     channel: int | None = None
     frame: int | None = None
+    axes: str | None = None
     objects: int | None = None
     notes: tuple[str, ...] = ()
 

@@ -1,4 +1,4 @@
-"""An image as its file stores it: what every reader yields."""
+"""An image as its file stores it, which every reader yields."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class StoredImage:
-    """An array with named axes, voxel sizes by axis name, and its place where the format has one.
+    """An array with named axes, voxel sizes by axis, and its place in space.
 
-    A reader yields it from ``opened(path)``, a context manager; the array can be read until that block ends.
+    Every format has a context manager ``opened(path)`` that yields it. The array can be read until its block ends.
 
     Attributes:
         array: has a shape, and is indexed with a tuple of one integer or slice per dimension.
-        dtype: number type of the voxels that indexing gives.
-        axes: one name per dimension, as the file says it; "" where the file names none.
-        sizes: voxel size by axis name ("z", "y", "x"); positive where the file is right.
-        units: unit of ``sizes`` by axis name, as the file says it; None or absent where the file gives none.
-        affine: from voxel index (x, y, z) to millimetres right, anterior, superior; None where no place is known.
-        style: what the format's own writer needs for labels of this image.
-        whole: whether no part can be read without the rest.
+        dtype: number type of the voxels after indexing.
+        axes: one name per dimension, as in the file; "" for a dimension without a name.
+        sizes: voxel size by axis ("z", "y", "x"), as in the file.
+        units: unit of ``sizes`` by axis, as in the file; None or absent where the file has none.
+        affine: maps a voxel index (x, y, z) to millimetres right, anterior, superior; None where the file has none.
+        style: what the format's writer needs to write labels in the same style.
+        whole: whether reading any part needs the whole image.
     """
 
     array: Any

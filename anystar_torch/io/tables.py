@@ -1,17 +1,27 @@
-"""Objects as rows of a table and as meshes."""
+"""Tables (CSV) and meshes (PLY) of objects."""
 
 import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float32, Integer
 
 from anystar_torch.io.atomic import atomic_write
 
 
 def write_table(path: Path, rows: list[dict[str, Any]], columns: list[str], overwrite: bool = True) -> None:
-    """Write rows as CSV with a header, also where there are none."""
+    """Write rows as CSV with a header line.
+
+    Args:
+        path: the file.
+        rows: a value per column; missing values stay empty.
+        columns: names of the columns, in order.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        ValueError: the file cannot be written.
+    """
     with atomic_write(path, overwrite) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
@@ -19,34 +29,41 @@ def write_table(path: Path, rows: list[dict[str, Any]], columns: list[str], over
 
 
 def write_meshes(
-    path: Path, meshes: list[NDArray[np.float32]], faces: NDArray[np.integer[Any]], overwrite: bool = True
+    path: Path,
+    meshes: list[Float32[np.ndarray, "r 3"]],
+    faces: Integer[np.ndarray, "f 3"],
+    overwrite: bool = True,
 ) -> None:
-    """Write polyhedra as binary PLY: one scene where ``path`` ends in .ply, else a folder with a file per object.
+    """Write polyhedra as binary PLY: one file with all of them if ``path`` ends in .ply, else a folder of files.
 
     Args:
         path: file or folder.
-        meshes: per object its corners ``[R, 3]`` as (x, y, z).
-        faces: ``[F, 3]``, of every object, outward.
-        overwrite: False refuses to replace an existing file or folder.
+        meshes: the vertices (x, y, z) of each object.
+        faces: vertex indices of the triangles of every object, with normals that point outward.
+        overwrite: whether an existing file or folder may be replaced.
+
+    Raises:
+        ValueError: the file or folder cannot be written.
     """
     if path.suffix.lower() == ".ply":
-        corners = np.concatenate(meshes) if meshes else np.empty((0, 3), np.float32)
+        vertices = np.concatenate(meshes) if meshes else np.empty((0, 3), np.float32)
         shifts = np.arange(len(meshes))[:, None, None] * (len(meshes[0]) if meshes else 0)
         with atomic_write(path, overwrite) as temporary:
-            _write_ply(temporary, corners, (faces[None] + shifts).reshape(-1, 3))
+            _write_ply(temporary, vertices, (faces[None] + shifts).reshape(-1, 3))
         return
     with atomic_write(path, overwrite) as temporary:
         temporary.mkdir()
-        for i, corners in enumerate(meshes, 1):
-            _write_ply(temporary / f"{i:05d}.ply", corners, faces)
+        for i, vertices in enumerate(meshes, 1):
+            _write_ply(temporary / f"{i:05d}.ply", vertices, faces)
 
 
-def _write_ply(path: Path, corners: NDArray[np.float32], faces: NDArray[np.integer[Any]]) -> None:
+def _write_ply(path: Path, vertices: Float32[np.ndarray, "v 3"], faces: Integer[np.ndarray, "f 3"]) -> None:
+    """Write one mesh as binary PLY."""
     header = (
         "ply\nformat binary_little_endian 1.0\n"
-        f"element vertex {len(corners)}\nproperty float x\nproperty float y\nproperty float z\n"
+        f"element vertex {len(vertices)}\nproperty float x\nproperty float y\nproperty float z\n"
         f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
     )
-    records = np.empty(len(faces), [("count", "u1"), ("corners", "<i4", 3)])
-    records["count"], records["corners"] = 3, faces
-    path.write_bytes(header.encode() + corners.astype("<f4").tobytes() + records.tobytes())
+    triangles = np.empty(len(faces), [("count", "u1"), ("vertices", "<i4", 3)])
+    triangles["count"], triangles["vertices"] = 3, faces
+    path.write_bytes(header.encode() + vertices.astype("<f4").tobytes() + triangles.tobytes())

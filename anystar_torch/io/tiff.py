@@ -1,4 +1,4 @@
-"""TIFF: ImageJ hyperstacks, OME-TIFF and plain stacks, with the axes and sizes their metadata give."""
+"""TIFF: ImageJ hyperstacks, OME-TIFF and plain stacks, with axes and voxel size from their metadata."""
 
 import html
 import logging
@@ -10,18 +10,20 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Integer, Shaped
 
+from anystar_torch.io.reading import readable
 from anystar_torch.io.run_record import RunRecord
-from anystar_torch.io.scan import Scan, readable
+from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
 from anystar_torch.io.voxel_size import ImageJCalibration
 
-_MARK = '"anystar_torch"'  # in the metadata of what this package predicted, which is always a volume
+_GREY = "minisblack"  # otherwise tifffile takes three or four voxels along x for colours
+_MARK = '"anystar_torch"'  # stands in every run record, and so only in the metadata of volumes
 
 
-class _Complaints(logging.Handler):
-    """Collects the errors that tifffile logs while it goes on with part of a broken file."""
+class _ErrorLog(logging.Handler):
+    """Collects the errors that tifffile logs while it reads a broken file as far as it can."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -29,32 +31,42 @@ class _Complaints(logging.Handler):
         self.reader = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self.reader:  # another thread's file is its own affair
+        if record.thread == self.reader:  # another thread reads another file
             self.lines.append(record.getMessage())
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The open file; what tifffile only logs (a truncated file, read as far as it goes) is an error here."""
+    """The open file. What tifffile only logs, such as a truncated file, is an error here."""
     import tifffile
 
-    log, complaints = logging.getLogger("tifffile"), _Complaints()
-    log.addHandler(complaints)
+    log, errors = logging.getLogger("tifffile"), _ErrorLog()
+    log.addHandler(errors)
     try:
         with readable(path, "TIFF"), tifffile.TiffFile(path) as file:
             yield file
-            if complaints.lines:
-                raise ValueError(complaints.lines[0])
+            if errors.lines:
+                raise ValueError(errors.lines[0])
     finally:
-        log.removeHandler(complaints)
+        log.removeHandler(errors)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[StoredImage]:
-    """Yield the one volume of a file, or its series of volumes."""
+    """Open a file with one volume, or with one series of volumes.
+
+    Args:
+        path: the file.
+
+    Yields:
+        The image; it is read when its array is indexed.
+
+    Raises:
+        ValueError: the file is broken, or holds several volumes.
+    """
     with _opened(path) as file:
         axes, shape = _layout(file, path)
-        lazy = _Lazy(file, file.series[0], shape)
+        lazy = _LazySeries(file, file.series[0], shape)
         sizes, units = _sizes(file)
         yield StoredImage(
             array=lazy,
@@ -67,8 +79,19 @@ def opened(path: Path) -> Iterator[StoredImage]:
         )
 
 
-class _Lazy:
-    """A series that is read when it is indexed, after its axes were found acceptable; as little of it as can be."""
+def record_text(path: Path) -> str | None:
+    """The text of the run record in the metadata; None where there is none."""
+    with _opened(path) as file:
+        if file.is_ome:
+            elements = ElementTree.fromstring(file.ome_metadata).iter()
+            texts = [element.text for element in elements if element.tag.endswith("Description")]
+        else:
+            texts = [(file.imagej_metadata or {}).get("Info")]
+    return next((text for text in texts if text and _MARK in text), None)
+
+
+class _LazySeries:
+    """A series of pages that is read when it is indexed, and then as little of it as possible."""
 
     def __init__(self, file: Any, series: Any, shape: tuple[int, ...]) -> None:
         self.file, self.series, self.shape = file, series, shape
@@ -79,43 +102,41 @@ class _Lazy:
 
     @property
     def at_once(self) -> bool:
-        """Whether a part cannot be had without the rest."""
+        """Whether any part needs the whole series to be read."""
         return not (self.paged or self.mapped)
 
-    def __getitem__(self, index: Any) -> NDArray[Any]:
-        array: NDArray[Any]
+    def __getitem__(self, index: Any) -> Shaped[np.ndarray, "..."]:
+        array: Shaped[np.ndarray, "..."]
         if self.mapped:
             kind = self.series.dtype.newbyteorder(self.file.byteorder)
             array = self.file.filehandle.memmap_array(kind, self.shape, self.series.dataoffset)
             return np.array(array[index])
-        if (
-            self.paged
-            and isinstance(index, tuple)
-            and all(isinstance(i, slice) for i in index[self.leading :])
-        ):
+        if self.paged and isinstance(index, tuple) and all(isinstance(i, slice) for i in self._inner(index)):
             planes = np.arange(self._planes()).reshape(self.shape[: self.leading])[index[: self.leading]]
             array = self.file.asarray(key=planes.reshape(-1).tolist(), series=0)
             array = array.reshape(planes.shape + self.shape[self.leading :])
-            return array[(slice(None),) * planes.ndim + index[self.leading :]]
+            return array[(slice(None),) * planes.ndim + self._inner(index)]
         array = self.series.asarray().reshape(self.shape)[index]
         return array
+
+    def _inner(self, index: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The part of an index that lies within a page."""
+        return index[self.leading :]
 
     def _planes(self) -> int:
         return int(np.prod(self.shape[: self.leading], dtype=np.int64))
 
 
 def _layout(file: Any, path: Path) -> tuple[str, tuple[int, ...]]:
-    """Axes and sizes of the one volume, or series of volumes, that a file may hold.
+    """Letters and sizes of the axes of the file.
 
     Raises:
-        ValueError: it holds several, as of the positions of a stage.
+        ValueError: the file holds several volumes, such as the positions of a stage.
     """
     series = file.series[0]
     several = sum(bool(set(one.axes) - set("TCYXS")) for one in file.series)
     if several > 1:
-        raise ValueError(
-            f"{path} holds {several} volumes (positions); save the one that is wanted to its own file"
-        )
+        raise ValueError(f"{path} holds {several} volumes (positions); save one of them to its own file")
     axes, shape = series.axes, tuple(series.shape)
     if not set(axes) - set("TCYXS") and _is_one_slice(file, axes):
         at = axes.index("Y")
@@ -124,16 +145,16 @@ def _layout(file: Any, path: Path) -> tuple[str, tuple[int, ...]]:
 
 
 def _is_one_slice(file: Any, axes: str) -> bool:
-    """Whether a file without a z axis, which both styles leave out where there is one slice, says it is a volume."""
+    """Whether a file without a z axis is a volume of one slice. Both styles leave the axis out then."""
     if file.is_imagej:
         metadata = file.imagej_metadata or {}
-        # ImageJ writes a spacing for stacks only; here it is there though there is one image.
+        # ImageJ writes a spacing for stacks only, so one beside a single image means a stack.
         return (axes == "YX" and "spacing" in metadata) or _MARK in str(metadata.get("Info"))
     return bool(file.is_ome) and _MARK in html.unescape(file.ome_metadata)
 
 
 def _sizes(file: Any) -> tuple[dict[str, Any], dict[str, str | None]]:
-    """Voxel sizes and their units by axis; a plain TIFF's resolution is about printing, and it has none along z."""
+    """Voxel sizes and their units by axis. A plain TIFF has none: its resolution is meant for printing."""
     if file.is_ome:
         return _ome_sizes(file.ome_metadata)
     if not file.is_imagej:
@@ -153,6 +174,7 @@ def _per_unit(tag: Any) -> float | None:
 
 
 def _ome_sizes(xml: str) -> tuple[dict[str, Any], dict[str, str | None]]:
+    """Voxel sizes and their units by axis, from OME's XML."""
     pixels = next((e for e in ElementTree.fromstring(xml).iter() if e.tag.endswith("Pixels")), None)
     if pixels is None:
         return {}, {}
@@ -160,32 +182,39 @@ def _ome_sizes(xml: str) -> tuple[dict[str, Any], dict[str, str | None]]:
     return sizes, {axis: pixels.get(f"PhysicalSize{axis.upper()}Unit", "\u00b5m") for axis in "zyx"}
 
 
-def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None) -> None:
-    """Write labels ``[D, H, W]`` or ``[T, D, H, W]`` as ImageJ hyperstack, or OME-TIFF if the scan was one.
+def write(
+    path: Path, labels: Integer[np.ndarray, "*t d h w"], like: SpatialImage, record: RunRecord | None
+) -> None:
+    """Write labels as ImageJ hyperstack, or as OME-TIFF.
 
-    ImageJ has no 32-bit integers; labels above 65535 go into an OME-TIFF, which both read.
+    OME-TIFF is written for names that end in .ome.tif, where ``like`` was read from one, and for 32-bit labels,
+    because ImageJ has no 32-bit integers.
+
+    Args:
+        path: the file.
+        labels: of one volume or of a time series.
+        like: whose spacing and style the labels get.
+        record: what made the labels.
     """
     import tifffile
 
     axes = "TZYX" if labels.ndim == 4 else "ZYX"
     spacing = like.spacing or (1.0, 1.0, 1.0)
     text = "" if record is None else record.to_json()
-    if (
-        like.geometry == "ome"
-        or path.name.lower().endswith((".ome.tif", ".ome.tiff"))
-        or labels.dtype != np.uint16
-    ):
+    named_ome = path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+    if like.geometry == "ome" or named_ome or labels.dtype != np.uint16:
         metadata: dict[str, Any] = {"axes": axes, "Description": text}
         if like.spacing is not None:
             for axis, size in zip("ZYX", spacing, strict=True):
                 metadata[f"PhysicalSize{axis}"] = size
                 metadata[f"PhysicalSize{axis}Unit"] = "µm" if like.unit else "pixel"
-        tifffile.imwrite(path, labels, ome=True, metadata=metadata, compression="zlib")
+        tifffile.imwrite(path, labels, ome=True, metadata=metadata, compression="zlib", photometric=_GREY)
         return
     tifffile.imwrite(
         path,
         labels,
         imagej=True,
+        photometric=_GREY,
         metadata={"axes": axes, "Info": text, "spacing": spacing[0], "unit": like.unit or "pixel"},
         resolution=(1 / spacing[2], 1 / spacing[1]),
         resolutionunit="NONE",

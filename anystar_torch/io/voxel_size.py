@@ -1,4 +1,4 @@
-"""Voxel sizes: what files say, as micrometres; one table of rules for all formats.
+"""Voxel sizes of files in micrometres, by one table of rules for all formats.
 
 Sources: the OME schema (lengths without a unit are micrometres), NIfTI-1 (xyzt_units), ImageJ's
 ij/io/TiffDecoder.java and ij/io/FileOpener.java (class :class:`ImageJCalibration`), OME-NGFF 0.4 and 0.5 (units by
@@ -39,7 +39,7 @@ _ROUNDING = 1e-6  # sizes are stored as fractions and single precision
 
 
 def micrometres(unit: str | None) -> float | None:
-    """How many micrometres one ``unit`` is; None where it is no length ("pixel", "", ...)."""
+    """Micrometres per ``unit``; None where it is not a unit of length ("pixel", "", None)."""
     return MICROMETRES.get(
         unescaped(unit or "").strip().lower().replace("\u00b5", "u").replace("\u03bc", "u")
     )
@@ -56,15 +56,15 @@ def voxel_size(
     """Spacing (z, y, x) and its unit: "um", or "" where only the ratios of the sizes are known.
 
     Args:
-        sizes: what the file says by axis ("z", "y", "x"): numbers or text. Signs are directions, not sizes.
-        units: the unit of each size. A length for some of them only is no voxel size.
-        where: what errors call the file.
+        sizes: numbers or text of the file by axis ("z", "y", "x"). Signs are directions and are ignored.
+        units: unit of each size by axis.
+        where: name of the file in errors.
 
     Returns:
-        None and "" where a size is missing, zero, infinite or not a number.
+        None and "" where a size is missing, zero, infinite or not a number, or where only some have a unit of length.
 
     Raises:
-        ValueError: a voxel is longer or shorter than a microscope or scanner can make it.
+        ValueError: the size is implausible for a microscope or scanner.
     """
     values = [_number(sizes.get(axis)) for axis in "zyx"]
     if not all(math.isfinite(value) and value > 0 for value in values):
@@ -80,19 +80,21 @@ def voxel_size(
 
 
 def check_plausible(spacing: Spacing, unit: str, where: str) -> None:
-    """Refuse a voxel size that cannot be right.
+    """Refuse an implausible voxel size.
 
     Args:
         spacing: sizes (z, y, x), positive.
         unit: "um", or "" where only the ratios of the sizes are known.
-        where: what errors call the file.
+        where: name of the file in errors.
 
     Raises:
         ValueError: the voxel is more than 50 times as long as wide, or a size is below a nanometre or above a
             centimetre.
     """
-    told = f"{where} gives a voxel size of {' x '.join(f'{size:.6g}' for size in spacing)}{' um' if unit else ''}"
-    way_out = "give the right one with spacing= (z, y, x in micrometres)"
+    told = (
+        f"{where} has a voxel size of {' x '.join(f'{size:.6g}' for size in spacing)}{' um' if unit else ''}"
+    )
+    way_out = "set spacing= (z, y, x in micrometres)"
     if max(spacing) > MOST_ELONGATED * min(spacing) * (1 + _ROUNDING):
         raise ValueError(f"{told}: more than {MOST_ELONGATED:g} times as long as wide; {way_out}")
     if unit and min(spacing) < SMALLEST * (1 - _ROUNDING):
@@ -101,8 +103,11 @@ def check_plausible(spacing: Spacing, unit: str, where: str) -> None:
         raise ValueError(f"{told}: above a centimetre; {way_out}")
 
 
-def checked(spacing: Any) -> Spacing:
-    """A spacing (z, y, x) that a caller gives, as three floats.
+def checked_spacing(spacing: Any) -> Spacing:
+    """A spacing (z, y, x) as three floats.
+
+    Args:
+        spacing: three numbers.
 
     Raises:
         ValueError: it is not three positive numbers.
@@ -117,7 +122,7 @@ def checked(spacing: Any) -> Spacing:
 
 
 def _number(value: Any) -> float:
-    """A size as a positive number; NaN where it is none."""
+    """The absolute value of a size; NaN where it is not a number."""
     try:
         return abs(float(value))
     except (TypeError, ValueError):
@@ -141,8 +146,8 @@ class ImageJCalibration:
     def sizes_and_units(self) -> tuple[dict[str, float | None], dict[str, str | None]]:
         """Sizes and units by axis.
 
-        ImageJ reads the tags' unit first and lets the description's replace it. "um" beside centimetres means that
-        the tags are in centimetres (Micro-Manager writes this); 72 per inch means no calibration.
+        ImageJ reads the unit of the tags first; that of the description replaces it. "um" beside centimetres means
+        that the tags are in centimetres (Micro-Manager writes this). 72 per inch means no calibration.
         """
         unit = unescaped(str(self.description.get("unit") or ""))
         x, y = (1.0 if not per_unit else 1 / per_unit for per_unit in self.resolution)
@@ -151,7 +156,7 @@ class ImageJCalibration:
         if self.resolution_unit == 3 and unit == "um":
             x, y = x * 1e4, y * 1e4
         calibrated = micrometres(unit) is not None
-        # ImageJ writes no spacing of exactly 1; without a unit, nothing says that the slices are 1 apart.
+        # ImageJ writes no spacing of exactly 1. Without a unit the distance of the slices is unknown.
         z = _number(self.description.get("spacing", 1.0 if calibrated else None))
         if unit == "cm" and x <= 1e-4:  # ImageJ shows such sizes in micrometres; a depth of 1 stays 1
             x, y, z, unit = x * 1e4, y * 1e4, z if z == 1 else z * 1e4, "um"

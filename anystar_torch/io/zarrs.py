@@ -1,4 +1,4 @@
-"""Zarr: a plain array, or an OME-Zarr image, whose finest level, axes and scale are taken."""
+"""Zarr: a plain array, or the finest level of an OME-Zarr image."""
 
 import json
 from collections.abc import Iterator
@@ -7,31 +7,50 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Integer
 
+from anystar_torch.io.reading import readable
 from anystar_torch.io.run_record import RunRecord
-from anystar_torch.io.scan import Scan, readable
+from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
 
+_KEY = "anystar"  # of the run record in the attributes
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a folder is a Zarr store, by what lies in it."""
+    """Whether a folder is a Zarr store, by the files in it."""
     return path.is_dir() and any((path / mark).is_file() for mark in _MARKS)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[StoredImage]:
-    """Yield an array, or the finest level of an OME image."""
+    """Open an array, or the finest level of an OME image.
+
+    Args:
+        path: the folder.
+
+    Yields:
+        The image; it is read when its array is indexed.
+
+    Raises:
+        ValueError: the store is broken, or a group without an OME image.
+        ImportError: zarr is not installed.
+    """
     zarr = _zarr()
     with readable(path, "Zarr"):
         store = zarr.open(str(path), mode="r")
         yield _array(store) if hasattr(store, "shape") else _image(store, path)
 
 
+def record_text(path: Path) -> str | None:
+    """The text of the run record in the attributes; None where there is none."""
+    record = dict(_zarr().open(str(path), mode="r").attrs).get(_KEY)
+    return None if record is None else json.dumps(record)
+
+
 def _array(array: Any) -> StoredImage:
-    """A plain array with the names of its axes and, as this package writes them, its voxel size and unit."""
+    """A plain array. Voxel size and unit are read from the attributes that :func:`write` writes."""
     attributes = dict(array.attrs)
     names = getattr(array.metadata, "dimension_names", None) or attributes.get("_ARRAY_DIMENSIONS")
     axes = tuple(str(name or "") for name in names or ()) or ("",) * array.ndim
@@ -47,7 +66,7 @@ def _array(array: Any) -> StoredImage:
 
 
 def _image(store: Any, path: Path) -> StoredImage:
-    """The finest level of an OME image, with axes, scale and units."""
+    """The finest level of an OME image."""
     attributes = dict(store.attrs)
     multiscales = attributes.get("ome", attributes).get("multiscales")
     if not multiscales:
@@ -70,23 +89,29 @@ def _image(store: Any, path: Path) -> StoredImage:
 
 
 def _name(axis: dict[str, Any]) -> str:
-    """The name of an OME axis; its type tells time and channel, whatever they are called."""
+    """The name of an OME axis. The type decides for time and channel, because their names vary."""
     return {"time": "t", "channel": "c"}.get(str(axis.get("type")).lower(), str(axis["name"])).lower()
 
 
 def _scale(names: list[str], transforms: list[dict[str, Any]]) -> dict[str, float]:
-    """Voxel size by axis: the product of all scales, the level's and the image's; empty where there is none."""
+    """Voxel size by axis: the product of the scales of the level and of the image. Empty where there are none."""
     scales = [transform["scale"] for transform in transforms if transform["type"] == "scale"]
     return dict(zip(names, np.prod(scales, axis=0, dtype=float).tolist(), strict=True)) if scales else {}
 
 
-def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None) -> None:
-    """Write labels as a plain array if the scan was one, else as an OME-Zarr image of one level.
+def write(
+    path: Path, labels: Integer[np.ndarray, "*t d h w"], like: SpatialImage, record: RunRecord | None
+) -> None:
+    """Write labels as an OME-Zarr image of one level, or as a plain array where ``like`` was read from one.
 
-    What made them stands in the attributes.
+    Args:
+        path: the folder.
+        labels: of one volume or of a time series.
+        like: whose spacing and style the labels get.
+        record: what made the labels; it is stored in the attributes.
     """
     zarr = _zarr()
-    made = {} if record is None else {"anystar": json.loads(record.to_json())}
+    made = {} if record is None else {_KEY: json.loads(record.to_json())}
     chunks = tuple(min(size, 128) for size in labels.shape)
     layout: dict[str, Any] = {"shape": labels.shape, "chunks": chunks, "dtype": labels.dtype}
     if like.geometry == "array":
@@ -95,25 +120,31 @@ def write(path: Path, labels: NDArray[Any], like: Scan, record: RunRecord | None
         sizes = {"spacing": list(like.spacing), "unit": like.unit} if like.spacing else {}
         plain.attrs.update({**sizes, **made})
         return
-    letters = "tzyx"[-labels.ndim :]
-    kinds = {"t": "time"}
-    length = {"unit": "micrometer"} if like.unit else {}
-    axes = [{"name": a, "type": kinds.get(a, "space"), **(length if a in "zyx" else {})} for a in letters]
-    scale = [1.0] * (labels.ndim - 3) + list(like.spacing or (1.0, 1.0, 1.0))
     group = zarr.open_group(str(path), mode="w", zarr_format=2)
     array = group.create_array("0", **layout)
     array[...] = labels
-    group.attrs["multiscales"] = [
-        {
-            "version": "0.4",
-            "axes": axes,
-            "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}],
-        }
+    group.attrs.update({"multiscales": [_multiscale(labels.ndim, like)], **made})
+
+
+def _multiscale(dimensions: int, like: SpatialImage) -> dict[str, Any]:
+    """OME's description of an image of one level, with the axes (t), z, y, x."""
+    letters = "tzyx"[-dimensions:]
+    length = {"unit": "micrometer"} if like.unit else {}
+    axes = [
+        {"name": "t", "type": "time"} if letter == "t" else {"name": letter, "type": "space", **length}
+        for letter in letters
     ]
-    group.attrs.update(made)
+    scale = [1.0] * (dimensions - 3) + list(like.spacing or (1.0, 1.0, 1.0))
+    level = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+    return {"version": "0.4", "axes": axes, "datasets": [level]}
 
 
 def _zarr() -> Any:
+    """The library.
+
+    Raises:
+        ImportError: it is not installed.
+    """
     try:
         import zarr
     except ImportError as error:

@@ -24,7 +24,7 @@ def volume(tmp_path):
     about = {"axes": "ZYX", "spacing": 0.5, "unit": "um"}
     path = tmp_path / "nuclei.tif"
     tifffile.imwrite(path, (image * 60000).astype(np.uint16), imagej=True, resolution=(2, 2), metadata=about)
-    io.write(tmp_path / "truth.tif", labels, io.Scan(labels, (0.5, 0.5, 0.5), "um"))
+    io.write(tmp_path / "truth.tif", labels, io.SpatialImage(labels, (0.5, 0.5, 0.5), "um"))
     return path
 
 

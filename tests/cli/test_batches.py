@@ -19,7 +19,7 @@ def test_a_folder_is_a_batch_and_a_failure_stops_nothing(capsys, volume, model, 
     (tmp_path / ".0123abcd.left.tif").write_bytes(b"what a killed process left")
     tables = tmp_path / "tables"
     tables.mkdir()
-    extra = ["--points", tables, "--picture", tables]
+    extra = ["--table", tables, "--picture", tables]
     with pytest.raises(SystemExit) as ended:
         main(["predict", str(tmp_path), "-o", str(out), "--model", "m", "--diameter", "13", *map(str, extra)])
     said, line = capsys.readouterr()
@@ -31,7 +31,7 @@ def test_a_folder_is_a_batch_and_a_failure_stops_nothing(capsys, volume, model, 
     assert len(said.splitlines()) >= 3
     assert sorted(p.name for p in out.iterdir()) == ["nuclei.labels.tif", "truth.labels.tif"]
     assert sorted(p.name for p in tables.iterdir()) == ["nuclei.csv", "nuclei.png", "truth.csv", "truth.png"]
-    scores = json.loads(run(capsys, "evaluate", out, out, "--json", "--thresh", 0.5))
+    scores = json.loads(run(capsys, "evaluate", out, out, "--json", "--iou-thresh", 0.5))
     assert list(scores) == ["nuclei", "truth", "all objects"]
 
 
@@ -77,7 +77,7 @@ def test_a_folder_of_slices_gives_a_folder_of_slices(capsys, volume, model, tmp_
     assert {p.stem for p in result.glob("*.tif")} == {p.stem for p in folder.iterdir()}
     truth = io.read_labels(tmp_path / "truth.tif").array
     assert np.array_equal(io.read_labels(result).array > 0, io.read_labels(result).array.astype(bool))
-    assert json.loads(run(capsys, "evaluate", tmp_path / "truth.tif", result, "--json", "--thresh", 0.65))
+    assert json.loads(run(capsys, "evaluate", tmp_path / "truth.tif", result, "--json", "--iou-thresh", 0.65))
     assert io.read_labels(result).array.shape == truth.shape
 
 
@@ -90,7 +90,7 @@ def test_a_time_series_is_predicted_frame_by_frame(capsys, model, tmp_path):
         assert file.series[0].axes == "TZYX"
         assert [int(frame.max()) for frame in file.asarray()] == [12, 8]
     assert "--frame" in refused(
-        capsys, "predict", path, "--model", "m", "--overwrite", "--points", tmp_path / "p.csv"
+        capsys, "predict", path, "--model", "m", "--overwrite", "--table", tmp_path / "p.csv"
     )
     said = predict(capsys, path, "--diameter", 13, "--frame", 1, "-o", tmp_path / "one.tif")
     assert " 8 objects" in said

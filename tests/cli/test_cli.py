@@ -33,7 +33,7 @@ def test_predict_writes_labels_with_spacing_and_says_what_it_used(capsys, volume
     assert "1.000" in table
     scores = json.loads(run(capsys, "evaluate", volume.with_name("truth.tif"), labels, "--json"))
     assert scores["nuclei.labels.tif"][1]["f1"] == 1
-    assert "exists; give --overwrite" in refused(capsys, "predict", volume, "--model", "m")
+    assert "(option: --overwrite)" in refused(capsys, "predict", volume, "--model", "m")
     assert predict(capsys, volume, "--diameter", 13, "--overwrite")
 
 
@@ -58,8 +58,8 @@ def test_relabel_changes_thresholds_without_the_network(capsys, volume, model, t
     )
 
 
-def test_flips_and_normalisation_are_flags(capsys, volume, model):
-    said = predict(capsys, volume, "--diameter", 13, "--flips", "--normalisation", "percentile")
+def test_test_time_augmentation_and_normalisation_are_options(capsys, volume, model):
+    said = predict(capsys, volume, "--diameter", 13, "--tta", "--normalisation", "percentile")
     assert "12 objects" in said
     assert "normalisation percentile, tta)" in said
     with tifffile.TiffFile(volume.with_name("nuclei.labels.tif")) as file:
@@ -84,7 +84,7 @@ def test_a_diameter_that_cannot_be_is_doubted_once_and_on_record(capsys, volume,
         (["predict", "flat.tif"], "a 2D image"),
         (["predict", "rgb.tif"], "rgb.tif is a 2D image"),
         (["predict", "nan.npy"], "no finite value"),
-        (["predict", "text.txt"], "no known format"),
+        (["predict", "text.txt"], "an unknown format"),
         (["predict", "*.mha"], "no file matches"),
         (["predict", "good.npy", "-o", "no/where.tif"], "there is no folder no"),
         (["predict", "good.npy", "-o", "out.xyz"], "ending must be one of"),
@@ -92,7 +92,7 @@ def test_a_diameter_that_cannot_be_is_doubted_once_and_on_record(capsys, volume,
         (["predict", "good.npy", "--diameter", "big"], "length such as 8um"),
         (["predict", "good.npy", "--diameter", "8um"], "--spacing"),
         (["predict", "good.npy", "--max-memory", "much"], "6GB"),
-        (["predict", "good.npy", "--max-memory", "1MB"], "raise --max-memory"),
+        (["predict", "good.npy", "--max-memory", "1MB"], "--max-memory"),
         (["predict", "good.npy", "--normalisation", "zscore"], "percentile"),
         (["predict", "good.npy", "--device", "toaster"], "toaster"),
         (["predict", "good.npy", "--spacing", "1", "2"], "--spacing"),
@@ -135,7 +135,7 @@ def test_evaluate_scores_every_source_and_pools_none_with_another(capsys, tmp_pa
             result = np.where(rng.random(truth.shape) < 0.1 + 0.2 * number, 0, truth).astype(np.uint16)
             tifffile.imwrite(tmp_path / "truth" / source / f"{number}.tif", truth)
             tifffile.imwrite(tmp_path / "result" / source / f"{number}.labels.tif", result)
-    arguments = ["evaluate", tmp_path / "truth", tmp_path / "result", "--thresh", 0.7]
+    arguments = ["evaluate", tmp_path / "truth", tmp_path / "result", "--iou-thresh", 0.7]
     found = json.loads(run(capsys, *arguments, "--json"))
     assert list(found) == [
         "embryos/0", "embryos/1", "ovules/0", "embryos: all objects", "ovules: all objects", "mean of 2 sources"
@@ -188,7 +188,7 @@ def test_importing_is_light():
 
 def test_table_and_meshes_of_the_objects(capsys, volume, model, tmp_path):
     table, meshes = tmp_path / "t.csv", tmp_path / "meshes"
-    predict(capsys, volume, "--diameter", 13, "--points", table, "--meshes", meshes)
+    predict(capsys, volume, "--diameter", 13, "--table", table, "--meshes", meshes)
     with open(table) as file:
         rows = list(csv.DictReader(file))
     labels = tifffile.imread(tmp_path / "nuclei.labels.tif")

@@ -26,7 +26,7 @@ def unused(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "output", [("-o", "nuclei.tif"), ("--candidates", "nuclei.tif"), ("--points", "nuclei.tif")]
+    "output", [("-o", "nuclei.tif"), ("--candidates", "nuclei.tif"), ("--table", "nuclei.tif")]
 )
 def test_the_volume_itself_is_never_replaced(capsys, volume, model, unused, output):
     before = volume.read_bytes()
@@ -56,7 +56,7 @@ def test_meshes_replace_meshes_and_no_other_folder(capsys, volume, model, tmp_pa
     (kept / "precious.txt").write_text("years of work")
     for folder in (kept, tmp_path):  # the second holds the volume itself
         line = refused(capsys, "predict", volume, "--meshes", folder, "--overwrite", "--model", "m")
-        assert "something else" in line
+        assert "other content" in line
     assert (kept / "precious.txt").read_text() == "years of work"
     for _ in range(2):
         predict(capsys, volume, "--meshes", tmp_path / "meshes", "--overwrite", "--diameter", 13)
@@ -64,7 +64,7 @@ def test_meshes_replace_meshes_and_no_other_folder(capsys, volume, model, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("option", "name", "words"), [("--picture", "look.bmp", "end in"), ("--points", "", "something else")]
+    ("option", "name", "words"), [("--picture", "look.bmp", "end in"), ("--table", "", "other content")]
 )
 def test_what_cannot_be_written_is_said_before_the_work(
     capsys, volume, model, unused, tmp_path, option, name, words
@@ -91,7 +91,7 @@ def test_labels_beside_their_volumes_are_what_is_scored(capsys, volume, model, t
     (data / "nuclei.tif").write_bytes(volume.read_bytes())
     (truth / "nuclei.tif").write_bytes((tmp_path / "truth.tif").read_bytes())
     predict(capsys, data, "--diameter", 13)
-    scores = json.loads(run(capsys, "evaluate", truth, data, "--json", "--thresh", 0.5))
+    scores = json.loads(run(capsys, "evaluate", truth, data, "--json", "--iou-thresh", 0.5))
     assert scores["nuclei"][0]["f1"] > 0.9
     (truth / "nuclei.npy").write_bytes(b"another")
     assert "both called nuclei" in refused(capsys, "evaluate", truth, data)
@@ -115,7 +115,7 @@ def test_a_time_series_is_scored_frame_by_frame(capsys, model, tmp_path):
     )
     predict(capsys, series, "--diameter", 13)
     found = tmp_path / "series.labels.tif"
-    scores = json.loads(run(capsys, "evaluate", truth, found, "--json", "--thresh", 0.5))
+    scores = json.loads(run(capsys, "evaluate", truth, found, "--json", "--iou-thresh", 0.5))
     assert list(scores) == [*(f"series.labels.tif frame {t}" for t in range(FRAMES)), "all objects"]
     for frame in range(FRAMES):
         alone = io.read(found, frame=frame).array
@@ -123,7 +123,7 @@ def test_a_time_series_is_scored_frame_by_frame(capsys, model, tmp_path):
     assert scores["all objects"][0]["n_true"] == FRAMES * labels.max()
     first = io.read(found, frame=0)
     io.write(tmp_path / "one.tif", first.array, first)
-    assert "as many are wanted" in refused(capsys, "evaluate", truth, tmp_path / "one.tif")
+    assert "must have the same number" in refused(capsys, "evaluate", truth, tmp_path / "one.tif")
 
 
 def test_a_folder_of_slices_may_have_dots_and_can_be_relabelled(capsys, model, tmp_path):

@@ -20,7 +20,7 @@ ENDINGS = [".tif", ".ome.tif", ".nii", ".nii.gz", ".nrrd", ".mha", ".npy", ".npz
 WRITES = """
 import sys, numpy as np
 from anystar_torch import io
-scan = io.Scan(np.zeros((20, 100, 100), np.uint8), (1.0, 1.0, 1.0), "um")
+scan = io.SpatialImage(np.zeros((20, 100, 100), np.uint8), (1.0, 1.0, 1.0), "um")
 noise = np.random.default_rng(0).integers(1, 60000, (20, 100, 100)).astype(np.int32)
 io.write("warm.tif", noise, scan)
 print("ready", flush=True)
@@ -79,7 +79,7 @@ def test_where_no_more_can_be_written_there_is_one_line_and_no_debris(tmp_path):
     image, _ = balls(SHAPE, lattice(SHAPE, 16))
     np.save(tmp_path / "in.npy", image)
     cases = [["-o", f"out{ending}"] for ending in ENDINGS]
-    extra = [("--candidates", "c.npz"), ("--points", "p.csv"), ("--picture", "p.png"), ("--meshes", "m.ply")]
+    extra = [("--candidates", "c.npz"), ("--table", "p.csv"), ("--picture", "p.png"), ("--meshes", "m.ply")]
     cases += [["-o", "out.tif", *flags] for flags in [*extra, ("--meshes", "m")]]
     done = subprocess.run(
         [sys.executable, "-c", PREDICTS, json.dumps(cases)], cwd=tmp_path, env=ENVIRONMENT, text=True,

@@ -105,7 +105,7 @@ def run(capsys, *arguments, status=0):
 def test_the_command_writes_what_it_says(capsys, tmp_path, model):
     said = run(capsys, "export", "--format", "keras", model, "-o", tmp_path / "out")
     assert f"{tmp_path / 'out'}: 0.1 MB, keras of {model}" in said
-    assert "exists; give --overwrite" in run(
+    assert "(option: --overwrite)" in run(
         capsys, "export", "--format", "keras", model, "-o", tmp_path / "out", status=2
     )
     run(capsys, "export", "--format", "keras", model, "-o", tmp_path / "out", "--overwrite")

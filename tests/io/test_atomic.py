@@ -24,7 +24,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path):
         interrupted()
     assert target.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [target]
-    with pytest.raises(ValueError, match="--overwrite"), io.atomic_write(target, overwrite=False):
+    with pytest.raises(ValueError, match="exists; overwrite it"), io.atomic_write(target, overwrite=False):
         pass
     with pytest.raises(ValueError, match="there is no folder"), io.atomic_write(tmp_path / "no" / "a.tif"):
         pass
@@ -59,5 +59,5 @@ def test_a_full_disk_is_one_line_and_no_debris(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tifffile, "imwrite", full)
     with pytest.raises(ValueError, match=r"cannot write .*: No space left on device"):
-        io.write(tmp_path / "a.tif", np.ones(SHAPE, int), io.Scan(np.ones(SHAPE)))
+        io.write(tmp_path / "a.tif", np.ones(SHAPE, int), io.SpatialImage(np.ones(SHAPE)))
     assert not list(tmp_path.iterdir())

@@ -126,7 +126,7 @@ def test_numpy_and_its_sidecar(tmp_path, image, labels, ending):
 
 @pytest.mark.parametrize("ending", [".tif", ".ome.tif", ".nii", ".nii.gz", ".nrrd", ".mha", ".npy", ".npz"])
 def test_endings_may_be_upper_case(tmp_path, labels, ending):
-    scan = io.Scan(labels, SPACING, "um")
+    scan = io.SpatialImage(labels, SPACING, "um")
     io.write(tmp_path / f"lower{ending}", labels, scan)
     path = (tmp_path / f"lower{ending}").rename(tmp_path / f"A{ending.upper()}")
     assert np.array_equal(io.read(path).array, labels)
@@ -142,12 +142,12 @@ def test_endings_may_be_upper_case(tmp_path, labels, ending):
 def test_many_labels_survive(tmp_path, ending):
     labels = np.arange(70000, dtype=np.int32).reshape(7, 100, 100)
     path = tmp_path / f"many{ending}"
-    io.write(path, labels, io.Scan(labels, SPACING, "um"))
+    io.write(path, labels, io.SpatialImage(labels, SPACING, "um"))
     assert np.array_equal(io.read_labels(path).array, labels)
 
 
 def test_every_format_can_become_every_other(tmp_path, labels):
-    scan = io.Scan(labels, SPACING, "um")
+    scan = io.SpatialImage(labels, SPACING, "um")
     for first in (".tif", ".ome.tif", ".nii.gz", ".nrrd", ".mha"):
         io.write(tmp_path / f"a{first}", labels, scan)
         for second in (".tif", ".ome.tif", ".nii", ".nrrd", ".mha", ".npy"):
@@ -183,7 +183,7 @@ def test_zarr_arrays_and_ome_images(tmp_path, image, labels):
     plain = zarr.open_array(tmp_path / "plain.zarr", mode="w", shape=SHAPE, chunks=(2, 3, 4), dtype="u2")
     plain[...] = image
     assert np.array_equal(io.read(tmp_path / "plain.zarr").array, image)
-    io.write(tmp_path / "labels.zarr", labels, io.Scan(image, SPACING, "um"), RECORD)
+    io.write(tmp_path / "labels.zarr", labels, io.SpatialImage(image, SPACING, "um"), RECORD)
     back = io.read_labels(tmp_path / "labels.zarr")
     assert np.array_equal(back.array, labels)
     assert (back.spacing, back.unit) == (SPACING, "um")

@@ -6,7 +6,7 @@ import pytest
 import tifffile
 
 from anystar_torch import io
-from anystar_torch.io import scan
+from anystar_torch.io import reading
 
 SERIES = np.random.default_rng(0).integers(0, 60000, (3, 4, 2, 16, 17)).astype(np.uint16)  # T Z C Y X
 
@@ -23,13 +23,13 @@ def test_a_frame_of_a_tiff_is_read_without_the_others(tmp_path, monkeypatch, opt
         raise AssertionError("the whole series was read")
 
     monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", all_of_it)
-    monkeypatch.setattr(scan, "available_memory", lambda: 4 * 16 * 17 * 2)  # one volume, and no more
+    monkeypatch.setattr(reading, "available_memory", lambda: 4 * 16 * 17 * 2)  # one volume, and no more
     for channel in (0, 1):
         for frame in range(3):
             found = io.read(path, channel=channel, frame=frame).array
             assert np.array_equal(found, SERIES[frame, :, channel])
     assert np.array_equal(whole.array, SERIES[2, :, 1])
-    monkeypatch.setattr(scan, "available_memory", lambda: 4 * 16 * 17 * 2 - 1)
+    monkeypatch.setattr(reading, "available_memory", lambda: 4 * 16 * 17 * 2 - 1)
     with pytest.raises(ValueError, match="of memory are free"):
         io.read(path, channel=0, frame=0)
 
@@ -64,16 +64,16 @@ def test_of_a_movie_only_the_frame_must_fit_into_memory(tmp_path, monkeypatch, e
     path = tmp_path / f"a{ending}"
     _movie(path)
     pick = {"channel": 1} if ending == ".zarr" else {"frame": 1}  # a plain array does not name its first axis
-    monkeypatch.setattr(scan, "available_memory", lambda: 4 * 16 * 17 * 2)
+    monkeypatch.setattr(reading, "available_memory", lambda: 4 * 16 * 17 * 2)
     assert np.array_equal(io.read(path, **pick).array, SERIES[1, :, 0])
-    monkeypatch.setattr(scan, "available_memory", lambda: 4 * 16 * 17 * 2 - 1)
+    monkeypatch.setattr(reading, "available_memory", lambda: 4 * 16 * 17 * 2 - 1)
     with pytest.raises(ValueError, match="of memory are free"):
         io.read(path, **pick)
 
 
 def test_all_of_an_archive_must_fit_into_memory_before_it_is_read(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "a.npz", np.zeros((3, 20, 30, 40), np.uint8))
-    monkeypatch.setattr(scan, "available_memory", lambda: 20 * 30 * 40)
+    monkeypatch.setattr(reading, "available_memory", lambda: 20 * 30 * 40)
     monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda *a: pytest.fail("it was read"))
     with pytest.raises(ValueError, match="of memory are free"):
         io.read(tmp_path / "a.npz", frame=0)
@@ -84,9 +84,9 @@ def test_a_scaled_nifti_takes_eight_bytes_per_voxel(tmp_path, monkeypatch):
     image.header.set_slope_inter(2, 1)
     nibabel.save(image, tmp_path / "a.nii")
     found = io.read(tmp_path / "a.nii").array
-    monkeypatch.setattr(scan, "available_memory", lambda: found.nbytes)
+    monkeypatch.setattr(reading, "available_memory", lambda: found.nbytes)
     assert np.array_equal(io.read(tmp_path / "a.nii").array, found)
-    monkeypatch.setattr(scan, "available_memory", lambda: found.nbytes - 1)
+    monkeypatch.setattr(reading, "available_memory", lambda: found.nbytes - 1)
     with pytest.raises(ValueError, match="of memory are free"):
         io.read(tmp_path / "a.nii")
 

@@ -137,8 +137,8 @@ SPECIAL = {
     "dims.mha": (_mha(NDims="9"), ""),
     "detached.mhd": (_mha(ElementDataFile="elsewhere.raw"), ""),
     "vector.mha": (_mha(ElementNumberOfChannels="2", DimSize="7 6 2"), "2 channels"),
-    "picture.png": (b"\x89PNG\r\n\x1a\n", "no known format"),
-    "noending": (b"x", "no known format"),
+    "picture.png": (b"\x89PNG\r\n\x1a\n", "unknown format"),
+    "noending": (b"x", "unknown format"),
     "zarr.zarr": (b"a file", "Zarr is a folder"),
     "archive.npz": (b"PK\x05\x06" + bytes(18), ""),
 }

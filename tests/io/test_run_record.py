@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anystar_torch.io import RunRecord
+from anystar_torch.io import RunRecord, SpatialImage, read, read_record, write
 
 # What version 0.1.0 wrote into a label volume before records had a version.
 OLD = (
@@ -85,3 +87,36 @@ def test_what_is_no_record_is_refused_in_one_line(text, words):
     with pytest.raises(ValueError, match=words) as refused:
         RunRecord.from_json(text)
     assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.tif", "a.ome.tif", "a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.npy", "a.npz", "a.zarr", "slices"],
+)
+def test_every_format_stores_the_record(tmp_path, name):
+    labels = np.arange(24).reshape(2, 3, 4)
+    like = SpatialImage(labels, (2.0, 1.0, 1.0), "um")
+    if name == "slices":
+        source = tmp_path / "source"
+        source.mkdir()
+        for z in range(2):
+            tifffile.imwrite(source / f"{z}.tif", labels[z].astype(np.uint16))
+        like = read(source)
+    elif name == "a.zarr":
+        pytest.importorskip("zarr")
+    record = RunRecord(source="µ <nuclei>.tif", diameters=(13.0, 14.5), notes=("one & two",))
+    write(tmp_path / name, labels, like, record)
+    assert read_record(tmp_path / name) == record
+    write(tmp_path / name, labels, like)
+    other = (
+        tmp_path / f"{name}.json"
+    ).is_file()  # of a NumPy file: the record of the labels that were replaced
+    assert read_record(tmp_path / name) == (record if other else None)
+
+
+def test_a_record_of_a_newer_program_names_the_file(tmp_path):
+    labels = np.ones((2, 3, 4), int)
+    write(tmp_path / "a.npy", labels, SpatialImage(labels))
+    (tmp_path / "a.npy.json").write_text('{"run_record": 99}')
+    with pytest.raises(ValueError, match=r"a\.npy .*version 99"):
+        read_record(tmp_path / "a.npy")

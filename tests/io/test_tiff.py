@@ -82,14 +82,14 @@ def test_plain_stacks_are_zyx_without_spacing(tmp_path, image):
 @pytest.mark.parametrize("ending", [".tif", ".ome.tif"])
 def test_a_single_slice_is_a_volume_again(tmp_path, labels, ending):
     made = io.RunRecord()
-    io.write(tmp_path / f"a{ending}", labels[:1], io.Scan(labels, SPACING, "um"), made)
+    io.write(tmp_path / f"a{ending}", labels[:1], io.SpatialImage(labels, SPACING, "um"), made)
     with tifffile.TiffFile(tmp_path / f"a{ending}") as file:
         assert file.series[0].axes == "YX"
     back = io.read_labels(tmp_path / f"a{ending}")
     assert np.array_equal(back.array, labels[:1])
     assert back.spacing == pytest.approx(SPACING)
     series = np.stack([labels[:1], labels[1:2]])
-    io.write(tmp_path / f"b{ending}", series, io.Scan(labels), made)
+    io.write(tmp_path / f"b{ending}", series, io.SpatialImage(labels), made)
     assert io.frames(tmp_path / f"b{ending}") == 2
     assert np.array_equal(io.read(tmp_path / f"b{ending}", frame=1).array, labels[1:2])
 
