@@ -99,7 +99,7 @@ def one_size(image: np.ndarray, size: int, options: argparse.Namespace, diameter
             "--diameter", str(diameter), "--max-memory", options.max_memory, "--device", "cpu",
         ]  # fmt: skip
         if options.one_scale:
-            command.append("--one-scale")
+            command.append("--no-coarse-pass")
         if options.prob_thresh is not None:
             command += ["--prob-thresh", str(options.prob_thresh)]
         start = time.perf_counter()
