@@ -1,18 +1,13 @@
 """What samples, targets, loss and network would cost on a GPU, counted on ``meta`` tensors: no GPU is needed.
 
-    python benchmarks/device_cost.py [--synths mix zero_shot] [--batch 2] [--size 64] [--json cost.json]
-    python benchmarks/device_cost.py --page docs/gpu.md        # also writes the overview into that page
+    python -m benchmarks.device_cost [--synths mix zero_shot] [--batch 2] [--size 64] [--json cost.json]
+    python -m benchmarks.device_cost --page docs/gpu.md        # also writes the overview into that page
 
 Launches do not depend on the batch size; bytes are given per sample. The last tables are a model, not a measurement:
 ``launches x 5 us + bytes / bandwidth``, for the network ``+ operations / peak`` in bf16. What is counted, and what is
 not, is in benchmarks/counting.py.
 """
 
-import argparse
-import json
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,14 +17,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from anystar_torch.configuration.compose import load_synthesizer
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.geometry.targets import object_probability, star_distances
+from benchmarks import configs
 from benchmarks.counting import DRAWS, Cost
+from benchmarks.report import begin, markdown, parser
 
-ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = 5e-6  # seconds
 
 
@@ -146,13 +140,9 @@ def loss(batch: int, size: int = 64, *, rays: int = 96, dtype: torch.dtype = tor
 
 def network(name: str, batch: int, size: int = 64) -> tuple[Cost, float]:
     """Cost and operations of ``configs/model/NAME.yaml`` in bf16: logits, and gradients of all weights."""
-    from hydra import compose, initialize_config_dir
-    from hydra.utils import instantiate
     from torch.utils.flop_counter import FlopCounterMode
 
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        made = instantiate(compose(overrides=[f"+model={name}"]).model)
-    model = made.to("meta", torch.bfloat16).to(memory_format=torch.channels_last_3d)
+    model = configs.network(name).to("meta", torch.bfloat16).to(memory_format=torch.channels_last_3d)
     image = torch.empty(batch, 1, size, size, size, dtype=torch.bfloat16, device="meta")
 
     def step() -> None:
@@ -171,69 +161,54 @@ def network(name: str, batch: int, size: int = 64) -> tuple[Cost, float]:
 # ---- what is printed ----------------------------------------------------------------------------
 
 
-def overview(rows: Iterable[Row]) -> str:
+def overview(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Launches, bytes and operations of every row."""
-    lines = ["| what | launches | MB per sample | GFLOP per sample |", "| --- | --- | --- | --- |"]
-    for row in rows:
-        operations = f"{row.operations / row.batch / 1e9:,.0f}" if row.operations else ""
-        lines.append(
-            f"| {row.name} | {row.cost.launches:,} | {row.cost.bytes / row.batch / 1e6:,.1f} | {operations} |"
-        )
-    return "\n".join(lines)
+    return [
+        {
+            "what": row.name,
+            "launches": row.cost.launches,
+            "MB per sample": f"{row.cost.bytes / row.batch / 1e6:,.1f}",
+            "GFLOP per sample": round(row.operations / row.batch / 1e9) or "",
+        }
+        for row in rows
+    ]
 
 
-def parts(row: Row) -> str:
+def parts(row: Row) -> list[dict[str, Any]]:
     """Launches and bytes of every part of a generator."""
     launches, moved = Counter[str](), Counter[str]()
     for part, count, size in row.cost.by_part():
         name = GROUPS.get(part, part.removeprefix("generator/effects/").replace("_", " "))
         launches[name] += count
         moved[name] += size
-    lines = [f"| part of {row.name} | launches | MB per sample |", "| --- | --- | --- |"]
-    lines += [
-        f"| {part} | {launches[part]:,} | {size / row.batch / 1e6:,.1f} |"
+    return [
+        {"part": part, "launches": launches[part], "MB per sample": f"{size / row.batch / 1e6:,.1f}"}
         for part, size in moved.most_common()
     ]
-    return "\n".join(lines)
 
 
-def largest(row: Row, count: int = 10) -> str:
+def largest(row: Row, count: int = 10) -> list[dict[str, Any]]:
     """The operators of a generator with the most launches, and with the most bytes."""
     cost = row.cost
-    lines = ["| most launches | | most bytes | MB per sample |", "| --- | --- | --- | --- |"]
     pairs = zip(cost.launched.most_common(count), cost.moved.most_common(count), strict=True)
-    for (often, launches), (heavy, size) in pairs:
-        lines.append(
-            f"| {often.part}: {often.operator} | {launches:,} "
-            f"| {heavy.part}: {heavy.operator} | {size / row.batch / 1e6:,.1f} |"
-        )
-    return "\n".join(lines)
-
-
-def modelled(rows: Iterable[Row]) -> str:
-    """Milliseconds per batch on every GPU, with launches and (in brackets) without."""
-    lines = [f"| MODEL, ms per batch | {' | '.join(GPUS)} |", "| --- |" + " --- |" * len(GPUS)]
-    for row in rows:
-        cells = [
-            f"{1e3 * row.seconds(gpu):.1f} ({1e3 * row.traffic_seconds(gpu):.1f})" for gpu in GPUS.values()
-        ]
-        lines.append(f"| {row.name}, batch {row.batch} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """The same figures for other programs."""
     return [
         {
-            "name": row.name,
-            "batch": row.batch,
-            "launches": row.cost.launches,
-            "bytes": row.cost.bytes,
-            "operations": row.operations,
-            "parts": [
-                dict(zip(("part", "launches", "bytes"), part, strict=True)) for part in row.cost.by_part()
-            ],
-            "modelled_seconds": {name: row.seconds(gpu) for name, gpu in GPUS.items()},
+            "most launches": f"{often.part}: {often.operator}",
+            "launches": launches,
+            "most bytes": f"{heavy.part}: {heavy.operator}",
+            "MB per sample": f"{size / row.batch / 1e6:,.1f}",
+        }
+        for (often, launches), (heavy, size) in pairs
+    ]
+
+
+def modelled(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Milliseconds per batch on every GPU, with launches and (in brackets) without."""
+    return [
+        {"MODEL, ms per batch": f"{row.name}, batch {row.batch}"}
+        | {
+            name: f"{1e3 * row.seconds(gpu):.1f} ({1e3 * row.traffic_seconds(gpu):.1f})"
+            for name, gpu in GPUS.items()
         }
         for row in rows
     ]
@@ -243,8 +218,7 @@ def into_page(page: Path, heading: str, rows: list[Row]) -> None:
     """Put overview and model between the marks of a page."""
     before, rest = page.read_text().split(BEGIN)
     _, after = rest.split(END)
-    text = f"`python benchmarks/device_cost.py`: {heading}. Launches do not depend on the batch.\n\n"
-    text += f"{overview(rows)}\n\n{MODEL}\n\n{modelled(rows)}\n"
+    text = f"{heading}.\n\n{markdown(overview(rows))}\n\n{MODEL}\n\n{markdown(modelled(rows))}\n"
     page.write_text(f"{before}{BEGIN}{text}{END}{after}")
 
 
@@ -266,30 +240,24 @@ def counted(synths: list[str], batch: int, size: int) -> tuple[list[Row], list[R
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--synths", nargs="+", default=["mix", "zero_shot"])
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--size", type=int, default=64, help="side of a volume, voxels")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--page", type=Path, help="a page with the marks of this tool")
-    arguments = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT)
-    heading = (
-        f"counted on meta tensors, {time.strftime('%Y-%m-%d')}, commit {commit.stdout.strip() or 'unknown'}, "
-        f"torch {torch.__version__}; volumes of {arguments.size}^3, batch {arguments.batch}"
-    )
-    print(f"{heading}\n")
-    made, rest = counted(arguments.synths, arguments.batch, arguments.size)
-    print(overview([*made, *rest]))
+    options_of = parser(__doc__)
+    options_of.add_argument("--synths", nargs="+", default=["mix", "zero_shot"])
+    options_of.add_argument("--batch", type=int, default=2)
+    options_of.add_argument("--size", type=int, default=64, help="side of a volume, voxels")
+    options_of.add_argument("--page", type=Path, help="a page with the marks of this tool")
+    options = options_of.parse_args()
+    report = begin(options)
+    made, rest = counted(options.synths, options.batch, options.size)
+    title = f"counted on meta tensors: volumes of {options.size}^3, batch {options.batch}; launches do not depend on it"
+    report.table(title, overview([*made, *rest]))
     for row in made:
-        print(f"\n{parts(row)}\n\n{largest(row)}")
-    print(f"\n{MODEL}\n\n{modelled([*made, *rest])}")
-    if arguments.page:
-        into_page(arguments.page, heading, [*made, *rest])
-    if arguments.json:
-        arguments.json.write_text(json.dumps(as_json([*made, *rest]), indent=1))
+        report.table(f"parts of {row.name}", parts(row))
+        report.table(f"operators of {row.name}", largest(row))
+    report.table(MODEL, modelled([*made, *rest]))
+    if options.page:
+        header, torch_version = report.header, report.header.versions["torch"]
+        heading = f"`{header.command}`, {header.date}, commit {header.commit}, torch {torch_version}; {title}"
+        into_page(options.page, heading, [*made, *rest])
 
 
 if __name__ == "__main__":

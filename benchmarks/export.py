@@ -1,18 +1,14 @@
-"""How fast exported networks run beside the network itself, on one machine, one after the other.
+"""Speed of exported networks beside the network itself, on one machine, in turn.
 
-    python benchmarks/export.py                                     configs/model/small.yaml, fresh weights
-    python benchmarks/export.py --model FOLDER --size 64 --size 128
-    python benchmarks/export.py --peer-python PYTHON                StarDist in TensorFlow loads the keras format too
+    python -m benchmarks.export                                     configs/model/small.yaml, fresh weights
+    python -m benchmarks.export --model FOLDER --size 64 --size 128
+    python -m benchmarks.export --peer-python PYTHON                StarDist in TensorFlow loads the keras format too
 
 Eager torch, the program compiled by AOTInductor and onnxruntime take turns on the same random volume; times are
-medians. ``--peer-python`` names the interpreter of an environment with TensorFlow and StarDist: the folder that
-``anystar export --format keras`` writes is loaded there, and its outputs are compared.
+medians. ``--peer-python`` names the interpreter of an environment with TensorFlow and StarDist. There the folder that
+``anystar export --format keras`` writes is loaded, and its outputs are compared.
 """
 
-import argparse
-import platform
-import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,27 +20,22 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from anystar_torch import __version__
 from anystar_torch.exporting import export
 from anystar_torch.network import loading
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.unet import UNetBackbone
 from anystar_torch.network.weights import ModelConfig
+from benchmarks.header import ROOT
+from benchmarks.peers import Peer
+from benchmarks.report import Report, begin, parser
+from benchmarks.timing import in_turn
 
-PEER = """
-import sys
-import numpy as np
-from pathlib import Path
-from stardist.models import StarDist3D
-folder, image, output = sys.argv[1:]
-model = StarDist3D(None, name=Path(folder).name, basedir=str(Path(folder).parent))
-np.savez(output, *model.keras_model.predict(np.load(image)))
-"""
+Row = dict[str, Any]
 
 
 def small() -> tuple[StarDist, ModelConfig]:
     """The laptop recipe's network, untrained: speed does not depend on the weights."""
-    path = Path(__file__).resolve().parent.parent / "configs" / "model" / "small.yaml"
+    path = ROOT / "configs" / "model" / "small.yaml"
     numbers: Any = OmegaConf.to_container(OmegaConf.load(path))
     backbone = {name: value for name, value in numbers.pop("backbone").items() if name != "_target_"}
     network = StarDist(
@@ -60,91 +51,104 @@ def small() -> tuple[StarDist, ModelConfig]:
     return network.eval(), config
 
 
-def rivals(network: StarDist, config: ModelConfig, folder: Path, threads: int) -> dict[str, Callable]:
-    """Name -> what runs the network on an image; the export and its duration are printed."""
+def exported(network: StarDist, config: ModelConfig, folder: Path) -> list[Row]:
+    """Write the network in two formats; seconds and size of each."""
+    rows = []
+    for form, path in {"torch": folder / "network.pt2", "onnx": folder / "network.onnx"}.items():
+        began = time.perf_counter()
+        written = export(form, network, config, path)
+        seconds = time.perf_counter() - began
+        rows += [
+            {"format": form, "file": file.name, "MB": file.stat().st_size / 1e6, "seconds in all": seconds}
+            for file in written
+        ]
+    return rows
+
+
+def runners(network: StarDist, folder: Path, threads: int) -> dict[str, Callable[[Tensor], Any]]:
+    """Name -> what runs the network on an image."""
     import onnxruntime
 
-    files = {"torch": folder / "network.pt2", "onnx": folder / "network.onnx"}
-    for form, path in files.items():
-        start = time.perf_counter()
-        written = export(form, network, config, path)
-        size = ", ".join(f"{p.name} {p.stat().st_size / 1e6:.1f} MB" for p in written)
-        print(f"  exported to {form} in {time.perf_counter() - start:.1f} s: {size}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(files["onnx"], options, providers=["CPUExecutionProvider"])
-    found: dict[str, Callable] = {
+    session = onnxruntime.InferenceSession(
+        folder / "network.onnx", options, providers=["CPUExecutionProvider"]
+    )
+    found: dict[str, Callable[[Tensor], Any]] = {
         "eager": network,
         "onnxruntime": lambda image: session.run(None, {"image": image.numpy()}),
     }
     compiled = folder / "network.aoti.pt2"
-    if compiled.exists():
+    if compiled.exists():  # written where there is a C++ compiler
         found["AOTInductor"] = torch._inductor.aoti_load_package(str(compiled))
-    else:
-        print("  no C++ compiler was found: AOTInductor is left out")
     return found
 
 
-def race(runners: dict[str, Callable], image: Tensor, repeats: int) -> None:
-    """Take turns, and print medians and what they are worth beside eager torch."""
-    times: dict[str, list[float]] = {name: [] for name in runners}
+def race(rivals: dict[str, Callable[[Tensor], Any]], image: Tensor, repeats: int) -> list[Row]:
+    """Seconds of every runner, and how many times faster than eager torch it is."""
     with torch.inference_mode():
-        for turn in range(repeats + 1):
-            for name, runner in runners.items():
-                start = time.perf_counter()
-                runner(image)
-                if turn:  # the first warms up
-                    times[name].append(time.perf_counter() - start)
-    eager = statistics.median(times["eager"])
-    for name, seconds in times.items():
-        middle = statistics.median(seconds)
-        spread = f"({min(seconds):.3f} to {max(seconds):.3f})"
-        print(
-            f"  {'x'.join(map(str, image.shape[2:])):14s} {name:12s} {middle:7.3f} s {spread} {eager / middle:5.2f} x"
+        taken = in_turn(
+            {name: lambda rival=rival: rival(image) for name, rival in rivals.items()},
+            repeats=repeats,
+            pause=0.0,
         )
+    size = "x".join(map(str, image.shape[2:]))
+    return [
+        {
+            "size": size,
+            "runner": name,
+            "seconds": str(time_of),
+            "faster": f"{taken['eager'].median / time_of.median:.2f} x",
+        }
+        for name, time_of in taken.items()
+    ]
 
 
-def peer(network: StarDist, config: ModelConfig, folder: Path, python: str) -> None:
-    """StarDist in TensorFlow loads the folder; the largest difference of its outputs is printed."""
+def peer(network: StarDist, config: ModelConfig, folder: Path, python: str) -> list[Row]:
+    """Largest difference of the outputs of StarDist in TensorFlow, which loads the folder."""
     image = torch.rand(1, network.channels, *(2 * d for d in network.divisor))
     export("keras", network, config, folder / "model")
     np.save(folder / "image.npy", image.movedim(1, -1).numpy())
-    command = [python, "-c", PEER, *(str(folder / name) for name in ("model", "image.npy", "outputs.npz"))]
-    subprocess.run(command, check=True, capture_output=True)
+    files = {"model": "model", "image": "image.npy", "outputs": "outputs.npz"}
+    with Peer(
+        "stardist_network", {key: str(folder / name) for key, name in files.items()}, python=python
+    ) as stardist:
+        stardist.ask()
     outputs = np.load(folder / "outputs.npz")
     with torch.no_grad():
         logits, distances = network.logits(image)
-    for name, stored, ours in zip(
-        ("probability", "distances"), outputs.files, (torch.sigmoid(logits), distances), strict=False
-    ):
-        worst = np.abs(np.moveaxis(outputs[stored], -1, 1) - ours.numpy()).max()
-        print(
-            f"  StarDist in TensorFlow: {name} differ by at most {worst:.2g} of {float(ours.abs().max()):.3g}"
-        )
+    pairs = zip(("probability", "distances"), outputs.files, (torch.sigmoid(logits), distances), strict=False)
+    return [
+        {
+            "output": name,
+            "largest difference in TensorFlow": float(
+                np.abs(np.moveaxis(outputs[stored], -1, 1) - ours.numpy()).max()
+            ),
+        }
+        for name, stored, ours in pairs
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    options_of = parser(__doc__, repeats=7)
+    options_of.add_argument("--model", help="model folder; the small network, untrained, if not given")
+    options_of.add_argument("--size", type=int, action="append", help="cube of this many voxels; repeatable")
+    options_of.add_argument(
+        "--peer-python", help="interpreter of an environment with TensorFlow and StarDist"
     )
-    parser.add_argument("--model", help="model folder; the small network, untrained, if not given")
-    parser.add_argument("--size", type=int, action="append", help="cube of this many voxels; repeatable")
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--peer-python", help="interpreter of an environment with TensorFlow and StarDist")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    git = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    print(f"{platform.processor() or platform.machine()}, {platform.platform()}, {options.threads} threads")
-    print(f"torch {torch.__version__}, anystar_torch {__version__} {commit}")
+    options = options_of.parse_args()
+    report: Report = begin(options, weights=options.model, packages=("onnxruntime",))
     network, config = loading.load_model(options.model) if options.model else small()
     with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         if options.peer_python:
-            peer(network, config, Path(scratch), options.peer_python)
-        runners = rivals(network, config, Path(scratch), options.threads)
+            report.table("the keras format in StarDist", peer(network, config, folder, options.peer_python))
+        report.table("files", exported(network, config, folder))
+        rivals = runners(network, folder, options.threads)
+        rows = []
         for size in options.size or [64, 128]:
-            race(runners, torch.rand(1, network.channels, size, size, size), options.repeats)
+            rows += race(rivals, torch.rand(1, network.channels, size, size, size), options.repeats)
+        report.table("seconds of one volume, median (least to most)", rows)
 
 
 if __name__ == "__main__":

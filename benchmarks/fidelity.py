@@ -1,24 +1,22 @@
-"""Is the generator AnyStar's in law? Statistics of fresh samples against those of the original's.
+"""Statistics of fresh samples beside those of the original AnyStar's samples.
 
-    python benchmarks/fidelity.py [--samples 500] [--shared ../shared] [--seed 0] [-o table.md]
+    python -m benchmarks.fidelity [--samples 500] [--shared ../shared] [--seed 0] [-o table.md]
 
 The reference is 210 finished samples of the unmodified original, and their statistics, by the definitions that stand
-beside them (``shared/data/reference``). They come from 70 images of 10 label maps, so they are fewer than they
-seem: the reference's own uncertainty is estimated on the 100 samples that were kept, resampled by map. By chance it
-has 48 samples with a plain background, 75 with a flat one of any brightness and 87 with patches, and 27 of its 70
-images are of mirrored worlds, which have eight times the objects; ours are made in the same proportions.
+beside them (``shared/data/reference``). They come from 70 images of 10 label maps, so they are fewer than they seem.
+The reference's own uncertainty is estimated on the 100 samples that were kept, resampled by map. The reference has 48
+samples with a plain background, 75 with a uniform one of random brightness and 87 with patches. 27 of its 70 images
+are of mirrored scenes, which have eight times the objects. Fresh samples are made in the same proportions.
 
-A statistic holds if its median lies within the reference's 25 to 75 % quantiles, and its 5 and 95 % quantiles lie
-within half an interquartile range of the reference's. Beside a miss stands its chance: of as many samples of ours as
-the reference has, drawn again and again, the share whose quantile lies as far out, on either side, as the
-reference's. The reference's samples come three from an image, so true chances are larger.
+A statistic agrees if its median lies within the reference's 25 to 75 % quantiles, and its 5 and 95 % quantiles lie
+within half an interquartile range of the reference's. Beside a quantile that does not agree stands its chance: of as
+many fresh samples as the reference has, drawn again and again, the share whose quantile lies as far out, on either
+side, as the reference's. The reference's samples come three from an image, so true chances are larger.
 """
 
 import argparse
 import importlib.util
 import json
-import platform
-import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -30,12 +28,14 @@ import numpy as np
 import torch
 
 from anystar_torch.configuration.compose import load_synthesizer
+from benchmarks.header import ROOT
+from benchmarks.report import Report, begin, parser
 
 MODES = {"plain": 48, "rand": 75, "perlin": 87}
 MIRRORED = 27 / 70
 QUANTILES = (5, 25, 50, 75, 95)
 Record = dict[str, Any]
-WANTED = {
+COMPARED = {
     "fg": "foreground fraction",
     "count_ge100": "objects of 100 voxels or more",
     "eqd100": "equivalent diameter of those",
@@ -44,7 +44,7 @@ WANTED = {
     "out_mean": "mean outside",
     "contrast_signed": "signed contrast / std",
     "contrast_norm": "absolute contrast / std",
-    "inst_darker_frac": "objects darker than the surround",
+    "inst_darker_frac": "objects darker than what surrounds them",
     "slope": "power-spectrum slope k 2..32",
     "grad_mean": "gradient magnitude",
 }
@@ -115,7 +115,7 @@ def error_by_map(by_map: dict[str, list[Record]], draws: int = 200) -> dict[str,
     for _ in range(draws):
         chosen = generator.choice(sorted(by_map), len(by_map))
         values = pool([record for name in chosen for record in by_map[name]])
-        for key in WANTED | ALSO:
+        for key in COMPARED | ALSO:
             tables[key].append(np.percentile(values[key], QUANTILES))
     return {key: np.std(rows, axis=0) for key, rows in tables.items()}
 
@@ -139,19 +139,21 @@ def chance(values: np.ndarray, quantile: int, theirs: float, count: int, draws: 
 
 def row(
     key: str, name: str, values: np.ndarray, theirs: np.ndarray, error: np.ndarray | None, count: int
-) -> str:
+) -> dict[str, str]:
     """A line of the table; the reference has ``count`` samples."""
     ours = np.percentile(values, QUANTILES)
-    cells = []
-    for i in (0, 2, 4):
+    line = {"statistic": name}
+    for i, column in {0: "5 %: fresh (reference)", 2: "median", 4: "95 %"}.items():
         doubt = "" if error is None else f" ± {error[i]:.2g}"
-        cells.append(f"{ours[i]:.3g} ({theirs[i]:.3g}{doubt})")
-    missed = [
+        line[column] = f"{ours[i]:.3g} ({theirs[i]:.3g}{doubt})"
+    differing = [
         f"{QUANTILES[i]} % (chance {chance(values, QUANTILES[i], theirs[i], count):.2g})"
         for i in failures(ours, theirs, key)
     ]
-    inside = f"{theirs[1]:.3g} to {theirs[3]:.3g}"
-    return f"| {name} | {' | '.join(cells)} | {inside} | {'misses: ' + ', '.join(missed) if missed else 'holds'} |"
+    return line | {
+        "reference 25 to 75 %": f"{theirs[1]:.3g} to {theirs[3]:.3g}",
+        "agrees": f"not at {', '.join(differing)}" if differing else "yes",
+    }
 
 
 def stored(statistics: dict[str, float]) -> np.ndarray:
@@ -159,45 +161,35 @@ def stored(statistics: dict[str, float]) -> np.ndarray:
     return np.asarray([statistics[f"q{q:02d}"] for q in QUANTILES])
 
 
-def report(
+def table(
     by_mode: dict[str, list[Record]], reference: dict[str, Any], kept: dict[str, list[Record]]
-) -> list[str]:
-    """The table, line by line."""
+) -> list[dict[str, str]]:
+    """The rows: all samples together, then those of each kind of background."""
     ours = pool([record for records in by_mode.values() for record in records])
     theirs = {key: stored(value) for key, value in {**reference["labels"], **reference["image"]}.items()}
     values = pool([record for records in kept.values() for record in records])
     theirs["eqd100"] = np.percentile(values["eqd100"], QUANTILES)  # not among the stored statistics
     errors = error_by_map(kept)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    count, total = sum(len(records) for records in by_mode.values()), sum(MODES.values())
-    lines = [
-        f"{count} samples, torch {torch.__version__}, {platform.machine()}, commit {commit.stdout.strip()}",
-        "",
-        "| statistic | 5 %: ours (reference) | median | 95 % | reference 25 to 75 % | |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        row(k, name, ours[k], theirs[k], errors[k], total)
-        for k, name in (WANTED | ALSO).items()
-        if len(ours[k])
+    total = sum(MODES.values())
+    rows = [
+        row(key, name, ours[key], theirs[key], errors[key], total)
+        for key, name in (COMPARED | ALSO).items()
+        if len(ours[key])
     ]
     for mode, records in by_mode.items():
-        values = pool(records)
-        known = reference["image_by_bg"][mode]
-        lines += [
-            row(k, f"{mode}: {WANTED[k]}", values[k], stored(known[k]), None, MODES[mode]) for k in BY_MODE
+        values, known = pool(records), reference["image_by_bg"][mode]
+        rows += [
+            row(key, f"{mode}: {COMPARED[key]}", values[key], stored(known[key]), None, MODES[mode])
+            for key in BY_MODE
         ]
-    return lines
+    return rows
 
 
-def compare(arguments: argparse.Namespace) -> list[str]:
+def compare(arguments: argparse.Namespace, report: Report) -> None:
     """Make samples, measure them, and set them beside the reference."""
     folder = arguments.shared / "data" / "reference"
     if not folder.is_dir():
         sys.exit(f"the reference is not at {folder}; say where with --shared")
-    torch.set_num_threads(1)
     definitions = reference_definitions(folder)
     reference = json.loads((folder / "stats.json").read_text())["step3_64"]
     total = sum(MODES.values())
@@ -206,26 +198,27 @@ def compare(arguments: argparse.Namespace) -> list[str]:
         fresh = samples(mode, round(arguments.samples * share / total), arguments.seed, arguments.overrides)
         shaped = round(arguments.shapes * share / total)
         by_mode[mode] = [measure(definitions, *pair, number < shaped) for number, pair in enumerate(fresh)]
-    return report(by_mode, reference, reference_records(definitions, folder))
+    count = sum(len(records) for records in by_mode.values())
+    report.table(
+        f"{count} fresh samples, {total} of the reference",
+        table(by_mode, reference, reference_records(definitions, folder)),
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    options_of = parser(__doc__)
+    options_of.set_defaults(threads=1)
+    options_of.add_argument("--samples", type=int, default=500)
+    options_of.add_argument("--seed", type=int, default=0)
+    options_of.add_argument(
+        "--shared", type=Path, default=ROOT.parent / "shared", help="folder of the reference"
     )
-    parser.add_argument("--samples", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")
-    parser.add_argument(
+    options_of.add_argument(
         "--shapes", type=int, default=100, help="samples to measure sphericity on, which is slow"
     )
-    parser.add_argument("-o", "--output", type=Path, help="also write the table here")
-    parser.add_argument("overrides", nargs="*", help="key=value changes of the generator")
-    arguments = parser.parse_args()
-    lines = compare(arguments)
-    print("\n".join(lines))
-    if arguments.output:
-        arguments.output.write_text("\n".join(lines) + "\n")
+    options_of.add_argument("overrides", nargs="*", help="key=value changes of the generator")
+    options = options_of.parse_args()
+    compare(options, begin(options))
 
 
 if __name__ == "__main__":

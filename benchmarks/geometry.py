@@ -1,95 +1,52 @@
-"""Suppression and rendering (and targets) beside StarDist's, in one run, on the same number of threads.
+"""Suppression and rendering (and training targets) beside StarDist's, in one run, on the same number of threads.
 
-    python benchmarks/geometry.py [--quick] [--threads 2] [--repeats 3]
+    python -m benchmarks.geometry [--quick] [--threads 2] [--repeats 3]
 
-Prints a table of medians in seconds, and the ratio of both the medians and the shortest times. Ours and StarDist's
-calls alternate, so that another load on the machine meets both, with a pause before each: OpenMP's workers go on
-spinning for some milliseconds after a call, and would take a core from the next. Short rows are repeated more often.
-Without the stardist package only our side is measured.
+The table has medians in seconds, and the ratio of both the medians and the shortest times. Calls of both sides
+alternate, so that another load on the machine meets both. Short rows are repeated more often. Without the stardist
+package only this package is measured.
 """
 
-import argparse
 import os
-import platform
 import resource
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import numpy as np
+import torch
 
-PAUSE = 0.05  # seconds before each call; OpenMP's workers are asleep by then
-SHORT = 2.0  # a row is repeated until its calls have taken that many seconds together ...
-MOST = 41  # ... or that often
-TITLE = """| what | ours, s | StarDist, s | ratio | of minima | repeats | |
-| --- | --- | --- | --- | --- | --- | --- |"""
+from anystar_torch.geometry import ops, targets
+from anystar_torch.geometry.distance_transform import distance_transform
+from anystar_torch.geometry.rays import Rays
+from benchmarks.header import version_of
+from benchmarks.report import begin, parser
+from benchmarks.scenes import balls, blobs, crowd_of_balls, perturbed
+from benchmarks.timing import in_turn
+
+SHORT = 2.0  # seconds that the calls of a row take together, at least
+OURS, THEIRS = "anystar_torch", "StarDist"
 
 
 class Row(NamedTuple):
-    """One line of the table: what is computed, by us and (where it can be) by StarDist."""
+    """One line of the table: what is computed, by this package and (where it can be) by StarDist.
+
+    Attributes:
+        name: what is computed.
+        ours: one call of this package.
+        theirs: one call of StarDist, or None.
+        note: what both results agree on.
+    """
 
     name: str
     ours: Callable[[], Any]
     theirs: Callable[[], Any] | None
-    note: Callable[[Any, Any], str]  # of the two results: what they agree on
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="small scenes, one repeat: under a minute")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--repeats", type=int, default=3, help="at least; short rows have more")
-    arguments = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # read by StarDist's OpenMP when it is loaded
-    import torch
-
-    torch.set_num_threads(arguments.threads)
-    repeats = 1 if arguments.quick else arguments.repeats
-    print(heading(arguments.threads, repeats))
-    print(TITLE)
-    for row in rows(arguments.quick):
-        print(measured(row, repeats, 0.0 if arguments.quick else SHORT), flush=True)
-
-
-def heading(threads: int, repeats: int) -> str:
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-        cpu = models[0].split(":")[1].strip() if models else cpu
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-        check=False,
-    ).stdout.strip()
-    versions = ", ".join(f"{name} {found(name)}" for name in ("anystar_torch", "stardist", "torch", "numpy"))
-    return (
-        f"{time.strftime('%Y-%m-%d')}; {cpu}, {os.cpu_count()} logical cores, {threads} threads, load {load}; "
-        f"Python {platform.python_version()}, {versions}; commit {commit or 'unknown'}; medians of {repeats} or more\n"
-    )
-
-
-def found(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
+    note: Callable[[Any, Any], str]
 
 
 def rows(quick: bool) -> Iterator[Row]:
     """All rows; scenes are made one at a time. The crowd comes first, so that the peak memory is its own."""
     yield crowd_row(50_000 if quick else 500_000)
-    if found("stardist") == "not installed":
-        print("| (the other scenes need the stardist package: pip install stardist) | | | | | | |")
+    if version_of("stardist") == "not installed":
         return
     yield from suppression_rows(64 if quick else 128)
     for size in (64,) if quick else (64, 128):
@@ -97,42 +54,29 @@ def rows(quick: bool) -> Iterator[Row]:
             yield from target_rows(size, foreground)
 
 
-def measured(row: Row, repeats: int, seconds: float) -> str:
-    """The row's line: at least ``repeats`` calls of each side, and more until they took ``seconds``."""
-    results = [row.ours(), None]  # a first call of both is warm-up: libraries are loaded in it
-    if row.theirs is not None:
-        results[1] = row.theirs()
-    ours, theirs = [], []
-    while len(ours) < repeats or (sum(ours) + sum(theirs) < seconds and len(ours) < MOST):
-        ours.append(timed(row.ours))
-        if row.theirs is not None:
-            theirs.append(timed(row.theirs))
-    own, note = statistics.median(ours), row.note(*results)
-    if not theirs:
-        return f"| {row.name} | {own:.3g} | | | | {len(ours)} | {note} |"
-    other = statistics.median(theirs)
-    ratios = f"{times(other / own)} | {times(min(theirs) / min(ours))}"
-    return f"| {row.name} | {own:.3g} | {other:.3g} | {ratios} | {len(ours)} | {note} |"
+def measured(row: Row, repeats: int, seconds: float) -> dict[str, Any]:
+    """The figures of a row: at least ``repeats`` calls of each side, and more until they took ``seconds``."""
+    note = row.note(row.ours(), None if row.theirs is None else row.theirs())
+    sides = {OURS: row.ours} | ({} if row.theirs is None else {THEIRS: row.theirs})
+    taken = in_turn(sides, repeats=repeats, seconds=seconds)
+    line: dict[str, Any] = {"what": row.name, f"{OURS}, s": taken[OURS].median}
+    line |= dict.fromkeys((f"{THEIRS}, s", "ratio", "of minima"))
+    if THEIRS in taken:
+        line[f"{THEIRS}, s"] = taken[THEIRS].median
+        line["ratio"] = times(taken[THEIRS].median / taken[OURS].median)
+        line["of minima"] = times(taken[THEIRS].least / taken[OURS].least)
+    return line | {"repeats": taken[OURS].repeats, "agreement": note}
 
 
 def times(ratio: float) -> str:
+    """A ratio for the table."""
     return f"{ratio:.{0 if ratio >= 10 else 1}f} x"
-
-
-def timed(function: Callable[[], Any]) -> float:
-    time.sleep(PAUSE)
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 # ---- suppression and rendering ------------------------------------------------------------------
 
 
 def crowd_row(count: int) -> Row:
-    from anystar_torch.geometry import ops
-    from anystar_torch.geometry.rays import Rays
-    from benchmarks.scenes import crowd_of_balls
 
     crowd = crowd_of_balls(count, Rays.golden_spiral(96))
     side = int(crowd.points.max()) + 10
@@ -147,13 +91,9 @@ def crowd_row(count: int) -> Row:
 
 
 def suppression_rows(size: int) -> Iterator[Row]:
-    import numpy as np
     from stardist.geometry.geom3d import star_dist3D
     from stardist.rays3d import Rays_GoldenSpiral
     from stardist.utils import edt_prob
-
-    from anystar_torch.geometry.rays import Rays
-    from benchmarks.scenes import blobs, perturbed
 
     their_rays, rays, grid = Rays_GoldenSpiral(96), Rays.golden_spiral(96), 2
     labels = blobs(size)
@@ -169,8 +109,6 @@ def suppression_rows(size: int) -> Iterator[Row]:
 
 def suppression_row(name: str, scene: Any, their_rays: Any) -> Row:
     from stardist.nms import non_maximum_suppression_3d_sparse
-
-    from anystar_torch.geometry import ops
 
     points, distances, scores = (part.numpy() for part in scene[:3])
 
@@ -188,10 +126,7 @@ def suppression_row(name: str, scene: Any, their_rays: Any) -> Row:
 
 
 def rendering_row(size: int, scene: Any, their_rays: Any) -> Row:
-    import torch
     from stardist.geometry.geom3d import polyhedron_to_label
-
-    from anystar_torch.geometry import ops
 
     keep = ops.nms(*scene, 0.3).nonzero()[:, 0]
     keep = keep[torch.argsort(scene.scores[keep], descending=True)]
@@ -218,17 +153,10 @@ def rendering_row(size: int, scene: Any, their_rays: Any) -> Row:
 
 def target_rows(size: int, foreground: float) -> Iterator[Row]:
     """Star distances at grid 1 and 2, the probability and the distance transform of one label volume."""
-    import numpy as np
-    import torch
     from edt import edt
     from stardist.geometry.geom3d import star_dist3D
     from stardist.rays3d import Rays_GoldenSpiral
     from stardist.utils import edt_prob
-
-    from anystar_torch.geometry import targets
-    from anystar_torch.geometry.distance_transform import distance_transform
-    from anystar_torch.geometry.rays import Rays
-    from benchmarks.scenes import balls
 
     field, threads = balls(size, foreground), torch.get_num_threads()
     labels, where = (
@@ -256,11 +184,24 @@ def target_rows(size: int, foreground: float) -> Iterator[Row]:
         f"probability, {where}", lambda: targets.object_probability(labels), lambda: edt_prob(field), note
     )
     yield Row(
-        f"distance transform (edt {found('edt')}), {where}",
+        f"distance transform (edt {version_of('edt')}), {where}",
         lambda: distance_transform(labels),
         lambda: edt(field, black_border=False, parallel=threads),
         note,
     )
+
+
+def main() -> None:
+    options_of = parser(__doc__, repeats=3)
+    options_of.add_argument("--quick", action="store_true", help="small scenes, one repeat: under a minute")
+    options = options_of.parse_args()
+    report = begin(options, packages=("stardist", "numpy"))
+    repeats, seconds = (1, 0.0) if options.quick else (options.repeats, SHORT)
+    lines = []
+    for row in rows(options.quick):
+        lines.append(measured(row, repeats, seconds))
+        print(lines[-1], flush=True)
+    report.table(f"medians of {repeats} or more, {options.threads} threads", lines)
 
 
 if __name__ == "__main__":

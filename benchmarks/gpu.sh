@@ -7,7 +7,7 @@
 #   SMOKE=1 bash benchmarks/gpu.sh                           a rehearsal on the CPU with tiny sizes
 #
 # OUT (outputs/gpu): gpu.json, gpu.md, tests.log; after a training also model/ (float16), train.csv, train.log.
-# PYTHON: the interpreter (python3). SECTIONS: of benchmarks/gpu.py, default all; "none" leaves them out.
+# PYTHON: the interpreter (python3). SECTIONS: of python -m benchmarks.gpu, default all; "none" leaves them out.
 # TESTS=0 leaves the tests out. TEST_SECONDS, BENCH_SECONDS: time limits. TRAIN_BATCH: samples per step (8).
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -30,7 +30,7 @@ if [ -n "${WHEELS:-}" ]; then
   export PYTHONPATH="$PYTHONPATH:$work/site"
 fi
 
-if ! "$PYTHON" -c "from anystar_torch import _native" 2>/dev/null; then
+if ! "$PYTHON" -c "from anystar_torch.kernels import _native" 2>/dev/null; then
   step "build the native module"
   { cmake -S . -B "$work/build" -DPython_EXECUTABLE="$("$PYTHON" -c 'import sys; print(sys.executable)')" \
       && cmake --build "$work/build" -j; } >"$work/build.log" 2>&1 || { tail -n 30 "$work/build.log"; exit 1; }
@@ -57,13 +57,13 @@ fi
 if [ "${SECTIONS:-}" != none ]; then
   step "measure, at most $BENCH_SECONDS s"
   # shellcheck disable=SC2086 # a list of words
-  timeout -k 10 "$((${#smoke[@]} ? 3600 : BENCH_SECONDS + 30))" "$PYTHON" benchmarks/gpu.py --out "$OUT" --seconds "$BENCH_SECONDS" \
+  timeout -k 10 "$((${#smoke[@]} ? 3600 : BENCH_SECONDS + 30))" "$PYTHON" -m benchmarks.gpu --out "$OUT" --seconds "$BENCH_SECONDS" \
     ${SECTIONS:+--sections $SECTIONS} "${smoke[@]}"
 fi
 
 if [ -n "${TRAIN_MINUTES:-}" ]; then
   step "train for $TRAIN_MINUTES minutes"
-  timeout -k 10 "$((${#smoke[@]} ? 3600 : 60 * TRAIN_MINUTES + 120))" "$PYTHON" benchmarks/gpu_training.py \
+  timeout -k 10 "$((${#smoke[@]} ? 3600 : 60 * TRAIN_MINUTES + 120))" "$PYTHON" -m benchmarks.gpu.training \
     --minutes "$TRAIN_MINUTES" --batch "${TRAIN_BATCH:-8}" --out "$OUT" "${smoke[@]}"
   trained=$?
 fi

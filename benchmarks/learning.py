@@ -1,15 +1,15 @@
-"""What runs learned: their curves, and how they do on real volumes beside a classical pipeline.
+"""Learning curves of training runs, and their scores on real volumes beside a classical pipeline.
 
     python train.py +experiment=mix hardware=laptop seed=1 trainer.max_steps=12000 run_folder=outputs/hour
-    python benchmarks/zero_shot.py --model outputs/hour --json outputs/hour/zero_shot.json
-    python benchmarks/learning.py outputs/hour [outputs/seed2 ...] --plot learning.png
+    python -m benchmarks.real_volumes score --model outputs/hour --json outputs/hour/real_volumes.json
+    python -m benchmarks.learning outputs/hour [outputs/seed2 ...] --plot learning.png
 
-Curves come from the runs' CSV logs, all stretches of a resumed run together. Scores on real volumes come from
-``zero_shot.json`` in the run folder, if it is there; the classical pipeline (Gaussian, Otsu, distance transform,
-watershed) is given the size of the objects. With several runs, of several seeds say, their spread is printed.
+Curves come from the runs' CSV logs, all parts of a resumed run together. Scores on real volumes come from
+``real_volumes.json`` in the run folder, if it is there. The classical pipeline (Gaussian, Otsu, distance transform,
+watershed) is given the size of the objects. With several runs, for example of several seeds, the table has their mean
+and range.
 """
 
-import argparse
 import csv
 import json
 import statistics
@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-CONSOLE = Console(width=120)
+from benchmarks.report import begin, parser
+
 IOUS = ("0.3", "0.5", "0.7")
+GIVEN = "size given"  # title of the table of scores
 SMOOTH = 20  # logged losses averaged into one point
 
+Row = dict[str, Any]
 Curve = tuple[list[int], list[float]]
 
 
@@ -59,51 +60,48 @@ def last(run: dict[str, Curve], name: str) -> float | None:
     return run[name][1][-1] if name in run else None
 
 
-def summary(runs: dict[str, dict[str, Curve]]) -> None:
+def summary(runs: dict[str, dict[str, Curve]]) -> list[Row]:
     """The end of every run; of several also the mean and the range."""
     names = ["val_loss", *(f"val_f1/{iou}" for iou in IOUS), "val_ap", "samples/s"]
-    table = Table("run", "steps", *names, title="synthetic validation at the end", title_justify="left")
-    for label, run in runs.items():
-        values = [last(run, name) for name in names]
-        table.add_row(
-            label,
-            str(1 + max(steps[-1] for steps, _ in run.values())),
-            *("" if v is None else f"{v:.3f}" for v in values),
-        )
+    rows: list[Row] = [
+        {"run": label, "steps": 1 + max(steps[-1] for steps, _ in run.values())}
+        | {name: last(run, name) for name in names}
+        for label, run in runs.items()
+    ]
     if len(runs) > 1:
-        spreads = [spread([last(run, name) for run in runs.values()]) for name in names]
-        table.add_row("mean (range)", "", *spreads, style="bold")
-    CONSOLE.print(table)
+        spreads = {name: spread([last(run, name) for run in runs.values()]) for name in names}
+        rows.append({"run": "mean (range)"} | spreads)
+    return rows
 
 
 def spread(values: list[float | None]) -> str:
-    """Mean and range of what there is."""
+    """Mean and range of the values there are."""
     there = [value for value in values if value is not None]
     return f"{statistics.mean(there):.3f} ({min(there):.3f} to {max(there):.3f})" if there else ""
 
 
-def real(scores: dict[str, dict[str, Any]]) -> None:
+def real(scores: dict[str, dict[str, Row]]) -> list[Row]:
     """F1 of every real volume, the size given, beside the classical pipeline's at IoU 0.5."""
-    volumes = list(dict.fromkeys(v for rows in scores.values() for v in rows))
-    columns = [f"{label} @{iou}" for label in scores for iou in IOUS]
-    title = "F1 on real volumes, size given"
-    table = Table("volume", "classical @0.5", *columns, title=title, title_justify="left")
-    for volume in volumes:
-        cells = [rows.get(volume, {}).get(f"F1@{iou}") for rows in scores.values() for iou in IOUS]
-        classical = next(
-            (rows[volume].get("classical F1@0.5") for rows in scores.values() if volume in rows), None
-        )
-        table.add_row(
-            volume,
-            "" if classical is None else f"{classical:.2f}",
-            *("" if cell is None else f"{cell:.2f}" for cell in cells),
-        )
-    CONSOLE.print(table)
-    if len(scores) > 1:
-        for volume in volumes:
-            CONSOLE.print(
-                f"{volume}: F1@0.5 {spread([r.get(volume, {}).get('F1@0.5') for r in scores.values()])}"
-            )
+    rows = []
+    for volume in dict.fromkeys(volume for table in scores.values() for volume in table):
+        tables = [table.get(volume, {}) for table in scores.values()]
+        classical = next((t["classical F1@0.5"] for t in tables if "classical F1@0.5" in t), None)
+        row: Row = {"volume": volume, "classical @0.5": classical}
+        row |= {
+            f"{label} @{iou}": t.get(f"F1@{iou}")
+            for label, t in zip(scores, tables, strict=True)
+            for iou in IOUS
+        }
+        if len(scores) > 1:
+            row["mean (range) @0.5"] = spread([t.get("F1@0.5") for t in tables])
+        rows.append(row)
+    return rows
+
+
+def stored(path: Path) -> dict[str, Row]:
+    """Volume -> scores, from the JSON file of ``python -m benchmarks.real_volumes score``."""
+    rows = json.loads(path.read_text())["tables"][GIVEN]
+    return {row["name"]: row for row in rows}
 
 
 def plot(runs: dict[str, dict[str, Curve]], path: Path) -> None:
@@ -132,37 +130,26 @@ def plot(runs: dict[str, dict[str, Curve]], path: Path) -> None:
 
 
 def main() -> None:
-    """Read, print, draw."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    options_of = parser(__doc__)
+    options_of.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders of train.py")
+    options_of.add_argument(
+        "--scores", nargs="+", type=Path, help="scores of every run; default: RUN/real_volumes.json"
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders of train.py")
-    parser.add_argument(
-        "--scores", nargs="+", type=Path, help="zero_shot.py --json of every run; default: RUN/zero_shot.json"
-    )
-    parser.add_argument("--plot", type=Path, default=None, help="picture of the curves")
-    arguments = parser.parse_args()
-    if arguments.scores is not None and len(arguments.scores) != len(arguments.runs):
-        parser.error(f"--scores wants a file per run, {len(arguments.runs)}, got {len(arguments.scores)}")
-    names = [run.resolve().name for run in arguments.runs]
-    labels = names if len(set(names)) == len(names) else [str(run) for run in arguments.runs]
-    runs = {label: curves(run) for label, run in zip(labels, arguments.runs, strict=True)}
-    summary(runs)
-    files = arguments.scores or [run / "zero_shot.json" for run in arguments.runs]
-    scores = {
-        label: json.loads(file.read_text())["given"]
-        for label, file in zip(labels, files, strict=True)
-        if file.is_file()
-    }
+    options_of.add_argument("--plot", type=Path, help="picture of the curves")
+    options = options_of.parse_args()
+    if options.scores is not None and len(options.scores) != len(options.runs):
+        options_of.error(f"--scores needs a file per run, {len(options.runs)}, got {len(options.scores)}")
+    names = [run.resolve().name for run in options.runs]
+    labels = names if len(set(names)) == len(names) else [str(run) for run in options.runs]
+    report = begin(options)
+    runs = {label: curves(run) for label, run in zip(labels, options.runs, strict=True)}
+    report.table("synthetic validation at the end of training", summary(runs))
+    files = options.scores or [run / "real_volumes.json" for run in options.runs]
+    scores = {label: stored(file) for label, file in zip(labels, files, strict=True) if file.is_file()}
     if scores:
-        real(scores)
-    else:
-        CONSOLE.print(
-            "no scores on real volumes: python benchmarks/zero_shot.py --model RUN --json RUN/zero_shot.json"
-        )
-    if arguments.plot is not None:
-        plot(runs, arguments.plot)
-        CONSOLE.print(f"curves: {arguments.plot}")
+        report.table("F1 on real volumes, size given", real(scores))
+    if options.plot is not None:
+        plot(runs, options.plot)
 
 
 if __name__ == "__main__":

@@ -36,12 +36,12 @@ def blobs(size: int) -> NDArray[np.uint16]:
         reach = int(np.ceil(radius * 1.8))
         low = np.maximum(np.floor(centre).astype(int) - reach, 0)
         high = np.minimum(np.floor(centre).astype(int) + reach + 1, size)
-        window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         offset = np.stack(np.meshgrid(*map(np.arange, low, high), indexing="ij"), -1) - centre
         length = np.linalg.norm(offset, axis=-1)
         cosine = offset / np.maximum(length, 1e-9)[..., None] @ lobes.T
         surface = radius * np.clip(1 + (heights * (np.exp(2 * (cosine - 1)) - 0.25)).sum(-1), 0.5, 1.6)
-        labels[window][(length <= surface) & (labels[window] == 0)] = label
+        labels[box][(length <= surface) & (labels[box] == 0)] = label
     return labels
 
 
@@ -56,9 +56,9 @@ def balls(size: int, foreground: float, spacing: int = 16) -> NDArray[np.uint16]
         radius = mean * rng.uniform(0.9, 1.1)
         low = np.maximum(np.floor(centre - radius).astype(int), 0)
         high = np.minimum(np.ceil(centre + radius).astype(int) + 1, size)
-        window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         offset = np.stack(np.meshgrid(*map(np.arange, low, high), indexing="ij"), -1) - centre
-        labels[window][(offset**2).sum(-1) <= radius**2] = label
+        labels[box][(offset**2).sum(-1) <= radius**2] = label
     return labels
 
 

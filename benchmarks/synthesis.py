@@ -1,18 +1,17 @@
-"""Time and memory of synthesis: per effect, by size, by batch.
+"""Time and memory of synthesis: per part of the generator, by size, by batch.
 
-    python benchmarks/synthesis.py [--threads 2] [--repeats 5] [--picture synthesis.png]
-    python benchmarks/synthesis.py --against COMMIT [--synths mix zero_shot] [--repeats 12]
+    python -m benchmarks.synthesis [--threads 2] [--repeats 5] [--picture synthesis.png]
+    python -m benchmarks.synthesis --quick                                a few samples: under a minute
+    python -m benchmarks.synthesis --against COMMIT [--synths mix zero_shot] [--repeats 12]
 
-Prints the hardware, what a finished 64^3 sample costs with its targets (grid 2, 96 rays) at a batch of 4, how that is
-shared out over the parts of the generator, the memory of each (Linux), how it grows with size and batch, and the peak
-memory of a batch of 16. The first figure is the least of the repeats; sizes and batches are means over the same
-samples. With --against only samples with targets are measured, of this tree and of another commit in turn.
+Measured are a finished 64^3 sample with its targets (grid 2, 96 rays) at a batch of 4, the share and the memory (Linux)
+of every part of the generator, the growth with size and batch, and the peak memory of a batch of 16. The first figure
+is the least of the repeats; sizes and batches are means over the same samples. With --against only samples with
+targets are measured, of this tree and of another commit in turn.
 """
 
-import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -24,13 +23,13 @@ from typing import Any
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from anystar_torch.configuration.compose import load_synthesizer
 from anystar_torch.generator.synthesizer import Synthesizer
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.geometry.targets import object_probability, star_distances
 from benchmarks.against import compare
+from benchmarks.header import ROOT
+from benchmarks.report import Report, begin, parser
 
 RAYS = Rays.golden_spiral(96)
 
@@ -84,7 +83,7 @@ def _status(field: str) -> int:
 
 
 class Timed:
-    """A part of the generator with a clock, or a scale, on it."""
+    """A part of the generator whose time or memory is measured."""
 
     def __init__(self, part: Any, name: str, clock: Clock | Memory) -> None:
         self.part, self.name, self.clock = part, name, clock
@@ -97,18 +96,18 @@ class Timed:
         return getattr(self.part, name)
 
 
-def with_clocks(part: Any, name: str, clock: Clock | Memory) -> Any:
-    """The same part with a clock on it and on every part it is made of."""
+def measured(part: Any, name: str, clock: Clock | Memory) -> Any:
+    """The part, measured, and with it every part it is made of."""
     changes = {}
     for field in fields(part):
         value = getattr(part, field.name)
         path = f"{name}.{field.name}".removeprefix(".")
         if isinstance(value, dict):
             changes[field.name] = {
-                k: with_clocks(v, k, clock) if is_dataclass(v) else v for k, v in value.items()
+                k: measured(v, k, clock) if is_dataclass(v) else v for k, v in value.items()
             }
         elif is_dataclass(value):
-            changes[field.name] = with_clocks(value, path, clock)
+            changes[field.name] = measured(value, path, clock)
     part = replace(part, **changes) if changes else part
     return Timed(part, name, clock) if callable(part) and not isinstance(part, Synthesizer) else part
 
@@ -144,7 +143,7 @@ def mean_seconds(synth: Synthesizer, batch: int, samples: int) -> tuple[float, f
 def per_part(repeats: int) -> list[tuple[str, float]]:
     """Milliseconds per sample of every part, largest first, on average over other samples each time."""
     clock = Clock()
-    synth = with_clocks(load_synthesizer("mix"), "", clock)
+    synth = measured(load_synthesizer("mix"), "", clock)
     finished(synth, torch.arange(4))
     clock.own.clear()
     for repeat in range(repeats):
@@ -157,8 +156,8 @@ def memory_per_part(batch: int = 4) -> dict[str, float]:
     if not Path("/proc/self/clear_refs").exists():
         return {}
     script = (
-        "import json, torch, sys; sys.path.insert(0, 'benchmarks'); import synthesis as s\n"
-        "memory = s.Memory(); synth = s.with_clocks(s.load_synthesizer('mix'), '', memory)\n"
+        "import json, torch; from benchmarks import synthesis as s\n"
+        "memory = s.Memory(); synth = s.measured(s.load_synthesizer('mix'), '', memory)\n"
         f"s.finished(synth, torch.arange({batch})); memory.most.clear()\n"
         f"for k in range(1, 4): s.finished(synth, torch.arange({batch}) + {batch} * k, memory)\n"
         "print(json.dumps(memory.most))"
@@ -166,7 +165,7 @@ def memory_per_part(batch: int = 4) -> dict[str, float]:
     # Every tensor a block of its own, returned to the system at once: what the process holds is what it uses.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
     run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment, cwd=ROOT
     )
     return {name: taken / 2**20 / batch for name, taken in json.loads(run.stdout).items()}
 
@@ -174,13 +173,13 @@ def memory_per_part(batch: int = 4) -> dict[str, float]:
 def peak_memory(batch: int) -> float:
     """Gigabytes that a batch of 64^3 with targets adds to a process that has everything loaded."""
     script = (
-        "import torch, sys; sys.path.insert(0, 'benchmarks'); import synthesis as s\n"
+        "import torch; from benchmarks import synthesis as s\n"
         "peak = lambda: int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
         "synth = s.load_synthesizer('mix'); small = s.load_synthesizer('mix', shape=(16, 16, 16))\n"
         "s.finished(small, torch.arange(1)); before = peak()\n"
         f"s.finished(synth, torch.arange({batch})); print((peak() - before) / 2**20)"
     )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     return float(run.stdout)
 
 
@@ -211,47 +210,66 @@ def plot(
     figure.savefig(path, dpi=100)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def one_generator(report: Report, repeats: int, picture: Path | None, quick: bool) -> None:
+    """Everything about the generator ``mix``."""
+    sizes, batches, samples = ((32, 64), (1, 4), 4) if quick else ((32, 64, 96, 128), (1, 2, 4, 8, 16), 16)
+    wall, cpu = seconds(load_synthesizer("mix"), 4, repeats)
+    report.table(
+        "a sample of 64^3 with targets, batch 4: the least of the repeats",
+        [{"generator": "mix", "wall s per sample": wall, "CPU s per sample": cpu}],
     )
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--picture", type=Path)
-    parser.add_argument("--against", metavar="COMMIT", help="measure this tree and that commit in turn")
-    parser.add_argument("--synths", nargs="+", default=["mix", "zero_shot"], help="generators for --against")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    load = os.getloadavg()[0]
-    processor = platform.processor() or platform.machine()
-    print(f"{processor}, {os.cpu_count()} cores, {arguments.threads} threads, load {load:.1f} at the start")
-    print(f"torch {torch.__version__}, Python {platform.python_version()}, commit {commit.stdout.strip()}")
-    if arguments.against:
-        compare(arguments.against, arguments.synths, arguments.threads, arguments.repeats)
-        return
-    wall, cpu = seconds(load_synthesizer("mix"), 4, arguments.repeats)
-    print(f"\n64^3 with targets at a batch of 4: {wall:.3f} s wall, {cpu:.3f} s CPU per sample")
-    parts = per_part(arguments.repeats)
+    parts, memory = per_part(repeats), memory_per_part()
     total = sum(taken for _, taken in parts)
-    memory = memory_per_part()
-    print("\n| part | ms per sample | share | MB per sample, its parts included |\n| --- | --- | --- | --- |")
-    for name, taken in parts:
-        if taken >= 0.05:
-            held = f"{memory[name]:.1f}" if name in memory else ""
-            print(f"| {name} | {taken:.1f} | {taken / total:.0%} | {held} |")
-    sizes = {n: mean_seconds(load_synthesizer("mix", shape=(n, n, n)), 1, 8) for n in (32, 64, 96, 128)}
-    print("\n| size | s per sample | CPU s per sample | CPU us per voxel |\n| --- | --- | --- | --- |")
-    for n, (taken, cpu) in sizes.items():
-        print(f"| {n}^3 | {taken:.3f} | {cpu:.3f} | {1e6 * cpu / n**3:.2f} |")
-    print("\n| batch | s per sample | CPU s per sample |\n| --- | --- | --- |")
-    for batch in (1, 2, 4, 8, 16):
-        print("| {} | {:.3f} | {:.3f} |".format(batch, *mean_seconds(load_synthesizer("mix"), batch, 16)))
-    print(f"\npeak memory of a batch of 16: {peak_memory(16):.2f} GB")
-    if arguments.picture:
-        plot(parts, memory, {n: taken for n, (taken, _) in sizes.items()}, arguments.picture)
+    report.table(
+        "parts of the generator",
+        [
+            {
+                "part": name,
+                "ms per sample": taken,
+                "share": f"{taken / total:.0%}",
+                "MB per sample, its parts included": memory.get(name),
+            }
+            for name, taken in parts
+            if taken >= 0.05
+        ],
+    )
+    taken = {n: mean_seconds(load_synthesizer("mix", shape=(n, n, n)), 1, samples // 2) for n in sizes}
+    report.table(
+        "size of the sample",
+        [
+            {
+                "size": f"{n}^3",
+                "s per sample": wall,
+                "CPU s per sample": cpu,
+                "CPU us per voxel": 1e6 * cpu / n**3,
+            }
+            for n, (wall, cpu) in taken.items()
+        ],
+    )
+    rows = []
+    for batch in batches:
+        wall, cpu = mean_seconds(load_synthesizer("mix"), batch, samples)
+        rows.append({"batch": batch, "s per sample": wall, "CPU s per sample": cpu})
+    report.table("size of the batch", rows)
+    report.table("memory", [{"batch": batches[-1], "peak GB": peak_memory(batches[-1])}])
+    if picture:
+        plot(parts, memory, {n: wall for n, (wall, _) in taken.items()}, picture)
+
+
+def main() -> None:
+    options_of = parser(__doc__, repeats=5)
+    options_of.add_argument("--quick", action="store_true", help="fewer sizes and samples")
+    options_of.add_argument("--picture", type=Path)
+    options_of.add_argument("--against", metavar="COMMIT", help="measure this tree and that commit in turn")
+    options_of.add_argument(
+        "--synths", nargs="+", default=["mix", "zero_shot"], help="generators for --against"
+    )
+    options = options_of.parse_args()
+    report = begin(options)
+    if options.against:
+        compare(options.against, options.synths, options.threads, options.repeats, report)
+    else:
+        one_generator(report, options.repeats, options.picture, options.quick)
 
 
 if __name__ == "__main__":

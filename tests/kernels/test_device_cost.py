@@ -1,5 +1,6 @@
 """What a GPU would run, counted without one: budgets, and the rules of counting (benchmarks/counting.py)."""
 
+import json
 from functools import cache
 
 import pytest
@@ -162,4 +163,6 @@ def test_tables_are_printed_and_name_the_model(capsys, monkeypatch, tmp_path):
     printed = capsys.readouterr().out
     assert "model, not a measurement" in printed
     assert "connected components" in printed
-    assert '"modelled_seconds"' in path.read_text()
+    stored = json.loads(path.read_text())
+    assert stored["header"]["commit"]
+    assert "parts of samples of mix" in stored["tables"]

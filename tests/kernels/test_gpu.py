@@ -90,7 +90,7 @@ def test_nothing_waits_for_the_device(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_replayed_graph_makes_the_same_batches(name):
-    from benchmarks.gpu_bench import Replayed
+    from benchmarks.gpu.bench import Replayed
 
     synth, rays = load_synthesizer(name), Rays.golden_spiral(96).to("cuda")
     replayed = Replayed(lambda ids: made(synth, rays, ids), 2)

@@ -1,6 +1,6 @@
-"""Training steps of benchmarks/gpu.py, with stored samples and with synthesis; and a training that fits a time.
+"""Training steps of ``benchmarks.gpu``, with stored samples and with synthesis; and a training that fits a time.
 
-    python benchmarks/gpu_training.py --minutes 5 --out outputs/gpu [--batch 8] [--smoke]
+    python -m benchmarks.gpu.training --minutes 5 --out outputs/gpu [--batch 8] [--smoke]
 
 trains the recipe ``zero_shot``: the step is timed first, then ``trainer.max_steps`` and the decay of the learning rate
 are chosen so that the run ends in time. OUT keeps ``model/`` (float16), ``train.csv``, ``train.log``.
@@ -25,13 +25,11 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from anystar_torch.configuration.resolvers import register_resolvers
 from anystar_torch.training.data import Batch
-from benchmarks.gpu_bench import Bench, say
+from benchmarks import configs
+from benchmarks.gpu.bench import Bench, say
+from benchmarks.header import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 WITHOUT = [  # nothing but the step: no validation, no files
     "logger=none",
     "~callbacks.checkpoint",
@@ -73,7 +71,6 @@ def training(bench: Bench) -> None:
 
 def fit(bench: Bench, recipe: Recipe, *, steps: int, stored: bool) -> dict[str, Any]:
     """Train for ``steps`` after a warm-up; milliseconds per step, samples per second, share of waiting."""
-    from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
     quiet()
@@ -88,8 +85,7 @@ def fit(bench: Bench, recipe: Recipe, *, steps: int, stored: bool) -> dict[str, 
         "run_folder=unused",
         *WITHOUT,
     ]
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        config = compose("train", overrides)
+    config = configs.training_config(overrides)
     L.seed_everything(0, verbose=False)
     model, data = instantiate(config.training), instantiate(config.data)
     clock = StepClock(bench, data)
@@ -156,8 +152,7 @@ class StepClock(Callback):
 
 
 def quiet() -> None:
-    """Hydra's resolvers, and no hints of Lightning between the rows."""
-    register_resolvers()
+    """No hints of Lightning between the rows."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
 
@@ -226,9 +221,6 @@ def train_script(command: Sequence[str], log: Path, seconds: float) -> int | str
 
 def keep(run: Path, model: str, out: Path, figures: dict[str, Any]) -> None:
     """Weights in float16 and the log of the figures; of a stopped run, the averaged weights of its last checkpoint."""
-    from hydra import compose, initialize_config_dir
-    from hydra.utils import instantiate
-
     from anystar_torch.network import loading, weights
     from anystar_torch.training.checkpoints import LAST, averaged_weights
 
@@ -239,8 +231,7 @@ def keep(run: Path, model: str, out: Path, figures: dict[str, Any]) -> None:
         network, config = weights.load(run / "model")
         figures["synthetic F1"] = config.provenance.get("synthetic_f1")
     elif checkpoint.is_file():
-        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-            network = instantiate(compose(overrides=[f"+model={model}"]).model)
+        network = configs.network(model)
         network.load_state_dict(averaged_weights(checkpoint))
         config = replace(loading.load_model()[1], architecture=network.architecture)
         figures["note"] = "stopped early: weights of the last checkpoint, thresholds of the shipped network"

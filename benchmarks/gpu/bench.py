@@ -1,26 +1,17 @@
-"""What the sections of benchmarks/gpu.py share: clocks, rows, the guard around every measurement."""
+"""What the sections of ``benchmarks.gpu`` share: clocks, rows, the guard around every measurement."""
 
 import gc
 import json
-import statistics
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-
-class Timing(NamedTuple):
-    """Seconds of repeated calls."""
-
-    median: float
-    least: float
-    most: float
-    repeats: int
+from benchmarks.timing import Timing, timed
 
 
 class Bench:
@@ -81,22 +72,10 @@ class Bench:
         self.wait()
         taken: list[float] = []
         while len(taken) < (1 if self.smoke else 3) or (sum(taken) < seconds and len(taken) < 50):
-            taken.append(self._once(function))
+            taken.append(timed(function, self.device))
             if self.smoke or self.left < 0:
                 break
-        return Timing(statistics.median(taken), min(taken), max(taken), len(taken))
-
-    def _once(self, function: Callable[[], Any]) -> float:
-        if self.device.type != "cuda":
-            began = time.perf_counter()
-            function()
-            return time.perf_counter() - began
-        first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        first.record()
-        function()
-        last.record()
-        last.synchronize()
-        return float(first.elapsed_time(last)) / 1e3
+        return Timing.of(taken)
 
     def _begin(self) -> None:
         gc.collect()
@@ -145,4 +124,4 @@ class Replayed:
 
 def say(*words: Any) -> None:
     """A line between the rows."""
-    print(*words, flush=True, file=sys.stdout)
+    print(*words, flush=True)

@@ -1,4 +1,4 @@
-"""The sections of benchmarks/gpu.py, but for training: agreement, operators, throughput, prediction, profile."""
+"""The sections of ``benchmarks.gpu``, but for training: agreement, operators, throughput, prediction, profile."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from anystar_torch.configuration.compose import load_synthesizer
 from anystar_torch.generator.synthesizer import Synthesizer
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.geometry.targets import object_probability, star_distances
-from benchmarks.gpu_bench import Bench, Replayed
+from benchmarks.gpu.bench import Bench, Replayed
 
 # Generator -> grid of the network that is trained on it: AnyStar's, and the shipped one.
 RECIPES = {"mix": 1, "zero_shot": 2}

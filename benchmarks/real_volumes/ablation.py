@@ -1,19 +1,18 @@
-"""What in the generator and in the recipe helps: one training per change, all alike otherwise.
+"""Which parts of the generator and of the recipe help: one training per change, all else equal.
 
-    python benchmarks/ablation.py generator --runs outputs/generator [--steps 400] [--json FILE] [VARIANT ...]
-    python benchmarks/ablation.py recipe --runs outputs/recipe [--steps 500] [--json FILE] [VARIANT ...]
+    python -m benchmarks.real_volumes ablate generator --runs outputs/generator [--steps 400] [VARIANT ...]
+    python -m benchmarks.real_volumes ablate recipe --runs outputs/recipe [--steps 500] [VARIANT ...]
 
-``generator`` goes on from the shipped weights with ``experiment=zero_shot`` (medium network, 64^3), once as it is and
-once with each change below, from the same seed for the same number of steps (and once from another seed, for what
-chance does): what a network loses is what the part that was taken away kept it able to. From nothing, two seeds differ
-by more than most changes do for as long as two cores can train so many networks.
+``generator`` continues from the shipped weights with ``experiment=zero_shot`` (medium network, 64^3): once as it is
+and once with each change below, from the same seed for the same number of steps, and once from another seed to measure
+chance. A network loses what the removed part kept it able to do. Trainings from nothing are too short on two cores:
+two seeds then differ by more than most changes do.
 
-``recipe`` trains the small network from nothing with the same generator; the loss on the same synthetic samples
-compares them, and F1 for what it is worth so early. A row has seen as many samples as the others where its name does
-not say otherwise.
+``recipe`` trains the small network from nothing with the same generator. The loss on the same synthetic samples
+compares them; F1 is imprecise so early. Rows have seen the same number of samples unless their name says otherwise.
 
-Every network is scored as ``compare.py`` does it, each at the threshold that suits it best. A run that is complete in
-the folder is not trained again; the folder is of one generator: give another one where configs/ has changed.
+Every network is scored as in the command ``compare``, each at the threshold that suits it best. A run that is complete
+in the folder is not trained again. A folder belongs to one generator: give another one where configs/ has changed.
 """
 
 import argparse
@@ -26,19 +25,20 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import real_volumes
-from compare import CONSOLE, changed, real, show, synthetic
-
 from anystar_torch import AnyStar
+from benchmarks.header import ROOT
+from benchmarks.real_volumes import volumes as real_volumes
+from benchmarks.real_volumes.networks import Results, changed, real, synthetic, tables
+from benchmarks.report import begin
+from benchmarks.report import parser as common
 
-ROOT = Path(__file__).resolve().parents[1]
-EFFECTS, GROUND = "synth.effects.effects", "synth.world.mixture.background"
+EFFECTS, BACKGROUND = "synth.effects.effects", "synth.world.mixture.background"
 
 
-def ground(plain: float, rand: float, perlin: float) -> list[str]:
+def background(plain: float, rand: float, perlin: float) -> list[str]:
     """Overrides for the shares of the three backgrounds."""
     shares = {"plain": plain, "rand": rand, "perlin": perlin}
-    return [f"{GROUND}.{name}={share}" for name, share in shares.items()]
+    return [f"{BACKGROUND}.{name}={share}" for name, share in shares.items()]
 
 
 def without(*effects: str) -> list[str]:
@@ -50,11 +50,11 @@ def without(*effects: str) -> list[str]:
 GENERATOR: dict[str, list[str]] = {
     "zero_shot": [],
     "another seed": ["seed=2"],
-    "plain ground only": ground(1, 0, 0),
-    "rand ground only": ground(0, 1, 0),
-    "perlin ground only": ground(0, 0, 1),
-    "grounds without texture": ["synth.world.mixture.ground_texture=[0,0]"],
-    "no hollows": ["synth.world.hollow.p=0"],
+    "plain background only": background(1, 0, 0),
+    "rand background only": background(0, 1, 0),
+    "perlin background only": background(0, 0, 1),
+    "backgrounds without texture": ["synth.world.mixture.ground_texture=[0,0]"],
+    "no displaced background": ["synth.world.hollow.p=0"],
     "no microscope": without("microscope"),
     "isotropic microscope": [
         f"{EFFECTS}.microscope.elongation=[1,1]",
@@ -117,44 +117,48 @@ def train(folder: Path, overrides: Sequence[str]) -> None:
             raise SystemExit(f"{folder.name} failed ({done.returncode}): {log.read()[-2000:]}")
 
 
-def main() -> None:
-    """Train what is missing, score everything, print as it grows."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", choices=("generator", "recipe"))
-    parser.add_argument("variants", nargs="*", help="some of the variants; all of them if none is named")
-    parser.add_argument("--runs", type=Path, required=True, help="folder for the run folders")
-    parser.add_argument("--steps", type=int, default=None, help="default: 400 and 500")
-    parser.add_argument("--data", type=Path, default=real_volumes.DATA)
-    parser.add_argument("--json", type=Path, default=None, help="write every figure to this file")
-    arguments = parser.parse_intermixed_args()
-    generator = arguments.what == "generator"
+def parser() -> argparse.ArgumentParser:
+    """The options of this command."""
+    made = common(__doc__)
+    made.add_argument("what", choices=("generator", "recipe"))
+    made.add_argument("variants", nargs="*", help="some of the variants; all of them if none is named")
+    made.add_argument("--runs", type=Path, required=True, help="folder for the run folders")
+    made.add_argument("--steps", type=int, help="default: 400 and 500")
+    made.add_argument("--data", type=Path, default=real_volumes.DATA)
+    return made
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train what the folder lacks, score everything, and report as the results grow."""
+    generator = options.what == "generator"
     table = GENERATOR if generator else RECIPE
-    unknown = set(arguments.variants) - set(table)
+    unknown = set(options.variants) - set(table)
     if unknown:
-        parser.error(f"no variant {', '.join(sorted(unknown))}; there are {'; '.join(table)}")
-    volumes = real_volumes.read(arguments.data)
-    steps = arguments.steps or (400 if generator else 500)
-    common = [
-        "warm_start=pretrained" if generator else "model=small", f"trainer.max_steps={steps}",
-        "training.schedule.warmup_steps=50", f"training.schedule.decay_steps={steps // 2}",
-        f"trainer.val_check_interval={steps}", "data.validation_samples=2", "callbacks.average.decay=0.98",
-    ]  # fmt: skip
-    results = {}
-    for name in arguments.variants or table:
+        raise SystemExit(f"no variant {', '.join(sorted(unknown))}; there are {'; '.join(table)}")
+    volumes = real_volumes.read(options.data)
+    report = begin(options)
+    steps = options.steps or (400 if generator else 500)
+    results: Results = {}
+    for name in options.variants or table:
         changes = [change.format(half=steps // 2, twice=2 * steps) for change in table[name]]
-        CONSOLE.print(f"{name}: {' '.join(changes) or 'as it is'}")
-        folder = arguments.runs / re.sub(r"\W+", "_", name).strip("_")
-        train(folder.absolute(), [*common, *changes])
+        print(f"{name}: {' '.join(changes) or 'as it is'}", flush=True)
+        folder = options.runs / re.sub(r"\W+", "_", name).strip("_")
+        train(folder.absolute(), [*common_settings(generator, steps), *changes])
         model = AnyStar.from_pretrained(folder)
         results[name] = {"loss": synthetic(model, "zero_shot", 16)} | real(model, volumes)
         if generator:
             results[name]["appearances"] = changed(model, volumes, results[name]["prob_thresh"])
-        show(results)
-        if arguments.json is not None:
-            arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+        tables(results, report)
 
 
-if __name__ == "__main__":
-    main()
+def common_settings(generator: bool, steps: int) -> list[str]:
+    """What all variants have in common."""
+    return [
+        "warm_start=pretrained" if generator else "model=small",
+        f"trainer.max_steps={steps}",
+        "training.schedule.warmup_steps=50",
+        f"training.schedule.decay_steps={steps // 2}",
+        f"trainer.val_check_interval={steps}",
+        "data.validation_samples=2",
+        "callbacks.average.decay=0.98",
+    ]

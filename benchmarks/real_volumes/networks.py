@@ -1,42 +1,43 @@
 """Networks side by side: the loss on the same synthetic samples, and F1 on real volumes.
 
-    python benchmarks/compare.py outputs/run [outputs/other ...] [--appearances] [--size 14] [--json FILE] [--plot FILE]
+    python -m benchmarks.real_volumes compare outputs/run [outputs/other ...] [--appearances] [--size 14] [--plot FILE]
 
-The loss is that of training, over validation samples of ``--synth`` that no training has seen: it says which of two
-networks learned more long before scores on seven volumes do. Real volumes are given the size. Networks in training
-differ in how probable they find the same object: each gets the threshold from 0.15 to 0.8 with which its mean F1 at
-IoU 0.5 over all volumes is highest, the same for all of them. ``--size`` shows all networks objects of one size, which
-else is the median of those each was trained on. ``--appearances`` adds the embryos and the ovule with changed
-contrast, noise, blur and ground. ``--plot`` draws all of it over the steps that the models say they were trained for: a
-learning curve, where they are stages of one training.
+The loss is that of training, over validation samples of ``--synth`` that no training has seen. It ranks two networks
+earlier in a training than the scores on a few real volumes do. Real volumes are given the size. Networks in training
+differ in the probability they give to the same object. Each gets the threshold from 0.15 to 0.8 with the highest mean
+F1 at IoU 0.5 over all volumes, the same for all of them. ``--size`` rescales objects to one size for all networks;
+the default is the median size each was trained on. ``--appearances`` adds the embryos and the ovule with changed
+contrast, noise, blur and background. ``--plot`` draws all of it over the steps that the networks were trained for: a
+learning curve, where they are checkpoints of one training.
 """
 
 import argparse
-import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import real_volumes
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from real_volumes import APPEARANCES, EMBRYOS, RealVolume, judged
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
 from anystar_torch import AnyStar
 from anystar_torch.configuration.compose import config_folder, load_synthesizer
 from anystar_torch.evaluation.matching import IOU_THRESHOLDS
 from anystar_torch.inference.instances import instances
+from anystar_torch.network import loading
 from anystar_torch.training.data import SynthesisData
 from anystar_torch.training.thresholds import scores_of
+from benchmarks.header import hash_of_weights
+from benchmarks.real_volumes import volumes as real_volumes
+from benchmarks.real_volumes.appearances import APPEARANCES
+from benchmarks.real_volumes.volumes import EMBRYOS, Volume, judged
+from benchmarks.report import Report, begin
+from benchmarks.report import parser as common
 
-CONSOLE = Console(width=140)
 THRESHOLDS = (0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+Results = dict[str, dict[str, Any]]
 
 
 @torch.no_grad()
@@ -49,13 +50,13 @@ def synthetic(model: AnyStar, synth: str, samples: int) -> float:
     )  # fmt: skip
     loss = instantiate(OmegaConf.load(config_folder() / "train.yaml").training.loss)
     totals = []
-    for number in track(range(samples), "synthetic samples", console=CONSOLE, transient=True):
+    for number in range(samples):
         batch = data.make(torch.tensor([number]), data.validation)
         totals.append(loss(network.logits(batch.image), batch.probability, batch.distances).total)
     return float(torch.stack(totals).mean())
 
 
-def real(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Any]:
+def real(model: AnyStar, volumes: list[Volume]) -> dict[str, Any]:
     """Mean F1 over all volumes and over the embryos, at the threshold with the best mean at IoU 0.5."""
     found = {
         volume.name: model.candidates(
@@ -78,20 +79,20 @@ def real(model: AnyStar, volumes: list[RealVolume]) -> dict[str, Any]:
     return max(rows, key=lambda row: row["all"]["F1@0.5"])
 
 
-def shown(model: AnyStar, size: float) -> AnyStar:
-    """The network with objects rescaled to be ``size`` of its voxels across, whatever it was trained on."""
+def rescaled(model: AnyStar, size: float) -> AnyStar:
+    """The network, with objects rescaled to ``size`` of its voxels instead of the size it was trained on."""
     least, _, largest = model.config.diameter_band
     config = replace(model.config, diameter_band=(min(least, size), size, max(largest, size)))
     return AnyStar(model.network, config, multiscale=model.multiscale)
 
 
 def mean(scores: Iterable[Sequence[float]]) -> dict[str, float]:
-    """Of F1 at every IoU threshold."""
+    """Mean F1 at every IoU threshold."""
     values = np.mean(list(scores), axis=0)
     return {f"F1@{iou:g}": round(float(value), 4) for iou, value in zip(IOU_THRESHOLDS, values, strict=True)}
 
 
-def changed(model: AnyStar, volumes: list[RealVolume], prob_thresh: float) -> dict[str, float]:
+def changed(model: AnyStar, volumes: list[Volume], prob_thresh: float) -> dict[str, float]:
     """Appearance -> mean F1 at IoU 0.5 over the embryos and the ovule."""
     row = {}
     for name, change in APPEARANCES.items():
@@ -111,20 +112,21 @@ def present(rows: Collection[dict[str, Any]]) -> list[str]:
     return [group for group in ("all", "embryos") if all(group in row for row in rows)]
 
 
-def show(results: dict[str, dict[str, Any]]) -> None:
-    """A line per network: volumes as they are, and with changed appearance."""
+def tables(results: Results, report: Report) -> None:
+    """A row per network: volumes as they are, and with changed appearance."""
     groups = [(group, iou) for group in present(results.values()) for iou in IOU_THRESHOLDS]
-    table = Table("", "loss", "threshold", *(f"{group} @{iou:g}" for group, iou in groups))
-    for name, row in results.items():
-        loss = f"{row['loss']:.3f}" if "loss" in row else ""
-        f1 = (f"{row[group][f'F1@{iou:g}']:.3f}" for group, iou in groups)
-        table.add_row(name, loss, f"{row['prob_thresh']:g}", *f1)
-    CONSOLE.print(table)
+    report.table(
+        "networks",
+        [
+            {"network": name}
+            | {key: row[key] for key in ("weights", "steps", "loss", "prob_thresh") if key in row}
+            | {f"{group} F1@{iou:g}": row[group][f"F1@{iou:g}"] for group, iou in groups}
+            for name, row in results.items()
+        ],
+    )
     if any("appearances" in row for row in results.values()):
-        table = Table("F1 at 0.5, embryos and ovule", *APPEARANCES)
-        for name, row in results.items():
-            table.add_row(name, *(f"{value:.2f}" for value in row.get("appearances", {}).values()))
-        CONSOLE.print(table)
+        rows = [{"network": name} | row.get("appearances", {}) for name, row in results.items()]
+        report.table("F1 at IoU 0.5, embryos and ovule, changed appearance", rows)
 
 
 def plot(results: dict[str, dict[str, Any]], path: Path) -> None:
@@ -154,44 +156,44 @@ def plot(results: dict[str, dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def networks(about: str | None) -> argparse.ArgumentParser:
-    """What a script takes that scores networks on real volumes."""
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", type=Path, help="model or run folders; the shipped one if none")
-    parser.add_argument("--data", type=Path, default=real_volumes.DATA)
-    parser.add_argument("--json", type=Path, default=None, help="write every figure to this file")
-    return parser
+def models_parser(description: str | None) -> argparse.ArgumentParser:
+    """The options of a command that scores several networks on real volumes."""
+    made = common(description)
+    made.add_argument("models", nargs="*", type=Path, help="model or run folders; the shipped one if none")
+    made.add_argument("--data", type=Path, default=real_volumes.DATA)
+    return made
 
 
-def main() -> None:
-    """Score every network, print as it grows."""
-    parser = networks(__doc__)
-    parser.add_argument("--synth", default="zero_shot", help="generator of the synthetic samples")
-    parser.add_argument("--samples", type=int, default=32, help="synthetic samples")
-    parser.add_argument("--appearances", action="store_true", help="also with changed appearance")
-    parser.add_argument("--one-scale", action="store_true", help="without the second look from further away")
-    parser.add_argument(
-        "--size", type=float, default=None, help="network voxels across, as which objects are shown"
-    )
-    parser.add_argument("--plot", type=Path, default=None, help="draw them over the steps of training")
-    arguments = parser.parse_args()
-    volumes = real_volumes.read(arguments.data)
-    results: dict[str, dict[str, Any]] = {}
-    for path in arguments.models or [None]:
-        model = AnyStar.from_pretrained(path, multiscale=False if arguments.one_scale else None)
-        if arguments.size is not None:
-            model = shown(model, arguments.size)
-        loss = round(synthetic(model, arguments.synth, arguments.samples), 4)
-        row = {"steps": model.config.provenance.get("steps", 0), "loss": loss} | real(model, volumes)
-        if arguments.appearances:
+def parser() -> argparse.ArgumentParser:
+    """The options of this command."""
+    made = models_parser(__doc__)
+    made.add_argument("--synth", default="zero_shot", help="generator of the synthetic samples")
+    made.add_argument("--samples", type=int, default=32, help="synthetic samples")
+    made.add_argument("--appearances", action="store_true", help="also with changed appearance")
+    made.add_argument("--no-coarse-pass", action="store_true", help="the fine pass alone")
+    made.add_argument("--size", type=float, help="network voxels that objects are rescaled to")
+    made.add_argument("--plot", type=Path, help="draw them over the steps of training")
+    return made
+
+
+def run(options: argparse.Namespace) -> None:
+    """Score every network, and report as the results grow."""
+    volumes = real_volumes.read(options.data)
+    report = begin(options)
+    results: Results = {}
+    for path in options.models or [None]:
+        model = AnyStar.from_pretrained(path, multiscale=False if options.no_coarse_pass else None)
+        if options.size is not None:
+            model = rescaled(model, options.size)
+        loss = round(synthetic(model, options.synth, options.samples), 4)
+        row = {
+            "weights": hash_of_weights(path or loading.SHIPPED),
+            "steps": model.config.provenance.get("steps", 0),
+            "loss": loss,
+        } | real(model, volumes)
+        if options.appearances:
             row["appearances"] = changed(model, volumes, row["prob_thresh"])
         results["shipped" if path is None else str(path)] = row
-        show(results)
-        if arguments.json is not None:
-            arguments.json.write_text(json.dumps(results, indent=1) + "\n")
-    if arguments.plot is not None:
-        plot(results, arguments.plot)
-
-
-if __name__ == "__main__":
-    main()
+        tables(results, report)
+    if options.plot is not None:
+        plot(results, options.plot)

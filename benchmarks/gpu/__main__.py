@@ -1,6 +1,6 @@
 """What the GPU path does on this machine: agreement with the CPU, throughput, training steps, prediction, memory.
 
-    python benchmarks/gpu.py [--out outputs/gpu] [--seconds 300] [--sections agreement throughput ...] [--smoke]
+    python -m benchmarks.gpu [--out outputs/gpu] [--seconds 300] [--sections agreement throughput ...] [--smoke]
 
 Every section runs in a process of its own with a time limit, so that a failure loses no more than the rest of its
 section. Figures are printed as they are measured; after each, OUT/gpu.json and OUT/gpu.md are written anew. With
@@ -11,7 +11,6 @@ section. Figures are printed as they are measured; after each, OUT/gpu.json and 
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import threading
@@ -20,7 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.header import ROOT, Header
+from benchmarks.report import figure, markdown
+
 # Section -> its share of the time, in the order in which they run.
 SECTIONS = {
     "agreement": 0.16, "operators": 0.10, "throughput": 0.28, "training": 0.24, "prediction": 0.12, "profile": 0.10,
@@ -42,7 +43,7 @@ def main() -> None:
     if arguments.section:
         section(arguments.section, arguments.smoke)
         return
-    results = Results(arguments.out, about(arguments.smoke))
+    results = Results(arguments.out, header(arguments.smoke))
     shares = sum(SECTIONS[name] for name in arguments.sections)
     for name in arguments.sections:
         limit = REHEARSAL if arguments.smoke else arguments.seconds * SECTIONS[name] / shares
@@ -64,19 +65,19 @@ class Results:
 
     Args:
         folder: where ``gpu.json`` and ``gpu.md`` go.
-        about: hardware, versions and commit.
+        header: hardware, versions and commit.
     """
 
-    def __init__(self, folder: Path, about: dict[str, Any]) -> None:
-        self.folder, self.about = folder, about
+    def __init__(self, folder: Path, header: Header) -> None:
+        self.folder, self.header = folder, header
         self.rows: list[dict[str, Any]] = []
         folder.mkdir(parents=True, exist_ok=True)
-        print(json.dumps(about), flush=True)
+        print(header, flush=True)
 
     def run(self, name: str, seconds: float, smoke: bool) -> None:
         """Run a section in a process of its own, for at most ``seconds``, and keep its rows."""
         print(f"\n== {name} (at most {seconds:.0f} s)", flush=True)
-        command = [sys.executable, str(Path(__file__).resolve()), "--section", name]
+        command = [sys.executable, "-m", "benchmarks.gpu", "--section", name]
         began = time.perf_counter()
         process = subprocess.Popen(
             command + ["--smoke"] * smoke, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
@@ -104,23 +105,23 @@ class Results:
 
     def write(self) -> None:
         """Write both files."""
-        (self.folder / "gpu.json").write_text(json.dumps({"about": self.about, "rows": self.rows}, indent=1))
+        (self.folder / "gpu.json").write_text(
+            json.dumps({"header": self.header.as_dict(), "rows": self.rows}, indent=1)
+        )
         (self.folder / "gpu.md").write_text(self.table() + "\n")
 
     def table(self) -> str:
         """All rows, a table for each section."""
-        lines = [", ".join(f"{name} {value}" for name, value in self.about.items())]
-        for section in dict.fromkeys(row["section"] for row in self.rows):
-            rows = [row for row in self.rows if row["section"] == section]
-            columns = [
-                c for c in dict.fromkeys(c for row in rows for c in row) if c not in ("section", "name")
-            ]
-            lines += ["", f"| {section} | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
-            lines += [
-                f"| {row['name']} | {' | '.join(_figure(row.get(column, '')) for column in columns)} |"
-                for row in rows
-            ]
+        lines = [str(self.header)]
+        for name in dict.fromkeys(row["section"] for row in self.rows):
+            rows = [row for row in self.rows if row["section"] == name]
+            lines += ["", markdown({name: row["name"]} | measured(row) for row in rows)]
         return "\n".join(lines)
+
+
+def measured(row: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a row."""
+    return {name: value for name, value in row.items() if name not in ("section", "name")}
 
 
 def _lines(process: Any) -> Iterator[str]:
@@ -128,37 +129,15 @@ def _lines(process: Any) -> Iterator[str]:
         yield line.rstrip("\n")
 
 
-def _figure(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "/").replace("\n", " ")
-
-
 def _cell(row: dict[str, Any]) -> str:
-    return f"{row['name']}: " + ", ".join(
-        f"{name} {_figure(value)}" for name, value in row.items() if name not in ("section", "name")
-    )
+    return f"{row['name']}: " + ", ".join(f"{name} {figure(value)}" for name, value in measured(row).items())
 
 
-def about(smoke: bool) -> dict[str, Any]:
-    """What the figures were measured on."""
+def header(smoke: bool) -> Header:
+    """What the figures are measured on."""
     import torch
 
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT)
-    try:
-        import triton
-
-        compiler = triton.__version__
-    except ImportError:
-        compiler = "none"
-    gpu = torch.cuda.is_available() and not smoke
-    return {
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": os.environ.get("COMMIT") or commit.stdout.strip() or "unknown",
-        "device": torch.cuda.get_device_name() if gpu else f"CPU ({platform.machine()}): a rehearsal",
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "triton": compiler,
-    }
+    return Header.now(packages=("triton", "lightning"), gpu=torch.cuda.is_available() and not smoke)
 
 
 # ---- the process of a section -------------------------------------------------------------------
@@ -166,12 +145,11 @@ def about(smoke: bool) -> dict[str, Any]:
 
 def section(name: str, smoke: bool) -> None:
     """Measure one section; its rows go to the standard output."""
-    sys.path.insert(0, str(ROOT))
-    from benchmarks import gpu_sections, gpu_training
-    from benchmarks.gpu_bench import Bench
+    from benchmarks.gpu import sections, training
+    from benchmarks.gpu.bench import Bench
 
     bench = Bench(name, smoke=smoke, seconds=float(os.environ.get("GPU_SECONDS", "60")))
-    {**gpu_sections.SECTIONS, "training": gpu_training.training}[name](bench)
+    {**sections.SECTIONS, "training": training.training}[name](bench)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,34 @@
+"""Accuracy on real volumes that no training has seen.
+
+    python -m benchmarks.real_volumes score      one network, volume by volume, beside a classical pipeline
+    python -m benchmarks.real_volumes compare    several networks, also by their loss on synthetic samples
+    python -m benchmarks.real_volumes sizes      networks, with objects rescaled to several sizes
+    python -m benchmarks.real_volumes ablate     trainings that differ in one setting each
+
+``COMMAND --help`` explains each. The volumes are those of ``../shared/data/real``, or of --data.
+"""
+
+import argparse
+import sys
+
+from benchmarks.real_volumes import ablation, networks, score, sizes
+
+COMMANDS = {"score": score, "compare": networks, "sizes": sizes, "ablate": ablation}
+
+
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        parser = argparse.ArgumentParser(
+            description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        parser.add_argument("command", choices=COMMANDS)
+        parser.parse_args(sys.argv[1:2])
+        return
+    command = COMMANDS[sys.argv[1]]
+    parser = command.parser()
+    parser.prog = f"python -m benchmarks.real_volumes {sys.argv[1]}"
+    command.run(parser.parse_intermixed_args(sys.argv[2:]))
+
+
+if __name__ == "__main__":
+    main()
