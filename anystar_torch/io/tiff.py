@@ -1,8 +1,6 @@
 """TIFF: ImageJ hyperstacks, OME-TIFF and plain stacks, with axes and voxel size from their metadata."""
 
 import html
-import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,45 +8,16 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from jaxtyping import Integer, Shaped
+from jaxtyping import Integer
 
-from anystar_torch.io.reading import readable
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
+from anystar_torch.io.tiff_pages import Stack, check_set, complained
 from anystar_torch.io.voxel_size import ImageJCalibration
 
 _GREY = "minisblack"  # otherwise tifffile takes three or four voxels along x for colours
 _MARK = '"anystar_torch"'  # stands in every run record, and so only in the metadata of volumes
-
-
-class _ErrorLog(logging.Handler):
-    """Collects the errors that tifffile logs while it reads a broken file as far as it can."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.lines: list[str] = []
-        self.reader = threading.get_ident()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self.reader:  # another thread reads another file
-            self.lines.append(record.getMessage())
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """The open file. What tifffile only logs, such as a truncated file, is an error here."""
-    import tifffile
-
-    log, errors = logging.getLogger("tifffile"), _ErrorLog()
-    log.addHandler(errors)
-    try:
-        with readable(path, "TIFF"), tifffile.TiffFile(path) as file:
-            yield file
-            if errors.lines:
-                raise ValueError(errors.lines[0])
-    finally:
-        log.removeHandler(errors)
 
 
 @contextmanager
@@ -64,24 +33,25 @@ def opened(path: Path) -> Iterator[StoredImage]:
     Raises:
         ValueError: the file is broken, or holds several volumes.
     """
-    with _opened(path) as file:
-        axes, shape = _layout(file, path)
-        lazy = _LazySeries(file, file.series[0], shape)
+    with complained(path) as file:
+        stack = Stack(file, _series(file, path), path)
+        if not set(stack.axes) - set("TCYXS") and _is_one_slice(file, stack.axes):
+            stack.with_z()
         sizes, units = _sizes(file)
         yield StoredImage(
-            array=lazy,
-            dtype=lazy.series.dtype,
-            axes=tuple(axes),
+            array=stack,
+            dtype=stack.dtype,
+            axes=tuple(stack.axes),
             sizes=sizes,
             units=units,
             style="ome" if file.is_ome else "imagej",
-            whole=lazy.at_once,
+            whole=stack.at_once,
         )
 
 
 def record_text(path: Path) -> str | None:
     """The text of the run record in the metadata; None where there is none."""
-    with _opened(path) as file:
+    with complained(path) as file:
         if file.is_ome:
             elements = ElementTree.fromstring(file.ome_metadata).iter()
             texts = [element.text for element in elements if element.tag.endswith("Description")]
@@ -90,58 +60,20 @@ def record_text(path: Path) -> str | None:
     return next((text for text in texts if text and _MARK in text), None)
 
 
-class _LazySeries:
-    """A series of pages that is read when it is indexed, and then as little of it as possible."""
-
-    def __init__(self, file: Any, series: Any, shape: tuple[int, ...]) -> None:
-        self.file, self.series, self.shape = file, series, shape
-        page = tuple(series.keyframe.shape)
-        self.leading = len(self.shape) - len(page)
-        self.paged = self.shape[self.leading :] == page and len(series.pages) == self._planes()
-        self.mapped = series.dataoffset is not None
-
-    @property
-    def at_once(self) -> bool:
-        """Whether any part needs the whole series to be read."""
-        return not (self.paged or self.mapped)
-
-    def __getitem__(self, index: Any) -> Shaped[np.ndarray, "..."]:
-        array: Shaped[np.ndarray, "..."]
-        if self.mapped:
-            kind = self.series.dtype.newbyteorder(self.file.byteorder)
-            array = self.file.filehandle.memmap_array(kind, self.shape, self.series.dataoffset)
-            return np.array(array[index])
-        if self.paged and isinstance(index, tuple) and all(isinstance(i, slice) for i in self._inner(index)):
-            planes = np.arange(self._planes()).reshape(self.shape[: self.leading])[index[: self.leading]]
-            array = self.file.asarray(key=planes.reshape(-1).tolist(), series=0)
-            array = array.reshape(planes.shape + self.shape[self.leading :])
-            return array[(slice(None),) * planes.ndim + self._inner(index)]
-        array = self.series.asarray().reshape(self.shape)[index]
-        return array
-
-    def _inner(self, index: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The part of an index that lies within a page."""
-        return index[self.leading :]
-
-    def _planes(self) -> int:
-        return int(np.prod(self.shape[: self.leading], dtype=np.int64))
-
-
-def _layout(file: Any, path: Path) -> tuple[str, tuple[int, ...]]:
-    """Letters and sizes of the axes of the file.
+def _series(file: Any, path: Path) -> Any:
+    """The one volume, or series of volumes, of a file.
 
     Raises:
-        ValueError: the file holds several volumes, such as the positions of a stage.
+        ValueError: the file holds several volumes, such as the positions of a stage, or a set is not complete.
     """
-    series = file.series[0]
+    if file.is_ome:
+        check_set(file, path)
     several = sum(bool(set(one.axes) - set("TCYXS")) for one in file.series)
-    if several > 1:
+    if (
+        several > 1 and file.series[0].kind != "generic"
+    ):  # a generic file has a series per way of storing a page
         raise ValueError(f"{path} holds {several} volumes (positions); save one of them to its own file")
-    axes, shape = series.axes, tuple(series.shape)
-    if not set(axes) - set("TCYXS") and _is_one_slice(file, axes):
-        at = axes.index("Y")
-        return f"{axes[:at]}Z{axes[at:]}", (*shape[:at], 1, *shape[at:])
-    return axes, shape
+    return file.series[0]
 
 
 def _is_one_slice(file: Any, axes: str) -> bool:

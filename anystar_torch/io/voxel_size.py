@@ -13,7 +13,6 @@ from typing import Any
 
 Spacing = tuple[float, float, float]
 
-_METRES = {"m": "", "metre": "", "meter": ""}
 _PREFIXES = {
     "p": ("pico", 1e-6), "n": ("nano", 1e-3), "u": ("micro", 1.0), "m": ("milli", 1e3), "c": ("centi", 1e4),
     "d": ("deci", 1e5), "k": ("kilo", 1e9),
