@@ -153,7 +153,7 @@ def _voxels(tensor: Tensor) -> int:
 
 
 def size_in_memory(tensor: Tensor) -> int:
-    """Bytes of the distinct elements of a tensor: expanded axes count once, overlapping windows at most the storage."""
+    """Bytes of the distinct elements of a tensor: expanded axes count once, overlapping views at most the storage."""
     if tensor.numel() == 0:
         return 0
     distinct = 1

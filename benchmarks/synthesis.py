@@ -4,9 +4,9 @@
     python -m benchmarks.synthesis --quick                                a few samples: under a minute
     python -m benchmarks.synthesis --against COMMIT [--synths mix zero_shot] [--repeats 12]
 
-Measured are a finished 64^3 sample with its targets (grid 2, 96 rays) at a batch of 4, the share and the memory (Linux)
-of every part of the generator, the growth with size and batch, and the peak memory of a batch of 16. The first figure
-is the least of the repeats; sizes and batches are means over the same samples. With --against only samples with
+Samples of 64^3 are measured with their targets (grid 2, 96 rays) at a batch of 4. Then follow the time and the memory
+(Linux) of every part of the generator, the growth with size and batch, and the peak memory of a batch of 16. The first
+figure is the least of the repeats; sizes and batches are means over the same samples. With --against only samples with
 targets are measured, of this tree and of another commit in turn.
 """
 

@@ -18,7 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 KINDS = {".py", ".yaml", ".yml", ".md", ".hpp", ".cpp", ".h", ".toml", ".sh"}
 
 # The rooms that are held to the rules. A room is added when it is rewritten.
-HELD = ("tests/prose",)
+HELD = (
+    "tests/prose",
+    "docs/best_practices.md",
+    "docs/history.md",
+    "docs/model_card.md",
+    "docs/results.md",
+)
 
 # What the rules do not hold for, each with the reason.
 EXCEPT = {
@@ -26,6 +32,7 @@ EXCEPT = {
     "tests/prose/test_prose.py": "it plants the faults",
 }
 NO_REFERENCE = {"docs/history.md", "CHANGELOG.md"}  # they say what was tried and what changed
+OLD_NAMES = NO_REFERENCE | {"docs/model_card.md"}  # they name commands and parts of earlier commits
 
 
 def files(paths: list[Path]) -> Iterator[Path]:
@@ -53,7 +60,7 @@ def faults(path: Path) -> list[Fault]:
     found = []
     for piece in of_file(path):
         if isinstance(piece, Name):
-            for word, instead in () if history else banned_names(piece.name, name):
+            for word, instead in () if name in OLD_NAMES else banned_names(piece.name, name):
                 found.append(Fault(name, piece.line, f"name '{piece.name}': '{word}' -> {instead}"))
             continue
 

@@ -73,6 +73,12 @@ def test_items_arguments_and_cells_are_sentences_of_their_own(tmp_path):
     assert not found(tmp_path, "a.py", arguments)
 
 
+def test_examples_in_docstrings_and_programs_in_strings_are_no_sentences(tmp_path):
+    words = " ".join(["word"] * 41)
+    source = f'"""Title.\n\n    python {words}\n\nThe end.\n"""\nX = """\na = 1\nworld = 2\n{words.replace(" ", "; ")}\n"""\n'
+    assert not found(tmp_path, "a.py", source)
+
+
 def test_abbreviations_and_decimals_end_no_sentence():
     assert not long_sentences("one " * 25 + "e.g. 0.5 " + "two. " + "three " * 20)
     assert long_sentences("one " * 25 + "e.g. 0.5 " + "three " * 20)

@@ -56,6 +56,30 @@ def blocks(first: int, lines: list[str]) -> Iterator[Text]:
         yield Text(start, "\n".join(block))
 
 
+def without_examples(docstring: str, indent_of_examples: int = 4) -> list[str]:
+    """The lines of a docstring without its common indent; indented paragraphs, which are examples, are empty."""
+    first, *rest = docstring.split("\n")
+    indent = min((len(line) - len(line.lstrip()) for line in rest if line.strip()), default=0)
+    lines = [first, *(line[indent:] for line in rest)]
+    example = False
+    for number, line in enumerate(lines):
+        if not line.startswith(" " * indent_of_examples) and line.strip():
+            example = False
+        elif line.strip() and number and not lines[number - 1].strip():
+            example = True
+        if example:
+            lines[number] = ""
+    return lines
+
+
+def is_program(text: str) -> bool:
+    """Whether a string is the source of a program."""
+    try:
+        return text.count("\n") > 2 and bool(ast.parse(text))
+    except SyntaxError:
+        return False
+
+
 def without_code(text: str) -> str:
     """``text`` with every piece of inline code replaced by one word, its line breaks kept."""
     return CODE.sub(lambda match: "CODE" + "\n" * match.group().count("\n"), text)
@@ -74,12 +98,12 @@ def of_python(source: str) -> Iterator[Text | Name]:
             continue
         alone = not token.line[: token.start[1]].strip()
         if comment and not (alone and token.start[0] == last + 1):
-            yield from blocks(first, comment)
+            yield from blocks(first, without_examples("\n".join(comment), 2))
             comment = []
         first = first if comment else token.start[0]
         last = token.start[0] if alone else -1
         comment.append(token.string.lstrip("#").removeprefix(" "))
-    yield from blocks(first, comment)
+    yield from blocks(first, without_examples("\n".join(comment), 2))
 
 
 def _docstrings_and_messages(tree: ast.Module) -> Iterator[Text]:
@@ -90,7 +114,7 @@ def _docstrings_and_messages(tree: ast.Module) -> Iterator[Text]:
             value = statement.value if isinstance(statement, ast.Expr) else None
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 docstrings.add(id(value))
-                yield from blocks(statement.lineno, value.value.splitlines())
+                yield from blocks(statement.lineno, without_examples(value.value))
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
@@ -102,7 +126,9 @@ def _docstrings_and_messages(tree: ast.Module) -> Iterator[Text]:
             text = node.value
         else:
             continue
-        if len(text.split()) > 1 and text[:1] != " ":  # jaxtyping's shapes begin with a space
+        if (
+            len(text.split()) > 1 and text[:1] != " " and not is_program(text)
+        ):  # jaxtyping's shapes begin with a space
             yield from blocks(node.lineno, text.splitlines())
 
 
@@ -121,14 +147,14 @@ def of_comments(source: str, mark: str = "#") -> Iterator[Text]:
         match = re.search(rf"(^|\s){mark}+(?!!)\s?(.*)$", line)
         alone = bool(match) and not line[: match.start()].strip() and line.strip().startswith(mark[0])
         if lines and not alone:
-            yield from blocks(first, lines)
+            yield from blocks(first, without_examples("\n".join(lines), 2))
             lines = []
         if match and alone:
             first = first if lines else number
             lines.append(match.group(2))
         elif match:
             yield from blocks(number, [match.group(2)])
-    yield from blocks(first, lines)
+    yield from blocks(first, without_examples("\n".join(lines), 2))
 
 
 def of_markdown(source: str) -> Iterator[Text | Name]:
