@@ -75,7 +75,8 @@ def test_items_arguments_and_cells_are_sentences_of_their_own(tmp_path):
 
 def test_examples_in_docstrings_and_programs_in_strings_are_no_sentences(tmp_path):
     words = " ".join(["word"] * 41)
-    source = f'"""Title.\n\n    python {words}\n\nThe end.\n"""\nX = """\na = 1\nworld = 2\n{words.replace(" ", "; ")}\n"""\n'
+    program = f"a = 1\nworld = 2\n{words.replace(' ', '; ')}\n"
+    source = f'"""Title.\n\n    python {words}\n\nThe end.\n"""\nX = """\n{program}"""\n'
     assert not found(tmp_path, "a.py", source)
 
 
