@@ -20,6 +20,7 @@ from safetensors.torch import save as serialised
 from anystar_torch import __version__
 from anystar_torch.network.normalisation import NORMALISATIONS
 from anystar_torch.network.stardist import StarDist
+from anystar_torch.system.errors import first_line
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
@@ -172,7 +173,7 @@ def load(path: Path | str) -> tuple[StarDist, ModelConfig]:
         state = load_file(folder / WEIGHTS)
         network.load_state_dict({name: _as_trained(value) for name, value in state.items()})
     except (SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ValueError(f"{folder / WEIGHTS} does not fit its {CONFIG}: {reason}") from error
     return network.eval(), config
 

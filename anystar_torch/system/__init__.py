@@ -1,1 +1,1 @@
-"""The machine: devices, memory, precision, progress bars."""
+"""The machine: device, memory, allocator, precision, progress bars, messages of errors."""

@@ -1,41 +1,41 @@
-"""Whether memory that one step of a training, or one tile of a prediction, frees is kept for the next."""
+"""Settings of the C library's allocator: whether freed memory is kept for the next step or tile."""
 
 import ctypes
 import sys
 
-#: mallopt(3): number of heaps; blocks mapped apart, their number and least size; what is given back; growth.
+#: Options of mallopt(3): number of heaps, number and smallest size of mapped blocks, size to give back, growth.
 _ARENA_MAX, _MMAP_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = -8, -4, -3, -1, -2
 _GROWTH = 64 << 20
 _LARGE = 1 << 20
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep what is freed, for the life of the process, instead of giving it back to the system.
+    """Keep freed memory in the process, from now on until it ends.
 
-    A step on a CPU allocates the same hundreds of megabytes over and over. By default glibc maps each large block
-    anew, and the system clears it page by page when it is first touched: a fifth of the small network's step on two
-    cores, a third of a large volume's prediction. The process takes about as much memory as at its peak from then on.
+    Every step on a CPU allocates the same hundreds of megabytes. By default glibc maps each large block again, and the
+    system clears it page by page. That takes a fifth of a training step of the small network on two cores, and a third
+    of the prediction of a large volume. Afterwards the process keeps about its peak memory.
 
     Returns:
-        Whether it was possible: with glibc, so on most Linux systems. Elsewhere nothing happens.
+        Whether the setting was made. It needs glibc, which most Linux systems have.
     """
     return _set({_ARENA_MAX: 1, _MMAP_MAX: 0, _TRIM_THRESHOLD: -1, _TOP_PAD: _GROWTH})
 
 
 def return_freed_memory() -> bool:
-    """Have the C library give every large block back to the system when it is freed, for the life of the process.
+    """Give every large block back to the system when it is freed, from now on until the process ends.
 
-    By default glibc raises the size from which blocks are mapped apart up to 32 MB, and smaller ones stay in heaps with
-    gaps: the peak of a process then differs by a tenth from run to run, and a bound on memory cannot be kept.
+    By default glibc maps only blocks above a size that it raises up to 32 MB. Smaller blocks leave gaps in its heaps,
+    so the peak memory varies by a tenth from run to run and a memory limit cannot be kept.
 
     Returns:
-        Whether it was possible, as for :func:`keep_freed_memory`.
+        Whether the setting was made, as for :func:`keep_freed_memory`.
     """
     return _set({_MMAP_THRESHOLD: _LARGE, _TRIM_THRESHOLD: _LARGE})
 
 
 def _set(wanted: dict[int, int]) -> bool:
-    """Set options of glibc's allocator; False where there is none."""
+    """Set options of glibc's allocator. False where the system has another one."""
     if sys.platform != "linux":
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -1,4 +1,4 @@
-"""Where the network runs: the device of a name and the precision it computes in."""
+"""The device a network runs on, and the precision it computes in."""
 
 import threading
 from collections.abc import Iterator
@@ -8,14 +8,18 @@ from typing import Any
 import torch
 from torch import nn
 
+from anystar_torch.system.errors import first_line
 from anystar_torch.system.precision import multiplies_bf16
 
 
 def resolve(device: str) -> torch.device:
-    """The device of a name; "auto" is the best there is.
+    """The device of a name.
+
+    Args:
+        device: a name that torch knows, or "auto" for the first of cuda, mps and cpu that is available.
 
     Raises:
-        ValueError: a device that torch does not know or that is not there.
+        ValueError: torch does not know the device, or it is not available.
     """
     if device == "auto":
         if torch.cuda.is_available():
@@ -23,19 +27,22 @@ def resolve(device: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         place = torch.device(device)
-        torch.empty(1, device=place).cpu()  # "meta" has no values to give
+        torch.empty(1, device=place).cpu()  # "meta" tensors have no values to copy
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"device {device!r} cannot be used here: {first_line(error)}") from error
     if place.type == "cuda" and place.index is None:
         return torch.device("cuda", torch.cuda.current_device())
     return place
 
 
 def precision(device: torch.device) -> torch.dtype:
-    """What convolutions compute in: float16 on a GPU, bfloat16 on a CPU that multiplies matrices in it, else float32.
+    """The number type of convolutions: float16 on a GPU, bfloat16 on a CPU with AMX, float32 elsewhere.
 
-    float16 and not bfloat16 on the GPU: distances keep two more digits, and nothing in a normalised network comes near
-    its largest number. Sigmoid, distances and everything after them are float32 everywhere.
+    On a GPU float16 is preferred to bfloat16 because distances keep about one more decimal digit, and activations of a
+    network with batch normalisation stay far below 65504. Sigmoid, distances and all later steps are float32.
+
+    Args:
+        device: that the network runs on.
     """
     if device.type == "cuda":
         return torch.float16
@@ -43,9 +50,17 @@ def precision(device: torch.device) -> torch.dtype:
 
 
 def without_overflow(kind: torch.dtype, network: nn.Module) -> torch.dtype:
-    """``kind``, or a type of float32's range where float16 may overflow: in a network without batch normalisation.
+    """A number type whose range suffices for a network.
 
-    Nothing bounds the activations of such a network (many imported ones are), and float16 ends at 65504.
+    Without batch normalisation, as in many imported networks, activations are not bounded and may exceed 65504, the
+    largest number of float16.
+
+    Args:
+        kind: the preferred type.
+        network: that computes in it.
+
+    Returns:
+        ``kind``; bfloat16 or float32 in place of float16 for a network without batch normalisation.
     """
     if kind != torch.float16 or any(
         isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()
@@ -61,10 +76,9 @@ _before: list[tuple[Any, str, Any]] = []
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Float32 means float32: no TensorFloat-32, whose products have 10 bits, within this context.
+    """Compute float32 products in float32 within this context, and not in TensorFloat-32, which has 10 bits.
 
-    The settings belong to the process: they are changed by the first thread that enters and restored by the last that
-    leaves.
+    The settings belong to the process. The first thread that enters changes them; the last that leaves restores them.
     """
     global _inside, _before
     with _LOCK:
@@ -89,26 +103,30 @@ def _tensorfloat_settings() -> list[tuple[Any, str, Any]]:
     matmul = torch.backends.cuda.matmul
     try:
         return [(place, "allow_tf32", place.allow_tf32) for place in (cudnn, matmul)]
-    except (
-        RuntimeError
-    ):  # somebody used the setting that torch has had since 2.9, and torch refuses to mix them
+    except RuntimeError:  # the program uses the newer setting of torch 2.9, and torch refuses to mix both
         return [(place, "fp32_precision", place.fp32_precision) for place in (cudnn.conv, matmul)]
 
 
 def largest_tensor(device: torch.device) -> int:
-    """Elements a float32 tensor may have on a GPU: operators count in 32 bits, Metal's buffers end at 2^32 bytes."""
+    """The largest number of elements of a float32 tensor on a GPU.
+
+    Operators of CUDA count in 32 bits; a buffer of Metal has at most 2^32 bytes.
+
+    Args:
+        device: of the tensor.
+    """
     return (1 << 32) // 4 - 1 if device.type == "mps" else (1 << 31) - 1
 
 
 def out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error means that the device's memory is full; cuDNN, cuBLAS and MPS have words of their own."""
+    """Whether an error means that the device's memory is full. cuDNN, cuBLAS and MPS have their own messages."""
     words = str(error)
     known = ("out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(word in words for word in known)
 
 
 def release(device: torch.device) -> None:
-    """Give memory that torch caches, and no tensor uses, back to the device."""
+    """Give memory back to the device that torch caches and no tensor uses."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":

@@ -1,4 +1,4 @@
-"""How much memory is free: in the machine, in the control group of this process, on a GPU."""
+"""Free memory of the machine, of the control group of this process, and of a GPU."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,25 +6,22 @@ from pathlib import Path
 import psutil
 import torch
 
-_SHARE = 0.8  # of a GPU's free memory: the rest is for workspaces of libraries and for fragmentation
+_SHARE = 0.8  # of a GPU's free memory; the rest is for workspaces of libraries and for fragmentation
 _GROUP = Path("/proc/self/cgroup")
 
 
 def available_memory() -> int:
-    """Bytes that can still be allocated without swapping.
-
-    In a container or a batch job no more than its control group allows.
-    """
+    """Bytes that can be allocated without swapping, within the limit of a container or a batch job."""
     return min(int(psutil.virtual_memory().available), _group_memory())
 
 
 def resident() -> int:
-    """Bytes of memory that this process takes now."""
+    """Bytes of memory that this process occupies."""
     return int(psutil.Process().memory_info().rss)
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes to plan with: most of what is free on a GPU, half of what is free in the machine."""
+    """Bytes that a prediction may use: most of the free memory of a GPU, half of that of the machine."""
     if device.type == "cuda":
         return Memory.of(device).budget(None)
     return 0.5 * available_memory()
@@ -35,9 +32,9 @@ class Memory:
     """The memory of a GPU, in bytes.
 
     Attributes:
-        free: what the driver calls free.
-        reserved: what torch of this process holds, used or not.
-        allocated: what tensors of this process use.
+        free: free memory according to the driver.
+        reserved: memory that torch holds in this process, used or not.
+        allocated: memory that tensors of this process use.
     """
 
     free: int
@@ -46,7 +43,7 @@ class Memory:
 
     @classmethod
     def of(cls, device: torch.device) -> "Memory":
-        """Of a CUDA device, now."""
+        """The present state of a CUDA device."""
         return cls(
             torch.cuda.mem_get_info(device)[0],
             torch.cuda.memory_reserved(device),
@@ -55,17 +52,21 @@ class Memory:
 
     @property
     def available(self) -> int:
-        """What new tensors can take: memory that torch caches counts as free."""
+        """Memory for new tensors; memory that torch caches counts as free."""
         return self.free + self.reserved - self.allocated
 
     def budget(self, max_memory: float | int | None) -> float:
-        """What a prediction may take: ``max_memory``, tensors that exist included, and never more than is there."""
+        """Memory for new tensors of a prediction.
+
+        Args:
+            max_memory: limit in bytes for all tensors, existing ones included; None for no limit.
+        """
         most = _SHARE * self.available
         return most if max_memory is None else min(float(max_memory) - self.allocated, most)
 
 
 def _group_memory(mount: Path = Path("/sys/fs/cgroup")) -> int:
-    """What this process's control group (version 2) and those around it leave; very much where there is none."""
+    """Bytes that the control groups (version 2) of this process still allow; 2^62 where there are none."""
     left = 1 << 62
     try:
         name = _GROUP.read_text().strip().rpartition("::")[2].strip("/")
@@ -79,6 +80,6 @@ def _group_memory(mount: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def _taken(group: Path) -> int:
-    """Bytes a control group holds, without the files it merely read lately."""
+    """Bytes that a control group uses, without cached files."""
     cached = (group / "memory.stat").read_text().partition("inactive_file ")[2].split("\n")[0]
     return int((group / "memory.current").read_text()) - int(cached or 0)

@@ -1,9 +1,9 @@
-"""Which precision this machine computes in."""
+"""Number types that this machine computes fast in."""
 
 import torch
 
 
 def multiplies_bf16() -> bool:
-    """Whether the CPU multiplies matrices in bfloat16 (AMX): several times faster than in float32."""
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)  # private, so it may be absent one day
+    """Whether the CPU multiplies matrices in bfloat16 (AMX), which is several times faster than float32."""
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)  # private, so a later torch may lack it
     return supported is not None and bool(supported())

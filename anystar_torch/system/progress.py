@@ -1,4 +1,4 @@
-"""Progress bars for long work, on the error stream, so that output can be piped."""
+"""Progress bars on the error stream, so that output can be piped."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,12 +8,20 @@ Tick = Callable[[int, int], None]
 
 
 def silent(done: int, total: int) -> None:
-    """Report to nobody."""
+    """Ignore progress."""
 
 
 @contextmanager
 def bar(title: str, shown: bool = True) -> Iterator[Tick]:
-    """A bar that a callable moves: ``tick(done, total)``; nothing is drawn off a terminal or with ``shown`` False."""
+    """Draw a progress bar while the block runs, if the error stream is a terminal.
+
+    Args:
+        title: text before the bar.
+        shown: False draws nothing.
+
+    Yields:
+        A function ``tick(done, total)`` that moves the bar.
+    """
     if not shown or not sys.stderr.isatty():
         yield silent
         return
@@ -21,7 +29,7 @@ def bar(title: str, shown: bool = True) -> Iterator[Tick]:
     from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn(), TimeElapsedColumn())
-    # Output is not redirected: it may go to a file, and the bar's stream is another.
+    # Output is not redirected, because it may go to a file while the bar is on the error stream.
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
         task = progress.add_task(title, total=None)
 
