@@ -1,4 +1,4 @@
-"""The trained network in the formats other programs load; one file per format, each whole or not at all."""
+"""Export of a trained network to the formats of other programs, with one module per format."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from anystar_torch.network.weights import ModelConfig
 
 @dataclass(frozen=True)
 class Format:
-    """A format this package writes.
+    """An export format.
 
     Attributes:
-        module: where its ``write(path, network, config, **options)`` lives.
-        kind: what it writes, for people.
+        module: name of the module with the function ``write(path, network, config, **options)``.
+        kind: what is written, in words for messages.
         ending: of the file; "" for a folder.
-        mark: a file by which a folder is known to be an earlier export, so that nothing else is ever replaced.
-        beside: ending of a second file.
+        mark: a file in the folder that shows an earlier export; a folder without it is never replaced.
+        beside: ending of a second file that may be written.
     """
 
     module: str
@@ -30,12 +30,20 @@ class Format:
     beside: str = ""
 
     def check(self, path: Path, overwrite: bool) -> None:
-        """Refuse before the work what could not, or must not, be written after it."""
+        """Refuse, before the work, what could not or must not be written after it.
+
+        Args:
+            path: file or folder to write.
+            overwrite: whether an earlier export may be replaced.
+
+        Raises:
+            ValueError: the ending is wrong, the folder is missing, or ``path`` must not be replaced.
+        """
         if self.ending and path.suffix.lower() != self.ending:
-            raise ValueError(f"cannot write {path}: the name of {self.kind} ends in {self.ending}")
+            raise ValueError(f"cannot write {path}: the name of {self.kind} must end in {self.ending}")
         if not self.ending and path.suffix.lower() in _FILES:
             raise ValueError(
-                f"cannot write {path}: {self.kind} is a folder, and {path.suffix} the ending of a file"
+                f"cannot write {path}: {self.kind} is a folder, but {path.suffix} is the ending of a file"
             )
         for file in (path, *([path.with_suffix(self.beside)] if self.beside else [])):
             check_target(file, overwrite)
@@ -43,11 +51,11 @@ class Format:
             raise ValueError(f"{path} exists and is not {self.kind}; choose another name")
 
     def _foreign(self, path: Path) -> bool:
-        """Whether something else stands there than this format writes."""
+        """Whether an existing file or folder is not an export of this format."""
         return path.is_dir() == bool(self.ending) or bool(self.mark and not (path / self.mark).is_file())
 
     def write(self, path: Path, network: StarDist, config: ModelConfig, **options: Any) -> Sequence[Path]:
-        """Write the network to ``path``; what was written."""
+        """Write the network to ``path`` and return the files that were written."""
         written: Sequence[Path] = import_module(f"{__name__}.{self.module}").write(
             path, network, config, **options
         )
@@ -75,19 +83,19 @@ def export(
     """Write a network in a format.
 
     Args:
-        form: one of :data:`FORMATS`.
-        network: on any device, in any mode; it is not changed.
-        config: what prediction must know of it.
-        path: file or folder to write; its ending must be the format's.
-        overwrite: False refuses to replace what exists.
-        options: of the format: ``compiled`` for "torch".
+        form: a name in :data:`FORMATS`.
+        network: on any device and in any mode; it is not changed.
+        config: normalisation, object size and thresholds of the network.
+        path: file or folder to write, with the ending of the format.
+        overwrite: whether an earlier export may be replaced.
+        options: of the format; "torch" has ``compiled``.
 
     Returns:
-        What was written: ``path``, and for "torch" also the compiled program.
+        The files that were written: ``path``, and for "torch" also the compiled program.
 
     Raises:
-        ValueError: an unknown format, a path that cannot be written, or a network the format cannot carry.
-        ImportError: a library the format needs is missing; says how to install it.
+        ValueError: the format is unknown or cannot express the network, or ``path`` cannot be written.
+        ImportError: a library of the format is missing; the message says how to install it.
     """
     if form not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r}")

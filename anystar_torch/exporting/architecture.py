@@ -1,7 +1,6 @@
-"""The network as one Python file that needs nothing but torch, for packages that travel without this one.
+"""The network as one Python file that needs only torch, for packages that run without this one.
 
-The file is put together from the source of the classes the network is made of, so there is no second definition to keep
-in step.
+The file is assembled from the source of the network's classes, so there is only one definition of the network.
 """
 
 import inspect
@@ -20,13 +19,13 @@ _SMALLEST_DISTANCE = 1e-3  # StarDist's: a polyhedron has a volume
 
 
 class StackedStarDist(nn.Module):
-    """StarDist 3D with its two heads in one output, channels last, as StarDist's post-processing takes them.
+    """StarDist 3D with both heads in one output, channels last, as StarDist's post-processing expects.
 
     Args:
         rays: number of rays.
-        backbone: its kind ("unet", "resnet" or "residual_unet") and numbers.
+        backbone: kind ("unet", "resnet" or "residual_unet") and arguments of the backbone.
         grid: subsampling of the prediction, (z, y, x); powers of two.
-        features: channels of the shared convolution before the heads; 0 leaves it out.
+        features: channels of the shared convolution before the heads; 0 for none.
         channels: channels of the image.
     """
 
@@ -44,13 +43,20 @@ class StackedStarDist(nn.Module):
         self.distances = convolution(features or width, rays, one)
 
     def forward(self, image: Tensor) -> Tensor:
-        """``[B, C, D, H, W]`` to ``[B, d, h, w, 1 + rays]``: the probability, then distances in voxels."""
+        """Predict the probability, then distances in voxels.
+
+        Args:
+            image: ``[B, C, D, H, W]``, normalised.
+
+        Returns:
+            ``[B, d, h, w, 1 + rays]``.
+        """
         x = self.features(self.backbone(image))
         outputs = [torch.sigmoid(self.probability(x)), self.distances(x).clamp_min(_SMALLEST_DISTANCE)]
         return torch.cat(outputs, dim=1).permute(0, 2, 3, 4, 1)
 
 
-convolution, conv_block = unet.convolution, unet.conv_block  # by the names they have in the file
+convolution, conv_block = unet.convolution, unet.conv_block  # under their names in the file
 
 _COMMON = (unet.OneChannelConvolution, unet.convolution, unet.conv_block)
 _PARTS: dict[str, tuple[Any, ...]] = {
@@ -74,7 +80,7 @@ _PARTS: dict[str, tuple[Any, ...]] = {
         residual_unet.ResidualUNetBackbone,
     ),
 }
-# What only this backbone needs.
+# Imports that only one backbone needs.
 _IMPORTS = {"unet": "import itertools\n", "resnet": "", "residual_unet": "import itertools\n"}
 _HEAD = f'''"""A StarDist 3D network; written by anystar_torch {__version__} (BSD 3-Clause), from its own source."""
 
@@ -96,14 +102,14 @@ _SMALLEST_DISTANCE = {_SMALLEST_DISTANCE}
 
 
 def stacked(network: StarDist) -> StackedStarDist:
-    """A copy of ``network`` with its outputs in one tensor, on the CPU, in evaluation mode."""
+    """A copy of a network with both outputs in one tensor, on the CPU and in evaluation mode."""
     copy = StackedStarDist(**arguments(network))
     copy.load_state_dict({name: value.detach().cpu() for name, value in network.state_dict().items()})
     return copy.eval()
 
 
 def source(network: StarDist) -> str:
-    """The file: run it, and ``StackedStarDist(**arguments(network))`` takes ``network.state_dict()``."""
+    """The text of the file. Its ``StackedStarDist(**arguments(network))`` loads ``network.state_dict()``."""
     kind = network.architecture["backbone"]["kind"]
     head = _HEAD.replace("from collections", f"{_IMPORTS[kind]}from collections", 1)
     table = f'BACKBONES = {{"{kind}": {BACKBONES[kind].__name__}}}\n'
@@ -113,6 +119,6 @@ def source(network: StarDist) -> str:
 
 
 def arguments(network: StarDist) -> dict[str, Any]:
-    """What the file's class takes to become ``network``; plain JSON values."""
+    """The arguments of the file's class for a network, as JSON values."""
     names = ("rays", "backbone", "grid", "features", "channels")
     return {name: network.architecture[name] for name in names}

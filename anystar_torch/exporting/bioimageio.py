@@ -1,8 +1,8 @@
-"""A BioImage.IO package (.zip, model description 0.5): the network twice, its pre- and post-processing declared.
+"""A BioImage.IO package (.zip, model description 0.5) for programs that run models of the BioImage Model Zoo.
 
-Runners of the BioImage Model Zoo read it. The weights are a PyTorch state dict with the network's source, and ONNX;
-both give one tensor, probability and distances, which ``stardist_postprocessing`` turns into labels. Before the package
-gets its name, bioimageio.core has to find it valid and reproduce its test output from both weights.
+It holds the network twice: as a PyTorch state dict with source code, and as ONNX. Both return probability and distances
+in one tensor, from which ``stardist_postprocessing`` makes labels. Before the package gets its name, bioimageio.core
+must accept it and reproduce its test output with both weights.
 """
 
 import os
@@ -46,15 +46,15 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     """Write the package ``path`` (.zip).
 
     Raises:
-        ValueError: a class head, several channels, a network that finds nothing in the test volume, or a package that
-            bioimageio.core does not accept; says why.
+        ValueError: the network has a class head or several input channels, finds nothing in the test volume, or
+            bioimageio.core does not accept the package.
         ImportError: bioimageio.core, onnx, onnxscript, onnxruntime or stardist is missing.
     """
     dense_only("bioimageio", network, channels=1)
     need("bioimageio", "bioimageio.core", "onnx", "onnxscript", "onnxruntime", "stardist")
     with (
         _quiet(),
-        _ctrl_c_given_back(),
+        _restored_ctrl_c(),
         atomic_write(path) as temporary,
         tempfile.TemporaryDirectory() as scratch,
     ):
@@ -65,10 +65,13 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
 
 
 def check(package: Path) -> None:
-    """Refuse a package that bioimageio.core does not accept with every weights format.
+    """Refuse a package that bioimageio.core does not accept.
+
+    Args:
+        package: the file.
 
     Raises:
-        ValueError: which of its tests failed.
+        ValueError: a test of bioimageio.core failed for one of the weights.
     """
     from bioimageio.core import test_model
 
@@ -82,13 +85,13 @@ def check(package: Path) -> None:
 
 
 def _described(folder: Path, network: StarDist, config: ModelConfig) -> Any:
-    """The model description over files in ``folder``, test output and cover included."""
+    """The model description with its files in ``folder``, including test output and cover."""
     from bioimageio.spec.model import v0_5
 
-    about, image = metadata(network, config), specimen(network, config)
+    content, image = metadata(network, config), specimen(network, config)
     stacked = architecture.stacked(network)
     _require_objects(stacked, image, config)
-    opset = onnx.save(folder / "weights.onnx", stacked, network, ["stacked"], about)
+    opset = onnx.save(folder / "weights.onnx", stacked, network, ["stacked"], content)
     torch.save(stacked.state_dict(), folder / "weights.pt")
     (folder / "stardist3d.py").write_text(architecture.source(network))
     (folder / "README.md").write_text(card.readme(network, config, _USE))
@@ -103,7 +106,7 @@ def _described(folder: Path, network: StarDist, config: ModelConfig) -> Any:
 
 
 def _entries(folder: Path, network: StarDist, config: ModelConfig, opset: int) -> dict[str, Any]:
-    """What ``ModelDescr`` takes, but for the test output and the cover."""
+    """The arguments of ``ModelDescr`` except test output and cover."""
     people = [{"name": card.AUTHORS}]
     cite = [{"text": text, "doi": doi} for text, doi in card.CITATIONS]
     trained = {
@@ -145,9 +148,10 @@ def _entries(folder: Path, network: StarDist, config: ModelConfig, opset: int) -
 
 
 def _input(folder: Path, network: StarDist, config: ModelConfig) -> dict[str, Any]:
+    """The description of the input volume."""
     middle = config.diameter_band[1]
-    # An object and its surround: bioimageio.core also tests crops this small, and its post-processing fails on nothing.
-    # Voxels of long axes count for more: an object is fewer of them wide there, as in the specimen.
+    # bioimageio.core also tests crops of the smallest size, and its post-processing fails where nothing is found. Two
+    # diameters hold an object. An object spans fewer voxels along the axes with longer voxels.
     step = np.array(network.rays.anisotropy) / min(network.rays.anisotropy)
     smallest = [int(-(-2 * middle / s // d) * d) for s, d in zip(step, network.divisor, strict=True)]
     each = ["channel", "z", "y", "x"]
@@ -156,7 +160,7 @@ def _input(folder: Path, network: StarDist, config: ModelConfig) -> dict[str, An
     clip = [{"id": "clip", "kwargs": {"min": 0.0, "max": 1.0}}] if method.clip else []
     return {
         "id": "volume",
-        "description": f"Resampled so that the median object measures about {middle:g} voxels.",
+        "description": f"Volume, resampled so that the median object has a diameter of about {middle:g} voxels.",
         "axes": [
             {"type": "batch"},
             {"type": "channel", "channel_names": ["intensity"]},
@@ -172,17 +176,18 @@ def _input(folder: Path, network: StarDist, config: ModelConfig) -> dict[str, An
 
 
 def _output(network: StarDist, config: ModelConfig) -> dict[str, Any]:
+    """The description of the labels and of their post-processing."""
     suppression = {
         "prob_threshold": config.prob_thresh,
         "nms_threshold": config.nms_thresh,
         "n_rays": len(network.rays),
         "grid": network.grid,
         "anisotropy": network.rays.anisotropy,
-        "b": 0,  # objects at the border count, as in AnyStar.predict
+        "b": 0,  # objects at the border are kept, as in AnyStar.predict
     }
     return {
         "id": "labels",
-        "description": "One number per object, 0 where there is none.",
+        "description": "Labels: one number per object, 0 for background.",
         "axes": [
             {"type": "batch"},
             *({"type": "space", "id": i, "size": {"tensor_id": "volume", "axis_id": i}} for i in "zyx"),
@@ -194,6 +199,7 @@ def _output(network: StarDist, config: ModelConfig) -> dict[str, Any]:
 
 
 def _weights(folder: Path, network: StarDist, opset: int) -> dict[str, Any]:
+    """The description of both weights."""
     return {
         "pytorch_state_dict": {
             "source": folder / "weights.pt",
@@ -213,20 +219,20 @@ def _weights(folder: Path, network: StarDist, opset: int) -> dict[str, Any]:
 
 
 def _require_objects(stacked: torch.nn.Module, image: NDArray[np.float32], config: ModelConfig) -> None:
-    """Post-processing of an empty volume fails in bioimageio.core, and a test of nothing tests nothing."""
+    """Refuse a network that finds nothing in the test volume, because bioimageio.core fails on empty results."""
     normalised = intensity_range(image, config.normalisation).normalise(torch.from_numpy(image))[None, None]
     with torch.no_grad():
         highest = float(stacked(normalised)[..., 0].max())
     if highest <= config.prob_thresh:
         raise ValueError(
-            f"bioimageio needs a network that finds something, and in a volume of bright balls, "
-            f"{config.diameter_band[1]:g} voxels wide, this one's highest probability is {highest:.2g} "
-            f"(prob_thresh {config.prob_thresh:g})"
+            f"bioimageio needs a network that finds objects in its test volume of bright balls "
+            f"({config.diameter_band[1]:g} voxels wide); the highest probability is {highest:.2g}, "
+            f"the threshold {config.prob_thresh:g}"
         )
 
 
 def _labels(description: Any, image: Path) -> NDArray[np.int32]:
-    """What bioimageio.core finds in the test volume, ``[1, D, H, W, 1]``."""
+    """The labels that bioimageio.core finds in the test volume, ``[1, D, H, W, 1]``."""
     from bioimageio.core import predict
 
     found = predict(model=description, inputs=str(image)).members["labels"]
@@ -236,14 +242,15 @@ def _labels(description: Any, image: Path) -> NDArray[np.int32]:
 
 
 def _pack(description: Any, path: Path) -> None:
+    """Write the package."""
     from bioimageio.spec import save_bioimageio_package
 
     save_bioimageio_package(description, output_path=path)
 
 
 @contextmanager
-def _ctrl_c_given_back() -> Iterator[None]:
-    """StarDist's native suppression, which ``stardist_postprocessing`` runs, takes Ctrl-C over and keeps it."""
+def _restored_ctrl_c() -> Iterator[None]:
+    """Restore the handler of Ctrl-C after the block, because StarDist's native suppression replaces it."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -254,7 +261,7 @@ def _ctrl_c_given_back() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what bioimageio logs and stardist prints off the screen; what goes wrong :func:`check` raises."""
+    """Hide what bioimageio logs and stardist prints within the block. :func:`check` raises errors."""
     from loguru import logger
 
     logger.disable("bioimageio")

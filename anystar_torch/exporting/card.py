@@ -1,4 +1,4 @@
-"""What people are told of a network that travels alone: texts shared by the packages."""
+"""Texts about the network for the packages that are shared with other people."""
 
 from typing import Any
 
@@ -10,10 +10,12 @@ from anystar_torch.network.weights import ModelConfig
 AUTHORS = "The anystar_torch authors"
 LICENSE = "BSD-3-Clause"
 DESCRIPTION = (
-    "Finds star-convex objects (nuclei, nodules, spheroids) in 3D volumes of any modality: a StarDist network that was "
-    "trained on synthetic volumes alone, as AnyStar proposed."
+    "Segments star-convex objects (nuclei, nodules, spheroids) in 3D volumes of any modality. "
+    "A StarDist network, trained only on synthetic volumes, as proposed by AnyStar."
 )
-IMPORTED = "Finds star-convex objects in 3D volumes: a StarDist network, trained elsewhere and imported."
+IMPORTED = (
+    "Segments star-convex objects in 3D volumes. A StarDist network that was trained by other software."
+)
 CITATIONS = (
     (
         "Dey et al.: AnyStar: Domain randomized universal star-convex 3D instance segmentation. WACV 2024.",
@@ -25,20 +27,26 @@ CITATIONS = (
     ),
 )
 TRAINING_DATA = (
-    "Synthetic volumes, made while the network trained: star-convex objects at random places with random shapes, "
-    "contrasts and textures, on random backgrounds, seen through randomised imaging (blur, noise, bias field, gaps). "
-    "No real image was used. Every volume is a function of a seed and a number: the generator is part of "
-    "anystar_torch, and no data set is stored anywhere."
+    "Synthetic volumes that were made during training: star-convex objects with random positions, shapes, "
+    "contrasts and textures, on random backgrounds, with random imaging effects (blur, noise, bias field, dropout). "
+    "No real image was used. Every volume is a function of a seed and a number. The generator is part of "
+    "anystar_torch; no data set is stored."
 )
 
 
 def description(config: ModelConfig) -> str:
-    """One sentence."""
+    """The description of a network in one or two sentences."""
     return IMPORTED if config.imported else DESCRIPTION
 
 
 def readme(network: StarDist, config: ModelConfig, use: str) -> str:
-    """The page that travels with the network, in Markdown; ``use`` is how this package is run."""
+    """The page about a network in Markdown.
+
+    Args:
+        network: whose properties are listed.
+        config: normalisation, object size, thresholds and provenance.
+        use: how the package is run, in Markdown.
+    """
     low, middle, high = config.diameter_band
     parameters = sum(p.numel() for p in network.parameters())
     facts: dict[str, Any] = {
@@ -52,7 +60,11 @@ def readme(network: StarDist, config: ModelConfig, use: str) -> str:
         **{f"provenance: {name}": value for name, value in config.provenance.items()},
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    data = "Unknown: the network was imported from a StarDist model." if config.imported else TRAINING_DATA
+    data = (
+        "Unknown, because the network was imported from a StarDist model."
+        if config.imported
+        else TRAINING_DATA
+    )
     cite = "\n".join(f"- {text} https://doi.org/{doi}" for text, doi in CITATIONS)
     return f"""# Star-convex objects in 3D
 
@@ -60,14 +72,14 @@ def readme(network: StarDist, config: ModelConfig, use: str) -> str:
 
 {use}
 
-## What it is
+## Properties
 
 | | |
 | --- | --- |
 {table}
 
-A network finds objects of the size it was trained on. Resample the volume so that the median object measures about
-{middle:g} voxels (the diameter of the ball of its volume), and voxels have the shape {network.rays.anisotropy}
+A network finds objects of the size it was trained on. Resample the volume so that the median object has a
+volume-equivalent diameter of about {middle:g} voxels, and voxels have the relative size {network.rays.anisotropy}
 (z, y, x).
 
 ## Training data
@@ -76,9 +88,9 @@ A network finds objects of the size it was trained on. Resample the volume so th
 
 ## Validation
 
-Compare predicted labels with annotated ones of volumes like yours: `anystar evaluate truth.tif labels.tif` counts
-objects found, missed and invented, and gives precision, recall, F1, AP and panoptic quality at several overlaps. Look
-at the result before you trust it; nothing here is for diagnostic use.
+Compare predicted labels with annotated ones on your own kind of volumes. `anystar evaluate truth.tif labels.tif` gives
+precision, recall, F1, AP and panoptic quality at several IoU thresholds. Inspect results before you use them. They are
+not for diagnostic use.
 
 ## Cite
 

@@ -1,4 +1,4 @@
-"""The network as other programs see it: tensors in, plain tensors out, sizes left open."""
+"""The network as a module with plain tensors as inputs and outputs, and its graph for inputs of any size."""
 
 import contextlib
 import copy
@@ -16,7 +16,11 @@ from anystar_torch.network.stardist import StarDist
 
 
 class Dense(nn.Module):
-    """``[B, C, D, H, W]`` to probability ``[B, 1, d, h, w]`` and distances ``[B, R, d, h, w]``."""
+    """A copy of a network, on the CPU and in evaluation mode, that returns a tuple.
+
+    Args:
+        network: it is not changed.
+    """
 
     def __init__(self, network: StarDist) -> None:
         super().__init__()
@@ -24,20 +28,31 @@ class Dense(nn.Module):
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The network's prediction as a plain tuple."""
+        """Predict probability ``[B, 1, d, h, w]`` and distances ``[B, R, d, h, w]`` of ``[B, C, D, H, W]``."""
         probability, distances = self.network(image)
         return probability, distances
 
 
 def example(network: StarDist, blocks: Sequence[int] = (2, 2, 3), batch: int = 2) -> Tensor:
-    """Random numbers the network can take, always the same: ``blocks`` times its divisor wide (z, y, x)."""
+    """An input of fixed random numbers for a network.
+
+    Args:
+        network: that takes it.
+        blocks: sizes (z, y, x) in divisors of the network.
+        batch: number of inputs.
+    """
     size = [n * d for n, d in zip(blocks, network.divisor, strict=True)]
     generator = torch.Generator().manual_seed(0)
     return torch.rand((batch, network.channels, *size), generator=generator)
 
 
 def trace(module: nn.Module, network: StarDist) -> ExportedProgram:
-    """``module``, which computes ``network``, as a graph for any batch and any multiples of the divisor."""
+    """The graph of a module, for any batch and any sizes that are multiples of the divisor.
+
+    Args:
+        module: computes ``network``, on the CPU and in evaluation mode.
+        network: defines the inputs.
+    """
     divisor = network.divisor
     sizes = [
         step * Dim(axis, min=1) if step > 1 else Dim(axis, min=1)
@@ -45,20 +60,26 @@ def trace(module: nn.Module, network: StarDist) -> ExportedProgram:
     ]
     shape = {0: Dim("batch", min=1), 2: sizes[0], 3: sizes[1], 4: sizes[2]}
     image = example(network)
-    # Without the switch (which torch.onnx sets too) every axis would have to be at least two divisors wide.
+    # Without this switch, which torch.onnx also sets, every axis must have at least two divisors.
     with quiet(), torch.no_grad(), symbolic_shapes.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         return torch.export.export(module, (image,), dynamic_shapes={"image": shape})
 
 
 def agree(form: str, outputs: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float) -> None:
-    """Refuse an export whose outputs are not the network's.
+    """Refuse an export that computes other values than the network.
+
+    Args:
+        form: name of the format.
+        outputs: of the export.
+        expected: outputs of the network for the same input.
+        tolerance: largest absolute difference.
 
     Raises:
-        ValueError: they differ by more than ``tolerance``.
+        ValueError: the difference is larger, or not a number.
     """
     for ours, theirs in zip(expected, outputs, strict=True):
         worst = float((ours - theirs).abs().max())
-        if not worst <= tolerance:  # NaN is not
+        if not worst <= tolerance:  # also true for NaN
             raise ValueError(
                 f"the {form} program differs from the network by {worst:.2g}; nothing was written"
             )
@@ -66,7 +87,7 @@ def agree(form: str, outputs: Sequence[Tensor], expected: Sequence[Tensor], tole
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what torch's exporters print and log for their own developers off the screen; errors still come."""
+    """Hide what torch's exporters print and log within the block. Errors are still raised."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._inductor")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -1,8 +1,8 @@
-"""A folder that StarDist loads with TensorFlow, and with it the pipelines people have built on StarDist models.
+"""A model folder for StarDist with TensorFlow, and for programs that use StarDist models.
 
-``config.json`` and ``weights_best.h5`` are what StarDist itself writes (Config3D; Keras' legacy layout of weights),
-``thresholds.json`` holds the thresholds. StarDist has no place for normalisation and object size: they stand in
-``anystar_torch.json``, which StarDist ignores and :mod:`anystar_torch.network.keras_import` reads.
+``config.json`` and ``weights_best.h5`` have the format of StarDist (Config3D, and the legacy layout of Keras weights);
+``thresholds.json`` holds the thresholds. ``anystar_torch.json`` holds normalisation and object size, for which StarDist
+has no place. StarDist ignores this file; :mod:`anystar_torch.network.keras_import` reads it.
 """
 
 import json
@@ -18,9 +18,9 @@ from anystar_torch.network.keras_import import BACKBONES, SETTINGS, WEIGHT_FILES
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.weights import ModelConfig
 
-_KERAS = "3.0.0"  # the layout is that of any Keras since 2.0; readers only ask whether it is older
+_KERAS = "3.0.0"  # the layout of all versions since 2.0; readers only check that it is not older
 
-# StarDist's defaults (Config3D) for what concerns training only; its training starts from them.
+# StarDist's defaults (Config3D) for training, with which StarDist can continue to train the network.
 _TRAINING = {
     "train_checkpoint": "weights_best.h5",
     "train_checkpoint_last": "weights_last.h5",
@@ -39,7 +39,7 @@ _TRAINING = {
     "train_reduce_lr": {"factor": 0.5, "patience": 40, "min_delta": 0},
 }
 
-# What our networks have one value of.
+# Options of StarDist that have one value in the networks of this package.
 _FIXED: dict[str, dict[str, Any]] = {
     "unet": {"unet_dropout": 0.0, "unet_expansion": 2, "unet_prefix": ""},
     "resnet": {"resnet_kernel_init": "he_normal"},
@@ -50,7 +50,7 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     """Write the folder ``path``.
 
     Raises:
-        ValueError: a backbone or a layer that StarDist does not have.
+        ValueError: StarDist has no such backbone or layer.
         ImportError: h5py is missing.
     """
     need("keras", "h5py")
@@ -70,21 +70,19 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
 
 
 def stardist_config(network: StarDist) -> dict[str, Any]:
-    """The network as StarDist's ``config.json`` describes it.
+    """The content of StarDist's ``config.json`` for a network.
 
     Raises:
-        ValueError: a backbone that StarDist does not have.
+        ValueError: StarDist has no such backbone.
     """
     architecture = network.architecture
     backbone = dict(architecture["backbone"])
     kind = backbone.pop("kind")
     if kind not in BACKBONES:
-        raise ValueError(
-            f"keras can carry the backbones {', '.join(BACKBONES)}, and this network has {kind!r}"
-        )
+        raise ValueError(f"keras can express the backbones {', '.join(BACKBONES)}; this network has {kind!r}")
     if kind == "resnet" and backbone["convolutions"] < 2:
         raise ValueError(
-            "keras can carry residual blocks of at least 2 convolutions, and this network's have 1"
+            "keras can express residual blocks of at least 2 convolutions; those of this network have 1"
         )
     numbers, fixed = BACKBONES[kind]
     anisotropy = architecture["anisotropy"]
@@ -115,7 +113,12 @@ def stardist_config(network: StarDist) -> dict[str, Any]:
 
 
 def write_weights(path: Path, weighted: Sequence[Layer]) -> None:
-    """Write layers in Keras' legacy layout: a group per layer, in order, each with the names of its weights."""
+    """Write weights in Keras' legacy layout: one group per layer with the names of its weights.
+
+    Args:
+        path: the file (.h5).
+        weighted: the layers, in the order of the file.
+    """
     import h5py
 
     text = h5py.string_dtype("ascii")

@@ -1,7 +1,7 @@
-"""The network as the list of layers that Keras would make of it: names, order, arrays.
+"""The network as a list of Keras layers, with their names, order and arrays.
 
-Keras loads weights by the order of layers, which is their distance from the output; names are those StarDist gives, and
-where it gives none, those Keras gives in a fresh session (``conv3d``, ``conv3d_1``, ...).
+Keras loads weights by the order of layers, which is sorted by their distance from the output. Names are those of
+StarDist, or those that Keras gives in a new session (``conv3d``, ``conv3d_1``, ...).
 """
 
 from collections import Counter
@@ -21,14 +21,19 @@ from anystar_torch.network.unet import UNet
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of the Keras model; ``module`` is None where it has no weights."""
+    """A layer of the Keras model.
+
+    Attributes:
+        name: in the weights file.
+        module: the module with its weights; None for a layer without weights.
+    """
 
     name: str
     module: nn.Module | None = None
 
 
 class _Names:
-    """Names as Keras numbers them, class by class."""
+    """Numbers the names of layers by class, as Keras does."""
 
     def __init__(self) -> None:
         self.used: Counter[str] = Counter()
@@ -40,10 +45,13 @@ class _Names:
 
 
 def layers(network: StarDist) -> list[Layer]:
-    """Every layer of the Keras model, in the order of its weights file.
+    """The layers of the Keras model, in the order of its weights file.
+
+    Args:
+        network: to be exported.
 
     Raises:
-        ValueError: a layer with weights that has no place in StarDist's networks; names it.
+        ValueError: StarDist's networks have no such layer; the message names it.
     """
     auto = _Names()
     backbone: Any = network.backbone
@@ -53,13 +61,13 @@ def layers(network: StarDist) -> list[Layer]:
     for name, module in network.named_modules():
         if id(module) not in placed and next(module.parameters(recurse=False), None) is not None:
             raise ValueError(
-                f"keras cannot carry the layer {name} of this network: StarDist has no such layer"
+                f"keras cannot express the layer {name} of this network, because StarDist has no such layer"
             )
     return found
 
 
 def values(layer: Layer) -> dict[str, NDArray[np.float32]]:
-    """Keras' name of each weight of the layer, and its values in Keras' order of axes."""
+    """The weights of a layer by their Keras names, with axes in Keras' order (z, y, x, in, out)."""
     if layer.module is None:
         return {}
     kernel = isinstance(layer.module, nn.Conv3d)
@@ -68,7 +76,6 @@ def values(layer: Layer) -> dict[str, NDArray[np.float32]]:
         tensor = getattr(layer.module, TARGETS[theirs])
         if tensor is not None:
             array = tensor.detach().cpu().float().numpy()
-            # (out, in, z, y, x) here, (z, y, x, in, out) in Keras
             found[theirs] = np.ascontiguousarray(
                 array.transpose(2, 3, 4, 1, 0) if theirs == "kernel" else array
             )
@@ -76,6 +83,7 @@ def values(layer: Layer) -> dict[str, NDArray[np.float32]]:
 
 
 def _unet(backbone: Any, auto: _Names) -> Iterator[Layer]:
+    """The layers of a U-Net."""
     stage, unet = backbone
     for part in stage:
         if isinstance(part, nn.MaxPool3d):
@@ -97,7 +105,7 @@ def _unet(backbone: Any, auto: _Names) -> Iterator[Layer]:
 
 
 def _block(name: str, block: nn.Sequential, auto: _Names) -> Iterator[Layer]:
-    """A convolution; with batch normalisation its ReLU is a layer of its own."""
+    """The layers of a convolution. With batch normalisation the ReLU is a separate layer."""
     yield Layer(name, block[0])
     if isinstance(block[1], nn.BatchNorm3d):
         yield Layer(auto("batch_normalization"), block[1])
@@ -105,6 +113,7 @@ def _block(name: str, block: nn.Sequential, auto: _Names) -> Iterator[Layer]:
 
 
 def _resnet(backbone: Any, auto: _Names) -> Iterator[Layer]:
+    """The layers of a residual backbone."""
     for part in backbone:
         if isinstance(part, ResidualBlock):
             yield from _residual(part, auto)
@@ -113,13 +122,14 @@ def _resnet(backbone: Any, auto: _Names) -> Iterator[Layer]:
 
 
 def _residual(block: ResidualBlock, auto: _Names) -> Iterator[Layer]:
+    """The layers of a residual block."""
     kinds = {nn.BatchNorm3d: "batch_normalization", nn.ReLU: "activation"}
     chain = [
         Layer(auto(kinds.get(type(module), "conv3d")), None if isinstance(module, nn.ReLU) else module)
         for module in block.layers
     ]
     if not isinstance(block.shortcut, nn.Identity):
-        # As far from the output as the last layer of the chain, and reached first.
+        # It has the same distance from the output as the last layer of the chain, and Keras reaches it first.
         chain.insert(len(chain) - 1, Layer(auto("conv3d"), block.shortcut))
     yield from chain
     yield Layer(auto("add"))
@@ -127,6 +137,7 @@ def _residual(block: ResidualBlock, auto: _Names) -> Iterator[Layer]:
 
 
 def _heads(network: StarDist) -> Iterator[Layer]:
+    """The layers after the backbone."""
     shared = [("features", network.features)]
     if network.classes:
         shared.append(("features_class", network.class_features))

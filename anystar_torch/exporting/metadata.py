@@ -1,4 +1,4 @@
-"""What a program must know beside the network, as plain JSON values; every format carries it."""
+"""What a program needs beside the network, as JSON values. Every format stores it."""
 
 from typing import Any
 
@@ -8,7 +8,11 @@ from anystar_torch.network.weights import ModelConfig
 
 
 def metadata(network: StarDist, config: ModelConfig) -> dict[str, Any]:
-    """Everything that turns the network's outputs into objects.
+    """The settings that turn the outputs of a network into objects.
+
+    Args:
+        network: whose rays and grid are described.
+        config: normalisation, object size, thresholds and provenance.
 
     Returns:
         ``rays`` (n, anisotropy, vertices as (z, y, x), faces), ``grid``, ``divisor`` (sizes must be multiples),

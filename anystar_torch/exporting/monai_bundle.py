@@ -1,7 +1,7 @@
-"""A MONAI bundle: a folder that ``python -m monai.bundle run`` executes on a folder of volumes.
+"""A MONAI bundle: a folder that ``python -m monai.bundle run`` runs on a folder of volumes.
 
-The network and its post-processing are this package's classes, named in ``configs/inference.json``; the bundle says so
-in ``required_packages_version``.
+``configs/inference.json`` names classes of this package for the network and its post-processing, so this package must
+be installed. ``required_packages_version`` says so.
 """
 
 import importlib.metadata
@@ -30,15 +30,15 @@ python -m monai.bundle run --config_file BUNDLE/configs/inference.json --bundle_
     --dataset_dir VOLUMES --output_dir LABELS            # and, if you know it: --diameter 12
 ```
 
-`VOLUMES` holds NIfTI files; labels are written with their orientation and voxel size. `--diameter` is that of the
-median object, in voxels of the finest axis; without it the size is estimated."""
+`VOLUMES` holds NIfTI files. Labels keep their orientation and voxel size. `--diameter` is the diameter of the median
+object in voxels of the finest axis. Without it the diameter is estimated."""
 
 
 def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     """Write the bundle, a folder.
 
     Raises:
-        ValueError: a class head, or several channels.
+        ValueError: the network has a class head or several input channels.
         ImportError: a library that ``monai.bundle`` needs is missing.
     """
     dense_only("monai", network, channels=1)
@@ -59,7 +59,7 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
 
 
 def inference_config(config: ModelConfig) -> dict[str, Any]:
-    """``configs/inference.json``, in MONAI's configuration language."""
+    """The content of ``configs/inference.json`` in MONAI's configuration language."""
     postprocessing = {
         "_target_": "SaveImaged",
         "keys": "pred",
@@ -120,7 +120,7 @@ def inference_config(config: ModelConfig) -> dict[str, Any]:
 
 
 def bundle_metadata(network: StarDist, config: ModelConfig) -> dict[str, Any]:
-    """``configs/metadata.json``, by MONAI's schema."""
+    """The content of ``configs/metadata.json``, which follows MONAI's schema."""
     version = importlib.metadata.version
     packages = {
         "anystar_torch": __version__,
@@ -142,9 +142,9 @@ def bundle_metadata(network: StarDist, config: ModelConfig) -> dict[str, Any]:
         "copyright": f"Copyright (c) {card.AUTHORS}",
         "data_source": "Unknown." if config.imported else card.TRAINING_DATA,
         "data_type": "nibabel",
-        "image_classes": "one channel, any grey values; normalised by the inferer",
-        "pred_classes": "labels: 0 is background, every other number one object",
-        "intended_use": "Research. Look at the result before you trust it; not for diagnostic use.",
+        "image_classes": "one channel with any intensities; the inferer normalises them",
+        "pred_classes": "labels: 0 for background, one number per object",
+        "intended_use": "Research. Inspect results before you use them. Not for diagnostic use.",
         "references": [f"{text} https://doi.org/{doi}" for text, doi in card.CITATIONS],
         "network_data_format": _data_format(network),
         "anystar_torch": metadata(network, config),
@@ -170,16 +170,16 @@ def _data_format(network: StarDist) -> dict[str, Any]:
         }
 
     return {
-        "inputs": {"image": tensor("magnitude", 1, sizes, [0, 1], "grey value; axes z, y, x")},
+        "inputs": {"image": tensor("magnitude", 1, sizes, [0, 1], "normalised intensity; axes z, y, x")},
         "outputs": {
             "probability": tensor("magnitude", 1, grid, [0, 1], "object probability"),
             "distances": tensor(
-                "magnitude", rays, grid, [], "distance to the boundary in voxels, one per ray"
+                "magnitude", rays, grid, [], "distance to the boundary along each ray, in voxels"
             ),
         },
         "post_processed_outputs": {
             "pred": tensor(
-                "segmentation", 1, ["*", "*", "*"], [], "number of the object, 0: none; axes x, y, z"
+                "segmentation", 1, ["*", "*", "*"], [], "number of the object, 0 for background; axes x, y, z"
             )
         },
     }

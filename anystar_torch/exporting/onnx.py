@@ -1,7 +1,7 @@
-"""ONNX: for onnxruntime, C++, C#, Java and whatever else reads it. Suppression is not in the file.
+"""ONNX, for onnxruntime in Python, C++, C# or Java. The file does not contain the suppression.
 
-Input ``image [batch, C, Z, Y, X]`` float32, normalised; outputs ``probability [batch, 1, z, y, x]`` and
-``distances [batch, R, z, y, x]`` on the grid. The metadata of the file holds, as JSON, what post-processing needs.
+The input is ``image [batch, C, Z, Y, X]``, normalised. The outputs are ``probability [batch, 1, z, y, x]`` and
+``distances [batch, R, z, y, x]`` on the grid. The metadata of the file hold what post-processing needs, as JSON.
 """
 
 import json
@@ -21,16 +21,16 @@ from anystar_torch.network.weights import ModelConfig
 
 NAMES = ("probability", "distances")
 _TOLERANCE = 1e-4
-_LARGEST = 1_900_000_000  # bytes; a protobuf file ends at 2 GiB
+_LARGEST = 1_900_000_000  # bytes; a protobuf file has at most 2 GiB
 
 
 def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     """Write ``path`` (.onnx).
 
     Raises:
-        ValueError: a class head, or weights beyond what one file can hold.
+        ValueError: the network has a class head or too many weights for one file, or onnxruntime computes other values
+            than torch.
         ImportError: onnx, onnxscript or onnxruntime is missing.
-        ValueError: onnxruntime does not compute what torch computes.
     """
     dense_only("onnx", network)
     with atomic_write(path) as temporary:
@@ -39,22 +39,29 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
 
 
 def save(
-    path: Path, module: nn.Module, network: StarDist, names: Sequence[str], about: dict[str, Any]
+    path: Path, module: nn.Module, network: StarDist, names: Sequence[str], content: dict[str, Any]
 ) -> int:
-    """Write a module that computes ``network`` as ONNX, compare both, and return the opset version.
+    """Write a module as ONNX and compare it with onnxruntime.
 
     Args:
         path: the file.
-        module: on the CPU, in evaluation mode.
-        network: whose inputs it takes.
-        names: of its outputs.
-        about: metadata; values become JSON.
+        module: computes ``network``, on the CPU and in evaluation mode.
+        network: whose inputs the module takes.
+        names: of the outputs.
+        content: metadata, stored as JSON.
+
+    Returns:
+        The version of the ONNX operators.
+
+    Raises:
+        ValueError: the network has too many weights, or onnxruntime computes other values than torch.
+        ImportError: a library is missing.
     """
     need("onnx", "onnx", "onnxscript", "onnxruntime")
     weight = sum(p.numel() * p.element_size() for p in module.parameters())
     if weight > _LARGEST:
         raise ValueError(
-            f"onnx can carry 2 GB in one file, and this network has {weight / 1e9:.1f} GB of weights"
+            f"onnx can express 2 GB of weights in one file; this network has {weight / 1e9:.1f} GB"
         )
     with quiet():
         program = torch.onnx.export(
@@ -65,8 +72,8 @@ def save(
             external_data=False,
         )
     assert program is not None
-    program.model.metadata_props.update({name: json.dumps(value) for name, value in about.items()})
-    program.model.producer_name, program.model.producer_version = "anystar_torch", about["anystar_torch"]
+    program.model.metadata_props.update({name: json.dumps(value) for name, value in content.items()})
+    program.model.producer_name, program.model.producer_version = "anystar_torch", content["anystar_torch"]
     program.save(path, external_data=False)
     image = example(network, (1, 3, 2), batch=1)
     with torch.no_grad():
@@ -76,7 +83,12 @@ def save(
 
 
 def run(path: Path, image: Tensor) -> list[Tensor]:
-    """What onnxruntime computes from ``image`` on the CPU."""
+    """The outputs of an ONNX file on the CPU.
+
+    Args:
+        path: the file.
+        image: ``[B, C, D, H, W]``, normalised.
+    """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""What formats ask of the installation and of the network, refused in one line where it is not there."""
+"""Checks that the libraries of a format are installed and that the format can express the network."""
 
 from importlib.util import find_spec
 
@@ -6,10 +6,14 @@ from anystar_torch.network.stardist import StarDist
 
 
 def need(form: str, *modules: str) -> None:
-    """Refuse if libraries are missing.
+    """Refuse to export where libraries are missing.
+
+    Args:
+        form: name of the format.
+        modules: that it imports.
 
     Raises:
-        ImportError: names them and how to install them.
+        ImportError: names the missing libraries and how to install them.
     """
     missing = [name for name in modules if _absent(name)]
     if missing:
@@ -19,28 +23,28 @@ def need(form: str, *modules: str) -> None:
 
 
 def dense_only(form: str, network: StarDist, channels: int | None = None) -> None:
-    """Refuse what a format with only probability and distances of an image would silently leave out.
+    """Refuse a network with outputs or inputs that a format cannot express.
 
     Args:
         form: name of the format.
         network: to be exported.
-        channels: how many channels its image may have; None for any number.
+        channels: number of input channels of the format; None for any number.
 
     Raises:
-        ValueError: a class head, or another number of channels.
+        ValueError: the network has a class head, or another number of input channels.
     """
     if network.classes:
         raise ValueError(
-            f"{form} cannot carry the head for {network.classes} classes of this network, only probability and "
-            "distances; the keras format can"
+            f"{form} cannot express the head for {network.classes} classes of this network; the keras format can"
         )
     if channels is not None and network.channels != channels:
         raise ValueError(
-            f"{form} can carry images of {channels} channel, and this network wants {network.channels}"
+            f"{form} can express images of {channels} channel; this network takes {network.channels}"
         )
 
 
 def _absent(name: str) -> bool:
+    """Whether a module is not installed."""
     try:
         return find_spec(name) is None
     except ModuleNotFoundError:  # the parent of a submodule

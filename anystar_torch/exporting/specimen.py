@@ -1,4 +1,4 @@
-"""A volume made for testing a package: soft bright ellipsoids of the size the network knows, and a cover picture."""
+"""A test volume for packages (bright ellipsoids of the trained size), and a cover picture."""
 
 import itertools
 from pathlib import Path
@@ -10,15 +10,19 @@ from anystar_torch.evaluation import outlines
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.weights import ModelConfig
 
-_ACROSS = 3.2  # object diameters per axis
-_OFFSET, _GAIN, _NOISE = 100.0, 1000.0, 40.0  # grey values as a camera gives them
+_ACROSS = 3.2  # size of the volume in object diameters
+_OFFSET, _GAIN, _NOISE = 100.0, 1000.0, 40.0  # intensities in the range of a camera
 
 
 def specimen(network: StarDist, config: ModelConfig) -> NDArray[np.float32]:
-    """``[D, H, W]``, grey values, always the same; sizes are multiples of the network's divisor.
+    """The test volume ``[D, H, W]`` of a network, whose sizes are multiples of its divisor.
 
-    Nine objects, one in the middle and eight around it, each moved and scaled a little; voxels have the shape the
-    network's rays are spread for.
+    It has nine objects, one in the centre and eight around it, with small fixed random shifts and scales. Voxels have
+    the anisotropy of the rays.
+
+    Args:
+        network: defines the divisor and the anisotropy.
+        config: defines the diameter.
     """
     random = np.random.default_rng(0)
     step = np.array(network.rays.anisotropy) / min(network.rays.anisotropy)
@@ -40,7 +44,13 @@ def specimen(network: StarDist, config: ModelConfig) -> NDArray[np.float32]:
 
 
 def cover(path: Path, volume: NDArray[np.float32], labels: NDArray[np.int32]) -> None:
-    """A picture twice as wide as high: the plane that cuts most objects, raw and with their outlines."""
+    """Write a picture of the plane with most objects, without and with their outlines.
+
+    Args:
+        path: of the picture (.png), which is twice as wide as high.
+        volume: ``[D, H, W]``.
+        labels: ``[D, H, W]``.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure

@@ -1,8 +1,8 @@
-"""torch.export: a program (.pt2) that torch runs without this package, and the same compiled for this CPU.
+"""torch.export: a program (.pt2) that torch runs without this package, and the program compiled for this CPU.
 
-``network.pt2`` is portable: ``torch.export.load("network.pt2").module()(image)``. Beside it, where a C++ compiler is
-found, ``network.aoti.pt2`` holds machine code made by AOTInductor for the instructions of the machine it was made on:
-``torch._inductor.aoti_load_package("network.aoti.pt2")(image)``, from Python or from C++ without Python.
+``network.pt2`` is portable: ``torch.export.load("network.pt2").module()(image)``. Where a C++ compiler is found,
+AOTInductor also writes ``network.aoti.pt2`` with machine code for the present CPU. It runs from Python with
+``torch._inductor.aoti_load_package("network.aoti.pt2")(image)``, and from C++ without Python.
 """
 
 import json
@@ -23,57 +23,68 @@ from anystar_torch.network.unet import UNet
 from anystar_torch.network.weights import ModelConfig
 
 METADATA = "anystar.json"
-"""The extra file of the program that holds the metadata; the compiled one holds it under this name too."""
+"""Name of the extra file with the metadata, in both programs."""
 _TOLERANCE = 1e-5
 
 
 def write(path: Path, network: StarDist, config: ModelConfig, compiled: bool = True) -> Sequence[Path]:
-    """Write ``path`` (.pt2), and with ``compiled`` the compiled program beside it where that is possible.
+    """Write the program, and the compiled one where a C++ compiler is found.
+
+    Args:
+        path: of the program (.pt2).
+        network: to be exported.
+        config: stored as metadata.
+        compiled: whether to write the compiled program.
+
+    Returns:
+        The files that were written.
 
     Raises:
-        ValueError: a class head; a backbone AOTInductor cannot compile (as of torch 2.13).
-        ValueError: what was written does not compute what the network computes.
+        ValueError: the network has a class head, AOTInductor cannot compile its backbone (as of torch 2.13), or a
+            program computes other values than the network.
     """
     dense_only("torch", network)
     compiled = compiled and compiler() is not None
     if compiled and not any(isinstance(module, UNet | ResidualUNet) for module in network.modules()):
         raise ValueError(
-            "AOTInductor can compile U-Nets alone for any size, and this network is another; "
-            "--no-compile writes the portable program"
+            "for inputs of any size AOTInductor can compile U-Nets only; this network has another backbone: "
+            "write the portable program alone with compiled=False"
         )
     module = Dense(network)
-    program, about = trace(module, network), json.dumps(metadata(network, config))
+    program, content = trace(module, network), json.dumps(metadata(network, config))
     beside = path.with_suffix(".aoti.pt2")
     with atomic_write(path) as temporary:
         with quiet():
-            torch.export.save(program, temporary, extra_files={METADATA: about})
+            torch.export.save(program, temporary, extra_files={METADATA: content})
             reloaded = torch.export.load(temporary).module()
         _check("torch.export", reloaded, module)
         if compiled:
             with atomic_write(beside) as machine_code:
-                _compile(program, machine_code, about)
+                _compile(program, machine_code, content)
                 _check("AOTInductor", torch._inductor.aoti_load_package(str(machine_code)), module)
             return [path, beside]
-    beside.unlink(missing_ok=True)  # an earlier export's: it would be another network than the one beside it
+    beside.unlink(missing_ok=True)  # an earlier export, which holds another network
     return [path]
 
 
 def compiler() -> str | None:
-    """The C++ compiler AOTInductor would use, None where there is none."""
+    """The C++ compiler that AOTInductor uses; None where there is none."""
     from torch._inductor import config
 
     names = config.cpp.cxx if isinstance(config.cpp.cxx, (tuple, list)) else (config.cpp.cxx,)
     return next((found for name in names if name and (found := shutil.which(name))), None)
 
 
-def _compile(program: ExportedProgram, path: Path, about: str) -> None:
+def _compile(program: ExportedProgram, path: Path, content: str) -> None:
+    """Compile the program, with its metadata, to a file."""
     with quiet():
         torch._inductor.aoti_compile_and_package(
-            program, package_path=str(path), inductor_configs={"aot_inductor.metadata": {METADATA: about}}
+            program, package_path=str(path), inductor_configs={"aot_inductor.metadata": {METADATA: content}}
         )
 
 
 def _check(form: str, loaded: object, module: Dense) -> None:
+    """Refuse a program that computes other values than the network."""
     image = example(module.network, (1, 3, 2), batch=1)
     assert callable(loaded)
     with torch.no_grad():

@@ -14,23 +14,41 @@ from typing import Any
 Spacing = tuple[float, float, float]
 
 _PREFIXES = {
-    "p": ("pico", 1e-6), "n": ("nano", 1e-3), "u": ("micro", 1.0), "m": ("milli", 1e3), "c": ("centi", 1e4),
-    "d": ("deci", 1e5), "k": ("kilo", 1e9),
-}  # fmt: skip
+    "p": ("pico", 1e-6),
+    "n": ("nano", 1e-3),
+    "u": ("micro", 1.0),
+    "m": ("milli", 1e3),
+    "c": ("centi", 1e4),
+    "d": ("deci", 1e5),
+    "k": ("kilo", 1e9),
+}
 
 #: One unit in micrometres, by its name in lower case with "u" for both signs of micro.
 MICROMETRES: dict[str, float] = {
-    "m": 1e6, "metre": 1e6, "meter": 1e6, "metres": 1e6, "meters": 1e6,
+    "m": 1e6,
+    "metre": 1e6,
+    "meter": 1e6,
+    "metres": 1e6,
+    "meters": 1e6,
     **{f"{short}m": size for short, (_, size) in _PREFIXES.items()},
     **{
         f"{prefix}{metre}": size
         for prefix, size in _PREFIXES.values()
         for metre in ("metre", "meter", "metres", "meters")
     },
-    "micron": 1.0, "microns": 1.0, "um.": 1.0, "micro": 1.0, "mcm": 1.0,
-    "inch": 25400.0, "inches": 25400.0, "in": 25400.0, '"': 25400.0,
-    "angstrom": 1e-4, "angstroms": 1e-4, "\u00e5": 1e-4,
-}  # fmt: skip
+    "micron": 1.0,
+    "microns": 1.0,
+    "um.": 1.0,
+    "micro": 1.0,
+    "mcm": 1.0,
+    "inch": 25400.0,
+    "inches": 25400.0,
+    "in": 25400.0,
+    '"': 25400.0,
+    "angstrom": 1e-4,
+    "angstroms": 1e-4,
+    "\u00e5": 1e-4,
+}
 
 SMALLEST, LARGEST = 1e-3, 1e4  # micrometres: a nanometre, a centimetre
 MOST_ELONGATED = 50.0  # longest side of a voxel through its shortest

@@ -138,8 +138,13 @@ def test_evaluate_scores_every_source_and_pools_none_with_another(capsys, tmp_pa
     arguments = ["evaluate", tmp_path / "truth", tmp_path / "result", "--iou-thresh", 0.7]
     found = json.loads(run(capsys, *arguments, "--json"))
     assert list(found) == [
-        "embryos/0", "embryos/1", "ovules/0", "embryos: all objects", "ovules: all objects", "mean of 2 sources"
-    ]  # fmt: skip
+        "embryos/0",
+        "embryos/1",
+        "ovules/0",
+        "embryos: all objects",
+        "ovules: all objects",
+        "mean of 2 sources",
+    ]
     f1 = {name: score[0]["f1"] for name, score in found.items()}
     assert found["embryos: all objects"][0]["tp"] == sum(found[f"embryos/{i}"][0]["tp"] for i in range(2))
     assert f1["ovules: all objects"] == f1["ovules/0"]
@@ -163,10 +168,16 @@ def test_a_signal_ends_it_with_nothing_half_written(tmp_path, number):
     )
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     child = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job's children ignore it
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a background job's children ignore it
+    )
     assert child.stdout.readline() == "ready\n"
     time.sleep(0.1)
     child.send_signal(number)

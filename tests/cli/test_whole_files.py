@@ -35,9 +35,12 @@ while True:
 def test_killed_at_any_moment_there_is_no_partial_output(tmp_path, moment):
     """A child writes every format over and over and is killed in between: what is there can be read, and is right."""
     child = subprocess.Popen(
-        [sys.executable, "-c", WRITES, *ENDINGS], cwd=tmp_path, env=ENVIRONMENT, text=True,
+        [sys.executable, "-c", WRITES, *ENDINGS],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        text=True,
         stdout=subprocess.PIPE,
-    )  # fmt: skip
+    )
     assert child.stdout.readline() == "ready\n"
     time.sleep(moment)
     child.kill()
@@ -82,9 +85,12 @@ def test_where_no_more_can_be_written_there_is_one_line_and_no_debris(tmp_path):
     extra = [("--candidates", "c.npz"), ("--table", "p.csv"), ("--picture", "p.png"), ("--meshes", "m.ply")]
     cases += [["-o", "out.tif", *flags] for flags in [*extra, ("--meshes", "m")]]
     done = subprocess.run(
-        [sys.executable, "-c", PREDICTS, json.dumps(cases)], cwd=tmp_path, env=ENVIRONMENT, text=True,
+        [sys.executable, "-c", PREDICTS, json.dumps(cases)],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        text=True,
         capture_output=True,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert len(found) == len(cases)

@@ -91,9 +91,13 @@ def seeing(grid=(1, 2, 2), **changes):
 def config(network, **changes):
     """What prediction must know of it."""
     settings = {
-        "architecture": network.architecture, "normalisation": "percentile", "diameter_band": (8.0, 10.0, 12.0),
-        "prob_thresh": 0.6, "nms_thresh": 0.3, "provenance": {"seed": 0},
-    }  # fmt: skip
+        "architecture": network.architecture,
+        "normalisation": "percentile",
+        "diameter_band": (8.0, 10.0, 12.0),
+        "prob_thresh": 0.6,
+        "nms_thresh": 0.3,
+        "provenance": {"seed": 0},
+    }
     return ModelConfig(**{**settings, **changes})
 
 

@@ -129,6 +129,6 @@ def test_preprocessing_is_our_normalisation(description, normalisation):
 
 def test_a_network_that_finds_nothing_is_refused(tmp_path):
     network = seeing()
-    with pytest.raises(ValueError, match="needs a network that finds something"):
+    with pytest.raises(ValueError, match="needs a network that finds objects"):
         export("bioimageio", network, config(network, prob_thresh=0.9999), tmp_path / "package.zip")
     assert not list(tmp_path.iterdir())

@@ -20,13 +20,17 @@ from tests.exporting.networks import config, seeing
 TENSOR = {
     "type": "object",
     "properties": {
-        "type": {"type": "string"}, "format": {"type": "string"}, "num_channels": {"type": "integer"},
-        "spatial_shape": {"type": "array", "items": {"type": ["string", "integer"]}}, "dtype": {"type": "string"},
-        "value_range": {"type": "array", "items": {"type": "number"}}, "is_patch_data": {"type": "boolean"},
+        "type": {"type": "string"},
+        "format": {"type": "string"},
+        "num_channels": {"type": "integer"},
+        "spatial_shape": {"type": "array", "items": {"type": ["string", "integer"]}},
+        "dtype": {"type": "string"},
+        "value_range": {"type": "array", "items": {"type": "number"}},
+        "is_patch_data": {"type": "boolean"},
         "channel_def": {"type": "object"},
     },
     "required": ["type", "format", "num_channels", "spatial_shape", "dtype", "value_range"],
-}  # fmt: skip
+}
 TENSORS = {"type": "object", "minProperties": 1, "additionalProperties": TENSOR}
 TEXTS = (
     "version",

@@ -37,7 +37,7 @@ def test_class_heads_are_refused_where_they_would_be_lost(tmp_path, form):
 @pytest.mark.parametrize("form", ["bioimageio", "monai"])
 def test_several_channels_are_refused_where_normalisation_is_declared(tmp_path, form):
     network = unet(channels=3)
-    with pytest.raises(ValueError, match="wants 3"):
+    with pytest.raises(ValueError, match="this network takes 3"):
         export(form, network, config(network), tmp_path / name(form))
 
 
@@ -110,8 +110,11 @@ def test_the_command_writes_what_it_says(capsys, tmp_path, model):
     )
     run(capsys, "export", "--format", "keras", model, "-o", tmp_path / "out", "--overwrite")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "anystar_torch.json", "config.json", "thresholds.json", "weights_best.h5",
-    ]  # fmt: skip
+        "anystar_torch.json",
+        "config.json",
+        "thresholds.json",
+        "weights_best.h5",
+    ]
 
 
 @pytest.mark.parametrize(
