@@ -14,6 +14,7 @@ from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.axes import affine_of, by_letter, decide, select
 from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.run_record import RunRecord
+from anystar_torch.io.slice_names import natural
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.voxel_size import Spacing, checked_spacing, voxel_size
 
@@ -246,8 +247,9 @@ def frames(path: Path | str, axes: str | None = None) -> int:
 
 
 def volumes(folder: Path) -> list[Path]:
-    """The volumes in a folder, by their endings, in the order of their names. Hidden files are left out."""
-    return sorted(p for p in folder.iterdir() if kind_of(p) and not p.name.startswith("."))
+    """The volumes in a folder, by their endings, ordered by the numbers in their names, without hidden files."""
+    found = (p for p in folder.iterdir() if kind_of(p) and not p.name.startswith("."))
+    return sorted(found, key=lambda path: natural(path.name))
 
 
 def is_volume(path: Path) -> bool:

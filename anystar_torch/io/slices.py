@@ -1,6 +1,5 @@
 """A volume as a folder of 2D images, one per z, in the order of the numbers in their names."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer, Shaped
 
-from anystar_torch.io.reading import check_size, readable
+from anystar_torch.io import tiff
+from anystar_torch.io.reading import readable
 from anystar_torch.io.run_record import RunRecord
+from anystar_torch.io.slice_names import SliceGrid, natural, slice_grid
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
 
@@ -27,7 +28,7 @@ def is_slices(path: Path) -> bool:
     if len(images) < 2:
         return False
     try:
-        return all(_plane(image).ndim == 2 for image in (images[0], images[-1]))
+        return all(len(_described(image)[0]) == 2 for image in (images[0], images[-1]))
     except ValueError:
         return False
 
@@ -40,24 +41,39 @@ def opened(path: Path) -> Iterator[StoredImage]:
         path: the folder.
 
     Yields:
-        The stack of the images.
+        The stack of the images, read when its array is indexed.
 
     Raises:
-        ValueError: an image is broken or differs from the first.
+        ValueError: an image is broken or differs from the first, or the names do not tell one order without gaps.
     """
-    images = _images(path)
-    first = _plane(images[0])
-    check_size((len(images), *first.shape), first.dtype, str(path))
-    volume = np.empty((len(images), *first.shape), first.dtype)
-    for z, image in enumerate(images):
-        plane = _plane(image)
-        if plane.shape != first.shape or plane.dtype != first.dtype:
+    grid = slice_grid(_images(path), str(path))
+    first = _described(grid.images[0])
+    for image in grid.images:
+        shape, dtype = _described(image)
+        if (shape, dtype) != first:
+            told = " x ".join(map(str, shape)), " x ".join(map(str, first[0]))
             raise ValueError(
-                f"{image} is {plane.shape} {plane.dtype}; the first image of its folder is "
-                f"{first.shape} {first.dtype}"
+                f"{image} is {told[0]} {dtype}; the first image of its folder is {told[1]} {first[1]}"
             )
-        volume[z] = plane
-    yield StoredImage(array=volume, dtype=volume.dtype, axes=("z", "y", "x"))
+    yield StoredImage(array=_Planes(grid, *first), dtype=first[1], axes=(*grid.axes, "y", "x"))
+
+
+class _Planes:
+    """Images ``[..., H, W]`` of a grid, of which those are read that an index names."""
+
+    def __init__(self, grid: SliceGrid, plane: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._grid, self._plane, self._dtype = grid, plane, dtype
+        self.shape = (*grid.shape, *plane)
+
+    def __getitem__(self, index: tuple[Any, ...]) -> Shaped[np.ndarray, "..."]:
+        leading = len(self._grid.shape)
+        numbers = np.arange(len(self._grid.images)).reshape(self._grid.shape)[index[:leading]]
+        chosen = np.atleast_1d(numbers).reshape(-1)
+        planes = np.empty((len(chosen), *self._plane), self._dtype)
+        for plane, number in zip(planes, chosen, strict=True):
+            plane[...] = _pixels(self._grid.images[number])
+        array: Shaped[np.ndarray, "..."] = planes.reshape(*np.shape(numbers), *self._plane)
+        return array[(slice(None),) * np.ndim(numbers) + index[leading:]]
 
 
 def write(
@@ -89,27 +105,38 @@ def record_text(path: Path) -> str | None:
 
 
 def _images(path: Path) -> list[Path]:
-    """The image files of a folder in the order of the numbers in their names."""
-
-    def order(image: Path) -> list[Any]:
-        return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", image.name)]
-
-    return sorted((p for p in path.iterdir() if p.suffix.lower() in ENDINGS and p.is_file()), key=order)
+    """The image files of a folder in the order of the numbers in their names; hidden files are left out."""
+    found = [p for p in path.iterdir() if p.suffix.lower() in ENDINGS and p.is_file()]
+    return sorted((p for p in found if not p.name.startswith(".")), key=lambda image: natural(image.name))
 
 
-def _plane(path: Path) -> Shaped[np.ndarray, "h w"] | Shaped[np.ndarray, "h w c"]:
+def _described(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and number type of an image file, which is not decoded."""
+    if path.suffix.lower() != ".png":
+        with tiff.opened(path) as stored:
+            sizes = [n for n, axis in zip(stored.shape, stored.axes, strict=True) if n > 1 or axis in "YX"]
+            if len(sizes) == 2:
+                return tuple(sizes), stored.dtype
+            return stored.shape, stored.dtype
+    with _opened_png(path) as image:
+        width, height = image.size
+        kind = np.asarray(image.crop((0, 0, 1, 1)))
+        return (height, width, *kind.shape[2:]), kind.dtype
+
+
+def _pixels(path: Path) -> Shaped[np.ndarray, "h w"]:
     """The pixels of an image file."""
-    with readable(path, "an image"):
-        if path.suffix.lower() == ".png":
-            from PIL import Image
+    if path.suffix.lower() != ".png":
+        with tiff.opened(path) as stored:
+            kept = tuple(slice(None) if axis in "YX" else 0 for axis in stored.axes)
+            return np.asarray(stored.array[kept])
+    with _opened_png(path) as image:
+        return np.asarray(image)
 
-            with Image.open(path) as image:
-                return np.asarray(image)
-        import tifffile
 
-        with tifffile.TiffFile(path) as file:
-            series = file.series[0]
-            if len(series.shape) != 2:  # checked before reading, because it may be a large volume
-                raise ValueError(f"{path} is not a 2D image")
-            plane: Shaped[np.ndarray, "h w"] = series.asarray()
-            return plane
+@contextmanager
+def _opened_png(path: Path) -> Iterator[Any]:
+    from PIL import Image
+
+    with readable(path, "an image"), Image.open(path) as image:
+        yield image
