@@ -1,12 +1,42 @@
-"""The example in the documentation of prediction runs as it stands, but for the model it names."""
+"""Examples, links, commands and repeated numbers of the documentation agree with the code."""
 
+import importlib.util
+import json
 import re
 from pathlib import Path
 
+import numpy as np
+import pytest
+import typer.main
+from omegaconf import OmegaConf
+
+from anystar_torch.cli import app
 from anystar_torch.network import loading
 from tests.inference.scenes import Sees, config
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+PRESENT = [page for page in PAGES if page.name != "history.md"]  # history.md names options of earlier commits
+WEIGHTS = json.loads((loading.SHIPPED / "config.json").read_text())
+
+
+def page_id(page):
+    return page.name
+
+
+def code(page):
+    """The pieces of inline code of a page, and the lines of its shell examples."""
+    text = page.read_text()
+    blocks = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+    for language, block in blocks.findall(text):
+        if language in ("", "bash"):
+            yield from (line.partition(" #")[0].partition(";")[0] for line in block.splitlines())
+    yield from (" ".join(piece.split()) for piece in re.findall(r"`([^`]+)`", blocks.sub("", text)))
+
+
+def options(words):
+    return {word.partition("=")[0] for word in words if re.fullmatch(r"--?[a-z][\w-]*(=\S*)?", word)}
 
 
 def test_the_example_of_the_python_interface_runs(monkeypatch):
@@ -19,10 +49,121 @@ def test_the_example_of_the_python_interface_runs(monkeypatch):
     assert names["found"].labels.shape == names["volume"].shape
 
 
-def test_pictures_and_pages_that_are_linked_are_there_and_small():
-    for page in DOCS.glob("*.md"):
-        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
-            if "://" not in link:
-                target = page.parent / link
-                assert target.exists(), f"{page.name} links to {link}"
-                assert target.suffix != ".png" or target.stat().st_size < 300_000, f"{link} is too large"
+def anchors(page):
+    """The anchors of a page: its headings as GitHub names them, and those it sets itself."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    named = [re.sub(r"[^\w\- ]", "", re.sub(r"[`*]", "", h).lower()).replace(" ", "-") for h in headings]
+    return {*named, *re.findall(r'<a id="([^"]+)"', text)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_what_a_page_links_to_is_there(page):
+    for link, _, anchor in re.findall(r"\]\(([^)#\s]*)(#?)([^)\s]*)\)", page.read_text()):
+        if "://" in link:
+            continue
+        target = page if not link else (page.parent / link).resolve()
+        assert target.exists(), f"{page.name} links to {link}"
+        assert target.suffix != ".png" or target.stat().st_size < 300_000, f"{link} is too large"
+        if anchor:
+            assert anchor in anchors(target), f"{page.name} links to {target.name}#{anchor}"
+
+
+def test_every_page_is_in_the_index():
+    index = (DOCS / "index.md").read_text()
+    assert {page.name for page in DOCS.glob("*.md")} - {"index.md"} == set(
+        re.findall(r"\((\w+\.md)\)", index)
+    )
+
+
+@pytest.mark.parametrize("page", PRESENT, ids=page_id)
+def test_options_of_anystar_on_a_page_exist(page):
+    known = {
+        name: {o for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
+        for name, command in typer.main.get_command(app).commands.items()
+    }
+    for command in code(page):
+        program, name, *words = [*command.split(), "", ""]
+        if program == "anystar" and name in known:
+            assert options(words) <= known[name], f"{page.name}: {command}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_benchmarks_on_a_page_exist_with_their_options(page):
+    for command in code(page):
+        if not (match := re.search(r"python -m benchmarks\.(\w+)(.*)", command)):
+            continue
+        name, words = match.group(1), match.group(2).split()
+        assert importlib.util.find_spec(f"benchmarks.{name}"), f"{page.name} names benchmarks.{name}"
+        folder = ROOT / "benchmarks" / name
+        files = [*folder.glob("*.py"), folder.with_suffix(".py"), ROOT / "benchmarks" / "report.py"]
+        source = "".join(file.read_text() for file in files if file.is_file())
+        assert all(f'"{option}"' in source for option in options(words)), f"{page.name}: {command}"
+
+
+@pytest.mark.parametrize("page", PRESENT, ids=page_id)
+def test_choices_of_the_configuration_on_a_page_exist(page):
+    choice = re.compile(r"\b(experiment|hardware|model|synth|logger|debug)=(\w+)")
+    for group, name in choice.findall("\n".join(code(page))):
+        if name not in ("FOLDER", "DIR", "NAME", "pretrained"):
+            assert (ROOT / "configs" / group / f"{name}.yaml").is_file(), f"{page.name}: {group}={name}"
+
+
+def setting(path, key):
+    return OmegaConf.select(OmegaConf.load(ROOT / "configs" / path), key)
+
+
+def shipped(key):
+    value = WEIGHTS
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+REPEATED = [  # page, text with the number, where it stands
+    ("training.md", r"([\d,]+) steps of batch \d", setting("train.yaml", "trainer.max_steps")),
+    ("training.md", r"[\d,]+ steps of batch (\d+)", setting("train.yaml", "batch_size")),
+    (
+        "training.md",
+        r"grid 2\), ([\d,]+) steps, on a CPU",
+        setting("hardware/laptop.yaml", "trainer.max_steps"),
+    ),
+    ("training.md", r"([\d,]+) samples per step", setting("experiment/zero_shot_gpu.yaml", "batch_size")),
+    ("model_card.md", r"`prob_thresh` ([\d.]+)", shipped("prob_thresh")),
+    ("model_card.md", r"`nms_thresh` ([\d.]+)", shipped("nms_thresh")),
+    ("model_card.md", r"objects of ([\d.]+) to [\d.]+ voxels \(median", shipped("diameter_band")[0]),
+    ("model_card.md", r"voxels \(median ([\d.]+)", shipped("diameter_band")[1]),
+    ("model_card.md", r"objects of [\d.]+ to ([\d.]+) voxels \(median", shipped("diameter_band")[2]),
+    ("model_card.md", r"U-Net of (\d+) filters", shipped("architecture.backbone.filters")),
+    ("model_card.md", r"filters, depth (\d+)", shipped("architecture.backbone.depth")),
+    ("model_card.md", r"grid (\d+), \d+ rays", shipped("architecture.grid")[0]),
+    ("model_card.md", r"grid \d+, (\d+) rays", shipped("architecture.rays")),
+    ("results.md", r"`prob_thresh` ([\d.]+)", shipped("prob_thresh")),
+    ("results.md", r"`nms_thresh` ([\d.]+)", shipped("nms_thresh")),
+]
+
+
+@pytest.mark.parametrize(("page", "text", "value"), REPEATED)
+def test_numbers_that_pages_repeat_are_those_of_the_configuration(page, text, value):
+    found = re.search(text, (DOCS / page).read_text())
+    assert found, f"{page} does not say {text!r}"
+    assert float(found.group(1).replace(",", "")) == pytest.approx(float(value))
+
+
+def test_pages_name_the_hash_of_the_shipped_weights():
+    from benchmarks.header import hash_of_weights
+
+    digits = hash_of_weights(loading.SHIPPED)
+    assert digits in (DOCS / "model_card.md").read_text()
+    assert digits in (DOCS / "results.md").read_text()
+
+
+def test_the_mean_of_the_embryos_in_the_results_is_that_of_its_rows():
+    rows = [line.split("|") for line in (DOCS / "results.md").read_text().splitlines()]
+    scores = [
+        [float(cell) for cell in row[2:5]]
+        for row in rows
+        if row[1:] and row[1].startswith(" Emb") and len(row) > 11
+    ]
+    mean = next(row[2:5] for row in rows if row[1:] and "mean of the embryos" in row[1])
+    assert np.mean(scores[:4], axis=0) == pytest.approx([float(cell) for cell in mean], abs=0.006)

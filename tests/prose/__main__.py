@@ -19,9 +19,14 @@ KINDS = {".py", ".yaml", ".yml", ".md", ".hpp", ".cpp", ".h", ".toml", ".sh"}
 
 # The rooms that are held to the rules. A room is added when it is rewritten.
 HELD = (
+    "tests/test_docs.py",
     "tests/prose",
+    "README.md",
+    "docs/architecture.md",
     "docs/best_practices.md",
+    "docs/glossary.md",
     "docs/history.md",
+    "docs/index.md",
     "docs/model_card.md",
     "docs/results.md",
 )
