@@ -54,7 +54,7 @@ def read(
     channel: int | None = None,
     frame: int | None = None,
     axes: str | None = None,
-    spacing: Sequence[float] | None = None,
+    spacing: Sequence[float | int] | None = None,
 ) -> SpatialImage:
     """Read one volume.
 
@@ -118,7 +118,7 @@ def _read(
 
 
 def _spacing(
-    sizes: Sizes, units: Units, given: Sequence[float] | None, where: Path | str
+    sizes: Sizes, units: Units, given: Sequence[float | int] | None, where: Path | str
 ) -> tuple[Spacing | None, str]:
     """The spacing that the caller gave, or that of the file."""
     return (checked_spacing(given), "um") if given is not None else voxel_size(sizes, units, str(where))
