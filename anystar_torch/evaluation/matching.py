@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int64, Integer
 from numpy.typing import ArrayLike, NDArray
 
 from anystar_torch.evaluation.label_pairs import count_pairs
@@ -63,7 +63,7 @@ class Matching:
     mean_true_score: float
     mean_matched_score: float
     panoptic_quality: float
-    pairs: Int64[np.ndarray, "tp 2"]
+    pairs: Integer[np.ndarray, "tp 2"]
 
     def as_dict(self) -> dict[str, Any]:
         """Every attribute but ``pairs`` by its name, for JSON."""
@@ -85,8 +85,8 @@ class ContingencyTable:
         shared: ``[M]`` number of voxels that each pair shares.
     """
 
-    true_labels: Int64[np.ndarray, " t"]
-    pred_labels: Int64[np.ndarray, " p"]
+    true_labels: Integer[np.ndarray, " t"]
+    pred_labels: Integer[np.ndarray, " p"]
     true_volumes: Int64[np.ndarray, " t"]
     pred_volumes: Int64[np.ndarray, " p"]
     pairs: Int64[np.ndarray, "m 2"]
@@ -260,7 +260,7 @@ def combine(scores: Sequence[Matching], by_image: bool = False) -> Matching:
 
 
 def _score(
-    criterion: str, thresh: float, counts: tuple[int, int, int], summed: np.float32, pairs: NDArray[np.int64]
+    criterion: str, thresh: float, counts: tuple[int, int, int], summed: np.float32, pairs: NDArray[Any]
 ) -> Matching:
     """The scores that follow from the counts (tp, fp, fn) and the summed score of the matched pairs."""
     tp, fp, fn = counts
@@ -286,8 +286,8 @@ def _score(
 
 
 def _volumes(
-    labels: Int64[np.ndarray, " m"], counts: Int64[np.ndarray, " m"]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    labels: Integer[np.ndarray, " m"], counts: Int64[np.ndarray, " m"]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The labels of the objects that occur, ascending, and their numbers of voxels."""
     values, index = np.unique(labels, return_inverse=True)
     volumes = np.bincount(index, counts, values.size).astype(np.int64)

@@ -32,7 +32,9 @@ from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.weights import ModelConfig
 
 FORMATS = ("pytorch_state_dict", "onnx")
-_TOLERANCE = {"mismatched_elements_per_million": 500, "absolute_tolerance": 0, "relative_tolerance": 0}
+# Rounding swaps the numbers of objects whose scores are nearly equal. Where there are hundreds of objects, such numbers
+# differ by less than one percent; where there are few, numbers must be equal.
+_TOLERANCE = {"mismatched_elements_per_million": 1000, "absolute_tolerance": 0, "relative_tolerance": 0.01}
 _USE = """```python
 from bioimageio.core import load_model_description, predict
 

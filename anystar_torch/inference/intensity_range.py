@@ -4,6 +4,7 @@ Quantiles are exact for integers of up to 16 bits and for volumes of up to 2^24 
 types, 2^24 voxels are sampled at random places, the same ones in every run.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +61,8 @@ def intensity_range(
         sampled: number of voxels that quantiles are computed of, for types other than integers of up to 16 bits.
 
     Raises:
-        ValueError: the name is unknown, or the volume has no finite value.
+        ValueError: the name is unknown, the volume has no finite value, or its values span more
+            than float64 holds.
     """
     if normalisation not in NORMALISATIONS:
         raise ValueError(f"normalisation must be one of {', '.join(NORMALISATIONS)}, got {normalisation!r}")
@@ -74,6 +76,10 @@ def intensity_range(
     low, high = _quantile(values, counts, chosen.low), _quantile(values, counts, chosen.high)
     if high <= low:
         low, high = float(values[0]), float(values[-1])
+    if not math.isfinite(high - low):
+        raise ValueError(
+            f"the volume's values reach from {values[0]:.3g} to {values[-1]:.3g}, further than float64; divide them"
+        )
     return IntensityRange(low, high, chosen.clip)
 
 

@@ -40,15 +40,19 @@ def table(
 
     Returns:
         Rows with :data:`COLUMNS`: centre in voxels, score, volume in voxels as labelled, volume-equivalent diameter in
-        voxels of the finest axis, mean intensity of the labelled voxels, and whether one of them lies on the volume's
-        border.
+        voxels of the finest axis, mean intensity of the labelled voxels that are finite (empty where none is), and whether
+        a labelled voxel lies on the volume's border.
     """
     count = len(found)
-    volume, brightness = np.zeros(count + 1, np.int64), np.zeros(count + 1)
+    volume, measured = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+    brightness = np.zeros(count + 1)
     for labels, slab in zip(found.labels, image, strict=True):
         flat = labels.reshape(-1)
         volume += np.bincount(flat, minlength=count + 1)
-        brightness += np.bincount(flat, np.nan_to_num(slab.reshape(-1).astype(np.float64)), count + 1)
+        values = slab.reshape(-1).astype(np.float64)
+        finite = np.isfinite(values)
+        measured += np.bincount(flat[finite], minlength=count + 1)
+        brightness += np.bincount(flat[finite], values[finite], count + 1)
     edge = [face for axis in range(3) for face in (found.labels.take(0, axis), found.labels.take(-1, axis))]
     border = np.isin(np.arange(count + 1), np.concatenate([face.reshape(-1) for face in edge]))
     step = np.asarray(spacing if spacing is not None else (1, 1, 1), float)
@@ -63,13 +67,19 @@ def table(
         }
         row |= {axis: round(float(p), 3) for axis, p in zip("zyx", found.points[i - 1], strict=True)}
         row |= {"diameter": round(diameter / finest, 3), "touches_border": int(border[i])}
-        row["mean_intensity"] = round(float(brightness[i] / volume[i]), 6)
+        if measured[i]:
+            row["mean_intensity"] = _rounded(float(brightness[i] / measured[i]))
         if spacing is not None and unit:
             moved = found.points[i - 1] * step
             row |= {f"{axis}_um": round(float(p), 4) for axis, p in zip("zyx", moved, strict=True)}
             row |= {"volume_um3": round(float(volume[i] * cube), 4), "diameter_um": round(diameter, 4)}
         rows.append(row)
     return rows
+
+
+def _rounded(intensity: float) -> float:
+    """Six decimals, or six digits of a small number."""
+    return round(intensity, 6) if abs(intensity) >= 0.1 else float(f"{intensity:.6g}")
 
 
 def meshes(found: Instances, spacing: Sequence[float | int] = (1, 1, 1)) -> list[NDArray[np.float32]]:

@@ -25,6 +25,7 @@ Triple = tuple[int, int, int]
 Spacing = tuple[float, float, float]
 Taps = tuple[NDArray[np.int64], NDArray[np.float32]]
 _AT_A_TIME = 1 << 23  # input voxels that are resampled together: memory beside the result stays small
+_FLOAT32_SPAN = 1e-18, 1e18  # widths of intensity ranges that float32 can subtract and divide
 _UNITS = {"nm": 1e-3, "um": 1.0, "\u00b5m": 1.0, "\u03bcm": 1.0, "mm": 1e3, "cm": 1e4}  # two signs for micro
 
 
@@ -156,7 +157,10 @@ def _resampled(volume: NDArray[Any], taps: list[Taps], window: IntensityRange, t
     """The voxels ``[D, H, W]`` that the taps of three axes make of the volume."""
     crop = volume[tuple(slice(int(index.min()), int(index.max()) + 1) for index, _ in taps)]
     fine = crop.dtype.itemsize > 4 or (crop.dtype.kind in "iu" and crop.dtype.itemsize == 4)
-    if fine:  # more digits than float32 has: a large offset would leave none for what differs
+    span = window.high - window.low
+    if span > 0 and not _FLOAT32_SPAN[0] <= span <= _FLOAT32_SPAN[1]:
+        crop, window = (crop.astype(np.float64) - window.low) / span, replace(window, low=0.0, high=1.0)
+    elif fine:  # more digits than float32 has: a large offset would leave none for what differs
         crop, window = (
             crop.astype(np.float64) - window.low,
             replace(window, low=0.0, high=window.high - window.low),

@@ -20,6 +20,7 @@ from anystar_torch.io.files import (
     write_image,
     writer,
 )
+from anystar_torch.io.labels import int32_ids
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.tables import write_meshes, write_table
@@ -30,6 +31,7 @@ __all__ = [
     "SpatialImage",
     "beside",
     "frames",
+    "int32_ids",
     "is_volume",
     "kind_of",
     "read",

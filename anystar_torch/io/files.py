@@ -12,6 +12,7 @@ from jaxtyping import Float, Integer
 from anystar_torch.io import arrays, itk, nifti, slices, tiff, zarrs
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.axes import affine_of, by_letter, decide, select
+from anystar_torch.io.labels import compact, whole_numbers
 from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.slice_names import natural
@@ -89,14 +90,7 @@ def read_labels(path: Path | str, *, frame: int | None = None, axes: str | None 
         ValueError: as for :func:`read`, or a value is a fraction or negative.
     """
     image = _read(Path(path), None, frame, axes, _plausible)
-    if image.array.dtype.kind == "f":
-        rounded = np.rint(image.array)
-        if not np.array_equal(rounded, image.array):
-            raise ValueError(f"{path} holds fractions, not labels; is it the image instead of its labels?")
-        image = replace(image, array=rounded.astype(np.int64))
-    if image.array.min() < 0:
-        raise ValueError(f"{path} holds negative labels; labels start at 0 (background)")
-    return image
+    return replace(image, array=whole_numbers(image.array, str(path)))
 
 
 def _read(
@@ -169,9 +163,9 @@ def write(
     """
     path = Path(path)
     module = writer(path, like.path)
-    compact = labels.astype(np.uint16 if labels.max(initial=0) < 1 << 16 else np.int32, copy=False)
+    stored = compact(labels)
     with atomic_write(path, overwrite) as temporary:
-        module.write(temporary, compact, like, record)
+        module.write(temporary, stored, like, record)
     if module is arrays:
         arrays.write_sidecar(path, record)
 

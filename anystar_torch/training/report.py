@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -167,7 +166,7 @@ class Report:
             return
         truth_path = self.truth or (example[1] if example else None)
         scan = io.read(path)
-        truth = io.read_labels(truth_path).array.astype(np.int32) if truth_path else None
+        truth = io.int32_ids(io.read_labels(truth_path).array) if truth_path else None
         spacing = self.spacing or (EXAMPLE_SPACING if example else scan.spacing) or (1.0, 1.0, 1.0)
         diameter = self.diameter or (None if truth is None else median_diameter(truth, spacing))
         found = model.predict(scan.array, spacing=spacing, diameter=diameter)

@@ -69,7 +69,7 @@ class RealVolume:
             ValueError: files of two shapes, or none that can be read.
         """
         scan = io.read(image)
-        labels = io.read_labels(truth).array.astype(np.int32)
+        labels = io.int32_ids(io.read_labels(truth).array)
         if labels.shape != scan.array.shape:
             raise ValueError(
                 f"{truth} must have the shape of {image}, {scan.array.shape}, got {labels.shape}"
