@@ -40,7 +40,7 @@ def table(
 
     Returns:
         Rows with :data:`COLUMNS`: centre in voxels, score, volume in voxels as labelled, volume-equivalent diameter in
-        voxels of the finest axis, mean intensity of the labelled voxels that are finite (empty where none is), and whether
+        voxels of the finest axis, mean intensity of the finite labelled voxels (absent where none is), and whether
         a labelled voxel lies on the volume's border.
     """
     count = len(found)

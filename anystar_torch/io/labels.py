@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Int32, Integer, Shaped
+from numpy.typing import NDArray
 
 _TOLERANCE = 1e-3  # of what a scale factor in single precision makes of a whole number
 _LARGEST = np.iinfo(np.int32).max
@@ -23,6 +24,10 @@ def whole_numbers(array: Shaped[np.ndarray, "*shape"], where: str) -> Integer[np
         array = array.astype(np.uint8)
     if array.dtype.kind == "f":
         array = _rounded(array, where)
+    kind = np.dtype(f"{array.dtype.kind}{array.dtype.itemsize}")
+    array = array.astype(kind, copy=False).view(
+        kind
+    )  # native bytes, and one type of the two that C has for 64 bits
     if array.size and array.min() < 0:
         raise ValueError(f"{where} has negative labels; labels start at 0 (background)")
     return array
@@ -59,7 +64,8 @@ def int32_ids(labels: Integer[np.ndarray, "*shape"]) -> Int32[np.ndarray, "*shap
     if labels.size == 0 or labels.max() <= _LARGEST:
         return labels.astype(np.int32)
     ids, dense = np.unique(labels, return_inverse=True)
-    return (dense.reshape(labels.shape) + (ids[0] > 0)).astype(np.int32)
+    renumbered: NDArray[np.int32] = (dense.reshape(labels.shape) + (ids[0] > 0)).astype(np.int32)
+    return renumbered
 
 
 def compact(labels: Shaped[np.ndarray, "*shape"]) -> Shaped[np.ndarray, "*shape"]:
