@@ -44,7 +44,6 @@ _SHARED = frozenset(
         "generator/effects/fourier",
         "generator/interpolation",
         "generator/parameters",
-        "geometry/dense_ids",
     )
 )
 DRAWS = "draws"

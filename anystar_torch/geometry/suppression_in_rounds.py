@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Bool, Float32, Int
 from torch import Tensor
 
-from anystar_torch.geometry.polyhedra import check_polyhedra, native_array
+from anystar_torch.geometry.checks import check_polyhedra
 from anystar_torch.geometry.rays import Rays
-from anystar_torch.geometry.suppression import Progress, advance
+from anystar_torch.kernels.native import native_array
+from anystar_torch.kernels.suppression import Progress, advance, empty_suppression
 
 if TYPE_CHECKING:
     from anystar_torch.kernels._native import Suppression
@@ -128,18 +129,4 @@ class SuppressionInRounds:
 
     def _begun(self) -> "Suppression":
         """A suppression without candidates."""
-        from anystar_torch.kernels import _native
-
-        points, distances, scores, vertices, faces = map(
-            native_array,
-            (
-                torch.empty(0, 3),
-                torch.empty(0, len(self.rays)),
-                torch.empty(0),
-                self.rays.vertices,
-                self.rays.faces.long(),
-            ),
-        )
-        return _native.Suppression(
-            points, distances, scores, vertices, faces, self.nms_thresh, torch.get_num_threads()
-        )
+        return empty_suppression(self.rays.vertices, self.rays.faces.long(), self.nms_thresh)

@@ -1,6 +1,10 @@
-"""What the kernels on volumes share: the call of a C++ function, and the layout of its arguments."""
+"""What the kernels share: the call of a C++ function, and the layout of arguments and results."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -37,3 +41,21 @@ def equally_strided(*volumes: Tensor) -> list[Tensor]:
 def like_first(first: Tensor, *others: object) -> Tensor:
     """Fake result of a kernel whose result has the shape and type of its first argument, without gaps."""
     return first.new_empty(first.shape)
+
+
+def native_array(tensor: Tensor) -> NDArray[Any]:
+    """The tensor as a contiguous array in host memory, copied only where it has to be."""
+    array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
+    return array
+
+
+def on_grid(labels: Tensor, channels: int | torch.SymInt, grid: Sequence[int]) -> list[int | torch.SymInt]:
+    """Shape ``[B, channels, ceil(D / grid), ...]`` of a result at every n-th voxel of the labels.
+
+    Args:
+        labels: ``[B, 1, D, H, W]``.
+        channels: channels of the result.
+        grid: n along (z, y, x).
+    """
+    sizes = zip(labels.shape[2:], grid, strict=True)
+    return [labels.shape[0], channels, *((size + step - 1) // step for size, step in sizes)]

@@ -1,8 +1,8 @@
 """All scalar draws of a batch as one table: names on the host, numbers on the device.
 
-A generator's scalar draws are the same for every batch: their names, ranges and sizes are recorded once, by running the
-generator on ``meta`` tensors, which have shapes and no data. From then on a batch computes all of them in one kernel
-(``[B, slots]``), and a draw is a view of that table. The numbers are those that each draw would have hashed by itself.
+The scalar draws of a generator have the same names, ranges and sizes in every batch. They are recorded once: the
+generator runs on ``meta`` tensors, which have shapes and no data. After that one kernel computes all draws of a batch.
+A draw is a view of that table. The numbers are those that each draw would hash by itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from anystar_torch.random.hashing import name_word, table
+from anystar_torch.kernels.hashing import name_word, table
 
 Kind = Literal["uniform", "integers"]
 MOST = 256
-"""Numbers per sample up to which a draw belongs into the table; what is larger is a field with a kernel of its own."""
+"""Largest draw in the table, numbers per sample; a larger draw has its own kernel."""
 _I32, _F32 = torch.int32, torch.float32
 _COLUMN_TYPES = (torch.int64, _I32, _I32, _F32, _F32, _I32, _I32)
 
@@ -46,12 +46,12 @@ class Slot:
 
 @dataclass(frozen=True)
 class Recording:
-    """Takes the place of the table while a generator is run to find out what it draws."""
+    """Stands in for the table while a generator runs to record what it draws."""
 
     slots: dict[str, Slot] = field(default_factory=dict)
 
     def find(self, name: str, slot: Slot) -> None:
-        """Note the draw; the caller computes it by itself."""
+        """Record the draw ``name``; the caller hashes the numbers itself."""
         self.slots.setdefault(name, slot)
 
     def __getitem__(self, rows: Tensor) -> "Recording":
@@ -65,7 +65,8 @@ class Draws:
     Attributes:
         slots: name -> (slot, numbers per sample of all slots before it).
         numbers: float32 ``[B * C]``, the ``[B, n]`` block of one slot after the other.
-        rows: the samples of the batch that are looked at, int64 ``[N]``; None for all.
+        batch: number of samples in ``numbers``.
+        rows: the samples of the batch that are read, int64 ``[N]``; None for all.
     """
 
     slots: Mapping[str, tuple[Slot, int]]
@@ -74,7 +75,12 @@ class Draws:
     rows: Tensor | None = None
 
     def find(self, name: str, slot: Slot) -> Tensor | None:
-        """The numbers ``[B, *shape]`` of a draw; None if it is not in the table, or with other bounds or shape."""
+        """The numbers ``[B, *shape]`` of a draw; None if the table has no such draw, or one with another slot.
+
+        Args:
+            name: path and name of the draw.
+            slot: its bounds and shape.
+        """
         there = self.slots.get(name)
         if there is None or there[0] != slot:
             return None
@@ -88,13 +94,13 @@ class Draws:
         return Draws(self.slots, self.numbers, self.batch, rows)
 
     def as_dict(self) -> dict[str, list[object]]:
-        """Name -> the drawn numbers of each sample, as plain values: to be printed or stored."""
+        """Name -> the drawn numbers of each sample, as plain values, for printing and storing."""
         named = {name: self.find(name, slot) for name, (slot, _) in self.slots.items()}
         return {name: values.tolist() for name, values in named.items() if values is not None}
 
 
 class Slots:
-    """The layout of a generator's table; constant tensors of it are kept on every device that asked for one.
+    """The layout of a generator's table. Its constant tensors are kept on every device that used them.
 
     Args:
         recorded: name -> slot.
@@ -110,7 +116,11 @@ class Slots:
         self._orders: dict[tuple[torch.device, int], Tensor] = {}
 
     def draw(self, root: Int64[Tensor, " b"]) -> Draws:
-        """The table of the samples whose roots are given."""
+        """The table of a batch.
+
+        Args:
+            root: ``[B]``, see :class:`anystar_torch.random.source.Source`.
+        """
         device, batch = root.device, len(root)
         if not self.places:
             return Draws({}, root.new_empty(0, dtype=torch.float32), batch)
@@ -134,7 +144,7 @@ class Slots:
         return [torch.tensor([row[i] for row in rows], dtype=dtype) for i, dtype in enumerate(_COLUMN_TYPES)]
 
     def _order(self, batch: int) -> Int64[Tensor, " n"]:
-        """Where each number of the table stands among ``[B, C]``."""
+        """Place of each number of the table among ``[B, C]``."""
         columns = sum(slot.size for slot, _ in self.places.values())
         whole = torch.arange(batch * columns).view(batch, columns)
         parts = [whole[:, start : start + slot.size].reshape(-1) for slot, start in self.places.values()]

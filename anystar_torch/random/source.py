@@ -1,9 +1,8 @@
 """Random numbers that are a function of what they are for, not of when they were drawn.
 
 Every draw is a hash of (seed, split, sample id, effect, name of the draw, index), computed on the device of the ids
-(:mod:`anystar_torch.random.hashing`). There is no generator object and no state: a sample has the same draws
-in any batch, on
-any rank, after any resume and on every device, and adding an effect changes no other effect's draws.
+(:mod:`anystar_torch.kernels.hashing`). There is no generator object and no state. A sample has the same draws in any
+batch, on any rank, after any resume and on every device. Adding an effect changes no draw of another effect.
 """
 
 import math
@@ -14,16 +13,17 @@ from jaxtyping import Bool, Float32, Int32, Int64
 from torch import Tensor
 
 from anystar_torch.arrays import PerSample
-from anystar_torch.random import hashing
+from anystar_torch.kernels import hashing
+from anystar_torch.kernels.hashing import name_word
 from anystar_torch.random.draws import MOST, Draws, Recording, Slot, sizes
-from anystar_torch.random.hashing import name_word
 
 
 @dataclass(frozen=True)
 class Source:
     """The draws of a batch: one independent stream per sample.
 
-    ``source("gamma")`` is the stream of an effect; each draw inside it carries a name of its own::
+    ``source("gamma")`` is the stream of an effect. Each draw inside of it has its own name. Names and paths of streams
+    are hashed: another name gives other numbers. Example::
 
         source = Source.of(ids, seed=0, split="train")("gaussian_noise")
         applied = source.coin("applied", p=0.25)             # bool [B]
@@ -32,8 +32,8 @@ class Source:
 
     Attributes:
         root: int64 ``[B]``, one number for each (seed, split, id).
-        path: the effects that led here. Everything drawn is a function of root, path and the draw's name.
-        draws: the table of scalar draws, where one was made: a draw that is in it is a view of it.
+        path: names of the enclosing effects. A draw is a function of root, path and the draw's name.
+        draws: the table of scalar draws, where one was made. A draw that is in the table is a view of it.
     """
 
     root: Int64[Tensor, " b"]
@@ -42,7 +42,13 @@ class Source:
 
     @classmethod
     def of(cls, ids: Int64[Tensor, " b"], *, seed: int, split: str) -> "Source":
-        """The streams of sample ``ids`` (0 .. 2^62) of one seed and split ("train", "validation", ...)."""
+        """The streams of samples.
+
+        Args:
+            ids: ``[B]``, 0 to 2^62.
+            seed: of the data set.
+            split: "train", "validation", or another name.
+        """
         return cls(hashing.roots(ids, name_word(f"{seed}/{split}")))
 
     def with_draws(self, draws: Draws | Recording) -> "Source":
@@ -58,7 +64,12 @@ class Source:
         return Source(self.root[rows], self.path, None if self.draws is None else self.draws[rows])
 
     def bits(self, name: str, *shape: int) -> Int32[Tensor, " b *shape"]:
-        """Uniform 32-bit words, ``[B, *shape]``."""
+        """Uniform 32-bit words, ``[B, *shape]``.
+
+        Args:
+            name: of the draw.
+            shape: of the draw of one sample.
+        """
         return hashing.words(self.root, self._word(name), shape)
 
     def uniform_at(
@@ -66,14 +77,27 @@ class Source:
     ) -> Float32[Tensor, " b *shape"]:
         """Uniform in (low, high) as a function of ``index``: equal numbers within a sample get equal draws.
 
-        It is how the voxels of an object find their object's draw without a table: ``index`` names the object.
+        So the voxels of an object find the draw of their object without a table: ``index`` names the object.
+
+        Args:
+            name: of the draw.
+            index: ``[B, *shape]``.
+            low: lower bound.
+            high: upper bound.
         """
         return hashing.uniform_at(self.root, self._word(name), index, low, high - low)
 
     def uniform(
         self, name: str, low: float | PerSample, high: float | PerSample, *shape: int
     ) -> Float32[Tensor, " b *shape"]:
-        """Uniform in the open interval (low, high), ``[B, *shape]``; bounds are numbers or ``[B]``."""
+        """Uniform in the open interval (low, high), ``[B, *shape]``.
+
+        Args:
+            name: of the draw.
+            low: lower bound, a number or ``[B]``.
+            high: upper bound, a number or ``[B]``.
+            shape: of the draw of one sample.
+        """
         if isinstance(low, Tensor) or isinstance(high, Tensor):
             unit = self.uniform(name, 0.0, 1.0, *shape)
             low, high = (_lift(bound, len(shape)) for bound in (low, high))
@@ -84,15 +108,35 @@ class Source:
         return hashing.uniform(self.root, self._word(name), shape, low, high - low)
 
     def normal(self, name: str, *shape: int) -> Float32[Tensor, " b *shape"]:
-        """Standard normal, ``[B, *shape]`` (Box-Muller; both numbers of a pair are used)."""
+        """Standard normal, ``[B, *shape]``.
+
+        Args:
+            name: of the draw.
+            shape: of the draw of one sample.
+        """
         return hashing.normal(self.root, self._word(name), shape)
 
     def coin(self, name: str, p: float) -> Bool[Tensor, " b"]:
-        """True with chance ``p``; exactly never at 0 and always at 1."""
+        """True with chance ``p``, ``[B]``; never at 0 and always at 1.
+
+        Args:
+            name: of the draw.
+            p: the chance.
+        """
         return self.uniform(name, 0.0, 1.0) < p
 
     def integers(self, name: str, low: int, high: int, *shape: int) -> Int64[Tensor, " b *shape"]:
-        """Uniform integers in [low, high), ``[B, *shape]``; high - low at most 2^16, so the bias stays under 2^-16."""
+        """Uniform integers in [low, high), ``[B, *shape]``.
+
+        Args:
+            name: of the draw.
+            low: least integer.
+            high: largest integer plus 1; at most 2^16 more than ``low``, so that the bias stays under 2^-16.
+            shape: of the draw of one sample.
+
+        Raises:
+            ValueError: fewer than 1 or more than 2^16 integers.
+        """
         span = high - low
         if not 1 <= span <= 1 << 16:
             raise ValueError(f"integers in [{low}, {high}) must be 1 to 65536 values, got {span}")

@@ -5,13 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anystar_torch.geometry import components
+from anystar_torch.kernels.components import torch_components
+from anystar_torch.kernels.label_table import torch_remove_small
 from tests.geometry.test_distance_transform import random_labels
 from tests.residency import Residency
 
 measure = pytest.importorskip("skimage.measure")
 
-COMPONENTS = [components.connected_components, components.torch_components]
-REMOVE = [components.remove_small, components.torch_remove_small]
+COMPONENTS = [components.connected_components, torch_components]
+REMOVE = [components.remove_small, torch_remove_small]
 
 
 def oracle(labels):

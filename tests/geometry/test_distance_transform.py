@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from anystar_torch.geometry import distance_transform as edt
+from anystar_torch.kernels.distance_transform import torch_distances
 from tests.residency import Residency
 
 EDT = pytest.importorskip("edt").edt
@@ -20,7 +21,7 @@ def random_labels(seed, shape, ids=5, scale=2.0):
 
 def in_torch(labels, anisotropy=(1.0, 1.0, 1.0)):
     """The plain torch implementation, whatever the device."""
-    return edt.torch_distances(labels, tuple(map(float, anisotropy)))
+    return torch_distances(labels, tuple(map(float, anisotropy)))
 
 
 def brute(labels, anisotropy):

@@ -13,6 +13,9 @@ from anystar_torch.geometry import components, targets
 from anystar_torch.geometry import distance_transform as edt
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.kernels import _native
+from anystar_torch.kernels.components import torch_components
+from anystar_torch.kernels.distance_transform import torch_probability
+from anystar_torch.kernels.star_distances import torch_star_distances
 from tests.geometry.test_distance_transform import random_labels
 from tests.geometry.test_malformed import arrays
 
@@ -91,9 +94,9 @@ def test_compiled_torch_path_equals_eager() -> None:
 
     def plain(labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return (
-            targets._march(labels, RAYS.vertices, (1, 2, 1)),
-            targets._torch_probability(labels, (1, 1, 1), (2.0, 1.0, 1.0)),
-            components.torch_components(labels),
+            torch_star_distances(labels, RAYS.vertices, (1, 2, 1)),
+            torch_probability(labels, (1, 1, 1), (2.0, 1.0, 1.0)),
+            torch_components(labels),
         )
 
     compiled = torch.compile(plain, fullgraph=True, backend="aot_eager")(

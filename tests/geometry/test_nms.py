@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from anystar_torch.geometry import ops, reference
+from anystar_torch.geometry import ops
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.kernels import _native
+from anystar_torch.kernels import polyhedra as reference
 from tests.geometry.cases import Crowd, random_crowd
 
 RAYS = Rays.golden_spiral(32)

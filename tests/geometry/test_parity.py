@@ -12,8 +12,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from anystar_torch.geometry import ops, reference
+from anystar_torch.geometry import ops
 from anystar_torch.geometry.rays import Rays
+from anystar_torch.kernels import polyhedra as reference
 from tests.geometry.cases import Crowd, load_parity, stored_rays
 
 BAND = 0.035

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anystar_torch.geometry import ops, reference
+from anystar_torch.geometry import ops
+from anystar_torch.kernels import polyhedra as reference
 from anystar_torch.geometry.rays import Rays
 from tests.geometry.cases import Crowd, random_crowd
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from anystar_torch.geometry import ops, reference
+from anystar_torch.geometry import ops
+from anystar_torch.kernels import polyhedra as reference
 from anystar_torch.geometry.rays import Rays
 from tests.geometry.cases import random_crowd, stored_rays
 

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from anystar_torch.geometry import targets
 from anystar_torch.geometry.rays import Rays
+from anystar_torch.kernels.distance_transform import torch_probability
+from anystar_torch.kernels.star_distances import torch_star_distances
 from tests.geometry.test_distance_transform import random_labels
 from tests.residency import Residency
 
@@ -15,11 +17,11 @@ EDT_PROB = pytest.importorskip("stardist.utils").edt_prob
 
 def distances_in_torch(labels, rays, grid=(1, 1, 1)):
     """The plain torch implementation, whatever the device."""
-    return targets._march(labels, rays.vertices, tuple(grid))
+    return torch_star_distances(labels, rays.vertices, tuple(grid))
 
 
 def probability_in_torch(labels, grid=(1, 1, 1), anisotropy=(1, 1, 1)):
-    return targets._torch_probability(labels, tuple(grid), tuple(map(float, anisotropy)))
+    return torch_probability(labels, tuple(grid), tuple(map(float, anisotropy)))
 
 
 DISTANCES = [targets.star_distances, distances_in_torch]

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from anystar_torch import load_synthesizer
+from anystar_torch.kernels import hashing
+from anystar_torch.kernels.hashing import name_word
 from anystar_torch.kernels.implementations import forced
-from anystar_torch.random.hashing import name_word
-from anystar_torch.random.source import Source, hashing
+from anystar_torch.random.source import Source
 
 pytest.importorskip("triton")
 pytestmark = pytest.mark.interpreter

@@ -1,23 +1,36 @@
-"""The definition of suppression and rendering in slow, obvious torch: what the native kernels are tested against.
+"""References of the kernels of suppression and rendering: their definition in slow torch operators.
 
-Nothing here is fast, and nothing in the product calls it.
+Only tests call these functions.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float32, Int32, Int64
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from anystar_torch.geometry.rays import Rays
-
 ON_FACET = 1e-9
-"""A voxel centre beyond a facet by no more than this share of its distance lies on the facet, and so inside."""
+"""A voxel centre beyond a facet by at most this share of its distance lies on the facet, and so inside."""
 
 
-def volume(distances: Float32[Tensor, " rays"], rays: "Rays") -> float:
+Voxels = set[tuple[int, int, int]]
+
+
+@runtime_checkable
+class Polyhedron(Protocol):
+    """Directions and triangles, as :class:`anystar_torch.geometry.rays.Rays` has them."""
+
+    @property
+    def vertices(self) -> Float32[Tensor, "rays 3"]:
+        """``[R, 3]``, directions (z, y, x)."""
+
+    @property
+    def faces(self) -> Int64[Tensor, "faces 3"]:
+        """``[F, 3]``, indices into ``vertices``."""
+
+
+def volume(distances: Float32[Tensor, " rays"], rays: Polyhedron) -> float:
     """Analytic volume of one polyhedron in voxels: the sum of its tetrahedra (centre, face)."""
     corners = (rays.vertices.double() * distances.double()[:, None])[rays.faces.long()]
     return float(torch.linalg.det(corners).abs().sum() / 6)
@@ -27,7 +40,7 @@ def inside(
     voxels: Int64[Tensor, "m 3"],
     point: Float32[Tensor, "3"],
     distances: Float32[Tensor, " rays"],
-    rays: "Rays",
+    rays: Polyhedron,
 ) -> Bool[Tensor, " m"]:
     """Whether voxel centres lie in the closed polyhedron: in any of its tetrahedra (centre, face).
 
@@ -43,7 +56,7 @@ def inside(
 
 
 def voxels_inside(
-    point: Float32[Tensor, "3"], distances: Float32[Tensor, " rays"], rays: "Rays"
+    point: Float32[Tensor, "3"], distances: Float32[Tensor, " rays"], rays: Polyhedron
 ) -> Int64[Tensor, "m 3"]:
     """All voxels (z, y, x) whose centres lie in the polyhedron."""
     corners = point.double() + distances.double()[:, None] * rays.vertices.double()
@@ -51,9 +64,6 @@ def voxels_inside(
     axes = [torch.arange(first, last + 1) for first, last in zip(low, high, strict=True)]
     box = torch.cartesian_prod(*axes)
     return box[inside(box, point, distances, rays)]
-
-
-Voxels = set[tuple[int, int, int]]
 
 
 def overlap(voxels_a: Voxels, volume_a: float, voxels_b: Voxels, volume_b: float) -> float:
@@ -73,10 +83,10 @@ def nms(
     points: Float32[Tensor, "n 3"],
     distances: Float32[Tensor, "n rays"],
     scores: Float32[Tensor, " n"],
-    rays: "Rays",
+    rays: Polyhedron,
     nms_thresh: float,
 ) -> Bool[Tensor, " n"]:
-    """See :func:`anystar_torch.geometry.suppression`."""
+    """The definition of :func:`anystar_torch.geometry.suppression.nms`."""
     voxels = [
         set(map(tuple, voxels_inside(*pair, rays).tolist())) for pair in zip(points, distances, strict=True)
     ]
@@ -91,9 +101,12 @@ def nms(
 
 
 def render_labels(
-    points: Float32[Tensor, "n 3"], distances: Float32[Tensor, "n rays"], rays: "Rays", shape: Sequence[int]
+    points: Float32[Tensor, "n 3"],
+    distances: Float32[Tensor, "n rays"],
+    rays: Polyhedron,
+    shape: Sequence[int],
 ) -> Int32[Tensor, "d h w"]:
-    """See :func:`anystar_torch.geometry.ops.render_labels`."""
+    """The definition of :func:`anystar_torch.geometry.rendering.render_labels`."""
     voxels = torch.cartesian_prod(*(torch.arange(size) for size in shape))
     labels = torch.zeros(len(voxels), dtype=torch.int32)
     for i in reversed(range(points.shape[0])):

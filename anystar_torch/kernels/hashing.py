@@ -1,12 +1,11 @@
-"""Hashes as random numbers: words, uniform and normal numbers as pure functions of a sample's root and a draw's word.
+"""Kernels of random numbers: words, uniform and normal numbers as pure functions of a sample's root and a draw's word.
 
-The key of a draw is 64 bits wide (the finaliser of SplitMix64, a bijection, so that different ids never share a key);
-the draw hashes its index with the two halves of the key through two rounds of the 32-bit mixer ``lowbias32``
-(C. Wellons, hash-prospector, 2018), a two-round Even-Mansour construction. tests/random/test_source.py
-measures its quality.
+The key of a draw is 64 bits wide (the finaliser of SplitMix64, a bijection, so that two ids never share a key). It
+hashes its index with the two halves of the key through two rounds of the 32-bit mixer ``lowbias32`` (C. Wellons,
+hash-prospector, 2018), a two-round Even-Mansour construction. tests/random/test_source.py measures its quality.
 
-Every function is one kernel on a GPU. The torch operators below are the definition; words and uniform numbers are the
-same bits on every device, normal numbers the same to rounding.
+Triton: ``triton/hashing.py``. The torch operators below are the reference, and what every other device runs. Words and
+uniform numbers are the same bits everywhere, normal numbers differ by rounding.
 """
 
 import hashlib
@@ -21,12 +20,21 @@ from anystar_torch.kernels.implementations import implementation
 
 
 def name_word(text: str) -> int:
-    """64 bits of a name, the same on every machine."""
+    """64 bits of a name, the same on every machine.
+
+    Args:
+        text: the name of a draw. Another text gives other random numbers.
+    """
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
 
 
 def roots(ids: Int64[Tensor, " b"], word: int) -> Int64[Tensor, " b"]:
-    """One number for each id and for ``word``, the word of a seed and split."""
+    """One number for each sample.
+
+    Args:
+        ids: ``[B]``, sample ids.
+        word: the word of a seed and split.
+    """
     if implementation(ids.device) == "triton":
         found: Tensor = _roots(ids, word)
         return found
@@ -34,7 +42,13 @@ def roots(ids: Int64[Tensor, " b"], word: int) -> Int64[Tensor, " b"]:
 
 
 def words(root: Int64[Tensor, " b"], word: int, shape: Sequence[int]) -> Int32[Tensor, "b ..."]:
-    """Uniform 32-bit words, ``[B, *shape]``."""
+    """Uniform 32-bit words, ``[B, *shape]``.
+
+    Args:
+        root: ``[B]``, see :func:`roots`.
+        word: the word of the draw.
+        shape: of the draw of one sample.
+    """
     if implementation(root.device) == "triton":
         found: Tensor = _words(root, word, list(shape))
         return found
@@ -46,7 +60,15 @@ def words(root: Int64[Tensor, " b"], word: int, shape: Sequence[int]) -> Int32[T
 def uniform(
     root: Int64[Tensor, " b"], word: int, shape: Sequence[int], low: float, width: float
 ) -> Float32[Tensor, "b ..."]:
-    """Uniform in the open interval (low, low + width), ``[B, *shape]``."""
+    """Uniform in the open interval (low, low + width), ``[B, *shape]``.
+
+    Args:
+        root: ``[B]``, see :func:`roots`.
+        word: the word of the draw.
+        shape: of the draw of one sample.
+        low: lower bound.
+        width: upper bound less lower bound.
+    """
     if implementation(root.device) == "triton":
         found: Tensor = _uniform(root, word, list(shape), low, width)
         return found
@@ -56,7 +78,15 @@ def uniform(
 def uniform_at(
     root: Int64[Tensor, " b"], word: int, index: Int32[Tensor, "b ..."], low: float, width: float
 ) -> Float32[Tensor, "b ..."]:
-    """Uniform in (low, low + width) as a function of ``index``: equal numbers of a sample get equal draws."""
+    """Uniform in (low, low + width) as a function of ``index``: equal numbers of a sample get equal draws.
+
+    Args:
+        root: ``[B]``, see :func:`roots`.
+        word: the word of the draw.
+        index: ``[B, ...]``.
+        low: lower bound.
+        width: upper bound less lower bound.
+    """
     if implementation(root.device) == "triton":
         found: Tensor = _uniform_at(root, word, index.contiguous(), low, width)
         return found
@@ -65,7 +95,13 @@ def uniform_at(
 
 
 def normal(root: Int64[Tensor, " b"], word: int, shape: Sequence[int]) -> Float32[Tensor, "b ..."]:
-    """Standard normal, ``[B, *shape]`` (Box-Muller; both numbers of a pair are used)."""
+    """Standard normal, ``[B, *shape]`` (Box-Muller; both numbers of a pair are used).
+
+    Args:
+        root: ``[B]``, see :func:`roots`.
+        word: the word of the draw.
+        shape: of the draw of one sample.
+    """
     if implementation(root.device) == "triton":
         found: Tensor = _normal(root, word, list(shape))
         return found
@@ -84,7 +120,7 @@ def table(root: Int64[Tensor, " b"], columns: Sequence[Tensor], order: Callable[
         root: ``[B]``.
         columns: word, index, kind (0 uniform, 1 whole numbers), low, width, first column of the slot and size of the
             slot, ``[C]`` each.
-        order: gives int64 ``[B * C]``, where each number of the result stands among ``[B, C]``; Triton needs none.
+        order: returns int64 ``[B * C]``, the place of each number of the result among ``[B, C]``. Triton needs none.
 
     Returns:
         float32 ``[B * C]``: the ``[B, n]`` draws of the first slot, then of the second, and so on.
@@ -113,7 +149,7 @@ def _halves(root: Int64[Tensor, " b"], word: int, dims: int) -> tuple[Tensor, Te
 
 
 def _signed(value: int, bits: int) -> int:
-    """The two's complement reading of an unsigned constant, as torch's integer tensors want it."""
+    """An unsigned constant as the signed integer with the same bits, which torch needs."""
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
