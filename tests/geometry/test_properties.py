@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anystar_torch.geometry import ops
-from anystar_torch.kernels import polyhedra as reference
 from anystar_torch.geometry.rays import Rays
+from anystar_torch.kernels import polyhedra as reference
 from tests.geometry.cases import Crowd, random_crowd
 
 THRESHOLDS = [0.0, 0.05, 0.3, 0.5, 0.9, 1.0]

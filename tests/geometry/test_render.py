@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from anystar_torch.geometry import ops
-from anystar_torch.kernels import polyhedra as reference
 from anystar_torch.geometry.rays import Rays
+from anystar_torch.kernels import polyhedra as reference
 from tests.geometry.cases import random_crowd, stored_rays
 
 
