@@ -1,1 +1,1 @@
-"""Training: data made on the device, the Lightning module, callbacks, checkpoints, the final report."""
+"""Training: data made on the training device, the Lightning module, callbacks, checkpoints and the final report."""

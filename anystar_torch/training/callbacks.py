@@ -1,4 +1,4 @@
-"""What happens around the training step: saying how it goes and how fast, refusing to train on nonsense."""
+"""Callbacks around the training step: averaged weights, progress, throughput, sample pictures, checks of the loss."""
 
 import time
 from collections import deque
@@ -18,17 +18,17 @@ from anystar_torch.training.readback import HostCopy
 
 
 class Average(WeightAveraging):
-    """Exponential moving average of the weights: what is validated and exported.
+    """Exponential moving average of the weights. The averaged weights are validated and exported.
 
-    In one pass over the weights per step; Lightning's EMAWeightAveraging takes three. The average lives on the
-    training device, and the number of steps it has seen on the host: Lightning builds both before the module is moved,
-    leaves them on the CPU, and copies the weights there at every step.
+    One pass over the weights per step updates the average; Lightning's EMAWeightAveraging needs three. The average is
+    kept on the training device, the number of averaged steps on the host. Lightning keeps the average on the CPU, and
+    copies the weights there at every step.
 
     Args:
-        decay: weight of the average so far, in [0, 1); over about 1 / (1 - decay) steps.
+        decay: weight of the previous average, in [0, 1). The average covers about 1 / (1 - decay) steps.
 
     Raises:
-        ValueError: a decay outside of that.
+        ValueError: the decay is outside [0, 1).
     """
 
     def __init__(self, decay: float) -> None:
@@ -42,17 +42,17 @@ class Average(WeightAveraging):
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Takes the average over from the checkpoint, and how many steps it has seen."""
+        """Load the average and the number of averaged steps from a checkpoint."""
         super().on_load_checkpoint(trainer, pl_module, checkpoint)
         self._averaged = int(checkpoint.get("averaging_state", {}).get("n_averaged", 0))
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Moves the average to where the module is by now."""
+        """Move the average to the device of the module."""
         assert self._average_model is not None
         self._average_model.to(pl_module.device)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Pairs up the tensors: first those with fractions, then the counters."""
+        """Pair the tensors of the average with those of the module: floating point first, then integer counters."""
         assert self._average_model is not None
         average, current = _tensors(self._average_model.module), _tensors(pl_module)
         self._pairs = [
@@ -63,7 +63,7 @@ class Average(WeightAveraging):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Moves the average towards the weights; the first time it becomes them. Counters are copied."""
+        """Update the average with the weights of this step. The first update copies them; counters are copied."""
         if trainer.global_step <= self._latest_update_step:
             return
         (averages, weights), (counters, counted) = self._pairs
@@ -79,38 +79,38 @@ class Average(WeightAveraging):
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Stores the average in the place of the weights, and the weights beside it."""
+        """Store the average as the weights of the checkpoint, and the current weights in a second entry."""
         if self._average_model is not None:
             self._average_model.n_averaged.fill_(self._averaged)
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
 
 
 def _tensors(module: torch.nn.Module) -> list[Tensor]:
-    """Parameters and buffers, without their gradients' history."""
+    """Parameters and buffers of ``module``, detached."""
     return [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's bar over the steps of the run: no epochs here, and no version number among the figures.
+    """Lightning's progress bar over the steps of the run, without epochs and version number.
 
-    Above it a line for every validation.
+    Every validation prints a line with its scores.
     """
 
     @property
     def total_train_batches(self) -> int | float:
-        """Steps of the whole run, also of a resumed one, whose bar goes on where it was."""
+        """Number of steps of the whole run. The bar of a resumed run starts at the resumed step."""
         return self.trainer.max_steps
 
     def get_metrics(
         self, trainer: L.Trainer, pl_module: L.LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """What stands behind the bar: the loss and the speed."""
+        """Figures to the right of the bar: the loss and the throughput."""
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         return metrics
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Says what the validation found."""
+        """Print the scores of the validation."""
         super().on_validation_end(trainer, pl_module)
         if not trainer.is_global_zero:
             return
@@ -126,12 +126,12 @@ class ProgressBar(RichProgressBar):
 
 
 class Throughput(Callback):
-    """Logs samples per second and the share of the time spent on waiting for synthesis, both into the progress bar.
+    """Log samples per second, and the share of the time for which training waited for samples.
 
-    Validation does not count.
+    Both are shown in the progress bar. The time of validations is not counted.
 
     Args:
-        every_n_steps: steps between two figures.
+        every_n_steps: number of steps between two logged figures.
     """
 
     def __init__(self, every_n_steps: int) -> None:
@@ -140,27 +140,27 @@ class Throughput(Callback):
         self._validating = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Starts the clock."""
+        """Start the clock."""
         self._start(trainer)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stops the clock."""
+        """Stop the clock."""
         self._validating = time.perf_counter()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Lets the clock go on."""
+        """Continue the clock."""
         self._began += time.perf_counter() - self._validating
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Counts the step; logs when ``every_n_steps`` are full."""
+        """Count the samples of the step; log after ``every_n_steps`` steps."""
         self._samples += len(batch.ids) * trainer.world_size
         if trainer.global_step % self.every_n_steps:
             return
         data: SynthesisData = trainer.datamodule  # type: ignore[attr-defined]
         elapsed, waited = time.perf_counter() - self._began, data.waited_seconds - self._waited
-        # As tensors on the CPU: Lightning would copy numbers to the device and back.
+        # Lightning copies numbers to the device and back, but leaves CPU tensors where they are.
         pl_module.log("samples/s", torch.tensor(self._samples / elapsed), prog_bar=True)
         pl_module.log("synthesis %", torch.tensor(100 * waited / elapsed), prog_bar=True)
         self._start(trainer)
@@ -171,13 +171,13 @@ class Throughput(Callback):
 
 
 class SamplePicture(Callback):
-    """A picture of the first training samples, so that anyone can see what the network learns from.
+    """Write a picture of the first training samples: image, labels and target probability.
 
-    Image, labels and the probability it is to predict, in a file and in the loggers. A resumed run makes none.
+    The picture is also sent to the loggers. A resumed run writes none.
 
     Args:
-        path: where it goes.
-        samples: how many samples, from the first.
+        path: file to write.
+        samples: number of samples.
     """
 
     def __init__(self, path: str, samples: int) -> None:
@@ -185,16 +185,16 @@ class SamplePicture(Callback):
         self._seen: list[list[picture.Panel]] | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Looks whether this is the beginning."""
+        """Decide whether this run writes a picture: rank 0 of a new run does."""
         self._seen = [] if trainer.global_step == 0 and trainer.is_global_zero and self.samples else None
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Gathers the batch; writes when enough are there."""
+        """Keep the samples of the batch; write the picture when there are enough."""
         if self._seen is None:
             return
-        # The batch is overwritten soon; a copy on the device waits for nothing.
+        # The batch is overwritten soon after the step. A copy on the device does not wait for the host.
         volumes = (batch.image.clone(), batch.labels.clone(), batch.probability.clone())
         for image, labels, probability in zip(*volumes, strict=True):
             self._seen.append(
@@ -208,7 +208,7 @@ class SamplePicture(Callback):
             self._write(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Writes what a very short run has seen."""
+        """Write the picture of a run that was shorter than ``samples``."""
         self._write(trainer)
 
     def _write(self, trainer: L.Trainer) -> None:
@@ -219,17 +219,17 @@ class SamplePicture(Callback):
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss was NaN or infinite; the message names the samples that made it."""
+    """The loss was NaN or infinite. The message names the ids of the samples."""
 
 
 class StopOnNonFinite(Callback):
-    """Stops a run whose loss is not finite and names the ids of the batch, so that anyone can make it again.
+    """Stop the run if a loss is not finite, and name the ids of its samples.
 
-    The losses of ``every_n_steps`` are copied to the host together. On a GPU they are looked at ``every_n_steps``
-    later, when the copy has long been made, so that the GPU does not wait for the host.
+    The losses of ``every_n_steps`` steps are copied to the host together. On a GPU they are checked ``every_n_steps``
+    steps later, when the copy has finished, so the GPU does not wait for the host.
 
     Args:
-        every_n_steps: steps between two copies.
+        every_n_steps: number of steps between two copies.
     """
 
     def __init__(self, every_n_steps: int) -> None:
@@ -240,17 +240,17 @@ class StopOnNonFinite(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Remembers the loss; looks when ``every_n_steps`` have gathered."""
+        """Keep the loss of the step; check the losses after ``every_n_steps`` steps."""
         loss: Tensor = outputs["loss"].detach()
         self._seen.append((trainer.global_step, batch.ids.clone(), loss))
         if len(self._seen) >= self.every_n_steps:
             self._copy()
-            self._look(trainer, newest=loss.device.type == "cpu")
+            self._check(trainer, newest=loss.device.type == "cpu")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Looks at what is left."""
+        """Check the losses that are left."""
         self._copy()
-        self._look(trainer, newest=True)
+        self._check(trainer, newest=True)
 
     def _copy(self) -> None:
         if self._seen:
@@ -258,8 +258,8 @@ class StopOnNonFinite(Callback):
             self._copied.append((list(steps), list(ids), HostCopy(torch.stack(losses))))
         self._seen = []
 
-    def _look(self, trainer: L.Trainer, newest: bool) -> None:
-        """All ranks stop together, or the others would wait for ever for the one that found something."""
+    def _check(self, trainer: L.Trainer, newest: bool) -> None:
+        """Raise on every rank if a loss of any rank is not finite: a rank alone would wait for the others."""
         bad: list[tuple[int, Tensor]] = []
         while len(self._copied) > (0 if newest else 1):
             steps, ids, losses = self._copied.popleft()
@@ -268,13 +268,13 @@ class StopOnNonFinite(Callback):
         if not trainer.strategy.reduce_boolean_decision(bool(bad), all=False):
             return
         if not bad:
-            raise NonFiniteLossError("the loss of another rank is not finite; it says which samples made it")
+            raise NonFiniteLossError("the loss of another rank is not finite; its message names the samples")
         step, of_batch = bad[0]
         numbers = of_batch.tolist()
         made: Synthesizer = trainer.datamodule.synthesizer  # type: ignore[attr-defined]
         size = " ".join(map(str, made.shape))
         raise NonFiniteLossError(
             f"the loss of step {step} is not finite; its batch has the ids {numbers}. Lower training.optimizer.lr, or "
-            f"look at these samples with: anystar gallery --seed {made.seed} --shape {size} --ids "
+            f"view these samples with: anystar gallery --seed {made.seed} --shape {size} --ids "
             f"{','.join(map(str, numbers))} (--synth and --override where the run's generator is not mix)"
         )

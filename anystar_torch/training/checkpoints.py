@@ -1,4 +1,4 @@
-"""Checkpoints that a kill cannot spoil, and a run that stops well."""
+"""Write checkpoints atomically, and stop a run at a signal."""
 
 import os
 import signal
@@ -17,23 +17,27 @@ LAST, BEST = "last.ckpt", "best.ckpt"
 
 
 class Checkpoints(Checkpoint):
-    """Writes ``last.ckpt`` every so many steps and at the end, ``best.ckpt`` when validation was better than ever.
+    """Write ``last.ckpt`` at regular steps and at the end, and ``best.ckpt`` after the best validation.
 
-    A signal (Ctrl-C, SIGTERM) to any rank lets the step finish, writes a checkpoint and ends the run; a second one ends
-    it at once. Lightning's own ModelCheckpoint writes in place, so that a kill at the wrong moment leaves half a file,
-    and its exception hook saves in the middle of a step, a state the run never was in: hence a callback of our own.
-    Being a Checkpoint, Lightning calls it after whatever changes the state (weight averaging).
+    After a signal (Ctrl-C, SIGTERM) to any rank the run finishes its step, writes a checkpoint and ends. A second
+    signal ends it at once.
+
+    Two reasons against Lightning's ModelCheckpoint. Its exception hook saves in the middle of a step, which is no state
+    to resume from. It writes to the system's temporary folder and moves the file (Lightning 2.6); between file systems
+    such a move is a copy, and a kill leaves a part of it. Here the temporary file is in the folder of the checkpoints.
+
+    Lightning calls a Checkpoint after all other callbacks, so the weight average of a step is complete.
 
     Args:
-        folder: where the checkpoints go.
-        every_n_steps: steps between two of ``last.ckpt``.
-        monitor: the logged figure of a validation that says which is best; None for no ``best.ckpt``.
-        mode: "max" or "min": whether a large or a small figure is good.
-        signal_every_n_steps: steps between two agreements of several GPUs on whether one of them got a signal. Each is
-            an exchange that the host waits for. One GPU, and CPUs, look at every step.
+        folder: folder of the checkpoints.
+        every_n_steps: number of steps between two writes of ``last.ckpt``.
+        monitor: logged figure of a validation that determines ``best.ckpt``; None for no ``best.ckpt``.
+        mode: "max" if a large figure is good, "min" if a small one is.
+        signal_every_n_steps: number of steps between two checks whether any of several GPUs got a signal. The host
+            waits for each check. One GPU and CPUs check at every step.
 
     Raises:
-        ValueError: ``every_n_steps`` below 1, or another mode.
+        ValueError: a number of steps is below 1, or the mode is unknown.
     """
 
     def __init__(
@@ -56,11 +60,11 @@ class Checkpoints(Checkpoint):
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Takes both signals over, Lightning's own handler for SIGTERM included; a resumed run knows its best."""
+        """Install the signal handlers, in place of Lightning's. A resumed run reads its best figure."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._receive)
-        # Lightning (2.6) lets its ranks agree at every step whether its own handler got a SIGTERM, which now never
-        # happens; the host waits for that exchange.
+        # At every step Lightning (2.6) asks all ranks whether its own handler got a SIGTERM, and the host waits for the
+        # answer. That handler is not installed any more, so the question is left out.
         loop: Any = getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None)
         if hasattr(loop, "_broadcast_sigterm_tensor"):
             loop._broadcast_sigterm_tensor = lambda: None
@@ -70,33 +74,37 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Writes when it is time, when the run is over, or when a signal came during the step."""
+        """Write ``last.ckpt`` if it is due, if the run is complete, or if a signal came during the step."""
         stopping = self._agree_to_stop(trainer)
         done = trainer.global_step == trainer.max_steps
         if stopping or done or trainer.global_step % self.every_n_steps == 0:
             self._save(trainer, LAST)
         if stopping:
             trainer.should_stop = True
-            trainer.limit_val_batches = 0  # or Lightning would validate before it stops
+            trainer.limit_val_batches = 0  # otherwise Lightning validates before it stops
 
     def _agree_to_stop(self, trainer: L.Trainer) -> bool:
-        """Whether any rank got a signal; all ranks ask at the same steps."""
+        """Whether any rank got a signal. All ranks ask at the same steps."""
         several = trainer.world_size > 1 and trainer.strategy.root_device.type != "cpu"
         if several and trainer.global_step % self.signal_every_n_steps:
             return False
         return trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Writes ``best.ckpt`` if the monitored figure is better than any before.
+        """Write ``best.ckpt`` if the monitored figure is better than all earlier ones.
 
         Raises:
-            ValueError: nothing of that name was logged.
+            ValueError: no figure of that name was logged.
         """
         if self.monitor is None or trainer.sanity_checking:
             return
         if self.monitor not in trainer.callback_metrics:
-            there = ", ".join(sorted(name for name in trainer.callback_metrics if name[:3] in ("val", "rea")))
-            raise ValueError(f"callbacks.checkpoint.monitor={self.monitor} is not logged; there are {there}")
+            logged = ", ".join(
+                sorted(name for name in trainer.callback_metrics if name[:3] in ("val", "rea"))
+            )
+            raise ValueError(
+                f"callbacks.checkpoint.monitor={self.monitor} is not logged; logged figures: {logged}"
+            )
         score = float(trainer.callback_metrics[self.monitor])
         better = self.best is None or (score > self.best if self.mode == "max" else score < self.best)
         if better:
@@ -104,22 +112,22 @@ class Checkpoints(Checkpoint):
             self._save(trainer, BEST)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Gives the signals back."""
+        """Restore the previous signal handlers."""
         self._restore()
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Gives the signals back."""
+        """Restore the previous signal handlers."""
         self._restore()
 
     def state_dict(self) -> dict[str, Any]:
-        """The best figure so far: what :func:`best_score` finds in ``best.ckpt``."""
+        """The best figure so far. :func:`best_score` reads it from ``best.ckpt``."""
         return {"best": self.best}
 
     def _save(self, trainer: L.Trainer, name: str) -> None:
         path = self.folder / name
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(".partial")  # on the same file system, so that os.replace is atomic
         trainer.save_checkpoint(partial)
         if trainer.is_global_zero:
             os.replace(partial, path)
@@ -136,10 +144,13 @@ class Checkpoints(Checkpoint):
 
 
 def last_checkpoint(run_folder: str | None) -> Path | None:
-    """The newest checkpoint of a run folder; None for a new run.
+    """Path of the last checkpoint of a run folder; None for a new run.
+
+    Args:
+        run_folder: the folder to resume from; None for a new run.
 
     Raises:
-        ValueError: the folder has none.
+        ValueError: the folder has no checkpoint.
     """
     if run_folder is None:
         return None
@@ -150,7 +161,7 @@ def last_checkpoint(run_folder: str | None) -> Path | None:
 
 
 def best_score(folder: Path) -> float | None:
-    """The figure that made ``best.ckpt`` the best; None if there is none. Its tensors are not read."""
+    """The monitored figure of ``best.ckpt`` in ``folder``; None if there is no such file. Tensors are not read."""
     path = folder / BEST
     if not path.is_file():
         return None
@@ -160,7 +171,15 @@ def best_score(folder: Path) -> float | None:
 
 
 def averaged_weights(path: Path, prefix: str = "network.") -> dict[str, torch.Tensor]:
-    """The network's weights in a checkpoint: the averaged ones, if the run averages them."""
+    """Weights of the network in a checkpoint: the averaged ones if the run averages them.
+
+    Args:
+        path: the checkpoint.
+        prefix: of the network's entries in the checkpoint.
+
+    Returns:
+        Name -> tensor, for ``load_state_dict`` of the network.
+    """
     content = read_checkpoint(path)
     state: dict[str, torch.Tensor] = content["state_dict"]
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -1,11 +1,11 @@
-"""The data set is a list of integers; volumes and targets are made on the device where they are needed.
+"""The data module: the data set is a list of integer ids, and samples are made from ids on the training device.
 
-The loader ships ids. While a step runs, the images and targets of the next are made: on a CPU by a thread, on CUDA on
-a stream of its own and from a CUDA graph (:mod:`anystar_torch.training.prefetch`). On other devices, and for
-the validation on
-a CPU, :meth:`SynthesisData.on_after_batch_transfer` makes them after Lightning has moved the ids to the device. What
-step s of any run sees is a function of (seed, s, batch size, number of ranks) alone, so resuming and sharding need
-nothing else.
+Samples and targets of the next step are made while the network trains on those of this step
+(:mod:`anystar_torch.training.prefetch`): on a CPU by a thread, on CUDA on a side stream. On other devices, and for
+validation on a CPU, :meth:`SynthesisData.on_after_batch_transfer` makes them after Lightning has moved the ids.
+
+The batch of step s depends only on the seed, s, the batch size and the number of ranks. Resumed and distributed runs
+therefore need no further state.
 """
 
 import time
@@ -30,9 +30,16 @@ from anystar_torch.training.streams import Streams, streams_of
 
 
 class Batch(NamedTuple):
-    """What a training or validation step gets: all on its device.
+    """Samples and targets of a training or validation step, on its device.
 
-    On CUDA the tensors are overwritten soon after the step: copy what is kept longer.
+    On CUDA the tensors are overwritten soon after the step. Copy what is needed longer.
+
+    Attributes:
+        ids: ``[B]`` int64, the ids of the samples.
+        image: ``[B, 1, D, H, W]`` in [0, 1].
+        labels: ``[B, 1, D, H, W]``, 0 = background.
+        probability: ``[B, 1, d, h, w]`` target on the grid.
+        distances: ``[B, R, d, h, w]`` target on the grid, in voxels.
     """
 
     ids: Tensor
@@ -43,46 +50,52 @@ class Batch(NamedTuple):
 
 
 class Ids(Dataset[int]):
-    """Sample i is the integer i."""
+    """Data set whose item i is the integer i."""
 
     def __getitem__(self, index: int) -> int:
         return index
 
 
 class StepBatches(Sampler[list[int]]):
-    """Batches of one global sequence of ids, from step ``start`` to step ``stop``.
+    """Batches of one global sequence of ids.
 
-    Step s of ``world`` ranks with batches of b sees the ids s*b*world .. (s+1)*b*world - 1, so 1 rank x 8 and
-    8 ranks x 1 train on the same samples.
+    Step s of n ranks with batches of b samples has the ids s*b*n to (s+1)*b*n - 1. Therefore 1 rank with batches of 8
+    and 8 ranks with batches of 1 train on the same samples.
+
+    Args:
+        batch_size: samples per step and rank.
+        start: first step.
+        stop: number of steps of the run.
+        rank: rank of this process.
+        ranks: number of ranks.
     """
 
-    def __init__(self, batch_size: int, *, start: int, stop: int, rank: int = 0, world: int = 1) -> None:
-        self.batch_size, self.start, self.stop, self.rank, self.world = batch_size, start, stop, rank, world
+    def __init__(self, batch_size: int, *, start: int, stop: int, rank: int = 0, ranks: int = 1) -> None:
+        self.batch_size, self.start, self.stop, self.rank, self.ranks = batch_size, start, stop, rank, ranks
 
     def __len__(self) -> int:
-        """All steps of the run, those before ``start`` included: progress is counted from the run's beginning."""
+        """Number of steps of the run, with those before ``start``: progress counts from the beginning of the run."""
         return self.stop
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.start, self.stop):
-            first = (step * self.world + self.rank) * self.batch_size
+            first = (step * self.ranks + self.rank) * self.batch_size
             yield list(range(first, first + self.batch_size))
 
 
 class SynthesisData(L.LightningDataModule):
-    """Makes batches from ids.
+    """Lightning data module that makes samples and targets from ids.
 
     Args:
-        synthesizer: ids to samples; its seed is the run's. Validation uses its split "validation".
+        synthesizer: makes samples from ids. Validation uses its split "validation".
         rays: number of rays of the targets.
-        anisotropy: relative voxel shape of the rays and the probability, (z, y, x).
+        anisotropy: relative voxel shape for rays and probability, (z, y, x).
         grid: subsampling of the targets, (z, y, x).
         batch_size: samples per step and rank.
-        validation_samples: how many ids, from 0, the validation set has; at least one per rank is used.
-        normalisation: what brings a real volume to the range of the samples, by its name in
-            :mod:`anystar_torch.inference.normalise`.
-        samples_per_call: samples made at once where they are made ahead of the step, a multiple of ``batch_size``, for
-            the next steps; None for ``batch_size``.
+        validation_samples: number of validation ids, from 0. Each rank uses at least one.
+        normalisation: name of the normalisation that maps real volumes to the range of the samples.
+        samples_per_call: number of samples that a prefetch makes in one call, a multiple of ``batch_size``; None for
+            ``batch_size``.
 
     Raises:
         ValueError: no samples, or ``samples_per_call`` is not a multiple of ``batch_size``.
@@ -118,24 +131,24 @@ class SynthesisData(L.LightningDataModule):
         self.normalisation = normalisation
         self.steps_per_call = per_call // batch_size
         self.waited_seconds = 0.0
-        """For how long training has waited for samples so far; on a GPU measured there, known some steps later."""
+        """Seconds for which training has waited for samples. A GPU reports them some steps later."""
         self._rays_on: dict[torch.device, Rays] = {}
         self._streams: Streams | None = None
         self._repeated: dict[str, Repeated[Batch]] = {}
 
     def setup(self, stage: str) -> None:
-        """Puts the rays on the training device, before the first step."""
+        """Copy the rays to the training device."""
         assert self.trainer is not None
         self._rays(self.trainer.strategy.root_device)
 
     def teardown(self, stage: str) -> None:
-        """Frees the memory of the CUDA graphs, which Lightning's loaders still refer to."""
+        """Free the memory of the CUDA graphs. Lightning's loaders still refer to them."""
         for repeated in self._repeated.values():
             repeated.release()
         self._streams, self._repeated = None, {}
 
     def train_dataloader(self) -> DataLoader[int] | ThreadPrefetch[Batch] | StreamPrefetch[Batch]:
-        """From the step the trainer is at, which is how a resumed run sees what it would have seen."""
+        """Batches from the trainer's step on, so a resumed run has the samples of an uninterrupted one."""
         trainer = self.trainer
         assert trainer is not None
         batches = StepBatches(
@@ -143,7 +156,7 @@ class SynthesisData(L.LightningDataModule):
             start=trainer.global_step,
             stop=trainer.max_steps,
             rank=trainer.global_rank,
-            world=trainer.world_size,
+            ranks=trainer.world_size,
         )
         device = trainer.strategy.root_device
         if device.type == "cpu":
@@ -152,14 +165,14 @@ class SynthesisData(L.LightningDataModule):
         return self._on_stream(batches, device, self.synthesizer) or DataLoader(Ids(), batch_sampler=batches)
 
     def val_dataloader(self) -> DataLoader[int] | StreamPrefetch[Batch]:
-        """The fixed validation ids, shared out over the ranks.
+        """The validation ids, divided among the ranks.
 
-        Each rank gets at least one, or the others would wait for ever for the one without a batch.
+        Each rank gets at least one id. A rank without a batch would make the others wait for ever.
         """
         trainer = self.trainer
         assert trainer is not None
-        world = trainer.world_size
-        ids = range(trainer.global_rank, max(self.validation_samples, world), world)
+        ranks = trainer.world_size
+        ids = range(trainer.global_rank, max(self.validation_samples, ranks), ranks)
         batches = [
             list(ids[first : first + self.batch_size]) for first in range(0, len(ids), self.batch_size)
         ]
@@ -168,7 +181,12 @@ class SynthesisData(L.LightningDataModule):
         )
 
     def on_after_batch_transfer(self, batch: Tensor | Batch, dataloader_idx: int) -> Batch:
-        """Ids ``[B]`` on the training device to a :class:`Batch` there, if that was not done ahead."""
+        """The batch of ids ``[B]`` on the training device. A batch that was prefetched is returned as it is.
+
+        Args:
+            batch: ids, or a prefetched batch.
+            dataloader_idx: not used.
+        """
         if isinstance(batch, Batch):
             return batch
         trainer: Any = self.trainer
@@ -180,7 +198,12 @@ class SynthesisData(L.LightningDataModule):
 
     @torch.no_grad()
     def make(self, ids: Tensor, synthesizer: Synthesizer) -> Batch:
-        """The batch of these ids: image, labels and targets, on the ids' device."""
+        """Image, labels and targets of the samples ``ids``, on their device.
+
+        Args:
+            ids: ``[B]`` int64.
+            synthesizer: of the split.
+        """
         sample = synthesizer(ids)
         probability = object_probability(sample.labels, self.grid, self.anisotropy)
         distances = star_distances(sample.labels, self._rays(ids.device), self.grid)
@@ -189,7 +212,7 @@ class SynthesisData(L.LightningDataModule):
     def _on_stream(
         self, batches: StepBatches | list[list[int]], device: torch.device, synthesizer: Synthesizer
     ) -> StreamPrefetch[Batch] | None:
-        """A loader that makes batches on the side stream of ``device``; None if it has none."""
+        """A loader that makes batches on the side stream of ``device``; None for devices without one."""
         if self._streams is None:
             self._streams = streams_of(device)
         if self._streams is None:
@@ -206,11 +229,9 @@ class SynthesisData(L.LightningDataModule):
         return StreamPrefetch(batches, self._repeated[split], self._streams, waited, self.steps_per_call)
 
     def _rays(self, device: torch.device) -> Rays:
-        """The rays on ``device``, copied there once: in every batch the copy would stall it."""
+        """The rays on ``device``. They are copied once, because a copy in every batch would stall the device."""
         if device not in self._rays_on:
-            if (
-                device.type == "meta"
-            ):  # has no data to copy, and the checks on meta refuse copies between devices
+            if device.type == "meta":  # the tests on meta tensors refuse copies between devices
                 vertices, faces = (
                     torch.empty(rays.shape, dtype=rays.dtype, device=device)
                     for rays in (self.rays.vertices, self.rays.faces)
@@ -225,4 +246,4 @@ class SynthesisData(L.LightningDataModule):
 
 
 def _ignore(seconds: float) -> None:
-    """Validation's waits are not training's."""
+    """Waits of the validation are not counted."""

@@ -1,4 +1,4 @@
-"""Loggers beyond Lightning's: pictures into whichever can show them, and Weights & Biases that says what it needs."""
+"""Log pictures, and make a Weights & Biases logger that continues the run of a resumed training."""
 
 import importlib.util
 import secrets
@@ -11,7 +11,14 @@ from lightning.pytorch.utilities import rank_zero_only
 
 
 def log_picture(loggers: Iterable[Logger], tag: str, path: Path, step: int) -> None:
-    """Shows the picture ``path`` (.png) under ``tag`` in every logger that takes pictures (TensorBoard, W&B)."""
+    """Log a picture in every logger that accepts pictures: TensorBoard, and Weights & Biases.
+
+    Args:
+        loggers: loggers of the trainer.
+        tag: name of the picture.
+        path: the picture, .png.
+        step: training step.
+    """
     from matplotlib.image import imread
 
     for logger in loggers:
@@ -22,25 +29,25 @@ def log_picture(loggers: Iterable[Logger], tag: str, path: Path, step: int) -> N
 
 
 def weights_and_biases(*, folder: str, **settings: Any) -> WandbLogger:
-    """A W&B logger whose run goes on when the training is resumed: the run's id lies in the run folder.
+    """A Weights & Biases logger. The id of its run is stored in the run folder, so a resumed training continues it.
 
     Args:
         folder: the run folder.
-        settings: of :class:`lightning.pytorch.loggers.WandbLogger` (project, name, offline, ...).
+        settings: arguments of :class:`lightning.pytorch.loggers.WandbLogger` (project, name, offline, ...).
 
     Raises:
         ImportError: wandb is not installed.
     """
     if importlib.util.find_spec("wandb") is None:
         raise ImportError(
-            "logger=wandb needs the wandb package: pip install wandb, or leave logger=wandb out"
+            "the Weights & Biases logger needs the wandb package: pip install wandb, or choose another logger"
         )
     return WandbLogger(save_dir=folder, id=_run_id(folder), resume="allow", **settings)
 
 
-@rank_zero_only  # the others log nothing
+@rank_zero_only  # other ranks log nothing
 def _run_id(folder: str) -> str:
-    """What W&B calls the run: made up once, kept in its folder."""
+    """Random id of the run in Weights & Biases, stored in the run folder."""
     path = Path(folder, "wandb_id")
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)

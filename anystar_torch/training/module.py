@@ -1,4 +1,4 @@
-"""The training step, and nothing else: Lightning runs it, Hydra fills it in."""
+"""The Lightning module: training step, validation step, optimiser and initial weights."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -21,13 +21,19 @@ from anystar_torch.training.resuming import ARCHITECTURE, differences, flat
 def linear_decay(
     optimizer: Optimizer, *, total_steps: int, decay_steps: int, warmup_steps: int = 0
 ) -> LambdaLR:
-    """Learning rate that rises for ``warmup_steps`` and falls linearly to zero over the last ``decay_steps``.
+    """Learning-rate schedule with a linear warm-up and a linear decay to zero.
 
-    AnyStar's paper decays linearly over the whole run (its code does not: ``train_reduce_lr=None``): ``decay_steps``
-    equal to ``total_steps`` is the paper's.
+    With ``decay_steps`` equal to ``total_steps`` it is the schedule of AnyStar's paper. AnyStar's code keeps the rate
+    constant (``train_reduce_lr=None``).
+
+    Args:
+        optimizer: the optimiser to schedule.
+        total_steps: number of steps of the run.
+        decay_steps: number of steps at the end of the run over which the rate falls to zero.
+        warmup_steps: number of steps at the beginning over which the rate rises.
 
     Raises:
-        ValueError: a run or a decay without steps.
+        ValueError: ``total_steps`` or ``decay_steps`` is below 1.
     """
     if total_steps < 1 or decay_steps < 1:
         raise ValueError(
@@ -42,30 +48,34 @@ def linear_decay(
 
 
 def start_from(network: StarDist, probability: float, distance: float) -> None:
-    """Sets the biases of the heads so that an untrained network predicts ``probability`` and ``distance`` (voxels).
+    """Set the biases of the heads to the mean targets.
 
-    StarDist starts from zero, and its first hundred steps only learn how rare and how large objects are; at a learning
-    rate fit for a short run those steps kill many of the ReLUs before the heads.
+    StarDist's biases start at zero, so its first hundred steps only learn the mean targets. At a high learning rate
+    these steps set many ReLUs before the heads to zero for good.
+
+    Args:
+        network: changed in place.
+        probability: mean target probability, in (0, 1).
+        distance: mean target distance, voxels.
     """
     with torch.no_grad():
-        for head, value in ((network.probability, math.log(probability / (1 - probability))),
-                            (network.distances, distance)):  # fmt: skip
-            assert head.bias is not None
-            head.bias.fill_(value)
+        assert network.probability.bias is not None
+        network.probability.bias.fill_(math.log(probability / (1 - probability)))
+        assert network.distances.bias is not None
+        network.distances.bias.fill_(distance)
 
 
 def warm_start(network: StarDist, path: str) -> None:
-    """Loads the weights of a trained network into ``network``, for a training that goes on from them.
+    """Load the weights of a trained network into ``network``.
 
-    Only the weights are taken over: optimiser, schedule and averages start afresh. A run that was interrupted is
-    resumed instead (``resume=RUN_FOLDER``).
+    Only the weights are loaded. Optimiser, schedule and averages start anew.
 
     Args:
-        network: of the same architecture.
+        network: a network of the same architecture, changed in place.
         path: what :func:`anystar_torch.network.loading.load_model` takes, or "pretrained" for the shipped weights.
 
     Raises:
-        ValueError: no such model, or one of another architecture; says what differs.
+        ValueError: there is no such model, or its architecture differs. The message lists the differences.
     """
     trained, _ = loading.load_model(None if path == "pretrained" else path)
     different = differences(flat(trained.architecture), flat(network.architecture))
@@ -81,13 +91,12 @@ class Training(L.LightningModule):
 
     Args:
         network: the network.
-        loss: logits and targets to losses.
-        optimizer: parameters to optimiser.
-        schedule: optimiser to per-step learning-rate schedule.
-        start: "probability" and "distance" the untrained network shall predict (:func:`start_from`); None for biases
-            of zero, as StarDist has.
-        channels_last: whether to train in the memory format with channels last, which tensor cores and AMX prefer.
-        compile: whether the network is compiled for training; what is saved is the network itself.
+        loss: computes the losses from logits and targets.
+        optimizer: makes the optimiser from the parameters.
+        schedule: makes the learning-rate schedule of every step from the optimiser.
+        start: "probability" and "distance" for :func:`start_from`; None for biases of zero, as in StarDist.
+        channels_last: whether to use the memory format with channels last, which is faster on tensor cores and AMX.
+        compile: whether to compile the network for training. The uncompiled network is saved.
     """
 
     def __init__(
@@ -113,16 +122,16 @@ class Training(L.LightningModule):
         self._losses: HostCopy | None = None
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Loss of a batch; callbacks.StopOnNonFinite stops the run if it is not finite."""
+        """Loss of a batch. The callback StopOnNonFinite stops the run if it is not finite."""
         losses = self.training_losses(batch)
-        # Queued before the backward pass: whoever reads it waits for the forward pass only.
+        # The copy is queued before the backward pass, so reading it waits for the forward pass only.
         self._losses = HostCopy(torch.stack([loss.detach() for loss in losses]))
         return losses.total
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Logs the losses of the steps that the loggers write; a figure of a step in between would stall the device.
+        """Log the losses at the steps that loggers write. Logging every step would stall the device.
 
-        What is logged here is on the CPU: Lightning reads the logged tensors of the progress bar at every step.
+        The logged tensors are on the CPU, because Lightning reads those of the progress bar at every step.
         """
         trainer: Any = self.trainer
         due = trainer.log_every_n_steps and trainer.global_step % trainer.log_every_n_steps == 0
@@ -133,7 +142,7 @@ class Training(L.LightningModule):
         self.log_dict({"loss/probability": probability, "loss/distances": distances})
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        """Mean losses over the validation ids."""
+        """Log the mean losses over the validation ids."""
         losses = self.training_losses(batch)
         for name, value in zip(
             ("val_loss", "val_loss/probability", "val_loss/distances"), losses, strict=True
@@ -141,7 +150,7 @@ class Training(L.LightningModule):
             self.log(name, value, batch_size=len(batch.ids), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """Optimiser over the network's parameters, its schedule stepped after every batch."""
+        """The optimiser of the network's parameters, and its schedule, which is updated after every step."""
         optimizer = self.optimizer(self.network.parameters())
         return {
             "optimizer": optimizer,
@@ -153,6 +162,6 @@ class Training(L.LightningModule):
         checkpoint[ARCHITECTURE] = self.network.architecture
 
     def training_losses(self, batch: Batch) -> Losses:
-        """The losses of a batch, with the gradients that lead to the network."""
+        """The losses of a batch, with their gradients with respect to the network's weights."""
         image = batch.image.contiguous(memory_format=self.memory_format)
         return self.loss(self._logits(image), batch.probability, batch.distances)

@@ -1,8 +1,8 @@
-"""The next batch is made while the network trains on this one.
+"""Prefetch: make the samples of the next step while the network trains on those of this step.
 
-On a CPU a second thread makes it (:class:`ThreadPrefetch`): torch releases Python's lock in every operator, so two
-cores train on one and synthesise on the other. On a GPU it is made on a stream of its own (:class:`StreamPrefetch`).
-Both make the batches of ``steps`` training steps in one call and hand them out one by one.
+On a CPU a second thread makes them (:class:`ThreadPrefetch`). PyTorch releases Python's lock in every operator, so one
+core trains while another makes samples. On CUDA a side stream makes them (:class:`StreamPrefetch`). Both make the
+batches of ``steps`` training steps in one call and return them one by one.
 """
 
 import time
@@ -19,23 +19,33 @@ from anystar_torch.training.streams import Mark, Streams
 
 Made = TypeVar("Made", bound=Tensor | tuple[Tensor, ...])
 Call = list[list[int]]
-"""The ids of each step that one call makes samples for."""
+"""The ids of every step of one call."""
 
 
 @runtime_checkable
 class IdBatches(Sized, Iterable[list[int]], Protocol):
-    """The ids of every step, in order; ``len`` is what the loader reports."""
+    """The ids of every step, in order. The loader reports ``len``."""
 
 
 def calls(batches: Iterable[list[int]], steps: int) -> Iterator[Call]:
-    """The batches of ids in groups of ``steps``; the last group may be smaller."""
+    """Batches of ids in groups of ``steps``. The last group may be smaller.
+
+    Args:
+        batches: ids of every step.
+        steps: number of steps per group.
+    """
     remaining = iter(batches)
     while group := list(islice(remaining, steps)):
         yield group
 
 
 def split(made: Made, call: Call) -> Iterator[Made]:
-    """What was made for a call, step by step: views of its rows."""
+    """The result of a call, divided into steps. The parts are views.
+
+    Args:
+        made: tensors with one row per id.
+        call: ids of every step.
+    """
     first = 0
     for ids in call:
         rows = slice(first, first + len(ids))
@@ -47,19 +57,19 @@ def split(made: Made, call: Call) -> Iterator[Made]:
 
 
 def _like(made: Made, tensors: Iterable[Tensor]) -> Made:
-    """Other tensors in the same (named) tuple."""
+    """A tuple of the type of ``made`` with other tensors."""
     make = getattr(made, "_make", tuple)
     return cast(Made, make(tensors))
 
 
 class ThreadPrefetch(Sized, Generic[Made]):
-    """Batches made by a second thread, one call ahead of the step.
+    """Loader whose batches are made by a second thread, one call ahead.
 
     Args:
         batches: ids of every step.
-        make: ids ``[B]`` on the CPU to tensors of B rows; runs on another thread, with one thread of torch.
-        waited: receives the seconds that each call had to be waited for.
-        steps: training steps per call of ``make``.
+        make: makes tensors of B rows from ids ``[B]`` on the CPU. It runs on a thread with one PyTorch thread.
+        waited: receives the seconds for which training waited for each call.
+        steps: number of training steps per call of ``make``.
     """
 
     def __init__(
@@ -85,37 +95,41 @@ class ThreadPrefetch(Sized, Generic[Made]):
             while pending:
                 yield from self._taken(*pending.popleft())
 
-    def _taken(self, call: Call, coming: Future[Made]) -> Iterator[Made]:
+    def _taken(self, call: Call, future: Future[Made]) -> Iterator[Made]:
         began = time.perf_counter()
-        made = coming.result()
+        made = future.result()
         self.waited(time.perf_counter() - began)
         yield from split(made, call)
 
 
 class Repeated(Generic[Made]):
-    """``make`` for one number of ids, as a graph that is captured at the first call and replayed at all others.
+    """``make`` as a CUDA graph: captured at the first call and replayed at all others.
 
-    What cannot be captured (it waits for the device, as adapted MONAI and TorchIO effects do) runs eagerly instead,
-    and ``say`` receives one line about it.
+    Work that waits for the device cannot be captured, for example adapted MONAI and TorchIO effects. It runs eagerly
+    instead, and ``warn`` receives a message.
 
     Args:
-        make: ids ``[B]`` on the device to tensors of B rows; nothing else it reads may change.
-        size: number of ids B. Fewer are filled up with the last one; their rows are the first of the result.
-        streams: of the device.
-        say: receives the line.
+        make: makes tensors of B rows from ids ``[B]`` on the device. Nothing else that it reads may change.
+        size: number of ids B. Fewer ids are padded with the last one, and the result has B rows.
+        streams: streams of the device.
+        warn: receives the message.
     """
 
     def __init__(
-        self, make: Callable[[Tensor], Made], size: int, streams: Streams, say: Callable[[str], None]
+        self, make: Callable[[Tensor], Made], size: int, streams: Streams, warn: Callable[[str], None]
     ) -> None:
-        self.make, self.size, self.streams, self.say = make, size, streams, say
+        self.make, self.size, self.streams, self.warn = make, size, streams, warn
         self._ids: Tensor | None = None
         self._replay: Callable[[], None] | None = None
         self._made: Made | None = None
         self._eager = False
 
     def __call__(self, ids: list[int]) -> Made:
-        """What ``make`` makes of ``ids``, valid until the next call; to be called on the side stream."""
+        """The result of ``make``, valid until the next call. Must be called on the side stream.
+
+        Args:
+            ids: at most ``size`` ids.
+        """
         self._set(ids + ids[-1:] * (self.size - len(ids)))
         if self._made is None and not self._eager:
             self._prepare()
@@ -127,12 +141,12 @@ class Repeated(Generic[Made]):
         return self._made
 
     def release(self) -> None:
-        """Frees the graph and its memory; another call captures again."""
+        """Free the graph and its memory. The next call captures a new graph."""
         self.streams.finish()
         self._ids, self._replay, self._made = None, None, None
 
     def _set(self, ids: list[int]) -> None:
-        """The ids are the only input of the graph: it reads them where it was captured."""
+        """Copy the ids into the input tensor of the graph, its only input."""
         uploaded = self.streams.pinned(ids)
         if self._ids is None:
             self._ids = torch.empty(self.size, dtype=torch.int64, device=self.streams.device)
@@ -143,40 +157,40 @@ class Repeated(Generic[Made]):
         return self.make(self._ids)
 
     def _prepare(self) -> None:
-        # What happens once may not be captured: cuFFT's plans, compilation, cached constants.
+        # Work of the first calls must not be captured: plans of cuFFT, compilation, cached constants.
         for _ in range(2):
             self._eagerly()
         try:
-            # A capture that fails half-way is hard to recover from, so what would fail is looked for first.
+            # It is hard to recover from a failed capture, so synchronisation is detected before it.
             with self.streams.refusing_synchronisation():
                 self._eagerly()
             self._replay, self._made = self.streams.capture(self._eagerly)
         except RuntimeError as error:
             self._eager = True
             reason = str(error).strip().partition("\n")[0]
-            self.say(f"samples are made without a CUDA graph, which costs time: {reason}")
+            self.warn(f"samples are made without a CUDA graph, which is slower: {reason}")
 
 
 class StreamPrefetch(Sized, Generic[Made]):
-    """Batches made on a stream of their own, one call ahead of the training stream.
+    """Loader whose batches are made on the side stream, one call ahead of the training stream.
 
-    Two sets of buffers take turns. While the training stream works on the batches of one call, the side stream fills
-    the other set with those of the next call. A batch is valid during its step: whoever keeps it longer copies it.
+    There are two sets of buffers. While the training stream uses the batches of one call, the side stream fills the
+    other set with those of the next call. A batch is valid during its step only.
 
-    Order, for call c and the set of buffers s = c modulo 2:
+    Order of the work for call c, which uses the set s = c modulo 2:
 
-    - training has queued all its steps on call c - 2, which was in s; a mark is set there;
-    - the side stream waits for that mark, makes the samples, copies them into s and sets a mark of its own;
-    - the training stream waits for the mark of call c before its first step on it.
+    - training has queued all steps of call c - 2, which also used s, and sets a mark;
+    - the side stream waits for that mark, makes the samples, copies them into s and sets another mark;
+    - the training stream waits for the second mark before the first step of call c.
 
-    The host waits for none of this.
+    The host does not wait.
 
     Args:
         batches: ids of every step.
-        make: the ids of a call to tensors, on the current stream; see :class:`Repeated`.
-        streams: of the device.
-        waited: receives the seconds for which the training stream stood still for a call, some steps later.
-        steps: training steps per call of ``make``.
+        make: makes the tensors of a call from its ids, on the current stream; see :class:`Repeated`.
+        streams: streams of the device.
+        waited: receives the seconds for which the training stream waited for a call, some steps later.
+        steps: number of training steps per call of ``make``.
     """
 
     def __init__(
@@ -205,7 +219,7 @@ class StreamPrefetch(Sized, Generic[Made]):
             yield from self._taken(*pending.popleft(), self.streams.mark())
 
     def _launched(self, call: Call, buffers: "Buffers[Made]", free: Mark) -> tuple[Call, Made, Mark]:
-        # Validation iterates in inference mode; its tensors could not be written to again outside of it.
+        # Validation iterates in inference mode. Tensors made there cannot be changed outside of it.
         with torch.inference_mode(False), torch.no_grad(), self.streams.side():
             self.streams.wait(free)
             made = buffers.filled(self.make(list(chain.from_iterable(call))))
@@ -218,17 +232,17 @@ class StreamPrefetch(Sized, Generic[Made]):
         yield from split(made, call)
 
     def _report(self) -> None:
-        """Reports the waits the device has been through; those still ahead of it are asked for again later."""
+        """Report the waits that are over on the device. The others are reported later."""
         while self._waits and (seconds := self.streams.seconds(*self._waits[0])) is not None:
             self._waits.popleft()
             self.waited(seconds)
 
 
 class Buffers(Generic[Made]):
-    """One set of tensors that batches are copied into, made for the first of them.
+    """One set of tensors into which batches are copied. The first batch determines their shapes.
 
     Args:
-        streams: of the device.
+        streams: streams of the device.
     """
 
     def __init__(self, streams: Streams) -> None:
@@ -236,7 +250,7 @@ class Buffers(Generic[Made]):
         self._kept: Made | None = None
 
     def filled(self, made: Made) -> Made:
-        """The buffers, with ``made`` copied into them on the current stream."""
+        """Copy ``made`` into the buffers on the current stream, and return the buffers."""
         if self._kept is None:
             several = (made,) if isinstance(made, Tensor) else made
             fresh = [self.streams.buffer(tensor) for tensor in several]

@@ -1,4 +1,4 @@
-"""Small device tensors read on the host without stalling the device."""
+"""Copy small device tensors to the host without stalling the device."""
 
 import torch
 from torch import Tensor
@@ -7,10 +7,9 @@ from torch import Tensor
 class HostCopy:
     """A copy of a device tensor on the host.
 
-    On CUDA the copy goes to pinned memory and is only queued: neither the device nor the host waits when it is made.
-    :meth:`value` waits until everything queued before the copy has run, which usually has happened by then; work that
-    was queued later goes on meanwhile, so the device never runs dry. On the CPU the copy is made at once. On other
-    devices :meth:`value` copies and waits.
+    On CUDA the copy to pinned memory is queued, and neither the device nor the host waits. :meth:`value` waits until it
+    has run. Work that was queued later continues meanwhile, so the device always has work. On the CPU the copy is
+    made at once. On other devices :meth:`value` copies and waits.
 
     Args:
         tensor: a few numbers, of any shape.

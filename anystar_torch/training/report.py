@@ -1,7 +1,7 @@
-"""The end of a training: how good is the network, on samples it never saw and on a real volume, and where does it lie.
+"""The report at the end of a training: it chooses thresholds, scores the network, exports it and prints the results.
 
-Thresholds are chosen on the validation ids; the scores are those of other ids, the split "report". The real volume is
-never used for anything but looking.
+Thresholds are chosen on samples of the split "validation". Scores are computed on samples of the split "report". The
+real volume determines nothing.
 """
 
 import importlib.util
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -37,12 +38,21 @@ from anystar_torch.training.thresholds import (
     scores_of,
 )
 
-FAILED, STOPPED = 1, 130  # exit statuses: learned nothing; ended by a signal
-EXAMPLE_SPACING = (2.0, 1.0, 1.0)  # of the volume in the stardist package, relative; its file does not say
+FAILED = 1
+"""Exit status of a run whose network learned nothing."""
+
+STOPPED = 130
+"""Exit status of a run that a signal stopped."""
+
+EXAMPLE_SPACING = (
+    2.0,
+    1.0,
+    1.0,
+)  # relative voxel size of the volume in the stardist package; its file has none
 
 
 def example_volume() -> tuple[Path, Path] | None:
-    """Image and labels of the real volume in the ``stardist`` package, found without importing it."""
+    """Paths of image and labels of the example volume in the ``stardist`` package; None if it is not installed."""
     spec = importlib.util.find_spec("stardist")
     if spec is None or spec.origin is None:
         return None
@@ -51,18 +61,21 @@ def example_volume() -> tuple[Path, Path] | None:
 
 
 class Report:
-    """Scores, weights and a picture at the end of a run.
+    """Choose thresholds, score and export the network, and segment a real volume.
 
     Args:
         folder: the run folder.
-        export: what is exported: "weights" are the "last" or the "best" of the run (averaged, if it averages them);
-            "recipe" is what the model's config.json calls it.
-        samples: how many synthetic ids are scored, and how many choose the thresholds.
-        min_f1: F1 at IoU 0.3 on the scored ids below which the network counts as having learned nothing.
-        image: a real volume to segment; None for the one in the ``stardist`` package, if that is installed.
-        truth: its labels; None if there are none.
-        diameter: of its objects, in voxels of the finest axis; None to measure it on the truth.
-        spacing: its voxel size (z, y, x); None for what the file says.
+        export: "weights" is "last" or "best", which weights are exported (averaged if the run averages them). "recipe"
+            is the name of the recipe in the provenance of the model.
+        samples: number of synthetic samples that are scored, and that determine the thresholds.
+        min_f1: smallest F1 at IoU 0.3 on the scored samples of a network that learned something.
+        image: file of a real volume to segment; None for the example in the ``stardist`` package, if it is installed.
+        truth: file of its labels; None if there are none.
+        diameter: diameter of its median object, in voxels of the finest axis; None to measure it on the truth.
+        spacing: its voxel size (z, y, x); None for the file's own.
+
+    Raises:
+        ValueError: ``samples`` is below 1, or the weights to export are neither "last" nor "best".
     """
 
     def __init__(
@@ -87,25 +100,34 @@ class Report:
         self.console = Console()
 
     def __call__(self, trainer: L.Trainer, training: Training, data: SynthesisData) -> int:
-        """Reports on a finished or stopped training; the exit status of the run."""
-        if not trainer.is_global_zero:  # one rank speaks; the others have nothing to complain of
+        """Report on a completed or stopped training.
+
+        Args:
+            trainer: the trainer of the run.
+            training: the trained network.
+            data: the data module of the run.
+
+        Returns:
+            Exit status of the run: 0, :data:`FAILED` or :data:`STOPPED`.
+        """
+        if not trainer.is_global_zero:  # one rank reports for all
             return 0
         if trainer.global_step < trainer.max_steps:
-            self._say_stopped(trainer)
+            self._print_stopped(trainer)
             return STOPPED
-        model, score = self._finished(trainer, training, data)
-        self._on_real(model)
-        self._say_where()
+        model, score = self._export(trainer, training, data)
+        self._segment_real(model)
+        self._print_files()
         if score < self.min_f1:
             self.console.print(
-                f"[red]The network learned nothing:[/] F1 at IoU 0.3 is {score:.2f}, at least {self.min_f1} is "
-                "wanted. Train longer (trainer.max_steps) or look at its samples (samples.png)."
+                f"[red]The network learned nothing:[/] F1 at IoU 0.3 is {score:.2f}, below {self.min_f1}. "
+                "Train longer (trainer.max_steps), or check the samples (samples.png)."
             )
             return FAILED
         return 0
 
-    def _finished(self, trainer: L.Trainer, training: Training, data: SynthesisData) -> tuple[AnyStar, float]:
-        """The network with the thresholds that suit it, scored and saved; its F1 at IoU 0.3."""
+    def _export(self, trainer: L.Trainer, training: Training, data: SynthesisData) -> tuple[AnyStar, float]:
+        """The exported model with its chosen thresholds, and its F1 at IoU 0.3."""
         network = training.network
         if self.export["weights"] == "best":
             network.load_state_dict(averaged_weights(self.folder / "checkpoints" / BEST))
@@ -123,8 +145,13 @@ class Report:
         model = AnyStar(
             network, replace(config, prob_thresh=choice.prob_thresh, nms_thresh=choice.nms_thresh)
         )
-        scores = self._on_synthetic(model, data.synthesizer)
-        provenance = {
+        scores = self._score_synthetic(model, data.synthesizer)
+        provenance = self._provenance(trainer, data, scores)
+        weights.save(self.folder / "model", network, replace(model.config, provenance=provenance))
+        return model, scores[0.3].f1
+
+    def _provenance(self, trainer: L.Trainer, data: SynthesisData, scores: Scores) -> dict[str, Any]:
+        return {
             "version": __version__,
             "recipe": self.export["recipe"],
             "seed": data.synthesizer.seed,
@@ -134,11 +161,9 @@ class Report:
             "command": shlex.join(["python", *sys.argv]),
             "synthetic_f1": {f"{thresh:g}": round(score.f1, 4) for thresh, score in scores.items()},
         }
-        weights.save(self.folder / "model", network, replace(model.config, provenance=provenance))
-        return model, scores[0.3].f1
 
     def _pairs(self, synthesizer: Synthesizer, doing: str) -> Iterator[Pair]:
-        """Image and labels of the scored ids, made in small batches, under a progress bar."""
+        """Image and labels of the scored samples, made in small batches with a progress bar."""
         with bar(doing) as tick:
             for ids in torch.split(torch.arange(self.samples), 4):
                 sample = synthesizer(ids)
@@ -146,22 +171,22 @@ class Report:
                     tick(number, self.samples)
                     yield image[0].numpy(), labels[0].numpy()
 
-    def _on_synthetic(self, model: AnyStar, synthesizer: Synthesizer) -> Scores:
+    def _score_synthetic(self, model: AnyStar, synthesizer: Synthesizer) -> Scores:
         config = model.config
         pairs = self._pairs(synthesizer.on("report"), "scoring")
         choice: Choice = evaluate(model, pairs, [config.prob_thresh], [config.nms_thresh])[0]
-        self._table(f"{self.samples} synthetic volumes it never saw, mean scores", choice.scores)
+        self._print_table(f"{self.samples} synthetic volumes of the split report, mean scores", choice.scores)
         self.console.print(
             f"thresholds: prob_thresh {config.prob_thresh:g}, nms_thresh {config.nms_thresh:g}"
         )
         return choice.scores
 
-    def _on_real(self, model: AnyStar) -> None:
+    def _segment_real(self, model: AnyStar) -> None:
         example = example_volume() if self.image is None else None
         path = self.image or (example[0] if example else None)
         if path is None:
             self.console.print(
-                "no real volume: give one with report.image=FILE, or install stardist for its example"
+                "no real volume: set report.image=FILE, or install stardist for its example volume"
             )
             return
         truth_path = self.truth or (example[1] if example else None)
@@ -171,16 +196,16 @@ class Report:
         diameter = self.diameter or (None if truth is None else median_diameter(truth, spacing))
         found = model.predict(scan.array, spacing=spacing, diameter=diameter)
         self.console.print(
-            f"{path}: {len(found)} objects, taken to be {found.diameter:.1f} voxels wide", soft_wrap=True
+            f"{path}: {len(found)} objects, diameter {found.diameter:.1f} voxels", soft_wrap=True
         )
         if truth is not None:
-            self._table(f"{Path(path).name} against its ground truth", scores_of(truth, found.labels))
+            self._print_table(f"{Path(path).name} against its true labels", scores_of(truth, found.labels))
         shown = picture.planes(
             scan.array, truth, found.labels, path=self.folder / "real.png", spacing=spacing
         )
         self.console.print(f"picture: {shown}", soft_wrap=True)
 
-    def _table(self, title: str, scores: Scores) -> None:
+    def _print_table(self, title: str, scores: Scores) -> None:
         table = Table(
             "IoU", "F1", "AP", "precision", "recall", "true", "found", title=title, title_justify="left"
         )
@@ -189,8 +214,8 @@ class Report:
             table.add_row(f"{thresh:g}", *(f"{r:.3f}" for r in ratios), str(score.n_true), str(score.n_pred))
         self.console.print(table)
 
-    def _say_where(self) -> None:
-        """Everything the run left behind, and what to do next."""
+    def _print_files(self) -> None:
+        """Print the files of the run, and the commands to continue with."""
         there = {
             "network": ["model"],
             "checkpoints": [f"checkpoints/{LAST}", f"checkpoints/{BEST}"],
@@ -208,10 +233,10 @@ class Report:
             soft_wrap=True,
         )
 
-    def _say_stopped(self, trainer: L.Trainer) -> None:
+    def _print_stopped(self, trainer: L.Trainer) -> None:
         self.console.print(
             f"stopped after step {trainer.global_step} of {trainer.max_steps}; its state is in "
-            f"{self.folder / 'checkpoints' / LAST}; go on with the same command and\n"
+            f"{self.folder / 'checkpoints' / LAST}; to resume it, repeat the command with\n"
             f"resume={self.folder}",
             soft_wrap=True,
         )

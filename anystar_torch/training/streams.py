@@ -1,4 +1,4 @@
-"""What prefetching needs of a device with streams: the only code of it that calls CUDA."""
+"""Streams, marks and graphs of a device: the only code of the prefetch that calls CUDA."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from torch import Tensor
 
 Made = TypeVar("Made")
 Mark = Any
-"""A point in the work of a stream, as ``Streams.mark`` returns it (a CUDA event)."""
+"""A point in the work of a stream, for example a CUDA event. ``Streams.mark`` returns it."""
 
 
 @runtime_checkable
@@ -24,31 +24,37 @@ class Streams(Protocol):
         ...
 
     def mark(self) -> Mark:
-        """A point after everything queued on the current stream so far."""
+        """A point after all work that is queued on the current stream."""
         ...
 
     def wait(self, mark: Mark) -> None:
-        """Have the current stream wait for ``mark``; the host goes on."""
+        """Make the current stream wait for ``mark``. The host does not wait."""
         ...
 
     def finish(self) -> None:
-        """Have the host wait until the side stream has run everything."""
+        """Wait on the host until the side stream has finished."""
         ...
 
     def seconds(self, first: Mark, second: Mark) -> float | None:
-        """Seconds between two marks of a stream; None before the device has reached the second."""
+        """Seconds between two marks of a stream; None if the device has not reached the second."""
         ...
 
     def pinned(self, ids: list[int]) -> Tensor:
-        """The ids, int64 ``[B]``, in memory from which the device copies without the host waiting."""
+        """The ids as int64 ``[B]`` in memory from which the device copies while the host continues."""
         ...
 
     def buffer(self, like: Tensor) -> Tensor:
-        """An empty tensor written to on the side stream and read on the training stream."""
+        """An empty tensor like ``like``, for the side stream to write and the training stream to read."""
         ...
 
     def capture(self, work: Callable[[], Made]) -> tuple[Callable[[], None], Made]:
-        """Record ``work`` without running it: what runs it again, and the tensors it then writes to.
+        """Record ``work`` without running it.
+
+        Args:
+            work: queues work on the current stream and returns tensors.
+
+        Returns:
+            A function that runs the recorded work, and the tensors that it writes to.
 
         Raises:
             RuntimeError: the work cannot be captured.
@@ -56,23 +62,23 @@ class Streams(Protocol):
         ...
 
     def refusing_synchronisation(self) -> AbstractContextManager[None]:
-        """Raise RuntimeError inside the block where the host waits for the device."""
+        """Raise RuntimeError inside the block if the host would wait for the device."""
         ...
 
 
 def streams_of(device: torch.device) -> Streams | None:
-    """The streams of a CUDA device; None for devices whose batches are made without."""
+    """The streams of a CUDA device; None for other devices."""
     return CudaStreams(device) if device.type == "cuda" else None
 
 
 class CudaStreams:
     """Streams, events and graphs of a CUDA device.
 
-    All graphs share one pool of memory. That is safe because they run one after the other on the side stream, and the
-    result of each is copied on that stream before the next runs.
+    All graphs share one memory pool. This is safe: they run one after the other on the side stream, and each result is
+    copied on that stream before the next graph runs.
 
     Args:
-        device: with its index.
+        device: a CUDA device with its index.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -88,47 +94,47 @@ class CudaStreams:
             yield
 
     def mark(self) -> torch.cuda.Event:
-        """A point after everything queued on the current stream so far."""
+        """A point after all work that is queued on the current stream."""
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self.device))
         return event
 
     def wait(self, mark: torch.cuda.Event) -> None:
-        """Have the current stream wait for ``mark``; the host goes on."""
+        """Make the current stream wait for ``mark``. The host does not wait."""
         torch.cuda.current_stream(self.device).wait_event(mark)
 
     def finish(self) -> None:
-        """Have the host wait until the side stream has run everything."""
+        """Wait on the host until the side stream has finished."""
         self._side.synchronize()
 
     def seconds(self, first: torch.cuda.Event, second: torch.cuda.Event) -> float | None:
-        """Seconds between two marks of a stream; None before the device has reached the second."""
+        """Seconds between two marks of a stream; None if the device has not reached the second."""
         reached: bool = second.query()  # type: ignore[no-untyped-call]
         return first.elapsed_time(second) / 1000.0 if reached else None
 
     def pinned(self, ids: list[int]) -> Tensor:
-        """The ids in pinned memory; torch reuses it only after the copy to the device has run."""
+        """The ids in pinned memory. PyTorch reuses the memory only after the copy to the device."""
         return torch.tensor(ids, dtype=torch.int64).pin_memory()
 
     def buffer(self, like: Tensor) -> Tensor:
-        """An empty tensor; when it is freed its memory waits for the training stream to have read it."""
+        """An empty tensor. After it is freed, its memory is reused only when the training stream has read it."""
         buffer = torch.empty_like(like, memory_format=torch.contiguous_format)
         buffer.record_stream(self._training)
         return buffer
 
     def capture(self, work: Callable[[], Made]) -> tuple[Callable[[], None], Made]:
-        """Record ``work`` as a CUDA graph on the side stream, which must be the current one."""
+        """Record ``work`` as a CUDA graph. The side stream must be the current one."""
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        # thread_local: threads of loggers and of progress bars may call CUDA meanwhile
+        # thread_local: threads of loggers and progress bars may call CUDA during the capture
         with torch.cuda.graph(graph, pool=self._pool, stream=self._side, capture_error_mode="thread_local"):
             made = work()
         return graph.replay, made
 
     @contextmanager
     def refusing_synchronisation(self) -> Iterator[None]:
-        """Raise RuntimeError inside the block where the host waits for the device."""
+        """Raise RuntimeError inside the block if the host would wait for the device."""
         before = torch.cuda.get_sync_debug_mode()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch calls the mode a prototype

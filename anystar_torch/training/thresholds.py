@@ -1,9 +1,9 @@
-"""The two thresholds that segment labelled volumes best, and the scores they reach.
+"""Choose the two thresholds that segment labelled volumes best.
 
-Suppression is greedy by score, so what survives above a probability threshold is the beginning of what survives above a
-lower one: one suppression and one rendering per volume and overlap threshold serve all probability thresholds. Where
-shapes are averaged they take in the candidates down to the lowest threshold tried, which moves about a hundredth of the
-voxels against a prediction at the threshold itself.
+Suppression is greedy by score. The objects above a probability threshold are therefore the first of those above a lower
+one, and one suppression per volume and overlap threshold serves all probability thresholds. With shape averaging the
+averages include candidates down to the lowest threshold. This changes about 1 % of the voxels against a prediction at
+the chosen threshold.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ from anystar_torch.evaluation.matching import (
 from anystar_torch.inference.instances import instances
 from anystar_torch.inference.predictor import AnyStar
 
-PROB_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(2, 18))
+PROB_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(2, 18))  # 0.1 to 0.85
 NMS_THRESHOLDS = (0.3, 0.4, 0.5)  # StarDist's choices
 
 Pair = tuple[NDArray[np.float32], NDArray[np.int32]]
@@ -31,12 +31,12 @@ Scores = dict[float, Matching]
 
 @dataclass(frozen=True)
 class Choice:
-    """A pair of thresholds and what it reaches.
+    """A pair of thresholds and its scores.
 
     Attributes:
-        prob_thresh: of the probability.
-        nms_thresh: of the overlap.
-        scores: IoU threshold -> mean scores over the volumes: each counts alike, however many objects it has.
+        prob_thresh: threshold of the probability.
+        nms_thresh: threshold of the overlap.
+        scores: IoU threshold -> mean scores over the volumes. Each volume has the same weight.
     """
 
     prob_thresh: float
@@ -45,12 +45,17 @@ class Choice:
 
     @property
     def accuracy(self) -> float:
-        """The mean of AP over the IoU thresholds, which StarDist maximises too."""
+        """Mean AP over the IoU thresholds. StarDist maximises it too."""
         return float(np.mean([score.accuracy for score in self.scores.values()]))
 
 
 def scores_of(truth: NDArray[np.int32], prediction: NDArray[np.int32]) -> Scores:
-    """IoU threshold -> matching of one volume, crumbs of the truth left out."""
+    """Scores of one volume at every IoU threshold, without very small true objects.
+
+    Args:
+        truth: labels ``[D, H, W]``.
+        prediction: labels ``[D, H, W]``.
+    """
     table = ContingencyTable.of(truth, prediction).without_small(SMALLEST_TRUTH)
     return {thresh: table.matching(thresh) for thresh in IOU_THRESHOLDS}
 
@@ -62,14 +67,14 @@ def evaluate(
     nms_threshs: Sequence[float],
     device: str = "auto",
 ) -> list[Choice]:
-    """Mean scores over all ``pairs`` of every combination of thresholds.
+    """Mean scores of every combination of thresholds.
 
     Args:
-        model: the network; volumes are taken at the scale it was trained for.
-        pairs: image and true labels ``[D, H, W]`` each.
+        model: the model. Volumes are not rescaled.
+        pairs: image and true labels of each volume, ``[D, H, W]``.
         prob_threshs: probability thresholds to try.
         nms_threshs: overlap thresholds to try.
-        device: what :meth:`AnyStar.predict` takes.
+        device: device of the prediction, as for :meth:`AnyStar.predict`.
     """
     middle = model.config.diameter_band[1]
     found: dict[tuple[float, float], list[Scores]] = {}
@@ -92,5 +97,5 @@ def evaluate(
 
 
 def best(choices: Sequence[Choice]) -> Choice:
-    """The combination with the highest mean AP; the first of equals."""
+    """The combination with the highest mean AP, the first of equal ones."""
     return max(choices, key=lambda choice: choice.accuracy)

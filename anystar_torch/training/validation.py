@@ -1,4 +1,4 @@
-"""How good a network is at finding objects while it trains: through the real post-processing, not through the loss."""
+"""Scores of whole objects during a training, computed with the post-processing of prediction."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,15 +29,15 @@ from anystar_torch.training.thresholds import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class RealVolume:
-    """An annotated volume to look at during training.
+class AnnotatedVolume:
+    """A real volume with true labels, scored during a training.
 
     Attributes:
-        name: under which its scores are logged.
+        name: name of its scores in the log.
         image: ``[D, H, W]``.
         truth: labels ``[D, H, W]``.
         spacing: voxel size (z, y, x).
-        diameter: of its median object, in voxels of the finest axis, or with a unit ("8um").
+        diameter: diameter of its median object, in voxels of the finest axis or with a unit ("8um").
     """
 
     name: str
@@ -55,18 +55,18 @@ class RealVolume:
         spacing: Sequence[float | int] | None = None,
         diameter: float | int | str | None = None,
         name: str | None = None,
-    ) -> "RealVolume":
-        """The volume of two files.
+    ) -> "AnnotatedVolume":
+        """Read a volume and its labels.
 
         Args:
             image: file or folder of the volume.
-            truth: its labels.
-            spacing: voxel size (z, y, x); None for what the file says, else cubes.
-            diameter: of the median object; None to measure it on the truth.
-            name: None for the file's, or its folder's where the file is called "image".
+            truth: file or folder of the labels.
+            spacing: voxel size (z, y, x); None for the file's own, or (1, 1, 1) if the file has none.
+            diameter: diameter of the median object; None to measure it on the truth.
+            name: name in the log; None for the name of the file, or of its folder if the file is called "image".
 
         Raises:
-            ValueError: files of two shapes, or none that can be read.
+            ValueError: a file cannot be read, or the shapes differ.
         """
         scan = io.read(image)
         labels = io.int32_ids(io.read_labels(truth).array)
@@ -86,25 +86,27 @@ class RealVolume:
 
 
 class InstanceScores(Callback):
-    """Logs F1 and AP of whole objects at every validation, and pictures of predictions.
+    """Log F1 and AP of whole objects at every validation, and pictures of predictions.
 
-    On synthetic samples: the mean over volumes, at the probability threshold that makes AP (averaged over the IoU
-    thresholds) largest: ``val_f1/0.5``, ``val_ap/0.5``, ..., that average ``val_ap``, and ``val_prob_thresh``.
-    On real volumes, at the same threshold: ``real_f1/0.5``, ``real_ap`` and so on, the means over the volumes, and
-    ``real_f1/NAME/0.5`` of each. They choose no threshold and no checkpoint, unless the configuration asks for it
-    (``callbacks.checkpoint.monitor=real_ap``).
+    Synthetic samples: means over the volumes at the probability threshold with the highest AP, averaged over the IoU
+    thresholds. They are logged as ``val_f1/0.5``, ``val_ap/0.5`` and so on, the average as ``val_ap`` and the threshold
+    as ``val_prob_thresh``.
 
-    It must stand before weight averaging, which takes its weights away at the end of a validation.
+    Real volumes: scores at the same threshold. ``real_f1/0.5``, ``real_ap`` and so on are means over the volumes,
+    ``real_f1/NAME/0.5`` belongs to one volume. They determine no threshold. They determine the best checkpoint only if
+    its monitor is one of them.
+
+    This callback must precede weight averaging, which removes the averaged weights at the end of a validation.
 
     Args:
-        folder: where the pictures go.
-        samples: how many validation ids are scored.
-        pictures: of how many of them the prediction is pictured.
-        real: arguments of :meth:`RealVolume.read`, one set per volume.
+        folder: folder of the pictures.
+        samples: number of validation ids that are scored.
+        pictures: number of validation ids whose predictions are shown.
+        real: arguments of :meth:`AnnotatedVolume.read`, one set per volume.
 
     Raises:
-        ValueError: no samples, or a volume that cannot be read; two of one name.
-        TypeError: a volume without image or truth, or with an argument that does not exist.
+        ValueError: no samples, a volume that cannot be read, or two volumes of one name.
+        TypeError: a volume without image or truth, or with an unknown argument.
     """
 
     def __init__(
@@ -113,29 +115,29 @@ class InstanceScores(Callback):
         if samples < 1:
             raise ValueError(f"callbacks.scores.samples must be at least 1, got {samples}")
         self.folder, self.samples, self.pictures = Path(folder), samples, pictures
-        self.real = [RealVolume.read(**volume) for volume in real]
+        self.real = [AnnotatedVolume.read(**volume) for volume in real]
         names = [volume.name for volume in self.real]
         if len(set(names)) < len(names):
-            raise ValueError(f"real volumes need names of their own, got {names}; give each a name: entry")
+            raise ValueError(f"real volumes need different names, got {names}; set the name of each volume")
         self._pairs: list[Pair] = []
         self._complete = False
         self._band: tuple[float, float, float] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Looks where it stands.
+        """Check the order of the callbacks.
 
         Raises:
-            ValueError: weight averaging stands before it.
+            ValueError: weight averaging precedes this callback.
         """
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         before = callbacks[: callbacks.index(self)]
         if any(isinstance(callback, WeightAveraging) for callback in before):
             raise ValueError(
-                "callbacks.scores must stand before callbacks.average, or it scores other weights"
+                "callbacks.scores must precede callbacks.average; otherwise it scores the weights without averaging"
             )
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Forgets the samples of the last validation."""
+        """Remove the samples of the last validation."""
         self._pairs, self._complete = [], False
 
     def on_validation_batch_end(
@@ -147,7 +149,7 @@ class InstanceScores(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keeps the samples that are to be scored; ids ascend, so the others need not be read from the device."""
+        """Keep the samples to score. Ids ascend, so later batches need not be read from the device."""
         if self._complete:
             return
         for number, image, labels in zip(batch.ids.tolist(), batch.image, batch.labels, strict=True):
@@ -157,14 +159,14 @@ class InstanceScores(Callback):
                 self._complete = True
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Scores and logs; the ranks share the volumes."""
+        """Score the samples and log the scores. Each rank scores a part of the volumes."""
         if trainer.sanity_checking:
             return
         model = self._model(trainer, pl_module)
         figures, prob_thresh = self._synthetic(trainer, model)
         if self.real:
             figures |= self._on_real(trainer, model, prob_thresh)
-        pl_module.log_dict(figures, sync_dist=True)  # equal on all ranks
+        pl_module.log_dict(figures, sync_dist=True)
         if trainer.is_global_zero and self.pictures:
             path = self._picture(model, prob_thresh)
             log_picture(trainer.loggers, "predictions", path, trainer.global_step)
@@ -172,7 +174,7 @@ class InstanceScores(Callback):
 
     def _model(self, trainer: L.Trainer, pl_module: L.LightningModule) -> AnyStar:
         data: SynthesisData = trainer.datamodule  # type: ignore[attr-defined]
-        if self._band is None:  # synthetic samples are taken as they are; real ones are brought to its middle
+        if self._band is None:  # only real volumes are rescaled, to the median of the band
             self._band = diameter_band(data.validation) if self.real else (1.0, 1.0, 1.0)
         network: Any = pl_module.network
         config = ModelConfig(
@@ -182,15 +184,15 @@ class InstanceScores(Callback):
             prob_thresh=0.5,
             nms_thresh=NMS_THRESHOLDS[0],
         )
-        # one look: the network itself is judged, whatever sizes it knows
+        # No coarse pass: the scores are those of the network alone.
         return AnyStar(network, config, multiscale=False)
 
     def _synthetic(self, trainer: L.Trainer, model: AnyStar) -> tuple[dict[str, float], float]:
-        """The mean scores at the best threshold, and that threshold."""
+        """The mean scores of the synthetic samples at the best threshold, and that threshold."""
         device = str(next(model.network.parameters()).device)
         choices = evaluate(model, self._pairs, PROB_THRESHOLDS, NMS_THRESHOLDS[:1], device=device)
         sums = torch.zeros(len(PROB_THRESHOLDS), len(IOU_THRESHOLDS), 2)
-        for row, choice in zip(sums, choices, strict=False):  # no choices on a rank without samples
+        for row, choice in zip(sums, choices, strict=False):  # a rank without samples has no choices
             row += len(self._pairs) * torch.tensor([[s.f1, s.accuracy] for s in choice.scores.values()])
         means = _summed(trainer, sums) / _summed(trainer, torch.tensor(float(len(self._pairs))))
         best = int(means[..., 1].mean(1).argmax())
@@ -198,15 +200,19 @@ class InstanceScores(Callback):
         return {**_named("val", "", means[best]), "val_prob_thresh": prob_thresh}, prob_thresh
 
     def _on_real(self, trainer: L.Trainer, model: AnyStar, prob_thresh: float) -> dict[str, float]:
-        """Mean and single scores of the real volumes, each on one of the ranks."""
+        """Mean and individual scores of the real volumes. Each rank predicts a part of them."""
         device = str(next(model.network.parameters()).device)
         scores = torch.zeros(len(self.real), len(IOU_THRESHOLDS), 2)
         for index in range(trainer.global_rank, len(self.real), trainer.world_size):
             volume = self.real[index]
             found = model.predict(
-                volume.image, spacing=volume.spacing, diameter=volume.diameter, prob_thresh=prob_thresh,
-                device=device, progress=False,
-            )  # fmt: skip
+                volume.image,
+                spacing=volume.spacing,
+                diameter=volume.diameter,
+                prob_thresh=prob_thresh,
+                device=device,
+                progress=False,
+            )
             each = scores_of(volume.truth, found.labels).values()
             scores[index] = torch.tensor([[s.f1, s.accuracy] for s in each])
             if self.pictures:
@@ -237,14 +243,14 @@ class InstanceScores(Callback):
 
 
 def _summed(trainer: L.Trainer, table: torch.Tensor) -> torch.Tensor:
-    """The sum over the ranks."""
+    """The sum of ``table`` over the ranks."""
     total = trainer.strategy.reduce(table.to(trainer.strategy.root_device), reduce_op="sum")
     assert isinstance(total, torch.Tensor)
     return total.cpu()
 
 
 def _named(kind: str, volume: str, scores: torch.Tensor) -> dict[str, float]:
-    """Scores ``[IoU thresholds, (F1, AP)]`` by the names they are logged under, and the mean of AP over them."""
+    """Scores ``[IoU thresholds, (F1, AP)]`` by their names in the log, with the mean AP."""
     figures = {}
     for thresh, (f1, ap) in zip(IOU_THRESHOLDS, scores.tolist(), strict=True):
         figures[f"{kind}_f1/{volume}{thresh:g}"] = f1

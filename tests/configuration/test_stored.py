@@ -96,7 +96,7 @@ def test_its_run_is_resumed_and_its_network_predicts(tmp_path):
     seen = torch.load(run.checkpoint, weights_only=True)
     assert {"Average", "Checkpoints"} == set(seen["callbacks"])
     assert seen["global_step"] == 2
-    run.report._on_real = lambda model: None
+    run.report._segment_real = lambda model: None
     assert run.report(run.trainer, run.training, run.data) == 0
     model = AnyStar.from_pretrained(tmp_path)
     assert model.config.architecture == run.training.network.architecture

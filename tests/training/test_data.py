@@ -59,7 +59,7 @@ def test_a_resumed_run_goes_on_where_it_was(data):
 
 def test_ranks_share_each_step():
     alone = list(StepBatches(8, start=0, stop=3))
-    shared = [list(StepBatches(2, start=0, stop=3, rank=rank, world=4)) for rank in range(4)]
+    shared = [list(StepBatches(2, start=0, stop=3, rank=rank, ranks=4)) for rank in range(4)]
     assert [[i for rank in range(4) for i in shared[rank][step]] for step in range(3)] == alone
 
 

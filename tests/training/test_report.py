@@ -1,13 +1,25 @@
-"""What the report measures, against shapes whose size is known."""
+"""The report of an untrained network, and the diameters it measures on shapes whose size is known."""
 
+import functools
+import json
+from io import StringIO
+
+import lightning as L
 import numpy as np
 import pytest
+import tifffile
 import torch
+from rich.console import Console
 
-from anystar_torch import load_synthesizer
+from anystar_torch import AnyStar, load_synthesizer, matching
+from anystar_torch.network.loss import StarDistLoss
+from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.unet import UNetBackbone
 from anystar_torch.training.checkpoints import last_checkpoint
+from anystar_torch.training.data import SynthesisData
+from anystar_torch.training.module import Training, linear_decay
 from anystar_torch.training.object_sizes import BAND_SAMPLES, diameter_band, median_diameter
-from anystar_torch.training.report import example_volume
+from anystar_torch.training.report import FAILED, STOPPED, Report, example_volume
 
 
 def ball(radius, spacing=(1.0, 1.0, 1.0)):
@@ -48,3 +60,94 @@ def test_the_example_is_the_one_in_the_stardist_package():
     found = example_volume()
     assert found is not None
     assert all(path.is_file() for path in found)
+
+
+def report(folder, **changes):
+    settings = {
+        "folder": str(folder), "export": {"weights": "last", "recipe": "plain"}, "samples": 2, "min_f1": 0.0,
+        "image": None, "truth": None, "diameter": None, "spacing": None,
+    }  # fmt: skip
+    made = Report(**{**settings, **changes})
+    made.console = Console(file=StringIO(), width=200)
+    return made
+
+
+def run(made, steps, start):
+    """Report on a run of ``steps`` steps that was at step 0; the exit status and the printed text."""
+    torch.manual_seed(0)
+    network = StarDist(rays=8, backbone=UNetBackbone(filters=2, depth=1, batch_norm=False), features=4)
+    training = Training(
+        network=network,
+        loss=StarDistLoss(probability_weight=1, distance_weight=0.2, background=1e-4),
+        optimizer=torch.optim.Adam,
+        schedule=functools.partial(linear_decay, total_steps=1, decay_steps=1),
+        start=start,
+        channels_last=False,
+    )
+    synthesizer = load_synthesizer("plain", shape=(16, 16, 16), seed=2, overrides=["placement.least=32"])
+    data = SynthesisData(
+        synthesizer=synthesizer, rays=8, anisotropy=(1, 1, 1), grid=(1, 1, 1), batch_size=2, validation_samples=2,
+        normalisation="minmax",
+    )  # fmt: skip
+    trainer = L.Trainer(max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False)
+    status = made(trainer, training, data)
+    return status, made.console.file.getvalue(), data
+
+
+@pytest.mark.filterwarnings("ignore")  # of Lightning
+class TestReport:
+    def test_scores_are_those_of_predictions_with_the_exported_model(self, tmp_path):
+        labels = ball(10)
+        for name, array in (("image", labels.astype(np.float32)), ("truth", labels.astype(np.uint16))):
+            tifffile.imwrite(tmp_path / f"{name}.tif", array)
+        files = {"image": str(tmp_path / "image.tif"), "truth": str(tmp_path / "truth.tif")}
+        made = report(tmp_path / "run", **files)
+        status, text, data = run(made, 0, {"probability": 0.5, "distance": 4.0})
+        assert status == 0
+        model = AnyStar.from_pretrained(tmp_path / "run")
+        sample = data.synthesizer.on("report")(torch.arange(2))
+        found = []
+        for image, truth in zip(sample.image.numpy(), sample.labels.numpy(), strict=True):
+            middle = model.config.diameter_band[1]
+            predicted = model.predict(image[0], diameter=middle, device="cpu", progress=False).labels
+            volumes = np.bincount(truth.reshape(-1))[1:]
+            small = np.flatnonzero((volumes > 0) & (volumes < 0.1 * np.median(volumes[volumes > 0]))) + 1
+            assert not small.size, "the sample has no object that the report leaves out"
+            found.append(matching(truth[0], predicted, 0.3).f1)
+        stored = json.loads((tmp_path / "run" / "model" / "config.json").read_text())["provenance"]
+        assert stored["synthetic_f1"]["0.3"] == pytest.approx(np.mean(found), abs=1e-4)
+        assert (stored["recipe"], stored["seed"], stored["steps"], stored["weights"]) == (
+            "plain",
+            2,
+            0,
+            "last",
+        )
+        assert (tmp_path / "run" / "real.png").is_file()
+        assert "diameter 20" in text
+        assert f"anystar predict VOLUME --model {tmp_path / 'run' / 'model'}" in text
+
+    def test_a_network_that_learned_nothing_fails(self, tmp_path):
+        made = report(tmp_path, min_f1=1.1)
+        made._segment_real = lambda model: None
+        status, text, _ = run(made, 0, None)
+        assert status == FAILED
+        assert "learned nothing" in text
+
+    def test_a_stopped_run_says_how_it_is_resumed(self, tmp_path):
+        status, text, _ = run(report(tmp_path), 5, None)
+        assert status == STOPPED
+        assert "stopped after step 0 of 5" in text
+        assert f"resume={tmp_path}" in text
+        assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"samples": 0}, "samples must be at least 1"),
+        ({"export": {"weights": "first"}}, "must be last or best"),
+    ],
+)
+def test_settings_that_are_not_valid_are_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        report(tmp_path, **changes)

@@ -14,7 +14,7 @@ from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.training.callbacks import Average
 from anystar_torch.training.data import Batch
 from anystar_torch.training.thresholds import PROB_THRESHOLDS
-from anystar_torch.training.validation import InstanceScores, RealVolume
+from anystar_torch.training.validation import AnnotatedVolume, InstanceScores
 from tests.inference.scenes import RADIUS, Sees, balls, config, lattice
 
 SHAPE = (40, 40, 40)
@@ -158,7 +158,7 @@ def test_real_volumes_are_scored_beside(tmp_path, files, monkeypatch):
 
 
 def test_the_size_is_measured_where_it_is_not_given(files):
-    volume = RealVolume.read(**files)
+    volume = AnnotatedVolume.read(**files)
     assert volume.name == "embryo"
     assert volume.spacing == (1.0, 1.0, 1.0)
     assert volume.diameter == pytest.approx(2 * RADIUS, rel=0.05)
