@@ -69,7 +69,8 @@ def main(config: DictConfig) -> None:
     keep_freed_memory()
     silence_libraries()
     try:
-        run = build(current_config(config))
+        config = current_config(config)
+        run = build(config)
     except (HydraException, ValueError, ImportError) as error:
         sys.exit(complain(error, SETTINGS_REFUSED))
     if run.trainer.is_global_zero:
