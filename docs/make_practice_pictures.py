@@ -1,13 +1,12 @@
 """The pictures of docs/best_practices.md, from real volumes.
 
-    python docs/make_practice_pictures.py --model FOLDER [--data FOLDER]
+    python -m docs.make_practice_pictures --model FOLDER [--data FOLDER]
 
 writes docs/pictures/practice/NAME.png. Every picture is one plane of a volume, predicted twice or three times: with the
-setting that goes wrong and with the one that puts it right. Without --model the shipped weights are used.
+wrong setting and with the right one. Without --model the shipped weights are used.
 """
 
 import argparse
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
-import real_volumes
-from real_volumes import RealVolume
-
 from anystar_torch import AnyStar
 from anystar_torch.evaluation.matching import SMALLEST_TRUTH, ContingencyTable
 from anystar_torch.evaluation.outlines import colour, contours
 from anystar_torch.inference.candidates import Candidates
+from benchmarks.real_volumes import volumes as real_volumes
+from benchmarks.real_volumes.volumes import Volume
 
 FOLDER = Path(__file__).resolve().parent / "pictures" / "practice"
 EMBRYO, CELLS, FLAT = "bbbc050_train_Emb01_t401", "bio_cells3d_nuclei", "stardist_img3d"
@@ -38,11 +33,11 @@ class Practice:
     """Predicts and draws: a network and three real volumes."""
 
     model: AnyStar
-    embryo: RealVolume
-    cells: RealVolume
-    flat: RealVolume
+    embryo: Volume
+    cells: Volume
+    flat: Volume
 
-    def found(self, case: RealVolume, image: NDArray[Any] | None = None, **changes: Any) -> Candidates:
+    def found(self, case: Volume, image: NDArray[Any] | None = None, **changes: Any) -> Candidates:
         """Candidates of a case, down to half the usual probability."""
         options = {"spacing": case.spacing, "diameter": case.diameter, **changes}
         low = self.model.config.prob_thresh / 2
@@ -56,7 +51,7 @@ class Practice:
         return self.model.objects(chosen, usual.nms_thresh if nms is None else nms).labels
 
     def size(self) -> None:
-        """The same volume, its objects said to be far smaller than they are, as large, and far larger."""
+        """The same volume with a diameter far too small, right, and far too large."""
         case = self.embryo
         self.draw(
             "size",
@@ -118,17 +113,23 @@ class Practice:
         once = replace(self, model=AnyStar(self.model.network, self.model.config, multiscale=False))
         small = once.labels(once.found(case, diameter=case.diameter * 0.4))
         large = once.labels(once.found(case, diameter=case.diameter * 3))
-        self.draw("split", case, [("too small a --diameter, one look", small), ("the right one, two", best)])
-        self.draw("merged", case, [("too large a --diameter, one look", large), ("the right one, two", best)])
+        self.draw(
+            "split",
+            case,
+            [("too small a --diameter, the fine pass", small), ("the right one, both passes", best)],
+        )
+        self.draw(
+            "merged",
+            case,
+            [("too large a --diameter, the fine pass", large), ("the right one, both passes", best)],
+        )
         high = self.labels(right, 1.2)
         self.draw("missed", case, [("too high a --prob-thresh", high), ("the model's", best)])
         cells = self.found(self.cells)
         low, usual = self.labels(cells, 0.55), self.labels(cells)
         self.draw("hallucinated", self.cells, [("too low a --prob-thresh", low), ("the model's", usual)])
 
-    def draw(
-        self, name: str, case: RealVolume, panels: list[tuple[str, NDArray[Any]]], axis: int = 0
-    ) -> None:
+    def draw(self, name: str, case: Volume, panels: list[tuple[str, NDArray[Any]]], axis: int = 0) -> None:
         """One plane with the outlines of the truth and of every prediction, which say how good they are.
 
         The plane is one that cuts many objects and on which the predictions differ in how many they see.
