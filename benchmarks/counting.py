@@ -1,4 +1,4 @@
-"""Launches and bytes of what a GPU would run, counted on ``meta`` tensors.
+"""Launches and bytes of a computation on a GPU, counted on ``meta`` tensors.
 
 Example::
 
@@ -32,11 +32,11 @@ PACKAGE = str(Path(__file__).resolve().parent.parent / "anystar_torch") + "/"
 _FREE = frozenset(
     "empty empty_like empty_strided empty_permuted new_empty new_empty_strided _unsafe_view resize_ set_".split()  # noqa: SIM905
 )
-# What these write to is not read.
+# Operators that do not read the tensor they write to.
 _OVERWRITE = frozenset("copy_ fill_ zero_ random_ uniform_ normal_ exponential_ bernoulli_".split())  # noqa: SIM905
-# Kernels that leave the tensors they may change alone: no factor but 1 comes from above in a training step in bf16.
+# Kernels that do not change their tensors in a training step in bf16, where the factor is 1.
 _UNTOUCHED = frozenset(("anystar::scale_gradients",))
-# Files that work for others: what they launch belongs to the file that calls them.
+# Files with helpers: their launches belong to the file that calls them.
 _SHARED = frozenset(
     (
         "arrays",
@@ -51,7 +51,7 @@ DRAWS = "draws"
 
 @dataclass(frozen=True)
 class Entry:
-    """What one operator of one part costs.
+    """One operator of one part of the program.
 
     Attributes:
         part: of the program, see :class:`Cost`.
@@ -66,7 +66,7 @@ class Cost(TorchDispatchMode):
     """Counts the launches and bytes of every operator, by the part of the program that calls it.
 
     A part is what :meth:`part` names or, without that, the innermost file of ``anystar_torch`` on the call stack
-    that is not a helper of others. What the files of random numbers call is the part :data:`DRAWS`.
+    that has no helpers only. All calls of the files of random numbers are the part :data:`DRAWS`.
 
     Attributes:
         launched: number of launches of each entry.
@@ -162,7 +162,7 @@ def size_in_memory(tensor: Tensor) -> int:
 
 
 def _place(tensor: Tensor) -> tuple[Any, ...]:
-    """What two tensors that are the same memory have in common: reading one twice costs one reading."""
+    """A key that is equal for tensors of the same memory, which is read only once."""
     storage = tensor.untyped_storage()._cdata
     return storage, tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype
 

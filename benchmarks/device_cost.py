@@ -1,11 +1,11 @@
-"""What samples, targets, loss and network would cost on a GPU, counted on ``meta`` tensors: no GPU is needed.
+"""The cost of samples, targets, loss and network on a GPU, counted on ``meta`` tensors without a GPU.
 
     python -m benchmarks.device_cost [--synths mix zero_shot] [--batch 2] [--size 64] [--json cost.json]
     python -m benchmarks.device_cost --page docs/gpu.md        # also writes the overview into that page
 
 Launches do not depend on the batch size; bytes are given per sample. The last tables are a model, not a measurement:
-``launches x 5 us + bytes / bandwidth``, for the network ``+ operations / peak`` in bf16. What is counted, and what is
-not, is in benchmarks/counting.py.
+``launches x 5 us + bytes / bandwidth``, for the network ``+ operations / peak`` in bf16. The rules of counting are
+in benchmarks/counting.py.
 """
 
 from collections import Counter
@@ -37,7 +37,7 @@ class Gpu(NamedTuple):
 BEGIN, END = "<!-- cost: begin -->\n", "<!-- cost: end -->"
 MODEL = (
     f"A model, not a measurement: launches x {LAUNCH * 1e6:.0f} us + bytes / bandwidth (networks: + operations / "
-    "peak in bf16).\nIn brackets without launches, which a replayed CUDA graph comes close to."
+    "peak in bf16).\nIn brackets: without launches, a lower bound for a replayed CUDA graph."
 )
 GPUS = {
     "A100 80GB": Gpu(2.0e12, 312e12),
@@ -55,7 +55,7 @@ _MEMBERS = {
 GROUPS = {
     DRAWS: "draws (scalars and noise fields)",
     "geometry/components": "connected components",
-    "generator/synthesizer": "synthesizer (what joins the parts)",
+    "generator/synthesizer": "synthesizer (between the parts)",
 }
 for _group, _files in _MEMBERS.items():
     _folder, _, _names = _files.partition("{")
@@ -83,7 +83,7 @@ class Row:
         return self.cost.launches * LAUNCH + self.traffic_seconds(gpu)
 
     def traffic_seconds(self, gpu: Gpu) -> float:
-        """The same without launches: what a replayed CUDA graph comes close to."""
+        """The model's time without launches, a lower bound for a replayed CUDA graph."""
         return self.cost.bytes / gpu.bandwidth + self.operations / gpu.operations
 
 
@@ -94,7 +94,7 @@ def samples(name: str, batch: int, size: int = 64) -> Cost:
     """Cost of a batch of samples of generator ``name``, without targets."""
     synthesizer = load_synthesizer(name, shape=(size,) * 3)
     ids = torch.empty(batch, dtype=torch.int64, device="meta")
-    synthesizer(ids)  # what is made once, the table of draws among it, is no cost of a batch
+    synthesizer(ids)  # the table of draws is made once, so it is no cost of a batch
     with Cost() as cost:
         synthesizer(ids)
     return cost

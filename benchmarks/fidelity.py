@@ -9,9 +9,10 @@ samples with a plain background, 75 with a uniform one of random brightness and 
 are of mirrored scenes, which have eight times the objects. Fresh samples are made in the same proportions.
 
 A statistic agrees if its median lies within the reference's 25 to 75 % quantiles, and its 5 and 95 % quantiles lie
-within half an interquartile range of the reference's. Beside a quantile that does not agree stands its chance: of as
-many fresh samples as the reference has, drawn again and again, the share whose quantile lies as far out, on either
-side, as the reference's. The reference's samples come three from an image, so true chances are larger.
+within half an interquartile range of the reference's. For a quantile that does not agree the table
+has a chance. Sets of as many fresh samples as the reference has are drawn at random; the chance is the share of these
+sets whose quantile lies as far out, on either side, as the reference's. The reference has three samples per image, so
+true chances are larger.
 """
 
 import argparse
@@ -49,11 +50,19 @@ COMPARED = {
     "grad_mean": "gradient magnitude",
 }
 ALSO = {
-    "mean": "mean", "std": "standard deviation", "in_std": "deviation inside", "out_std": "deviation outside",
-    "inst_std": "deviation within objects", "inst_mean_spread": "spread of object means",
-    "inst_cnr": "contrast to noise of objects", "noise_mad": "noise (high-pass)", "grad_rel": "gradient / std",
-    "slope_lo": "slope k 2..8", "slope_hi": "slope k 16..32", "zero_frac": "exact zeros",
-}  # fmt: skip
+    "mean": "mean",
+    "std": "standard deviation",
+    "in_std": "deviation inside",
+    "out_std": "deviation outside",
+    "inst_std": "deviation within objects",
+    "inst_mean_spread": "spread of object means",
+    "inst_cnr": "contrast to noise of objects",
+    "noise_mad": "noise (high-pass)",
+    "grad_rel": "gradient / std",
+    "slope_lo": "slope k 2..8",
+    "slope_hi": "slope k 16..32",
+    "zero_frac": "exact zeros",
+}
 BY_MODE = ("contrast_signed", "contrast_norm", "in_mean", "out_mean", "inst_darker_frac")
 
 
@@ -123,7 +132,7 @@ def error_by_map(by_map: dict[str, list[Record]], draws: int = 200) -> dict[str,
 def failures(ours: np.ndarray, theirs: np.ndarray, key: str) -> list[int]:
     """The places among QUANTILES where a condition fails."""
     half = (theirs[3] - theirs[1]) / 2.0
-    if key == "sph":  # smoother shapes than the original's are no fault
+    if key == "sph":  # smoother shapes than the original's are intended
         least = {0: theirs[0] - half, 2: theirs[1]}
         return [place for place, bound in least.items() if ours[place] < bound]
     outside = [2] if not theirs[1] <= ours[2] <= theirs[3] else []
@@ -131,7 +140,7 @@ def failures(ours: np.ndarray, theirs: np.ndarray, key: str) -> list[int]:
 
 
 def chance(values: np.ndarray, quantile: int, theirs: float, count: int, draws: int = 2000) -> float:
-    """How often ``count`` of our samples have a quantile as far out, on either side, as the reference's."""
+    """Share of sets of ``count`` fresh samples whose quantile lies as far out, on either side, as ``theirs``."""
     drawn = np.random.default_rng(0).choice(values, (draws, count))
     quantiles = np.percentile(drawn, quantile, axis=1)
     return 2.0 * min(float((quantiles <= theirs).mean()), float((quantiles >= theirs).mean()), 0.5)
@@ -186,10 +195,10 @@ def table(
 
 
 def compare(arguments: argparse.Namespace, report: Report) -> None:
-    """Make samples, measure them, and set them beside the reference."""
+    """Make samples, measure them, and report their statistics beside the reference's."""
     folder = arguments.shared / "data" / "reference"
     if not folder.is_dir():
-        sys.exit(f"the reference is not at {folder}; say where with --shared")
+        sys.exit(f"the reference is not at {folder}; give its folder with --shared")
     definitions = reference_definitions(folder)
     reference = json.loads((folder / "stats.json").read_text())["step3_64"]
     total = sum(MODES.values())

@@ -29,7 +29,7 @@ Curve = tuple[list[int], list[float]]
 
 
 def curves(run: Path) -> dict[str, Curve]:
-    """Logged name -> steps and values; where a resumed run went over steps again, the later values count.
+    """Logged name -> steps and values; of steps that a resumed run repeated, the later values.
 
     Raises:
         SystemExit: a folder without logs.

@@ -60,7 +60,7 @@ class Memory:
         self._peaks = [0]
 
     def run(self, name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        """Call ``function`` and keep the most it ever added under ``name``."""
+        """Call ``function`` and store the largest amount it added under ``name``."""
         self._note()
         before = _status("VmRSS")
         self._peaks.append(before)
@@ -72,13 +72,13 @@ class Memory:
         return result
 
     def _note(self) -> None:
-        """The high-water mark since it was last reset belongs to the part that runs."""
+        """Add the peak since the last reset to the part that runs, and reset it."""
         self._peaks[-1] = max(self._peaks[-1], _status("VmHWM"))
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def _status(field: str) -> int:
-    """Bytes, from what Linux says of this process."""
+    """A field of Linux's status of this process, in bytes."""
     return 1024 * int(Path("/proc/self/status").read_text().split(f"{field}:")[1].split()[0])
 
 
@@ -97,7 +97,7 @@ class Timed:
 
 
 def measured(part: Any, name: str, clock: Clock | Memory) -> Any:
-    """The part, measured, and with it every part it is made of."""
+    """The part and all parts inside of it, wrapped so that they are measured."""
     changes = {}
     for field in fields(part):
         value = getattr(part, field.name)
@@ -132,7 +132,7 @@ def seconds(synth: Synthesizer, batch: int, repeats: int) -> tuple[float, float]
 
 
 def mean_seconds(synth: Synthesizer, batch: int, samples: int) -> tuple[float, float]:
-    """Mean wall and CPU seconds per sample over the same ids whatever the batch: samples differ in what they draw."""
+    """Mean wall and CPU seconds per sample, over the same ids for every size of the batch."""
     finished(synth, torch.arange(batch))
     wall, cpu = time.perf_counter(), time.process_time()
     for ids in torch.split(torch.arange(samples), batch):
@@ -152,7 +152,7 @@ def per_part(repeats: int) -> list[tuple[str, float]]:
 
 
 def memory_per_part(batch: int = 4) -> dict[str, float]:
-    """Megabytes per sample that every part adds at its peak, in a process that gives back all it no longer needs."""
+    """Megabytes per sample that every part adds at its peak, in a process that returns freed memory at once."""
     if not Path("/proc/self/clear_refs").exists():
         return {}
     script = (
@@ -162,7 +162,7 @@ def memory_per_part(batch: int = 4) -> dict[str, float]:
         f"for k in range(1, 4): s.finished(synth, torch.arange({batch}) + {batch} * k, memory)\n"
         "print(json.dumps(memory.most))"
     )
-    # Every tensor a block of its own, returned to the system at once: what the process holds is what it uses.
+    # Every tensor is a block of its own, which is returned to the system at once.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
     run = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment, cwd=ROOT

@@ -97,9 +97,21 @@ def one_size(image: np.ndarray, size: int, options: argparse.Namespace, diameter
             None,
         )
         command = [
-            sys.executable, "-c", PROGRAM, str(options.threads), "predict", str(path), "--model", str(options.model),
-            "--diameter", str(diameter), "--max-memory", options.max_memory, "--device", "cpu",
-        ]  # fmt: skip
+            sys.executable,
+            "-c",
+            PROGRAM,
+            str(options.threads),
+            "predict",
+            str(path),
+            "--model",
+            str(options.model),
+            "--diameter",
+            str(diameter),
+            "--max-memory",
+            options.max_memory,
+            "--device",
+            "cpu",
+        ]
         if options.no_coarse_pass:
             command.append("--no-coarse-pass")
         if options.prob_thresh is not None:

@@ -47,9 +47,11 @@ def measured(case: Result, peer_python: str | None) -> Result | None:
     stardist = case["side"] == "StarDist"
     try:
         with Peer(
-            "stardist_training" if stardist else "training", case, python=peer_python if stardist else None,
+            "stardist_training" if stardist else "training",
+            case,
+            python=peer_python if stardist else None,
             threads=case["threads"],
-        ) as peer:  # fmt: skip
+        ) as peer:
             return case | peer.ask()
     except SystemExit as error:
         print(error, file=sys.stderr)
@@ -57,7 +59,7 @@ def measured(case: Result, peer_python: str | None) -> Result | None:
 
 
 def cases(arguments: argparse.Namespace) -> list[tuple[str, int, int]]:
-    """(network, batch, size) of every row: the one that counts first, then batches and sizes around it."""
+    """(network, batch, size) of every row: batch 2 of 64^3 first, then other batches and sizes."""
     chosen = []
     for network in arguments.networks:
         chosen += [(network, *row) for row in [(2, 64), *(() if arguments.quick else GROWTH[network])]]
@@ -73,17 +75,30 @@ def run(arguments: argparse.Namespace, precision: str) -> list[Result]:
     for network, batch, size in cases(arguments):
         for side, chosen in sides:
             case = {
-                "side": side, "network": network, "batch": batch, "size": size, "precision": chosen,
-                "threads": arguments.threads, "repeats": arguments.repeats,
-            }  # fmt: skip
+                "side": side,
+                "network": network,
+                "batch": batch,
+                "size": size,
+                "precision": chosen,
+                "threads": arguments.threads,
+                "repeats": arguments.repeats,
+            }
             print(f"measuring {side}, {network}, batch {batch}, {size}^3, {chosen}", file=sys.stderr)
             results.append(measured(case, arguments.peer_python))
         if not arguments.peer_python and (network, batch, size) in STORED:
             seconds, gigabytes = STORED[network, batch, size]
             results.append(
-                {"side": "StarDist (stored)", "network": network, "batch": batch, "size": size,
-                 "precision": "32-true", "walls": [seconds], "cpus": [], "gigabytes": gigabytes}
-            )  # fmt: skip
+                {
+                    "side": "StarDist (stored)",
+                    "network": network,
+                    "batch": batch,
+                    "size": size,
+                    "precision": "32-true",
+                    "walls": [seconds],
+                    "cpus": [],
+                    "gigabytes": gigabytes,
+                }
+            )
     return [result for result in results if result is not None]
 
 

@@ -1,10 +1,10 @@
-"""What the GPU path does on this machine: agreement with the CPU, throughput, training steps, prediction, memory.
+"""The GPU path on this machine: agreement with the CPU, throughput, training steps, prediction, memory.
 
     python -m benchmarks.gpu [--out outputs/gpu] [--seconds 300] [--sections agreement throughput ...] [--smoke]
 
-Every section runs in a process of its own with a time limit, so that a failure loses no more than the rest of its
-section. Figures are printed as they are measured; after each, OUT/gpu.json and OUT/gpu.md are written anew. With
---smoke all sections are rehearsed on the CPU with tiny sizes: the figures mean nothing, an error is exit status 1.
+Every section runs in a process of its own with a time limit, so a failure loses only the rest of its section. Figures
+are printed as they are measured. After each figure OUT/gpu.json and OUT/gpu.md are written anew. With --smoke all
+sections are rehearsed on the CPU with tiny sizes: the figures mean nothing, and an error is exit status 1.
 ``benchmarks/gpu.sh`` also installs, builds, tests and, if asked, trains.
 """
 
@@ -24,8 +24,13 @@ from benchmarks.report import figure, markdown
 
 # Section -> its share of the time, in the order in which they run.
 SECTIONS = {
-    "agreement": 0.16, "operators": 0.10, "throughput": 0.28, "training": 0.24, "prediction": 0.12, "profile": 0.10,
-}  # fmt: skip
+    "agreement": 0.16,
+    "operators": 0.10,
+    "throughput": 0.28,
+    "training": 0.24,
+    "prediction": 0.12,
+    "profile": 0.10,
+}
 ROW = "ROW "
 REHEARSAL = 600.0  # seconds for each section of a rehearsal: errors count there, not time
 
@@ -61,7 +66,7 @@ def main() -> None:
 
 
 class Results:
-    """All figures so far, and the files they are kept in.
+    """The figures measured, and the files they are written to.
 
     Args:
         folder: where ``gpu.json`` and ``gpu.md`` go.
@@ -80,9 +85,13 @@ class Results:
         command = [sys.executable, "-m", "benchmarks.gpu", "--section", name]
         began = time.perf_counter()
         process = subprocess.Popen(
-            command + ["--smoke"] * smoke, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
+            command + ["--smoke"] * smoke,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
             env={**os.environ, "GPU_SECONDS": str(0.85 * seconds)},
-        )  # fmt: skip
+        )
         limit = threading.Timer(seconds, process.kill)
         limit.start()
         for line in _lines(process):
@@ -144,7 +153,7 @@ def header(smoke: bool) -> Header:
 
 
 def section(name: str, smoke: bool) -> None:
-    """Measure one section; its rows go to the standard output."""
+    """Measure one section, and print its rows to the standard output."""
     from benchmarks.gpu import sections, training
     from benchmarks.gpu.bench import Bench
 

@@ -1,4 +1,4 @@
-"""What the sections of ``benchmarks.gpu`` share: clocks, rows, the guard around every measurement."""
+"""What the sections of ``benchmarks.gpu`` share: clocks, rows, the handling of errors."""
 
 import gc
 import json
@@ -20,10 +20,10 @@ class Bench:
     Args:
         section: its name.
         smoke: whether everything runs on the CPU with tiny sizes.
-        seconds: time for the section; what would begin later is left out and said so.
+        seconds: time for the section; measurements that would begin later are rows with an error.
 
     Attributes:
-        device: what is measured.
+        device: the device that is measured.
         size: side of a sample, voxels.
     """
 
@@ -35,7 +35,7 @@ class Bench:
 
     @contextmanager
     def row(self, name: str) -> Iterator[dict[str, Any]]:
-        """Figures of one measurement, printed at the end; an error becomes a figure too. See :meth:`left`."""
+        """The figures of one measurement, printed at the end; an exception is printed as the figure "error"."""
         figures: dict[str, Any] = {"section": self.section, "name": name}
         try:
             self._begin()
@@ -52,7 +52,7 @@ class Bench:
         return self.began + self.seconds - time.perf_counter()
 
     def skip(self, name: str) -> bool:
-        """Whether the time is over; the row says so then."""
+        """Whether the time of the section is over; if so, print a row that says it."""
         if self.left > 0:
             return False
         print(
@@ -61,7 +61,7 @@ class Bench:
         return True
 
     def wait(self) -> None:
-        """Until the device has done all it was given."""
+        """Wait for the device."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
@@ -116,12 +116,12 @@ class Replayed:
             self.made = make(self.ids)
 
     def __call__(self) -> tuple[Tensor, ...]:
-        """The tensors of the ids, in place of the last ones; then the ids are those of the next batch."""
+        """Tensors of the next batch of ids, in the same memory as those of the previous batch."""
         self.graph.replay()
         self.ids.add_(self.batch)
         return self.made
 
 
 def say(*words: Any) -> None:
-    """A line between the rows."""
+    """Print a line between the rows."""
     print(*words, flush=True)

@@ -1,4 +1,4 @@
-"""The sections of ``benchmarks.gpu``, but for training: agreement, operators, throughput, prediction, profile."""
+"""The sections of ``benchmarks.gpu`` except training: agreement, operators, throughput, prediction, profile."""
 
 import time
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def maker(synth: Synthesizer, device: torch.device, grid: int, targets: bool) ->
 
 
 def agreement(bench: Bench) -> None:
-    """Samples and targets of the device beside those of the CPU, and a replayed graph beside plain calls."""
+    """Differences of samples and targets between device and CPU, and between a replayed graph and plain calls."""
     for name, grid in RECIPES.items():
         synth, ids = synthesizer(bench, name), torch.arange(1 if bench.smoke else 4)
         with bench.row(f"{name}, {len(ids)} samples, device beside CPU") as figures:
@@ -93,7 +93,7 @@ def compared(here: tuple[Tensor, ...], there: tuple[Tensor, ...]) -> dict[str, f
 
 
 def operators(bench: Bench) -> None:
-    """Time of single operators, beside the bytes that benchmarks/counting.py counts for them."""
+    """Time of single operators, and their speed in the bytes that benchmarks/counting.py counts."""
     from anystar_torch.geometry.components import connected_components
     from benchmarks import device_cost
     from benchmarks.counting import Cost
@@ -192,7 +192,7 @@ def one_throughput(bench: Bench, what: str, make: Make, batch: int, graph: bool)
 
 
 def prediction(bench: Bench) -> None:
-    """The shipped network on a volume of 256^3, put together from samples of 64^3; the second call of two."""
+    """Prediction of the shipped network on a volume of 256^3, made of samples of 64^3; two calls."""
     from anystar_torch import AnyStar
 
     side, step = (64, 32) if bench.smoke else (256, 64)
@@ -220,7 +220,7 @@ def prediction(bench: Bench) -> None:
 
 
 def profile(bench: Bench) -> None:
-    """The kernels that samples with targets spend their time in."""
+    """The kernels that take most of the time of samples with targets."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as profiler
 

@@ -1,4 +1,4 @@
-"""Training steps of ``benchmarks.gpu``, with stored samples and with synthesis; and a training that fits a time.
+"""The section "training" of ``benchmarks.gpu``, and a training of a given duration.
 
     python -m benchmarks.gpu.training --minutes 5 --out outputs/gpu [--batch 8] [--smoke]
 
@@ -56,7 +56,7 @@ RECIPES = (Recipe("mix", "anystar", 2), Recipe("zero_shot", "medium", 8))
 
 
 def training(bench: Bench) -> None:
-    """Steps through Lightning's loop, in the precision of ``hardware=gpu``, with stored and with made samples."""
+    """Time of steps in Lightning's loop, in the precision of ``hardware=gpu``, with and without synthesis."""
     for recipe in RECIPES:
         if bench.smoke:
             recipe = recipe._replace(model="small", batch=2)
@@ -99,7 +99,7 @@ def fit(bench: Bench, recipe: Recipe, *, steps: int, stored: bool) -> dict[str, 
 
 
 class Stored(Sized):
-    """The same batch for every step."""
+    """A loader that returns the same batch at every step."""
 
     def __init__(self, batch: Batch, steps: int) -> None:
         self.batch, self.steps = batch, steps
@@ -113,7 +113,7 @@ class Stored(Sized):
 
 
 class StepClock(Callback):
-    """Marks the end of every step on the device, which does not wait for it."""
+    """Records the end of every step on the device, without a synchronisation."""
 
     def __init__(self, bench: Bench, data: Any) -> None:
         self.bench, self.data = bench, data
@@ -152,7 +152,7 @@ class StepClock(Callback):
 
 
 def quiet() -> None:
-    """No hints of Lightning between the rows."""
+    """Silence Lightning's hints."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
 
@@ -173,7 +173,7 @@ def train(minutes: float, batch: int, out: Path, smoke: bool) -> dict[str, Any]:
         torch.cuda.empty_cache()
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        seconds = 600 if bench.smoke else left + 60  # a rehearsal is about errors, not about time
+        seconds = 600 if bench.smoke else left + 60  # a rehearsal finds errors; its time does not matter
         status = train_script(command(recipe, steps, left, run, bench), out / "train.log", seconds)
         figures = {"minutes": minutes, "steps": steps, "exit status": status, **step}
         keep(run, recipe.model, out, figures)
@@ -181,7 +181,7 @@ def train(minutes: float, batch: int, out: Path, smoke: bool) -> dict[str, Any]:
 
 
 def command(recipe: Recipe, steps: int, seconds: float, run: Path, bench: Bench) -> list[str]:
-    """The training as it would be typed."""
+    """The command line of the training."""
     limit = time.strftime("00:%H:%M:%S", time.gmtime(600 if bench.smoke else max(seconds, 30)))
     arguments = [
         f"+experiment={recipe.experiment}",
@@ -205,7 +205,7 @@ def command(recipe: Recipe, steps: int, seconds: float, run: Path, bench: Bench)
 
 
 def train_script(command: Sequence[str], log: Path, seconds: float) -> int | str:
-    """Run the training; everything it says goes to ``log`` and its last lines to the output."""
+    """Run the training; its output goes to ``log``, and the last lines also to the standard output."""
     say(" ".join(command[1:]))
     try:
         with log.open("w") as file:
@@ -220,7 +220,7 @@ def train_script(command: Sequence[str], log: Path, seconds: float) -> int | str
 
 
 def keep(run: Path, model: str, out: Path, figures: dict[str, Any]) -> None:
-    """Weights in float16 and the log of the figures; of a stopped run, the averaged weights of its last checkpoint."""
+    """Store weights in float16 and the log; of a stopped run, the averaged weights of its last checkpoint."""
     from anystar_torch.network import loading, weights
     from anystar_torch.training.checkpoints import LAST, averaged_weights
 

@@ -44,9 +44,13 @@ class Peer:
         elif python is None:
             environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *sys.path])
         self._process = subprocess.Popen(
-            [*command, str(HERE / f"{program}.py"), json.dumps(case)], env=environment, cwd=tree, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            [*command, str(HERE / f"{program}.py"), json.dumps(case)],
+            env=environment,
+            cwd=tree,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         self._answer("READY")
 
     def ask(self, request: Any = None) -> Any:

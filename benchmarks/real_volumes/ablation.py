@@ -107,9 +107,16 @@ def train(folder: Path, overrides: Sequence[str]) -> None:
             raise SystemExit(f"{folder} holds another training: remove it or give another --runs folder")
         return
     command = [
-        sys.executable, "train.py", "+experiment=zero_shot", "model=medium", "callbacks.scores.samples=2",
-        "report.samples=2", "report.min_f1=0", f"run_folder={folder}", *overrides,
-    ]  # fmt: skip
+        sys.executable,
+        "train.py",
+        "+experiment=zero_shot",
+        "model=medium",
+        "callbacks.scores.samples=2",
+        "report.samples=2",
+        "report.min_f1=0",
+        f"run_folder={folder}",
+        *overrides,
+    ]
     with tempfile.TemporaryFile("w+") as log:
         done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, check=False)
         if done.returncode:

@@ -45,9 +45,14 @@ def synthetic(model: AnyStar, synth: str, samples: int) -> float:
     """Mean training loss over the validation samples 0 to ``samples`` - 1 of the generator ``synth``."""
     network = model.network
     data = SynthesisData(
-        synthesizer=load_synthesizer(synth), rays=network.rays.vertices.shape[0], anisotropy=network.rays.anisotropy,
-        grid=network.grid, batch_size=1, validation_samples=samples, normalisation=model.config.normalisation,
-    )  # fmt: skip
+        synthesizer=load_synthesizer(synth),
+        rays=network.rays.vertices.shape[0],
+        anisotropy=network.rays.anisotropy,
+        grid=network.grid,
+        batch_size=1,
+        validation_samples=samples,
+        normalisation=model.config.normalisation,
+    )
     loss = instantiate(OmegaConf.load(config_folder() / "train.yaml").training.loss)
     totals = []
     for number in range(samples):

@@ -23,8 +23,12 @@ def test_docstrings_comments_messages_and_names_of_python_are_checked(tmp_path):
         "def far_ahead(): pass\n"
     )
     assert found(tmp_path, "module.py", source) == [
-        (4, "'look'"), (6, "'shines'"), (7, "'haze'"), (10, "'haze'"), (10, "name 'far_ahead': 'ahead'"),
-    ]  # fmt: skip
+        (4, "'look'"),
+        (6, "'shines'"),
+        (7, "'haze'"),
+        (10, "'haze'"),
+        (10, "name 'far_ahead': 'ahead'"),
+    ]
 
 
 def test_comments_and_keys_of_yaml_are_checked(tmp_path):
@@ -51,10 +55,14 @@ def test_reference_pages_are_no_diaries(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        "The ground truth is a label image.", "It looks up the size.", "world coordinates of NIfTI",
-        "These do not look like\nobjects.", "Opened in a napari window.", "compiled ahead of time",
+        "The ground truth is a label image.",
+        "It looks up the size.",
+        "world coordinates of NIfTI",
+        "These do not look like\nobjects.",
+        "Opened in a napari window.",
+        "compiled ahead of time",
     ],
-)  # fmt: skip
+)
 def test_the_terms_of_the_field_are_allowed(tmp_path, text):
     assert not found(tmp_path, "a.md", text)
 
