@@ -1,1 +1,1 @@
-"""The configuration files: found, composed and turned into objects. The only room below training that sees Hydra."""
+"""Find, compose and instantiate configuration files. Below training only this room imports Hydra."""

@@ -1,4 +1,4 @@
-"""Synthesizers by name, from the same configuration files that training uses."""
+"""Load synthesizers by name, from the configuration files of training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +13,10 @@ from anystar_torch.generator.synthesizer import Synthesizer
 
 
 def config_folder() -> Path:
-    """Where the configuration files are: inside the installed package, or beside it in the repository.
+    """The folder of the configuration files, inside the installed package or beside it in the repository.
 
     Raises:
-        ValueError: neither place has them.
+        ValueError: the folder is missing.
     """
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "configs", package.parent / "configs"):
@@ -26,7 +26,7 @@ def config_folder() -> Path:
 
 
 def synthesizer_names() -> list[str]:
-    """The names ``load_synthesizer`` knows."""
+    """Names that :func:`load_synthesizer` accepts, sorted."""
     return sorted(path.stem for path in (config_folder() / "synth").glob("*.yaml"))
 
 
@@ -37,7 +37,7 @@ def load_synthesizer(
     seed: int = 0,
     overrides: Sequence[str] = (),
 ) -> Synthesizer:
-    """A generator by name.
+    """Load a generator by name.
 
     Example::
 
@@ -45,16 +45,16 @@ def load_synthesizer(
         sample = synth(torch.arange(4))
 
     Args:
-        name: of a file in ``configs/synth``: "mix", "plain", "rand", "perlin", "zero_shot".
-        shape: (D, H, W) of a sample, voxels.
-        seed: of everything drawn.
-        overrides: ``key=value`` changes of that file, as Hydra reads them.
+        name: name of a file in ``configs/synth``: "mix", "plain", "rand", "perlin", "zero_shot".
+        shape: (D, H, W) of a sample in voxels.
+        seed: seed of all random numbers.
+        overrides: ``key=value`` changes of the file, in Hydra's syntax.
 
     Raises:
-        ValueError: there is no such name or key, or a value makes no sense; one line says which.
+        ValueError: a name or key is unknown, or a value is not valid. The message is one line.
     """
     if name not in synthesizer_names():
-        raise ValueError(f"no synthesizer is called {name!r}; there are {', '.join(synthesizer_names())}")
+        raise ValueError(f"no synthesizer is called {name!r}; known names: {', '.join(synthesizer_names())}")
     arguments = [f"+shape={[int(n) for n in shape]}".replace(" ", ""), f"+seed={int(seed)}", f"+synth={name}"]
     arguments += [_in_synth(override) for override in overrides]
     state = GlobalHydra.instance().hydra
@@ -72,13 +72,13 @@ def load_synthesizer(
 
 
 def _in_synth(override: str) -> str:
-    """``a.b=1`` stands for ``synth.a.b=1``, also after Hydra's prefixes."""
+    """The override of ``synth.a.b`` for one of ``a.b``. Hydra's prefixes ``+`` and ``~`` are kept."""
     prefix = override[: len(override) - len(override.lstrip("+~"))]
     return f"{prefix}synth.{override[len(prefix) :]}"
 
 
 def one_line(error: BaseException) -> str:
-    """What the innermost cause says, without Hydra's frame around it."""
+    """Message of the innermost cause of ``error``, as one line, without Hydra's additions."""
     while error.__cause__ is not None:
         error = error.__cause__
     return " ".join(str(error).split())

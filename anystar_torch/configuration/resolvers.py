@@ -1,7 +1,7 @@
-"""What a config may compute.
+"""Functions that configuration files may call (OmegaConf resolvers).
 
-``${or:a,b}``, ``${portion:steps,share}``, ``${decay_over:steps}``, ``${cpu_precision:}``, and what depends on a device:
-``${gpu_precision:ACCELERATOR}`` and ``${on_cuda:ACCELERATOR}`` take the name Lightning has for it.
+They are ``${or:a,b}``, ``${portion:steps,share}``, ``${decay_over:steps}``, ``${cpu_precision:}``,
+``${gpu_precision:ACCELERATOR}`` and ``${on_cuda:ACCELERATOR}``. ACCELERATOR is one of Lightning's names.
 """
 
 from typing import Any
@@ -13,19 +13,26 @@ from anystar_torch.system.precision import multiplies_bf16
 
 
 def cpu_precision() -> str:
-    """The precision Lightning should train in on this CPU: bf16 where matrices are multiplied in it (AMX)."""
+    """Lightning's precision for this CPU: bf16 if it multiplies matrices in bf16 (AMX), else float32."""
     return "bf16-mixed" if multiplies_bf16() else "32-true"
 
 
 def on_cuda(accelerator: str) -> bool:
-    """Whether Lightning's ``accelerator`` ("auto", "gpu", "cuda", "cpu", ...) means a CUDA device on this machine."""
+    """Whether an accelerator is a CUDA device on this machine.
+
+    Args:
+        accelerator: Lightning's name of it: "auto", "gpu", "cuda", "cpu", ...
+    """
     return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def gpu_precision(accelerator: str) -> str:
-    """The precision Lightning should train in: bf16 on GPUs that compute in it, fp16 on older ones.
+    """Lightning's precision for an accelerator: bf16 on GPUs that compute in bf16, fp16 on older GPUs.
 
-    Without a CUDA device it is that of the CPU, and float32 on other accelerators.
+    On a CPU it is :func:`cpu_precision`, on other accelerators float32.
+
+    Args:
+        accelerator: Lightning's name of it: "auto", "gpu", "cuda", "cpu", ...
     """
     if on_cuda(accelerator):
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
@@ -35,17 +42,22 @@ def gpu_precision(accelerator: str) -> str:
 
 
 def portion(steps: int, share: float) -> int:
-    """A share of a number of steps, in whole steps, at least 1."""
+    """A fraction of a number of steps, rounded, at least 1.
+
+    Args:
+        steps: number of steps.
+        share: fraction, 0 to 1.
+    """
     return max(1, round(steps * share))
 
 
 def decay_over(steps: int) -> float:
-    """The decay of an exponential moving average over about so many steps."""
+    """Decay of an exponential moving average over about ``steps`` steps."""
     return 1.0 - 1.0 / max(steps, 1)
 
 
 def register_resolvers() -> None:
-    """Makes them known to every config composed afterwards; may be called more than once."""
+    """Register the resolvers for every configuration composed afterwards. Repeated calls have no effect."""
     OmegaConf.register_new_resolver("or", _first, replace=True)
     OmegaConf.register_new_resolver("portion", portion, replace=True)
     OmegaConf.register_new_resolver("decay_over", decay_over, replace=True)
@@ -55,5 +67,5 @@ def register_resolvers() -> None:
 
 
 def _first(*values: Any) -> Any:
-    """The first of its arguments that is not null."""
+    """The first argument that is not null."""
     return next((value for value in values if value is not None), None)
