@@ -1,1 +1,1 @@
-"""The networks, their loss, and how their weights are stored, opened and imported."""
+"""Networks, the training loss, and stored, shipped and imported weights."""

@@ -1,8 +1,8 @@
-"""Networks trained with StarDist or AnyStar in TensorFlow: their folder, read without TensorFlow.
+"""Import networks that StarDist or AnyStar trained with TensorFlow. TensorFlow is not needed.
 
-Such a folder holds ``config.json``, ``weights_best.h5`` (or ``weights_last.h5``) and often ``thresholds.json``. Keras
-loads weights by the order of the weighted layers, not by name (names of grid convolutions and batch normalisations
-change from run to run), and so does this: the n-th convolution of the file is the n-th of the network.
+The folder of such a network has ``config.json``, ``weights_best.h5`` or ``weights_last.h5``, and often
+``thresholds.json``. Weights are assigned by the order of the layers, as in Keras: the n-th convolution of the file is
+the n-th convolution of the network. Layer names are not used, because they change from run to run.
 """
 
 import json
@@ -20,21 +20,27 @@ from anystar_torch.network.weights import current_entries
 
 WEIGHT_FILES = ("weights_best.h5", "weights_last.h5")
 SETTINGS = "anystar_torch.json"
-"""Written beside StarDist's files by ``anystar export --format keras``: what they have no place for."""
+"""File that ``anystar export --format keras`` adds to those of StarDist, with settings that StarDist does not store."""
 
 Arrays = dict[str, NDArray[np.float32]]
 
 
 def is_stardist_folder(folder: Path) -> bool:
-    """Whether ``folder`` looks like a StarDist model: a config.json beside Keras weights."""
+    """Whether ``folder`` contains ``config.json`` and Keras weights."""
     return (folder / "config.json").is_file() and any(folder.glob("*.h5"))
 
 
 def load_stardist(folder: Path) -> tuple[StarDist, dict[str, float]]:
-    """The network of a StarDist folder, in evaluation mode, and its thresholds ("prob", "nms"; empty if unknown).
+    """Load the network of a StarDist folder.
+
+    Args:
+        folder: the folder of the model.
+
+    Returns:
+        The network in evaluation mode, and its thresholds by their names "prob" and "nms" (empty if unknown).
 
     Raises:
-        ValueError: a folder this package cannot read, or a network it cannot express; says which and why.
+        ValueError: a file cannot be read, or :class:`StarDist` does not support the network.
         ImportError: h5py is missing.
     """
     config = json.loads((folder / "config.json").read_text())
@@ -46,7 +52,14 @@ def load_stardist(folder: Path) -> tuple[StarDist, dict[str, float]]:
 
 
 def settings(folder: Path) -> dict[str, Any]:
-    """What :mod:`anystar_torch.exporting.keras` wrote of a ModelConfig beside StarDist's files; empty if not there."""
+    """Fields of ModelConfig that :mod:`anystar_torch.exporting.keras` stored; empty if there is no such file.
+
+    Args:
+        folder: the folder of the model.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     path = folder / SETTINGS
     if not path.is_file():
         return {}
@@ -54,14 +67,17 @@ def settings(folder: Path) -> dict[str, Any]:
         content = current_entries(json.loads(path.read_text()))
         return {name: content[name] for name in ("normalisation", "diameter_band", *content)}
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not what anystar export wrote: {error}") from error
+        raise ValueError(f"{path} is not a file of anystar export: {error}") from error
 
 
 def architecture(config: dict[str, Any]) -> dict[str, Any]:
-    """The architecture (see :meth:`StarDist.from_architecture`) of a StarDist ``config.json``.
+    """The architecture of a StarDist ``config.json``, for :meth:`StarDist.from_architecture`.
+
+    Args:
+        config: contents of ``config.json``.
 
     Raises:
-        ValueError: a setting that :class:`StarDist` does not express.
+        ValueError: :class:`StarDist` does not support a setting.
     """
     kind = config.get("backbone", "unet")
     if kind not in BACKBONES:
@@ -85,7 +101,7 @@ def architecture(config: dict[str, Any]) -> dict[str, Any]:
 
 
 BACKBONES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
-    # our name -> StarDist's; and what only one value of can be expressed
+    # our name -> StarDist's name; settings of StarDist with the only supported value
     "unet": (
         {
             "filters": "unet_n_filter_base",
@@ -110,13 +126,18 @@ BACKBONES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
 
 
 def load_weights(network: StarDist, path: Path) -> None:
-    """Copies a Keras weights file into ``network``, layer by layer in order.
+    """Load a Keras weights file into ``network``, layer by layer in order.
 
-    Reads the legacy layout as Keras 2 and Keras 3 write it, and the Keras 3 layout (``*.weights.h5``). Only shortcuts
-    of residual blocks have no fixed place in the file: they stand before or after their block's last convolution.
+    The file has the legacy layout of Keras 2 and 3, or the layout of Keras 3 (``*.weights.h5``). The shortcut of a
+    residual block may precede or follow the last convolution of the block.
+
+    Args:
+        network: changed in place.
+        path: the file.
 
     Raises:
-        ValueError: the file's layers do not fit the network's.
+        ValueError: the layers of the file differ from those of the network.
+        ImportError: h5py is missing.
     """
     layers = _read_layers(path)
     for kind, module_type in (("convolution", nn.Conv3d), ("normalisation", nn.BatchNorm3d)):
@@ -131,7 +152,7 @@ def load_weights(network: StarDist, path: Path) -> None:
 
 
 def _in_keras_order(network: StarDist, kind: type[nn.Module]) -> list[nn.Module]:
-    """The network's layers of a kind; Keras puts the class head's features before the other heads."""
+    """Layers of one type in Keras' order. There the features of the class head precede the other heads."""
     parts = [network.backbone, network.features]
     if network.classes:
         parts.append(network.class_features)
@@ -142,7 +163,7 @@ def _in_keras_order(network: StarDist, kind: type[nn.Module]) -> list[nn.Module]
 
 
 def _shortcuts_last(stored: list[Arrays], modules: list[nn.Module]) -> list[Arrays]:
-    """``stored`` with a shortcut that stands before its block's last convolution moved behind it, as ours do."""
+    """``stored`` with every shortcut after the last convolution of its block, as in the modules."""
     ordered = list(stored)
     for index, module in enumerate(modules[1:], start=1):
         shortcut = isinstance(module, StridedConv) and module.kernel_size == (1, 1, 1)
@@ -152,7 +173,7 @@ def _shortcuts_last(stored: list[Arrays], modules: list[nn.Module]) -> list[Arra
 
 
 def _read_layers(path: Path) -> list[Arrays]:
-    """The weighted layers of a file in the network's order, each as {"kernel", "bias"} or {"gamma", ...}."""
+    """The layers of a file that have weights, in order, each as {"kernel", "bias"} or {"gamma", ...}."""
     try:
         import h5py
     except ImportError as error:
@@ -174,7 +195,7 @@ def _legacy_layers(file: Any) -> list[Arrays]:
 
 
 def _keras3_layers(file: Any) -> list[Arrays]:
-    """Keras 3 counts layers per class (``conv3d``, ``conv3d_1``, ...) and numbers their variables."""
+    """The layers of a file of Keras 3, which counts them per class (``conv3d``, ``conv3d_1``, ...)."""
     layers = []
     for kind, names in (
         ("conv3d", ("kernel", "bias")),
@@ -216,7 +237,7 @@ TARGETS = {
 @torch.no_grad()
 def _copy(layer: Arrays, module: nn.Module, path: Path) -> None:
     for name, values in layer.items():
-        # (z, y, x, in, out) in Keras, (out, in, z, y, x) here; both are cross-correlations, so nothing is flipped
+        # (z, y, x, in, out) in Keras, (out, in, z, y, x) in PyTorch; both compute cross-correlations
         values = values.transpose(4, 3, 0, 1, 2) if name == "kernel" else values
         target = getattr(module, TARGETS[name])
         if tuple(target.shape) != values.shape:

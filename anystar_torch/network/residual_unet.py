@@ -1,12 +1,13 @@
-"""A residual U-Net whose first layer already works on the prediction grid (beyond StarDist).
+"""A residual U-Net whose layers all work at the resolution of the grid or below. StarDist has no such network.
 
-StarDist's U-Net spends 40 % of its multiplications on two convolutions at full resolution when the grid is 2. Here a
-space-to-depth rearrangement brings the image onto the grid without loss: the voxels of each grid cell become channels
-(Shi et al. 2016, the inverse of their sub-pixel shuffle). Every later layer works on the grid or below.
+With a grid of 2, StarDist's U-Net needs 40 % of its multiplications for two convolutions at full resolution. Here a
+space-to-depth rearrangement comes first: the voxels of each grid cell become channels (the inverse of the sub-pixel
+shuffle of Shi et al. 2016).
 
-Levels have residual blocks (He et al. 2016). The way down between levels is a convolution of stride 2, the way up a
-transposed one, and skip connections are added, not concatenated: this halves the first convolution of the decoder. The
-stem is the whole encoder of the first level, where a residual block would cost a quarter of the network.
+Levels have residual blocks (He et al. 2016). Between levels there are convolutions with stride 2 in the encoder and
+transposed convolutions in the decoder. Skip connections are added and not concatenated, which halves the first
+convolution of each decoder level. The first level has no encoder block, which would need a quarter of the operations of
+the network.
 """
 
 import itertools
@@ -17,18 +18,26 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anystar_torch.network.unet import KERAS_EPSILON, Triple
+from anystar_torch.arrays import Triple
+from anystar_torch.network.unet import KERAS_EPSILON
 
-MOMENTUM = 0.02  # of the new value in the running statistics: short trainings have only a few thousand steps
+MOMENTUM = (
+    0.02  # weight of the new value in the running statistics; short trainings have a few thousand steps
+)
 
 
 def normalised(layer: nn.Module, channels: int) -> nn.Sequential:
-    """``layer``, a convolution without bias, followed by batch normalisation."""
+    """A convolution followed by batch normalisation.
+
+    Args:
+        layer: a convolution without bias.
+        channels: its output channels.
+    """
     return nn.Sequential(layer, nn.BatchNorm3d(channels, eps=KERAS_EPSILON, momentum=MOMENTUM))
 
 
 class SpaceToDepth(nn.Module):
-    """The voxels of each grid cell as channels.
+    """Rearrangement of the voxels of each grid cell into channels.
 
     Args:
         grid: size of a cell, (z, y, x), voxels.
@@ -50,9 +59,13 @@ class SpaceToDepth(nn.Module):
 
 
 class PreservingBlock(nn.Module):
-    """Two convolutions added to their input: ``relu(x + norm(conv(relu(norm(conv(x))))))``.
+    """Residual block of constant width: ``relu(x + norm(conv(relu(norm(conv(x))))))``.
 
-    The last normalisation starts with a scale of 0, so that an untrained block passes its input (Goyal et al. 2017).
+    The scale of the last normalisation is initially 0, so an untrained block is the identity (Goyal et al. 2017).
+
+    Args:
+        width: input and output channels.
+        kernel: kernel size, (z, y, x).
     """
 
     def __init__(self, width: int, kernel: Triple) -> None:
@@ -71,14 +84,14 @@ class PreservingBlock(nn.Module):
 
 
 class ResidualUNet(nn.Module):
-    """From the image to features on the grid; sizes must be multiples of grid * 2^(levels - 1).
+    """Residual U-Net on the grid. Sizes of the input must be multiples of grid * 2^(levels - 1).
 
     Args:
-        channels: of the image.
-        grid: size of a grid cell, (z, y, x), voxels.
-        widths: channels of each level, the grid's first; every level has half the resolution of the one before.
-        blocks: residual blocks per level, on the way down (but for the first level) and on the way up.
-        kernel: size of the residual blocks' convolutions, (z, y, x).
+        channels: channels of the image.
+        grid: subsampling of the output, (z, y, x).
+        widths: channels of each level. The first level is the grid; each further one has half the resolution.
+        blocks: residual blocks per level, in the encoder (but not at the first level) and in the decoder.
+        kernel: kernel size of the residual blocks, (z, y, x).
     """
 
     def __init__(
@@ -120,12 +133,15 @@ class ResidualUNet(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class ResidualUNetBackbone:
-    """A residual U-Net behind a space-to-depth stem; StarDist has no such backbone.
+    """Backbone "residual_unet": :class:`ResidualUNet`. StarDist has no such backbone.
 
     Attributes:
-        widths: channels of each level, the grid's first.
-        blocks: residual blocks per level, on the way down (but for the first level) and on the way up.
-        kernel: size of the residual blocks' convolutions, (z, y, x).
+        widths: channels of each level. The first level is the grid; each further one has half the resolution.
+        blocks: residual blocks per level, in the encoder (but not at the first level) and in the decoder.
+        kernel: kernel size of the residual blocks, (z, y, x).
+
+    Raises:
+        ValueError: no levels, or a width or ``blocks`` below 1.
     """
 
     kind: ClassVar[str] = "residual_unet"
@@ -137,20 +153,25 @@ class ResidualUNetBackbone:
         widths = tuple(int(width) for width in self.widths)
         if not widths or min(widths) < 1 or self.blocks < 1:
             raise ValueError(
-                f"widths must be channels of at least one level and blocks at least 1, "
+                f"widths must have at least one level and blocks must be at least 1, "
                 f"got widths={list(widths)}, blocks={self.blocks}"
             )
         object.__setattr__(self, "widths", widths)
 
     def build(self, channels: int, grid: Triple) -> nn.Module:
-        """The layers from ``[B, channels, D, H, W]`` to ``[B, widths[0], D/gz, H/gy, W/gx]``."""
+        """The layers from ``[B, channels, D, H, W]`` to ``[B, widths[0], D/gz, H/gy, W/gx]``.
+
+        Args:
+            channels: channels of the image.
+            grid: subsampling of the output, (z, y, x).
+        """
         return ResidualUNet(channels, grid, self.widths, self.blocks, self.kernel)
 
     def outputs(self, grid: Triple) -> int:
-        """Channels that leave the backbone."""
+        """Output channels of the backbone on ``grid``."""
         return self.widths[0]
 
     def divisor(self, grid: Triple) -> Triple:
-        """What sizes of the input must be multiples of, (z, y, x)."""
+        """Divisor of the input sizes on ``grid``, (z, y, x)."""
         z, y, x = (g * 2 ** (len(self.widths) - 1) for g in grid)
         return z, y, x

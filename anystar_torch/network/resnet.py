@@ -1,6 +1,6 @@
-"""StarDist's other backbone: residual blocks, the first of which bring the image onto the grid by strides.
+"""StarDist's backbone "resnet": residual blocks, the first of which subsample the image to the grid by strides.
 
-Here for networks trained elsewhere: StarDist's 3D example uses it. No fully convolutional down and up, so what it sees
+It is here for imported networks; StarDist's 3D example uses it. It has no encoder and decoder, so its receptive field
 is small.
 """
 
@@ -10,14 +10,22 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anystar_torch.network.unet import KERAS_EPSILON, KERAS_MOMENTUM, Triple
+from anystar_torch.arrays import Triple
+from anystar_torch.network.unet import KERAS_EPSILON, KERAS_MOMENTUM
 
 
 class StridedConv(nn.Conv3d):
-    """A convolution that divides sizes by its stride and pads as TensorFlow does.
+    """Strided convolution with TensorFlow's padding "same". Sizes must be multiples of the stride.
 
-    TensorFlow's "same" puts the odd voxel of padding after the volume: for a kernel of 3 and a stride of 2, none before
-    and one after. Sizes must be multiples of the stride.
+    TensorFlow adds an odd voxel of padding after the volume. With a kernel of 3 and a stride of 2 there is no padding
+    before the volume and one voxel after it.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        kernel: kernel size, (z, y, x).
+        stride: stride, (z, y, x).
+        bias: whether the convolution has a bias.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: Triple, stride: Triple, bias: bool) -> None:
@@ -34,7 +42,18 @@ class StridedConv(nn.Conv3d):
 
 
 class ResidualBlock(nn.Module):
-    """Convolutions, the first strided, added to a shortcut of their input; ReLU after each and after the sum."""
+    """Residual block: the sum of a shortcut and of several convolutions, the first with a stride.
+
+    A ReLU follows each convolution but the last, and the sum.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        kernel: kernel size, (z, y, x).
+        stride: stride of the first convolution and of the shortcut, (z, y, x).
+        convolutions: number of convolutions.
+        batch_norm: whether a batch normalisation follows each convolution. Then the convolutions have no bias.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, kernel: Triple, stride: Triple, convolutions: int, batch_norm: bool
@@ -63,14 +82,14 @@ class ResidualBlock(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class ResNetBackbone:
-    """StarDist's backbone "resnet": two linear convolutions (7 and 3 wide), then residual blocks.
+    """StarDist's backbone "resnet": two linear convolutions (kernels of 7 and 3 voxels), then residual blocks.
 
     Attributes:
-        filters: channels of the first convolutions; doubled by every block that strides.
+        filters: channels of the first convolutions. Every block with a stride doubles them.
         blocks: number of residual blocks.
-        convolutions: convolutions per block.
-        batch_norm: batch normalisation in the blocks, whose convolutions then have no bias.
-        kernel: size of the blocks' convolutions, (z, y, x).
+        convolutions: number of convolutions per block.
+        batch_norm: whether the blocks have batch normalisation. Then their convolutions have no bias.
+        kernel: kernel size of the blocks, (z, y, x).
     """
 
     kind: ClassVar[str] = "resnet"
@@ -81,7 +100,12 @@ class ResNetBackbone:
     kernel: Triple = (3, 3, 3)
 
     def build(self, channels: int, grid: Triple) -> nn.Module:
-        """The layers from ``[B, channels, D, H, W]`` to the grid."""
+        """The layers from ``[B, channels, D, H, W]`` to ``[B, outputs, D/gz, H/gy, W/gx]``.
+
+        Args:
+            channels: channels of the image.
+            grid: subsampling of the output, (z, y, x).
+        """
         one = (1, 1, 1)
         layers: list[nn.Module] = [
             StridedConv(channels, self.filters, (7, 7, 7), one, True),
@@ -96,11 +120,11 @@ class ResNetBackbone:
         return nn.Sequential(*layers)
 
     def outputs(self, grid: Triple) -> int:
-        """Channels that leave the backbone."""
+        """Output channels of the backbone on ``grid``."""
         return self.filters << sum(stride != (1, 1, 1) for stride in self._strides(grid))
 
     def divisor(self, grid: Triple) -> Triple:
-        """What sizes of the input must be multiples of, (z, y, x)."""
+        """Divisor of the input sizes on ``grid``, (z, y, x)."""
         return grid
 
     def _strides(self, grid: Triple) -> list[Triple]:

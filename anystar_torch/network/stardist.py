@@ -1,7 +1,7 @@
-"""The network: a backbone that brings the image onto the grid, and the heads of StarDist.
+"""The network: a backbone whose output is on the grid, and the heads of StarDist.
 
-Input ``[B, C, D, H, W]``, output on the grid ``[B, ., D/gz, H/gy, W/gx]``. Defined as StarDist 3D builds it (Config3D),
-so that weights travel both ways; the backbone "residual_unet" is not StarDist's, and Keras cannot hold it.
+The layers are those of StarDist 3D (Config3D), so weights can be imported and exported. Only the backbone
+"residual_unet" has no counterpart in StarDist.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
+from anystar_torch.arrays import Triple
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.network.residual_unet import ResidualUNetBackbone
 from anystar_torch.network.resnet import ResNetBackbone
-from anystar_torch.network.unet import Triple, UNetBackbone, conv_block, convolution
+from anystar_torch.network.unet import UNetBackbone, conv_block, convolution
 
 Image = Float32[Tensor, "b c d h w"]
 Probability = Float[Tensor, "b 1 gd gh gw"]  # on the grid
@@ -30,11 +31,11 @@ BACKBONES: dict[str, type[Backbone]] = {
 
 
 class Prediction(NamedTuple):
-    """What the network says at every grid point.
+    """Output of the network at every grid point.
 
     Attributes:
-        probability: ``[B, 1, d, h, w]`` in [0, 1]; trained to be the normalised distance transform of the object.
-        distances: ``[B, R, d, h, w]`` >= 0, in voxels of the input, one per ray.
+        probability: ``[B, 1, d, h, w]`` in [0, 1]. Its target is the normalised distance transform of the object.
+        distances: ``[B, R, d, h, w]`` >= 0, in voxels of the input, one channel per ray.
     """
 
     probability: Probability
@@ -46,15 +47,15 @@ class StarDist(nn.Module):
 
     Args:
         rays: number of rays on the golden spiral.
-        backbone: which layers bring the image onto the grid, and how wide and deep they are.
-        anisotropy: relative voxel shape the rays are spread for, (z, y, x).
-        grid: subsampling of the prediction, (z, y, x); powers of two.
-        features: channels of the shared convolution before the heads; 0 leaves it out.
+        backbone: type and size of the layers before the heads.
+        anisotropy: relative voxel shape for which the rays are distributed, (z, y, x).
+        grid: subsampling of the prediction, (z, y, x), powers of two.
+        features: channels of the convolution before the heads; 0 for no such convolution.
         channels: channels of the image.
-        classes: object classes of a class head, as some networks trained elsewhere have; 0: none.
+        classes: object classes of the class head that some imported networks have; 0 for no class head.
 
     Raises:
-        ValueError: a grid that is not made of powers of two.
+        ValueError: the grid does not consist of powers of two.
     """
 
     def __init__(
@@ -74,10 +75,10 @@ class StarDist(nn.Module):
         self.rays = Rays.golden_spiral(rays, (anisotropy[0], anisotropy[1], anisotropy[2]))
         self.grid: Triple = (int(grid[0]), int(grid[1]), int(grid[2]))
         self.divisor: Triple = backbone.divisor(self.grid)
-        """Sizes of the input must be multiples of this, (z, y, x)."""
+        """Divisor of the input sizes, (z, y, x)."""
         self.channels, self.classes = channels, classes
         self.architecture = _architecture(self, backbone, features)
-        """Numbers and names that :meth:`from_architecture` makes the same network of; fit for JSON."""
+        """JSON values from which :meth:`from_architecture` builds a network with the same layers."""
 
         width, one = backbone.outputs(self.grid), (1, 1, 1)
         kernel = backbone.kernel
@@ -91,11 +92,14 @@ class StarDist(nn.Module):
 
     @classmethod
     def from_architecture(cls, architecture: dict[str, Any]) -> "StarDist":
-        """The network of an :attr:`architecture`, with fresh weights.
+        """Build the network of an :attr:`architecture`, with new initial weights.
+
+        Args:
+            architecture: backbone and arguments of the class, as JSON values.
 
         Raises:
-            ValueError: an unknown backbone.
-            TypeError: missing or unknown entries.
+            ValueError: the backbone is unknown.
+            TypeError: an entry is missing or unknown.
         """
         arguments = dict(architecture)
         backbone = dict(arguments.pop("backbone", {}))
@@ -106,27 +110,33 @@ class StarDist(nn.Module):
         return cls(backbone=BACKBONES[kind](**shapes), **arguments)
 
     def logits(self, image: Image) -> tuple[Probability, Distances]:
-        """Probability before the sigmoid and distances before clipping: what the loss takes.
+        """Probability before the sigmoid, and distances before clipping at 0: the inputs of the loss.
+
+        Args:
+            image: ``[B, C, D, H, W]``.
+
+        Returns:
+            ``[B, 1, d, h, w]`` and ``[B, R, d, h, w]``.
 
         Raises:
-            ValueError: sizes that are not multiples of :attr:`divisor`, or another number of channels.
+            ValueError: a size is not a multiple of :attr:`divisor`, or the number of channels differs.
         """
         features = self.features(self._on_grid(image))
         return self.probability(features), self.distances(features)
 
     def forward(self, image: Image) -> Prediction:
-        """Probability and distances of ``image`` ``[B, C, D, H, W]``, float32 whatever the autocast."""
+        """Probability and distances of ``image`` ``[B, C, D, H, W]``, in float32, also with autocast."""
         probability, distances = self.logits(image)
         return Prediction(torch.sigmoid(probability.float()), distances.float().clamp_min(0.0))
 
     def _on_grid(self, image: Tensor) -> Tensor:
         size = image.shape[2:]
         if image.shape[1] != self.channels:
-            raise ValueError(f"the network takes images of {self.channels} channels, got {image.shape[1]}")
+            raise ValueError(f"the network needs images of {self.channels} channels, got {image.shape[1]}")
         if any(s % d for s, d in zip(size, self.divisor, strict=True)):
             raise ValueError(
                 f"image sizes must be multiples of {self.divisor} (z, y, x), got {tuple(size)}; "
-                "pad the volume, or let AnyStar.predict do it"
+                "pad the volume, or use AnyStar.predict"
             )
         features: Tensor = self.backbone(image)
         return features

@@ -1,8 +1,8 @@
-"""The 3D U-Net of StarDist: the same layers, in the same order, with the same initial values.
+"""StarDist's 3D U-Net: the same layers in the same order with the same initial values.
 
-Follows csbdeep's ``unet_block`` as StarDist configures it. What is not usual in a U-Net and is kept, because weights
-must be exchangeable with Keras: the last convolution of every decoder level already halves the width (so the output has
-``filters`` channels), up-sampling repeats voxels, and the up-sampled channels come before those of the skip.
+It follows csbdeep's ``unet_block`` with StarDist's settings, so weights can be exchanged with Keras. Three details are
+unusual for a U-Net. The last convolution of every decoder level halves the width, so the output has ``filters``
+channels. Up-sampling repeats voxels. The up-sampled channels precede those of the skip connection.
 """
 
 import itertools
@@ -13,19 +13,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anystar_torch.arrays import Triple
+
 KERAS_EPSILON = 1e-3
-KERAS_MOMENTUM = 0.01  # of the new value; Keras calls the rest, 0.99, the momentum
+KERAS_MOMENTUM = 0.01  # weight of the new value; Keras calls the rest, 0.99, the momentum
 
-SLAB = 48  # voxels that the layers before the grid are shown at a time, along z
-
-Triple = tuple[int, int, int]
+SLAB = 48
+"""Thickness of the slabs that the layers before the grid process outside of training, voxels along z."""
 
 
 class OneChannelConvolution(nn.Conv3d):
-    """A convolution of one channel; on CPUs computed as one of as many channels as its kernel is wide.
+    """Convolution of a single channel. On CPUs it is computed with as many channels as its kernel is wide.
 
-    The channels are the image shifted along x, and the kernel is one voxel wide then: the same products, summed in the
-    same order. Libraries lay out their vectors over channels and leave most of each empty where there is one.
+    These channels are copies of the image, shifted along x, and the kernel has a width of one voxel. Products and
+    order of summation are the same. Libraries vectorise over channels, which is slow for a single channel.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,7 +37,7 @@ class OneChannelConvolution(nn.Conv3d):
             return plain
         if torch.is_autocast_enabled("cpu"):
             x = x.to(torch.get_autocast_dtype("cpu"))
-        last = 1 in (x.stride(1), self.weight.stride(1))  # how torch tells it where there is one channel
+        last = 1 in (x.stride(1), self.weight.stride(1))  # the sign of channels last for a single channel
         layout = torch.channels_last_3d if last else torch.contiguous_format
         before = (width - 1) // 2
         padded = F.pad(x, (before, width - 1 - before))
@@ -51,7 +52,13 @@ class OneChannelConvolution(nn.Conv3d):
 
 
 def convolution(inputs: int, outputs: int, kernel: Triple) -> nn.Conv3d:
-    """A convolution that keeps the size, with Keras' initial values (Glorot uniform, zero bias)."""
+    """A convolution that keeps the size, with Keras' initial values (Glorot uniform, zero bias).
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        kernel: kernel size, (z, y, x).
+    """
     layer = (OneChannelConvolution if inputs == 1 else nn.Conv3d)(inputs, outputs, kernel, padding="same")
     nn.init.xavier_uniform_(layer.weight)
     assert layer.bias is not None
@@ -60,7 +67,14 @@ def convolution(inputs: int, outputs: int, kernel: Triple) -> nn.Conv3d:
 
 
 def conv_block(inputs: int, outputs: int, kernel: Triple, batch_norm: bool) -> nn.Sequential:
-    """Convolution with bias, optional batch normalisation with Keras' constants, ReLU."""
+    """A convolution with bias, a batch normalisation with Keras' constants, and a ReLU.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        kernel: kernel size, (z, y, x).
+        batch_norm: whether there is a batch normalisation.
+    """
     layers: list[nn.Module] = [convolution(inputs, outputs, kernel)]
     if batch_norm:
         layers.append(nn.BatchNorm3d(outputs, eps=KERAS_EPSILON, momentum=KERAS_MOMENTUM))
@@ -68,26 +82,33 @@ def conv_block(inputs: int, outputs: int, kernel: Triple, batch_norm: bool) -> n
 
 
 def conv_blocks(widths: list[int], kernel: Triple, batch_norm: bool) -> nn.Sequential:
-    """A chain of blocks through the given channel counts."""
+    """A sequence of :func:`conv_block`.
+
+    Args:
+        widths: channels before the first block and after each block.
+        kernel: kernel size, (z, y, x).
+        batch_norm: whether the blocks have a batch normalisation.
+    """
     return nn.Sequential(*(conv_block(a, b, kernel, batch_norm) for a, b in itertools.pairwise(widths)))
 
 
 class GridStage(nn.Sequential):
-    """What brings the image onto the grid: two convolutions and a pooling for each halving, never normalised.
+    """Layers that subsample the image to the grid: two convolutions and a pooling for each factor of 2.
 
-    These layers work at full resolution, where they would take most of a prediction's memory, and see only a few
-    voxels around each: outside of training they are shown a volume slab by slab. Values are the same up to rounding.
+    They have no batch normalisation. At full resolution they would need most of the memory of a prediction, and their
+    receptive field is small. Therefore, outside of training, they process a volume slab by slab. The result is the same
+    up to rounding.
 
     Args:
-        grid: subsampling, (z, y, x); for (1, 1, 1) the image passes.
-        channels: of the image.
-        filters: of every convolution.
-        kernel: size of every convolution, (z, y, x).
+        grid: subsampling, (z, y, x). With (1, 1, 1) the stage has no layers.
+        channels: channels of the image.
+        filters: channels of every convolution.
+        kernel: kernel size, (z, y, x).
 
     Attributes:
-        channels: that leave it.
-        step: voxels from one point of the grid to the next along z.
-        margin: voxels beyond a slab that its values depend on, whole steps.
+        channels: output channels.
+        step: distance of grid points along z, voxels.
+        margin: receptive field beyond a slab along z, voxels, a multiple of ``step``.
     """
 
     def __init__(self, grid: Triple, channels: int, filters: int, kernel: Triple) -> None:
@@ -99,7 +120,7 @@ class GridStage(nn.Sequential):
                 conv_block(channels, filters, kernel, False),
                 convolution(filters, filters, kernel),
             )
-            # the second's ReLU comes after the pooling: the same values, at an eighth of the work
+            # The second ReLU follows the pooling. The values are the same, and it has an eighth of the work.
             layers += [nn.Sequential(first, nn.Sequential(second)), RectifiedPooling(pool)]
             margin += 2 * (kernel[0] // 2) * pooled[0]
             pooled = [p * q for p, q in zip(pooled, pool, strict=True)]
@@ -127,15 +148,15 @@ class GridStage(nn.Sequential):
 
 
 class Pooling(nn.MaxPool3d):
-    """The largest of each block, in the input's precision.
+    """Max pooling in the precision of the input.
 
-    Autocast on CPUs would make float32 of it, which changes no value and takes longer. On CUDA the gradient of torch's
-    pooling depends on the order of its threads, which a deterministic trainer refuses: there blocks are an axis of
-    their own, and equal values share the gradient.
+    Autocast on CPUs would convert to float32, which is slower and changes no value. On CUDA the gradient of PyTorch's
+    pooling depends on the order of its threads. For deterministic training the maximum is therefore taken over separate
+    axes, where equal values share the gradient.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, C, D, H, W]``, each size divided by the block's."""
+        """``[B, C, D, H, W]`` to ``[B, C, D/bz, H/by, W/bx]`` for blocks of (bz, by, bx) voxels."""
         if x.is_cuda and torch.are_deterministic_algorithms_enabled():
             return largest_of_blocks(x, self.kernel_size)
         with torch.autocast("cpu", enabled=False):
@@ -144,35 +165,40 @@ class Pooling(nn.MaxPool3d):
 
 
 def largest_of_blocks(x: Tensor, block: int | tuple[int, ...]) -> Tensor:
-    """The largest of each block of ``x`` ``[B, C, D, H, W]``; sizes are multiples of the block's."""
+    """Maximum of every block, ``[B, C, D/bz, H/by, W/bx]``.
+
+    Args:
+        x: ``[B, C, D, H, W]``; sizes are multiples of those of the block.
+        block: size of a block (bz, by, bx), or one number for all axes.
+    """
     steps = (block,) * 3 if isinstance(block, int) else block
     parts = [part for size, step in zip(x.shape[2:], steps, strict=True) for part in (size // step, step)]
     blocks = x.reshape(*x.shape[:2], *parts)
-    # amax needs its result for the gradient, and callers may change this one
+    # amax keeps its result for the gradient, and callers may change the tensor they get
     return blocks.amax((3, 5, 7)).clone()
 
 
 class RectifiedPooling(Pooling):
-    """The largest of each block, and 0 where that is negative."""
+    """Max pooling followed by a ReLU."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, C, D, H, W]``, each size divided by the block's."""
+        """``[B, C, D, H, W]`` to ``[B, C, D/bz, H/by, W/bx]`` for blocks of (bz, by, bx) voxels."""
         return super().forward(x).relu_()
 
 
 class UNet(nn.Module):
-    """U-Net from ``[B, in_channels, D, H, W]`` to ``[B, filters, D, H, W]``; sizes must be multiples of pool^depth.
+    """U-Net. Sizes of the input must be multiples of pool^depth.
 
-    Level n has two convolutions of ``filters * 2^n`` channels; the middle goes to ``filters * 2^depth`` and back to
-    ``filters * 2^(depth - 1)``.
+    Level n has two convolutions with ``filters * 2^n`` channels. The two convolutions of the lowest level have
+    ``filters * 2^depth`` and ``filters * 2^(depth - 1)`` channels.
 
     Args:
-        in_channels: channels of the input.
+        in_channels: input channels.
         filters: channels of the first level.
-        depth: how many times the resolution is reduced.
-        kernel: size of every convolution, (z, y, x).
-        pool: reduction from one level to the next, (z, y, x).
-        batch_norm: whether each convolution is followed by batch normalisation.
+        depth: number of poolings.
+        kernel: kernel size, (z, y, x).
+        pool: pooling from one level to the next, (z, y, x).
+        batch_norm: whether a batch normalisation follows each convolution.
     """
 
     def __init__(
@@ -213,14 +239,14 @@ class UNet(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class UNetBackbone:
-    """The grid stage and a U-Net: StarDist's backbone "unet".
+    """StarDist's backbone "unet": the grid stage and a U-Net.
 
     Attributes:
         filters: channels of the first level.
-        depth: how many times the resolution is reduced after the grid.
-        batch_norm: batch normalisation in the U-Net (never in the grid stage).
-        kernel: size of every convolution, (z, y, x).
-        pool: reduction from one level to the next, (z, y, x).
+        depth: number of poolings after the grid stage.
+        batch_norm: whether the U-Net has batch normalisation. The grid stage has none.
+        kernel: kernel size, (z, y, x).
+        pool: pooling from one level to the next, (z, y, x).
     """
 
     kind: ClassVar[str] = "unet"
@@ -231,16 +257,21 @@ class UNetBackbone:
     pool: Triple = (2, 2, 2)
 
     def build(self, channels: int, grid: Triple) -> nn.Module:
-        """The layers from ``[B, channels, D, H, W]`` to ``[B, filters, D/gz, H/gy, W/gx]``."""
+        """The layers from ``[B, channels, D, H, W]`` to ``[B, filters, D/gz, H/gy, W/gx]``.
+
+        Args:
+            channels: channels of the image.
+            grid: subsampling of the output, (z, y, x).
+        """
         stage = GridStage(grid, channels, self.filters, self.kernel)
         unet = UNet(stage.channels, self.filters, self.depth, self.kernel, self.pool, self.batch_norm)
         return nn.Sequential(stage, unet)
 
     def outputs(self, grid: Triple) -> int:
-        """Channels that leave the backbone."""
+        """Output channels of the backbone on ``grid``."""
         return self.filters
 
     def divisor(self, grid: Triple) -> Triple:
-        """What sizes of the input must be multiples of, (z, y, x)."""
+        """Divisor of the input sizes on ``grid``, (z, y, x)."""
         z, y, x = (g * p**self.depth for g, p in zip(grid, self.pool, strict=True))
         return z, y, x
