@@ -106,7 +106,7 @@ def test_the_architecture_makes_the_same_network(tmp_path):
 
 @pytest.mark.parametrize("changes", [{"widths": ()}, {"widths": (4, 0)}, {"widths": (4,), "blocks": 0}])
 def test_impossible_numbers_are_refused(changes):
-    with pytest.raises(ValueError, match="channels of at least one level"):
+    with pytest.raises(ValueError, match="widths must have at least one level"):
         ResidualUNetBackbone(**changes)
 
 
