@@ -25,6 +25,7 @@ _OBJECTS = {
 _MODULES = {
     "ops": "anystar_torch.geometry.ops",
     "targets": "anystar_torch.geometry.targets",
+    "stardist": "anystar_torch.network.stardist",  # its name in MONAI bundles of earlier versions
 }
 
 __all__ = ["AnyStar", "Rays", "load_synthesizer", "matching", "ops", "targets"]

@@ -1,4 +1,4 @@
-"""What a MONAI bundle runs: AnyStar's whole prediction behind MONAI's interface, axes and spacing minded."""
+"""The prediction of this package as an inferer of MONAI, with MONAI's order of axes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,13 +18,13 @@ ENDINGS = (".nii", ".nii.gz")
 
 
 class InstanceInferer(Inferer):
-    """Images ``[B, 1, X, Y, Z]``, as MONAI reads them, to labels of the same shape: tiles, suppression, rendering.
+    """Segments images as MONAI reads them, with tiles, suppression and rendering of :class:`AnyStar`.
 
     Args:
-        settings: the entries of a :class:`anystar_torch.network.weights.ModelConfig`.
+        settings: entries of a :class:`anystar_torch.network.weights.ModelConfig`, of this version or an earlier one.
         diameter: of the median object, in voxels of the finest axis; None to estimate it.
         progress: whether to draw progress bars.
-        multiscale: as for :class:`AnyStar`.
+        coarse_pass: as for :class:`AnyStar`.
     """
 
     def __init__(
@@ -32,17 +32,30 @@ class InstanceInferer(Inferer):
         settings: dict[str, Any],
         diameter: float | int | None = None,
         progress: bool = True,
-        multiscale: bool | None = None,
+        coarse_pass: bool | None = None,
     ) -> None:
         super().__init__()
-        self.config = ModelConfig(**{**settings, "diameter_band": tuple(settings["diameter_band"])})
-        self.diameter, self.progress, self.multiscale = diameter, progress, multiscale
+        self.config = ModelConfig.from_dict(settings)
+        self.diameter, self.progress, self.coarse_pass = diameter, progress, coarse_pass
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
-        """Labels int32 ``[B, 1, X, Y, Z]``, on the device of ``inputs``, with its metadata."""
+        """Segment a batch of images.
+
+        Args:
+            inputs: ``[B, 1, X, Y, Z]``; voxel sizes are taken from the affine of a ``MetaTensor``.
+            network: a :class:`StarDist`.
+            args: ignored.
+            kwargs: ignored.
+
+        Returns:
+            Labels int32 ``[B, 1, X, Y, Z]`` on the device of ``inputs`` and with its metadata.
+
+        Raises:
+            TypeError: the network is of another class.
+        """
         if not isinstance(network, StarDist):
             raise TypeError(f"network must be a StarDist of this package, got {type(network).__name__}")
-        model = AnyStar(network, self.config, multiscale=self.multiscale)
+        model = AnyStar(network, self.config, multiscale=self.coarse_pass)
         labels = torch.zeros_like(inputs, dtype=torch.int32)
         for image, target in zip(inputs, labels, strict=True):
             x, y, z = (
@@ -60,13 +73,18 @@ class InstanceInferer(Inferer):
 
 
 def volumes(folder: Path | str) -> list[dict[str, str]]:
-    """The volumes of a folder as MONAI's list of data: ``[{"image": path}, ...]``.
+    """The NIfTI files of a folder as MONAI's list of data, ``[{"image": path}, ...]``.
+
+    Args:
+        folder: that is searched.
 
     Raises:
-        ValueError: there are none.
+        ValueError: the folder holds no NIfTI file.
     """
     files = Path(folder).iterdir() if Path(folder).is_dir() else ()
     found = sorted(str(path) for path in files if path.name.lower().endswith(ENDINGS))
     if not found:
-        raise ValueError(f"{folder} holds no volume ({', '.join(ENDINGS)}); give --dataset_dir FOLDER")
+        raise ValueError(
+            f"{folder} holds no volume ({', '.join(ENDINGS)}); set dataset_dir to a folder of volumes"
+        )
     return [{"image": path} for path in found]

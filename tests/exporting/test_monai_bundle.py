@@ -4,11 +4,13 @@ import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from monai.bundle import verify_metadata
+import torch
+from monai.bundle import ConfigParser, verify_metadata
 
 from anystar_torch.exporting import export
 from anystar_torch.exporting.inferer import InstanceInferer, volumes
@@ -107,9 +109,26 @@ def test_it_runs_on_a_folder_of_volumes(bundle, tmp_path):
         assert np.array_equal(np.asarray(written.dataobj).transpose(2, 1, 0), found.labels)
 
 
-def test_the_inferer_takes_batches_and_our_networks_alone():
-    import torch
+def test_a_bundle_of_an_earlier_version_runs(bundle):
+    """``stored/monai_inference.json`` was written before the package had its present modules."""
+    stored = Path(__file__).parent / "stored" / "monai_inference.json"
+    parser = ConfigParser()
+    parser.read_config(stored)
+    parser.update({"bundle_root": str(bundle), "device": "$torch.device('cpu')", "diameter": 10})
+    network, inferer = (parser.get_parsed_content(name) for name in ("network_def", "inferer"))
+    network.load_state_dict(torch.load(bundle / "models" / "model.pt"))
+    assert network.architecture == seeing().architecture
+    assert inferer.config == config(seeing())
+    volume = torch.from_numpy(specimen(network, inferer.config))
+    labels = inferer(volume.permute(2, 1, 0)[None, None], network.eval())
+    found = AnyStar(seeing(), config(seeing())).predict(
+        volume, spacing=(1, 1, 1), diameter=10, device="cpu", progress=False
+    )
+    assert len(found) > 3
+    assert np.array_equal(labels[0, 0].permute(2, 1, 0).numpy(), found.labels)
 
+
+def test_the_inferer_takes_batches_and_our_networks_alone():
     network = seeing()
     known = config(network)
     inferer = InstanceInferer({**vars(known)}, diameter=10, progress=False)

@@ -123,7 +123,7 @@ def test_the_command_writes_what_it_says(capsys, tmp_path, model):
         (["--format", "tiff", "-o", "x"], "is not one of"),
         (["--format", "onnx"], "-o"),
         (["-o", "x.onnx"], "--format"),
-        (["--format", "onnx", "-o", "x.pt2"], "ends in .onnx"),
+        (["--format", "onnx", "-o", "x.pt2"], "must end in .onnx"),
         (["--format", "keras", "-o", "x.h5"], "is a folder"),
         (["--format", "onnx", "-o", "no/x.onnx"], "there is no folder no"),
         (["--format", "keras", "-o", "mine", "--overwrite"], "exists and is not a StarDist model"),
