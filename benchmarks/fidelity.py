@@ -90,7 +90,7 @@ def samples(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Image and labels of fresh samples with one kind of background."""
     # Splits of their own: with the same ids the three kinds would share the draws of every effect.
-    mirrored = f"world.density.mirrored={MIRRORED}"
+    mirrored = f"scene.density.mirrored={MIRRORED}"
     synth = load_synthesizer(mode, seed=seed, overrides=[mirrored, *overrides]).on(mode)
     for ids in torch.arange(count).split(4):
         batch = synth(ids)

@@ -23,7 +23,7 @@ from anystar_torch.generator.spatial.coordinates import Coordinates, Step, ident
 from anystar_torch.random.source import Source
 
 FOLDER = Path(__file__).resolve().parent / "pictures" / "generator"
-WORLD = (128, 128, 128)
+SCENE = (128, 128, 128)
 SYNTH = load_synthesizer("mix")
 SOURCE = Source.of(torch.tensor([4]), seed=0, split="documentation")
 
@@ -57,7 +57,7 @@ def save(
 
 def field_of(name: str, coordinates: Coordinates, source: Source = SOURCE) -> Tensor:
     """The label field of a generator, coloured."""
-    objects = load_synthesizer(name).world.objects(coordinates.position, WORLD, source).ball
+    objects = load_synthesizer(name).scene.objects(coordinates.position, SCENE, source).ball
     return colours(objects[0, 0, 0])
 
 
@@ -66,9 +66,9 @@ def label_fields() -> None:
     panels = {"rough balls (AnyStar)": field_of("mix", plane(-14.0))}
     panels["smooth stars (option)"] = field_of("zero_shot", plane(-14.0))
     for factors, mirrored in (((1.0, 1.5, 2.5), False), ((1.0, 1.5, 2.5), True)):
-        squeezed = shrink(plane(-14.0), torch.tensor([factors]), torch.tensor([mirrored]), WORLD)
+        squeezed = shrink(plane(-14.0), torch.tensor([factors]), torch.tensor([mirrored]), SCENE)
         title = f"squeezed 1.5 x 2.5, {'mirrored' if mirrored else 'constant'}"
-        field = SYNTH.world.objects(squeezed.position, WORLD, SOURCE)
+        field = SYNTH.scene.objects(squeezed.position, SCENE, SOURCE)
         objects, count = field.ball, field.count
         number = torch.where(objects > 0, squeezed.piece * count + objects, 0)
         panels[title] = colours(number[0, 0, 0])
@@ -88,12 +88,12 @@ def placements() -> None:
 
 def intensities() -> None:
     """Texture, and one world on the three grounds."""
-    mixture = SYNTH.world.mixture
-    panels = {"texture": mixture.texture(WORLD, SOURCE("texture"))[0, 0, 24]}
+    mixture = SYNTH.scene.mixture
+    panels = {"texture": mixture.texture(SCENE, SOURCE("texture"))[0, 0, 24]}
     seen = plane(-14.0)
-    objects = SYNTH.world.objects(seen.position, WORLD, SOURCE).ball
+    objects = SYNTH.scene.objects(seen.position, SCENE, SOURCE).ball
     for name in ("plain", "rand", "perlin"):
-        painted = load_synthesizer(name).world.mixture(objects, objects < 0, seen, WORLD, SOURCE("mixture"))
+        painted = load_synthesizer(name).scene.mixture(objects, objects < 0, seen, SCENE, SOURCE("mixture"))
         panels[f"{name} background"] = painted[0, 0, 0]
     save("intensities", panels, 4)
 
@@ -110,10 +110,10 @@ def finished() -> None:
 
 
 KINDS = {
-    "elongated and flat": "world.density.stretch.p=1",
-    "sheets and chains": "world.objects.arrangement.p=1",
-    "slabs": "world.slab.p=1",
-    "chromatin": "world.chromatin.p=1",
+    "elongated and flat": "scene.density.stretch.p=1",
+    "sheets and chains": "scene.objects.arrangement.p=1",
+    "slabs": "scene.slab.p=1",
+    "chromatin": "scene.chromatin.p=1",
     "attenuated": "effects.effects.attenuation.p=1",
 }
 """What zero_shot has on a part of its samples: title, and the override that puts it on all of them."""
@@ -122,7 +122,7 @@ KINDS = {
 def kinds() -> None:
     """Two samples of each kind before a dark background: a slice across z and one along it (z downwards)."""
     dark = ["plain=1", "rand=0", "perlin=0"]
-    others = [f"world.mixture.background.{share}" for share in dark] + ["effects.effects.inversion.p=0"]
+    others = [f"scene.mixture.background.{share}" for share in dark] + ["effects.effects.inversion.p=0"]
     panels = {}
     for title, override in KINDS.items():
         image = load_synthesizer("zero_shot", overrides=[*others, override])(torch.tensor([21, 25])).image

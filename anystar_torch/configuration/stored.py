@@ -57,11 +57,24 @@ MODULES = {
 """Modules of version 0.1 before the package had rooms -> where their classes are now; all below ``anystar_torch``."""
 
 CLASSES: dict[str, str] = {
+    "generator.synthesizer.World": "generator.scene.scene.Scene",
+    "generator.scene.displaced_background.RandomHollow": (
+        "generator.scene.displaced_background.RandomDisplacedBackground"
+    ),
+    "generator.spatial.crop.RandomWindow": "generator.spatial.crop.RandomCrop",
     "generator.effects.out_of_focus.RandomHaze": "generator.effects.out_of_focus.RandomOutOfFocus",
 }
 """Classes whose name changed: module (its new one) and old name -> new name."""
 
 ARGUMENTS: dict[str, dict[str, str]] = {
+    "generator.synthesizer.Synthesizer": {"world": "scene"},
+    "generator.scene.scene.Scene": {"hollow": "displaced_background", "out_of_focus": "outline_defocus"},
+    "generator.scene.shapes.BallField": {"kept": "occupancy"},
+    "generator.scene.intensities.Mixture": {
+        "ground_texture": "background_texture",
+        "hollow": "displaced_intensity",
+    },
+    "generator.spatial.placement.Placement": {"window": "crop"},
     "generator.effects.out_of_focus.RandomOutOfFocus": {"glow": "width"},
 }
 """Arguments whose name changed: module and class (their new ones) -> {old name: new name}."""

@@ -1,15 +1,14 @@
-"""The order of intensity effects, and the draws each of them gets.
+"""The order of intensity effects, and the random stream of each.
 
-An effect is anything called as ``effect(image, source) -> image``. The synthesizer runs two chains, because
-the original resamples its volume between them::
+An effect is any callable ``effect(image, source) -> image``. The synthesizer runs two chains, because AnyStar resamples
+its volume between them::
 
     image = effects(image, source)                      # Chain: bias field ... histogram shift
-    image = torch.where(inside, image, 0.0)             # the synthesizer's: what padding fills is 0 ...
-    image, labels = finish(image, labels, source)       # ... before the rescale to [0, 1]
-    # and then the synthesizer makes the pieces of cut objects separate labels
+    image = image * coordinates.cover                   # the synthesizer: 0 outside of the recorded box
+    image, labels = finish(image, labels, source)       # rescaling to [0, 1], holes, detector noise
 
-Every effect draws from the stream of its name, which is its key in the configuration: adding, removing or
-reordering effects changes no other effect's draws.
+Every effect draws from a random stream with the name of its key in the configuration. Adding, removing or reordering
+effects therefore changes no other effect's draws.
 """
 
 from collections.abc import Mapping
@@ -24,34 +23,46 @@ from anystar_torch.random.source import Source
 
 @runtime_checkable
 class IntensityEffect(Protocol):
-    """What an instrument does to an image: any callable from image and draws to image, of the same shape."""
+    """What an instrument does to an image: any callable from image and draws to an image of the same shape.
+
+    An effect that does not blur says so with an attribute ``blurs`` that is False. An effect that blurs has a method
+    ``blur_width`` (:class:`BlurringEffect`). A generator that places outlines refuses effects with neither.
+    """
 
     def __call__(self, image: Volume, source: Source) -> Volume:
-        """``image`` ``[B, 1, D, H, W]`` as the instrument would have recorded it; not in place."""
+        """The recorded image, ``[B, 1, D, H, W]``; a new tensor.
+
+        Args:
+            image: ``[B, 1, D, H, W]``.
+            source: draws of the effect.
+        """
         ...
 
 
 @runtime_checkable
-class Blurring(Protocol):
-    """An intensity effect that can tell how wide it blurs."""
+class BlurringEffect(Protocol):
+    """An intensity effect that reports the width of its blur."""
 
     def blur_width(self, source: Source) -> PerSampleAxis:
-        """``[B, 3]``, the standard deviation along z, y, x of the blur it draws from ``source``, voxels."""
+        """Standard deviation along z, y, x of the blur that is drawn from ``source``, ``[B, 3]``, voxels.
+
+        More generally, of the Gaussian blur that puts a quarter of the height of a flat edge at the same place.
+        """
         ...
 
 
 @runtime_checkable
 class CuttingEffect(Protocol):
-    """An effect that takes parts of the objects away, so that the labels change with the image."""
+    """An effect that removes parts of the objects from image and labels."""
 
     def __call__(self, image: Volume, labels: Labels, source: Source) -> tuple[Volume, Labels]:
-        """Image and labels ``[B, 1, D, H, W]`` with the same voxels cut out."""
+        """Image and labels ``[B, 1, D, H, W]`` with the same voxels removed."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chain:
-    """Intensity effects, one after the other.
+    """Intensity effects in a fixed order.
 
     Attributes:
         effects: name -> effect, in the order of application. The name is also the name of the effect's random stream.
@@ -62,18 +73,44 @@ class Chain:
     streams: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, image: Volume, source: Source) -> Volume:
-        """Run ``image`` ``[B, 1, D, H, W]`` through every effect, each with its own named draws."""
+        """Apply all effects to ``image`` ``[B, 1, D, H, W]``, each with its own draws."""
         for name, effect in self.effects.items():
             image = effect(image, self._stream(name, source))
         return image
 
     def blur_width(self, source: Source) -> PerSampleAxis:
-        """How wide the chain blurs each sample, ``[B, 3]`` along z, y, x, voxels: of the effects that can tell."""
+        """Standard deviation of the blur of all effects together, ``[B, 3]`` along z, y, x, voxels.
+
+        Args:
+            source: draws of the chain, as in the call of the chain.
+
+        Raises:
+            ValueError: an effect does not report the width of its blur.
+        """
+        self.check_blur_is_known()
         total = torch.zeros(len(source.root), 3, device=source.root.device)
         for name, effect in self.effects.items():
-            if isinstance(effect, Blurring):
+            if isinstance(effect, BlurringEffect):
                 total = total + effect.blur_width(self._stream(name, source)).square()
         return total.sqrt()
+
+    def check_blur_is_known(self) -> None:
+        """Check that every effect either reports the width of its blur or does not blur.
+
+        Raises:
+            ValueError: names the effects that do neither.
+        """
+        unknown = [
+            f"{name} ({type(effect).__name__})"
+            for name, effect in self.effects.items()
+            if not isinstance(effect, BlurringEffect) and getattr(effect, "blurs", True)
+        ]
+        if unknown:
+            raise ValueError(
+                "outlines are placed by the blur of the image, but these effects may blur and do not report a width: "
+                f"{', '.join(unknown)}. Set scene.outline=[0,0], or give them a method blur_width(source), or an "
+                "attribute blurs=False if they do not blur"
+            )
 
     def _stream(self, name: str, source: Source) -> Source:
         """The draws of the effect called ``name``."""
@@ -82,15 +119,15 @@ class Chain:
 
 @dataclass(frozen=True, kw_only=True)
 class Finish:
-    """The end of a sample: rescale to [0, 1], cut holes, add what the last detector adds.
+    """The last steps of a sample: rescaling to [0, 1], holes, and detector noise.
 
-    The order is AnyStar's (``ScaleIntensityd``, ``RandCoarseDropoutd``, then scikit-image noise): the holes
-    are exact zeros, and the noise leaves exact zeros alone.
+    The order is AnyStar's (``ScaleIntensityd``, ``RandCoarseDropoutd``, scikit-image noise). Holes are exact zeros, and
+    the noise does not change exact zeros.
 
     Attributes:
         rescale: brings the image to [0, 1].
-        dropout: cuts image and labels.
-        noise: effects on an image in [0, 1] that keep it there.
+        dropout: removes cubes from image and labels.
+        noise: effects that keep an image in [0, 1].
     """
 
     rescale: IntensityEffect
@@ -98,28 +135,27 @@ class Finish:
     noise: Chain
 
     def __call__(self, image: Volume, labels: Labels, source: Source) -> tuple[Volume, Labels]:
-        """Finish ``image`` and ``labels`` ``[B, 1, D, H, W]``; pieces of a cut object share its id."""
+        """Finish ``image`` and ``labels`` ``[B, 1, D, H, W]``; the pieces of a cut object share its id."""
         image = self.rescale(image, source("rescale"))
         image, labels = self.dropout(image, labels, source("dropout"))
         return self.noise(image, source), labels
 
 
 def with_chance(p: float, effect: IntensityEffect, image: Volume, source: Source) -> Volume:
-    """Apply ``effect`` to each sample of a batch with chance ``p``; the others keep their bits.
+    """Apply ``effect`` to each sample of a batch with chance ``p``; the other samples keep their bits.
 
-    On the CPU looking at the coins costs nothing, so only the chosen samples are computed. Elsewhere looking
-    would make the host wait for the device: every sample is computed, and the chosen ones kept. As draws
-    belong to samples and arithmetic does not mix them, both give the same bits
-    (tests/generator/effects/test_contract.py).
+    On the CPU only the chosen samples are computed. On other devices, reading which samples are chosen would make the
+    host wait: there all samples are computed, and the chosen ones are kept. Both give the same bits, because draws
+    belong to samples and arithmetic does not mix samples (tests/generator/effects/test_contract.py).
 
     Args:
-        p: the chance; at 0 nothing is computed anywhere.
+        p: the chance; at 0 nothing is computed.
         effect: the effect as if it were always applied.
         image: ``[B, 1, D, H, W]``.
-        source: the effect's draws.
+        source: draws of the effect.
 
     Returns:
-        ``[B, 1, D, H, W]``; ``image`` itself where nothing was chosen.
+        ``[B, 1, D, H, W]``; ``image`` itself if no sample is chosen.
     """
     if p == 0.0:
         return image

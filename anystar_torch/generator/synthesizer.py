@@ -1,7 +1,7 @@
-"""From sample ids to samples: the only file that knows the order of everything.
+"""From sample ids to samples: the order of all steps.
 
 ids -> draws -> coordinates -> label field -> image -> intensity effects -> finished sample. Every step is a function
-of (seed, split, id) and of position; nothing is kept from one call to the next.
+of (seed, split, id) and of position. No state is kept between calls.
 """
 
 from collections.abc import Sequence
@@ -9,20 +9,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
-from anystar_torch.arrays import Labels, PerSample, Sample, Volume, per_voxel
+from anystar_torch.arrays import Labels, Sample
 from anystar_torch.generator.chain import Chain, Finish
-from anystar_torch.generator.parameters import Range, check_range, draw
-from anystar_torch.generator.scene.chromatin import RandomChromatin
-from anystar_torch.generator.scene.density import RandomDensity
-from anystar_torch.generator.scene.displaced_background import RandomHollow
-from anystar_torch.generator.scene.intensities import Mixture
-from anystar_torch.generator.scene.outline import lit, outside
-from anystar_torch.generator.scene.shapes import BallField
-from anystar_torch.generator.scene.slab import RandomSlab
-from anystar_torch.generator.spatial.coordinates import Coordinates
+from anystar_torch.generator.scene.scene import Scene
 from anystar_torch.generator.spatial.placement import Placement
 from anystar_torch.geometry.components import connected_components
 from anystar_torch.kernels.filters import smooth_noise
@@ -31,68 +23,30 @@ from anystar_torch.random.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
-    """The world a sample is a view of: objects, and what they and their surround look like.
-
-    Attributes:
-        objects: the label field.
-        density: how much smaller than the label field the objects lie in the world, and their surround.
-        mixture: intensities.
-        outline: range of how far outside of its edge an object's outline is, in widths of the instrument's blur; 0 in
-            AnyStar, 0.67 at a quarter of the height of a flat edge.
-        out_of_focus: how much further it is along an axis with more blur than the sharpest, see
-            :func:`~anystar_torch.generator.scene.outline.outside`.
-        hollow: holes that the objects of some samples make into their ground; none in AnyStar.
-        slab: stacks of few slices, in some samples; none in AnyStar.
-        chromatin: texture inside the objects of some samples; none in AnyStar.
-        smallest: pieces of objects with fewer voxels in the sample are left out of image and labels.
-    """
-
-    objects: BallField
-    density: RandomDensity
-    mixture: Mixture
-    outline: Range
-    out_of_focus: float
-    hollow: RandomHollow
-    slab: RandomSlab
-    chromatin: RandomChromatin
-    smallest: int
-
-    def __post_init__(self) -> None:
-        check_range("outline", self.outline, 0.0, 2.0)
-        check_range("out_of_focus", (0.0, self.out_of_focus), 0.0, 2.0)
-        if self.smallest < 1:
-            raise ValueError(f"smallest must be a number of voxels from 1 up, got {self.smallest}")
-
-    def rim(self, source: Source) -> PerSample:
-        """The rim of each sample's hollows, ``[B]``, voxels; 0 for none, as where a dark ground would hide them."""
-        dark = self.mixture.background.is_plain(source("mixture")("background"))
-        return torch.where(dark, 0.0, self.hollow(source("hollow")))
-
-
-@dataclass(frozen=True, kw_only=True)
 class Synthesizer:
-    """Makes samples from ids. Sample ``id`` of a seed and split is one thing, in any batch and on any machine.
+    """Makes samples from ids. Sample ``id`` of a seed and split is the same in every batch and on every machine.
 
     Example::
 
         synth = load_synthesizer("mix", shape=(64, 64, 64), seed=0)
         sample = synth(torch.arange(4))          # image [4, 1, 64, 64, 64] in [0, 1], labels int32
+        draws = synth.draw(torch.arange(4))      # all scalar draws; draws.as_dict() prints them
+        again = synth.render(draws)              # the same sample
 
     Attributes:
         shape: (D, H, W) of a sample, at least 8 voxels each.
         seed: of everything drawn.
         split: "train", "validation" or any other name; each has samples of its own.
-        world: what there is to see.
-        placement: how a sample lies in it.
+        scene: objects and background.
+        placement: position and orientation of a sample in the scene.
         effects: what the instrument does to the image.
-        finish: rescale, holes and detector noise.
+        finish: rescaling, holes and detector noise.
     """
 
     shape: Sequence[int]
     seed: int
     split: str
-    world: World
+    scene: Scene
     placement: Placement
     effects: Chain
     finish: Finish
@@ -102,6 +56,8 @@ class Synthesizer:
         if len(shape) != 3 or not all(isinstance(n, int) and n >= 8 for n in shape):
             raise ValueError(f"shape must be three whole numbers (z, y, x) of at least 8 voxels, got {shape}")
         object.__setattr__(self, "shape", shape)
+        if self.scene.places_outlines:
+            self.effects.check_blur_is_known()
 
     def on(self, split: str) -> "Synthesizer":
         """The same generator with the samples of another split."""
@@ -109,72 +65,66 @@ class Synthesizer:
 
     @torch.no_grad()
     def __call__(self, ids: Int64[Tensor, " b"], device: torch.device | str | None = None) -> Sample:
-        """Samples of ``ids`` ``[B]``, each from 0 to 2^62, on ``device`` (the ids' own if None)."""
-        return self.sample(self.source(ids if device is None else ids.to(device)))
+        """Samples of some ids.
 
-    def source(self, ids: Int64[Tensor, " b"]) -> Source:
-        """The streams of ``ids`` ``[B]`` with the table of all their scalar draws."""
-        source = Source.of(ids, seed=self.seed, split=self.split)
-        return source.with_draws(self.slots.draw(source.root))
+        Args:
+            ids: ``[B]``, each from 0 to 2^62.
+            device: where the samples are made; None for the device of the ids.
+        """
+        return self.render(self.draw(ids if device is None else ids.to(device)))
 
-    def draws(self, ids: Int64[Tensor, " b"]) -> Draws:
-        """Every scalar parameter that was drawn for the samples ``ids`` ``[B]``, by name."""
-        draws = self.source(ids).draws
-        assert isinstance(draws, Draws)
-        return draws
+    def draw(self, ids: Int64[Tensor, " b"]) -> Draws:
+        """Everything that is drawn for the samples ``ids`` ``[B]``, as one object that can be printed and stored."""
+        return self.slots.draw(Source.of(ids, seed=self.seed, split=self.split).root)
+
+    @torch.no_grad()
+    def render(self, draws: Draws | Source) -> Sample:
+        """Samples from their draws.
+
+        Args:
+            draws: what :meth:`draw` returned, on the device on which the samples are made. A source without a table
+                of draws gives the same samples.
+        """
+        source = draws if isinstance(draws, Source) else Source.of_draws(draws)
+        scene_shape = self.placement.scene_shape(self.shape)
+        coordinates = self.placement(self.shape, source("placement"))
+        drawn = self.scene.draw(source)
+        blur = self.effects.blur_width(source("effects")) if self.scene.places_outlines else None
+        located = self.scene.locate(coordinates, scene_shape, source)
+        emitting = self.scene.emitting(located, blur, drawn)
+        labels = connected_components(located.numbers, self.scene.smallest)
+        inside = labels > 0
+        objects = torch.where(emitting & inside, located.numbers, 0)
+        image = self.scene.image(objects, inside, coordinates, scene_shape, drawn, source)
+        image = self.effects(image, source("effects"))
+        # AnyStar deforms the image last: one more interpolation, and zeros from outside of the recorded box.
+        image = smooth_noise(image, coordinates.fraction) * coordinates.cover
+        image, cut = self.scene.slab.repeated(image, labels, source("slab"))
+        image, cut = self.finish(image, cut, source("finish"))
+        return Sample(image, relabelled(labels, cut, self.scene.smallest))
 
     @cached_property
     def slots(self) -> Slots:
-        """Names and ranges of all scalar draws, found by running the generator once on ``meta`` tensors."""
+        """Names and ranges of all scalar draws, recorded by one run on ``meta`` tensors."""
         recording = Recording()
         ids = torch.empty(1, dtype=torch.int64, device="meta")
-        with torch.no_grad():
-            self.sample(Source.of(ids, seed=self.seed, split=self.split).with_draws(recording))
+        self.render(Source.of(ids, seed=self.seed, split=self.split).with_draws(recording))
         return Slots(recording.slots)
 
-    def sample(self, source: Source) -> Sample:
-        """Samples from their draws."""
-        coordinates = self.placement(self.shape, source("placement"))
-        objects, shining = self.objects(coordinates, source)
-        labels = connected_components(objects, self.world.smallest)
-        image, labels = self.render(objects, shining, labels, coordinates, source)
-        # Holes cut objects: what is left of them are objects of their own, numbered from 1.
-        return Sample(image, connected_components(labels, self.world.smallest))
 
-    def objects(self, coordinates: Coordinates, source: Source) -> tuple[Labels, Bool[Tensor, "b 1 d h w"]]:
-        """A number for each voxel that tells its object from all others of the sample, 0 for none; and what shines."""
-        world = self.placement.world(self.shape)
-        stretched = self.world.slab.stretched(coordinates, source("slab"))
-        placed = self.world.density(stretched, world, source("density"))
-        field = self.world.objects(placed.position, world, source("objects"))
-        seen = (field.ball > 0) & (coordinates.cover >= 0.5)
-        objects = torch.where(seen, placed.piece * field.count + field.ball, 0)
-        if self.world.outline[1] == 0.0 and self.world.hollow.p == 0.0:
-            return objects, seen
-        widths, blur = (
-            draw(source("outline"), "widths", self.world.outline),
-            self.effects.blur_width(source("effects")),
-        )
-        offset = outside(widths, blur, self.world.out_of_focus)
-        return objects, lit(field.depth, field.reach, offset + self.world.rim(source)[:, None])
+def relabelled(labels: Labels, cut: Labels, smallest: int) -> Labels:
+    """Dense ids of the connected pieces that effects left of the objects, ``[B, 1, D, H, W]``.
 
-    def render(
-        self,
-        objects: Labels,
-        shining: Bool[Tensor, "b 1 d h w"],
-        labels: Labels,
-        coordinates: Coordinates,
-        source: Source,
-    ) -> tuple[Volume, Labels]:
-        """The finished image of what shines of ``objects``, and ``labels`` with the same holes."""
-        world = self.placement.world(self.shape)
-        labelled = labels > 0
-        shown = torch.where(shining & labelled, objects, 0)
-        hollow = labelled & (per_voxel(self.world.rim(source)) > 0.0)
-        image = self.world.mixture(shown, hollow, coordinates, world, source("mixture"))
-        image = self.world.chromatin(image, shown, coordinates.position, source("chromatin"))
-        image = self.effects(image, source("effects"))
-        # The original deforms the image last: one more interpolation, and zeros from beyond the faces.
-        image = smooth_noise(image, coordinates.fraction) * coordinates.cover
-        image, labels = self.world.slab.repeated(image, labels, source("slab"))
-        return self.finish(image, labels, source("finish"))
+    On the CPU only the samples that changed are labelled again: labels of connected pieces are their own result.
+
+    Args:
+        labels: ``[B, 1, D, H, W]``, dense ids of connected pieces of at least ``smallest`` voxels.
+        cut: ``[B, 1, D, H, W]``, the same after effects removed or repeated parts of the objects.
+        smallest: pieces with fewer voxels than this are removed.
+    """
+    if labels.device.type != "cpu" or torch.compiler.is_compiling():
+        return connected_components(cut, smallest)
+    rows = (cut != labels).flatten(1).any(1).nonzero()[:, 0]
+    if len(rows) == 0:
+        return labels
+    return labels.index_copy(0, rows, connected_components(cut[rows], smallest))

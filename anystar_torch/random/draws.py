@@ -62,13 +62,17 @@ class Recording:
 class Draws:
     """The scalar draws of a batch.
 
+    Frozen: what is rendered from it is the same each time. It can be stored, and rendered again on another machine.
+
     Attributes:
+        root: int64 ``[N]``, one number for each (seed, split, id) of these samples; noise fields are hashed from it.
         slots: name -> (slot, numbers per sample of all slots before it).
         numbers: float32 ``[B * C]``, the ``[B, n]`` block of one slot after the other.
         batch: number of samples in ``numbers``.
         rows: the samples of the batch that are read, int64 ``[N]``; None for all.
     """
 
+    root: Int64[Tensor, " b"]
     slots: Mapping[str, tuple[Slot, int]]
     numbers: Tensor
     batch: int
@@ -90,8 +94,8 @@ class Draws:
 
     def __getitem__(self, rows: Int64[Tensor, " n"]) -> "Draws":
         """The draws of some samples of the batch."""
-        rows = rows if self.rows is None else self.rows[rows]
-        return Draws(self.slots, self.numbers, self.batch, rows)
+        root, rows = self.root[rows], rows if self.rows is None else self.rows[rows]
+        return Draws(root, self.slots, self.numbers, self.batch, rows)
 
     def as_dict(self) -> dict[str, list[object]]:
         """Name -> the drawn numbers of each sample, as plain values, for printing and storing."""
@@ -123,11 +127,11 @@ class Slots:
         """
         device, batch = root.device, len(root)
         if not self.places:
-            return Draws({}, root.new_empty(0, dtype=torch.float32), batch)
+            return Draws(root, {}, root.new_empty(0, dtype=torch.float32), batch)
         if device not in self._columns:
             self._columns[device] = [column.to(device) for column in self._host_columns()]
         numbers = table(root, self._columns[device], lambda: self._order_on(device, batch))
-        return Draws(self.places, numbers, batch)
+        return Draws(root, self.places, numbers, batch)
 
     def _order_on(self, device: torch.device, batch: int) -> Int64[Tensor, " n"]:
         if (device, batch) not in self._orders:

@@ -51,6 +51,11 @@ class Source:
         """
         return cls(hashing.roots(ids, name_word(f"{seed}/{split}")))
 
+    @classmethod
+    def of_draws(cls, draws: Draws) -> "Source":
+        """The streams that the draws of a batch were made from."""
+        return cls(draws.root, "", draws)
+
     def with_draws(self, draws: Draws | Recording) -> "Source":
         """The same streams with a table of scalar draws."""
         return replace(self, draws=draws)

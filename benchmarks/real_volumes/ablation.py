@@ -32,7 +32,7 @@ from benchmarks.real_volumes.networks import Results, changed, real, synthetic, 
 from benchmarks.report import begin
 from benchmarks.report import parser as common
 
-EFFECTS, BACKGROUND = "synth.effects.effects", "synth.world.mixture.background"
+EFFECTS, BACKGROUND = "synth.effects.effects", "synth.scene.mixture.background"
 
 
 def background(plain: float, rand: float, perlin: float) -> list[str]:
@@ -53,8 +53,8 @@ GENERATOR: dict[str, list[str]] = {
     "plain background only": background(1, 0, 0),
     "rand background only": background(0, 1, 0),
     "perlin background only": background(0, 0, 1),
-    "backgrounds without texture": ["synth.world.mixture.ground_texture=[0,0]"],
-    "no displaced background": ["synth.world.hollow.p=0"],
+    "backgrounds without texture": ["synth.scene.mixture.background_texture=[0,0]"],
+    "no displaced background": ["synth.scene.displaced_background.p=0"],
     "no microscope": without("microscope"),
     "isotropic microscope": [
         f"{EFFECTS}.microscope.elongation=[1,1]",
@@ -69,9 +69,9 @@ GENERATOR: dict[str, list[str]] = {
     "no k-space effects": without("kspace_spike", "gibbs_ringing", "rician_noise"),
     "no gamma, no inversion": without("contrast", "inversion", "histogram_shift"),
     "no bias field, no dropout": [f"{EFFECTS}.bias_field.coefficient=[0,0]", "synth.finish.dropout.p=0"],
-    "outlines at the edge": ["synth.world.outline=[0,0]", "synth.world.hollow.p=0"],
-    "outlines as far along all axes": ["synth.world.out_of_focus=0"],
-    "noise-cut shapes": ["synth/surface@synth.world.objects.surface=rough_ball"],
+    "outlines at the edge": ["synth.scene.outline=[0,0]", "synth.scene.displaced_background.p=0"],
+    "outlines as far along all axes": ["synth.scene.outline_defocus=0"],
+    "noise-cut shapes": ["synth/surface@synth.scene.objects.surface=rough_ball"],
     "AnyStar-mix": ["synth=mix"],
 }
 

@@ -28,9 +28,9 @@ def test_training_composes_the_same_generator_with_the_same_numbers() -> None:
 
 
 def test_overrides_reach_their_numbers() -> None:
-    synth = load_synthesizer("mix", overrides=["placement.zoom.factor=[1.0,1.0]", "world.smallest=27"])
+    synth = load_synthesizer("mix", overrides=["placement.zoom.factor=[1.0,1.0]", "scene.smallest=27"])
     assert list(synth.placement.zoom.factor) == [1.0, 1.0]
-    assert synth.world.smallest == 27
+    assert synth.scene.smallest == 27
 
 
 @pytest.mark.parametrize(
@@ -39,15 +39,15 @@ def test_overrides_reach_their_numbers() -> None:
         ("placement.zoom.factor=[1.4,0.4]", "factor"),
         ("placement.zoom.factr=[1,1]", "factr"),
         ("placement.orient.flip=1.5", "flip must be a probability"),
-        ("world.objects.radius=[-1.0,1.0]", "radius"),
-        ("world.objects.jitter=2.0", "jitter"),
-        ("world.smallest=0", "smallest"),
-        ("world.density.factors=[0.1]", "factors"),
-        ("world.mixture.std=[-5.0,1.0]", "std"),
-        ("world.mixture.background.plain=0.9", "add up to 1"),
-        ("world.mixture.background.patches.most=0", "most"),
-        ("world.mixture.texture.scales=[0]", "scales"),
-        ("placement.least=8", "world"),
+        ("scene.objects.radius=[-1.0,1.0]", "radius"),
+        ("scene.objects.jitter=2.0", "jitter"),
+        ("scene.smallest=0", "smallest"),
+        ("scene.density.factors=[0.1]", "factors"),
+        ("scene.mixture.std=[-5.0,1.0]", "std"),
+        ("scene.mixture.background.plain=0.9", "add up to 1"),
+        ("scene.mixture.background.patches.most=0", "most"),
+        ("scene.mixture.texture.scales=[0]", "scales"),
+        ("placement.least=8", "scene"),
         ("effects.effects.contrast.p=1.5", "p must be a probability"),
         ("placement.zoom.factor=", "factor"),
     ],

@@ -1,6 +1,6 @@
 """The chain's names and order, the finish, and the original's configuration."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,9 @@ from hydra.utils import instantiate
 from monai.transforms import ScaleIntensity
 from omegaconf import DictConfig
 
+from anystar_torch.configuration.compose import load_synthesizer
 from anystar_torch.generator.chain import Chain, Finish
+from anystar_torch.generator.effects.adapter import Monai
 from anystar_torch.generator.effects.gamma import RandomContrast
 from anystar_torch.generator.effects.noise import RandomGaussianNoise
 from anystar_torch.generator.effects.rescale import rescale
@@ -82,6 +84,47 @@ def test_every_configuration_makes_finished_samples(name: str) -> None:
     )
     assert torch.equal(alone, out[4:5])
     assert torch.equal(alone_cut, cut[4:5])
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Blurs with the same width along all axes."""
+
+    width: float
+
+    def __call__(self, image: torch.Tensor, source: Source) -> torch.Tensor:
+        return image
+
+    def blur_width(self, source: Source) -> torch.Tensor:
+        return torch.full((len(source.root), 3), self.width)
+
+
+def test_the_widths_of_blurs_add_up_as_variances() -> None:
+    chain = Chain(
+        effects={"a": Gaussian(3.0), "noise": RandomGaussianNoise(p=1.0, std=(0.1, 0.1)), "b": Gaussian(4.0)}
+    )
+    assert torch.equal(chain.blur_width(Source.of(IDS, seed=0, split="test")), torch.full((6, 3), 5.0))
+
+
+def test_outlines_are_refused_behind_an_effect_that_does_not_report_its_blur() -> None:
+    def with_own(name: str, blurs: bool) -> None:
+        synth = load_synthesizer(name)
+        effects = {**synth.effects.effects, "own": Monai(transform=torch.abs, blurs=blurs)}
+        replace(synth, effects=replace(synth.effects, effects=effects))
+
+    with pytest.raises(ValueError, match=r"own \(Monai\).*scene\.outline"):
+        with_own("zero_shot", True)
+    with_own("zero_shot", False)
+    with_own("mix", True)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["out_of_focus.share=[0.0,0.9]", "gibbs_ringing.alpha=[0.0,0.8]", "sharpening.strength=[0.0,30.0]"],
+)
+def test_ranges_that_move_outlines_are_refused_where_outlines_are_placed(override: str) -> None:
+    with pytest.raises(ValueError, match=override.split(".")[0]):
+        load_synthesizer("zero_shot", overrides=[f"effects.effects.{override}"])
 
 
 def test_the_originals_order() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from anystar_torch.generator.scene.density import shrink
-from anystar_torch.generator.scene.shapes import Balls, aimed
+from anystar_torch.generator.scene.shapes import Balls, nearest_balls
 from anystar_torch.generator.spatial.affine import rotate_and_shift
 from anystar_torch.generator.spatial.coordinates import Coordinates
 from anystar_torch.generator.spatial.elastic import elastic, smooth_displacement
@@ -18,7 +18,7 @@ from anystar_torch.kernels.lattice import gradient_noise, sample, sample_periodi
 from anystar_torch.random.source import Source
 
 SHAPE = (12, 10, 14)
-WORLD = (128, 128, 128)
+SCENE = (128, 128, 128)
 HALF = (63.5, 63.5, 63.5)
 
 
@@ -49,11 +49,13 @@ def deterministic(d: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     seen = elastic(seen, smooth_displacement(d["nodes"], two, two, SHAPE), d["scale"], d["shear"])
     seen = orient(seen, d["order"], d["sign"])
     seen = zoom(rotate_and_shift(seen, d["angles"], d["scale"] * 5.0), d["factor"])
-    placed = shrink(seen, d["scale"] + 0.5, d["factor"] > 0.8, WORLD)
+    placed = shrink(seen, d["scale"] + 0.5, d["factor"] > 0.8, SCENE)
     balls = Balls(d["centre"], d["radius"], two * 12.0)
-    aim, distance = aimed(balls, placed.position, HALF)
-    rough = sample(gradient_noise(d["gradients"], 4), aim.centre + aim.direction * aim.radius, HALF)
-    objects = torch.where(distance < aim.radius - rough, placed.piece * 216 + aim.ball + 1, 0)
+    nearest, distance = nearest_balls(balls, placed.position, HALF)
+    rough = sample(
+        gradient_noise(d["gradients"], 4), nearest.centre + nearest.direction * nearest.radius, HALF
+    )
+    objects = torch.where(distance < nearest.radius - rough, placed.piece * 216 + nearest.ball + 1, 0)
     patches = strongest_field(d["fields"], seen.position, HALF)[:, None]
     image = torch.where(objects > 0, 100.0, patches * 10.0) + sample_periodic(d["noise"], seen.position)
     return seen.position, objects, smooth_noise(image, seen.fraction) * seen.cover

@@ -1,12 +1,16 @@
 """A sample is one thing: the same in any batch, in range, every label an object, made on the device."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from skimage.measure import label
 
 from anystar_torch.arrays import Sample
 from anystar_torch.configuration.compose import load_synthesizer
-from anystar_torch.generator.synthesizer import Synthesizer
+from anystar_torch.generator.synthesizer import Synthesizer, relabelled
+from anystar_torch.geometry.components import connected_components
 from anystar_torch.random.source import Source
 from tests.residency import Residency
 
@@ -80,16 +84,42 @@ def test_synthesis_stays_on_the_device_and_launches_do_not_grow(name: str) -> No
 
 def test_the_table_holds_what_each_draw_would_have_drawn(synth: Synthesizer) -> None:
     """A synthesizer whose draws hash one by one makes the same samples, bit for bit."""
-    one_by_one = synth.sample(Source.of(IDS[:4], seed=synth.seed, split=synth.split))
+    one_by_one = synth.render(Source.of(IDS[:4], seed=synth.seed, split=synth.split))
     assert torch.equal(one_by_one.image, synth(IDS[:4]).image)
     assert torch.equal(one_by_one.labels, synth(IDS[:4]).labels)
 
 
 def test_draws_can_be_read(synth: Synthesizer) -> None:
-    draws = synth.draws(IDS[:4]).as_dict()
+    draws = synth.draw(IDS[:4]).as_dict()
     factors = draws["/placement/zoom/factor"]
     assert len(factors) == 4
     assert all(0.4 < factor < 1.4 for factor in factors)
+
+
+def test_stored_draws_are_rendered_again_and_can_be_changed(
+    synth: Synthesizer, batch: Sample, tmp_path: Path
+) -> None:
+    torch.save(synth.draw(IDS[:3]), tmp_path / "draws.pt")
+    draws = torch.load(tmp_path / "draws.pt", weights_only=False)
+    again = synth.render(draws)
+    assert torch.equal(again.image, batch.image[:3])
+    assert torch.equal(again.labels, batch.labels[:3])
+    place = draws.slots["/placement/zoom/factor"][1] * len(IDS[:3])
+    numbers = draws.numbers.clone()
+    numbers[place] = 1.4  # the first sample's
+    other = synth.render(replace(draws, numbers=numbers))
+    changed = [not torch.equal(a, b) for a, b in zip(other.labels, again.labels, strict=True)]
+    assert changed == [True, False, False]
+
+
+def test_pieces_are_labelled_again_only_where_effects_cut_them() -> None:
+    """Against labelling all of them."""
+    labels = connected_components(torch.randint(0, 3, (4, 1, 9, 9, 9), dtype=torch.int32), 4)
+    cut = labels.clone()
+    cut[1, :, 4] = 0
+    cut[3] = 0
+    assert torch.equal(relabelled(labels, cut, 4), connected_components(cut, 4))
+    assert relabelled(labels, labels.clone(), 4) is labels
 
 
 def test_an_effect_more_changes_no_other_draw(synth: Synthesizer) -> None:
@@ -104,7 +134,7 @@ def test_every_background_makes_samples(name: str) -> None:
     assert sample.image.std() > 0.0
 
 
-def test_the_plain_ground_is_darker_than_the_objects() -> None:
+def test_a_plain_background_is_darker_than_the_objects() -> None:
     sample = load_synthesizer("plain", shape=(32, 32, 32), seed=0)(torch.arange(12))
     for image, labels in zip(sample.image, sample.labels, strict=True):
         if (labels > 0).sum() > 1000:

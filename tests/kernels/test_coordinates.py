@@ -16,7 +16,7 @@ def placed(shape):
     synth = load_synthesizer("mix", shape=shape, seed=4)
     source = synth.source(IDS)
     coordinates = synth.placement(shape, source("placement"))
-    return synth.world.density(coordinates, synth.placement.world(shape), source("density"))
+    return synth.scene.density(coordinates, synth.placement.scene_shape(shape), source("density"))
 
 
 def compare(coordinates: Coordinates, implementation):

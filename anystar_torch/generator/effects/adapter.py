@@ -1,9 +1,9 @@
-"""Any MONAI or TorchIO transform as an effect of the chain.
+"""MONAI and TorchIO transforms as effects of the chain.
 
-These transforms draw from generators on the host and work on one volume at a time, so an adapted effect loops
-over the samples and makes the device wait; use it to try an idea, and write the effect as a batched function
-if it stays. Each sample's generator is seeded from the sample's own stream: the rules of the chain (same id,
-same bits; other effects change nothing) hold for it, too.
+These transforms draw from generators on the host and process one volume at a time. An adapted effect therefore loops
+over the samples and makes the device wait. Use it to test an idea, then write the effect as a batched function. The
+generator of each sample is seeded from the random stream of the sample, so the rules of the chain hold: the same id
+gives the same bits, and other effects change nothing.
 """
 
 from collections.abc import Callable
@@ -19,10 +19,10 @@ from anystar_torch.random.source import Source
 
 @runtime_checkable
 class Seedable(Protocol):
-    """What MONAI's random transforms and ``Compose`` share."""
+    """Random transforms and ``Compose`` of MONAI."""
 
     def set_random_state(self, seed: int | None = None, state: Any = None) -> Any:
-        """Seed everything the transform draws."""
+        """Seed all draws of the transform."""
         ...
 
 
@@ -35,17 +35,18 @@ class Monai:
         Monai(transform=monai.transforms.RandStdShiftIntensity(factors=1.0, prob=0.5))
 
     Attributes:
-        transform: from a channel-first volume ``[1, D, H, W]`` to one of the same shape. It is called on the
-            image's own device.
+        transform: from a channel-first volume ``[1, D, H, W]`` to one of the same shape, on the device of the image.
+        blurs: whether the transform may blur. Generators that place outlines refuse such a transform.
     """
 
     transform: Callable[[Tensor], Any]
+    blurs: bool = True
 
     def __call__(self, image: Volume, source: Source) -> Volume:
         """Transform every sample of ``image`` ``[B, 1, D, H, W]``.
 
         Raises:
-            ValueError: the transform changes the shape; the chain changes intensities only.
+            ValueError: the transform changes the shape.
         """
         return _each(image, source, self._one)
 
@@ -65,28 +66,30 @@ class TorchIO:
         TorchIO(transform=torchio.RandomMotion(p=0.3))
 
     Attributes:
-        transform: from a volume ``[1, D, H, W]`` to one of the same shape, on the CPU. TorchIO calls the axes
-            x, y, z in the order of the array, so its "first axis" is our z.
+        transform: from a volume ``[1, D, H, W]`` to one of the same shape, on the CPU. TorchIO calls the axes x, y, z
+            in the order of the array, so its first axis is z here.
+        blurs: whether the transform may blur. Generators that place outlines refuse such a transform.
     """
 
     transform: Callable[[Tensor], Tensor]
+    blurs: bool = True
 
     def __call__(self, image: Volume, source: Source) -> Volume:
         """Transform every sample of ``image`` ``[B, 1, D, H, W]``.
 
         Raises:
-            ValueError: the transform changes the shape; the chain changes intensities only.
+            ValueError: the transform changes the shape.
         """
         return _each(image, source, self._one)
 
     def _one(self, volume: Tensor, seed: int) -> Tensor:
-        with torch.random.fork_rng(devices=[]):  # TorchIO draws from the global generator: leave it as it was
+        with torch.random.fork_rng(devices=[]):  # TorchIO draws from the global generator
             torch.manual_seed(seed)
             return self.transform(volume.cpu())
 
 
 def _each(image: Volume, source: Source, one: Callable[[Tensor, int], Tensor]) -> Volume:
-    if image.device.type == "meta":  # shapes only: nothing to transform
+    if image.device.type == "meta":  # shapes only
         return torch.empty_like(image)
     seeds = [seed & 0xFFFFFFFF for seed in source.bits("seed").tolist()]
     volumes = []

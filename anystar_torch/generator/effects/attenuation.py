@@ -1,6 +1,7 @@
 """Loss of light with depth: absorption and scattering in the specimen."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -11,15 +12,15 @@ from anystar_torch.random.source import Source
 
 
 def attenuation(image: Volume, rate: PerSampleAxis) -> Volume:
-    """Multiply by ``exp(-rate . t)``: the Beer-Lambert law along a straight path of light.
+    """Multiply by ``exp(-rate . t)``, ``[B, 1, D, H, W]``: the Beer-Lambert law along a straight path of light.
 
     Args:
         image: ``[B, 1, D, H, W]``.
-        rate: ``[B, 3]``, logarithm of the loss from the first to the last voxel along z, y, x. ``t`` runs from 0 to 1
-            along each axis, and from the other face where the rate is negative; 0 leaves the image unchanged.
+        rate: ``[B, 3]``, logarithm of the loss from the first to the last voxel along z, y, x. ``t`` goes from 0 to 1
+            along each axis, and from the opposite face where the rate is negative; 0 leaves the image unchanged.
     """
     falling = rate.neg()
-    # From the other face t is 1 less, which adds -rate to the exponent; only one voxel along an axis is at t = 0.
+    # From the opposite face t is 1 less, which adds -rate to the exponent. A single voxel along an axis is at t = 0.
     z, y, x = falling.clamp(min=0.0).unbind(1)
     exponent = -(z + y + x)[:, None, None, None, None]
     for axis in range(3):
@@ -33,14 +34,16 @@ def attenuation(image: Volume, rate: PerSampleAxis) -> Volume:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomAttenuation:
-    """Exponential attenuation along a drawn axis, from a drawn side, on some samples.
+    """Exponential attenuation along a random axis, from a random side, in some samples.
 
-    No counterpart in AnyStar, whose bias field changes the intensity by less.
+    AnyStar has no such effect: its bias field changes the intensity by less.
 
     Attributes:
         p: chance to apply.
-        loss: range of the logarithm of the loss over the sample's depth; 2.3 is a loss to a tenth.
+        loss: range of the logarithm of the loss over the depth of the sample; 2.3 leaves a tenth of the light.
     """
+
+    blurs: ClassVar[bool] = False
 
     p: float
     loss: Range

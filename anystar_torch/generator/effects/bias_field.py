@@ -1,6 +1,7 @@
-"""A smooth multiplicative field, as an uneven receive coil or an uneven illumination gives."""
+"""A smooth multiplicative field, as from an uneven receive coil or uneven illumination."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float32
@@ -16,32 +17,32 @@ from anystar_torch.random.source import Source
 def bias_field(image: Volume, coefficients: Float32[Tensor, "b 20"], extent: PerSampleAxis) -> Volume:
     """Multiply by ``exp`` of a third-degree polynomial of position.
 
-    ``out = image * exp(sum_n c_n P_i(z) P_j(y) P_k(x))`` with ``(i, j, k) = TERMS[n]``, P Legendre
-    polynomials and z, y, x running from -extent to +extent over the volume (MONAI ``RandBiasField``, degree
-    3, has extent 1).
+    ``out = image * exp(sum_n c_n P_i(z) P_j(y) P_k(x))`` with ``(i, j, k) = TERMS[n]`` and Legendre polynomials P.
+    z, y, x go from -extent to +extent over the volume. MONAI's ``RandBiasField`` of degree 3 has extent 1.
 
     Args:
         image: ``[B, 1, D, H, W]``.
         coefficients: ``[B, 20]``; 0 leaves the image unchanged.
-        extent: ``[B, 3]``, how much of the polynomials' interval [-1, 1] the volume spans along z, y, x; a
-            negative one mirrors the field.
+        extent: ``[B, 3]``, share of the interval [-1, 1] of the polynomials that the volume spans along z, y, x; a
+            negative share mirrors the field.
     """
     return intensities.bias_field(image, coefficients, extent)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomBiasField:
-    """A bias field on every sample.
+    """A bias field in every sample (MONAI ``RandBiasField``).
 
-    With coefficients of one sign only, as AnyStar has them (0 to 0.1, MONAI ``RandBiasField``), the image is
-    always brightened, most in one corner. In AnyStar that corner of the finished volume is set by later flips
-    and turns; here the field is mirrored along each axis with chance 1/2 instead, to the same effect.
+    AnyStar's coefficients are all positive, 0 to 0.1. They always brighten the image, most in one corner. In AnyStar,
+    later rotations move this corner. Here the field is mirrored along each axis with chance 1/2, with the same result.
 
     Attributes:
         coefficient: range of each of the 20 coefficients.
-        extent: range of the share of the field that the volume spans along an axis, in (0, 1]. AnyStar
-            applies the field to 64 to 128 voxels and sees 64 of them.
+        extent: range of the share of the field that the volume spans along an axis, in (0, 1]. AnyStar applies the
+            field to 64 to 128 voxels, of which the sample shows 64.
     """
+
+    blurs: ClassVar[bool] = False
 
     coefficient: Range
     extent: Range

@@ -1,7 +1,8 @@
-"""A camera that counts photons: shot noise from bright to starved, and read noise."""
+"""A camera that counts photons: shot noise and read noise."""
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -21,10 +22,10 @@ def camera(
     shot: Volume,
     electronic: Volume,
 ) -> Volume:
-    """Record the image with a camera of unit gain.
+    """Record the image with a camera of gain 1.
 
-    Intensities from the sample's minimum to its maximum stand for 0 to ``photons`` photons on top of
-    ``background`` ones; counts are Poisson, read noise is added, and the result is scaled back.
+    The range of intensities of a sample stands for 0 to ``photons`` photons, in addition to ``background`` photons.
+    Counts are Poisson, read noise is added, and the result is scaled back to intensities.
 
     Args:
         image: ``[B, 1, D, H, W]``.
@@ -40,16 +41,18 @@ def camera(
 
 @dataclass(frozen=True, kw_only=True)
 class RandomCamera:
-    """Photon counting on some samples, with numbers of photons spread evenly over their logarithm.
+    """Photon counting in some samples; the logarithm of the number of photons is uniform.
 
-    No counterpart in AnyStar, whose Poisson noise is invisible.
+    AnyStar has no such effect: its Poisson noise is not visible.
 
     Attributes:
         p: chance to apply.
-        photons: range of the brightest voxel's expected photons, at least 1.
-        background: range of the background's expected photons.
+        photons: range of the expected photons of the brightest voxel, at least 1.
+        background: range of the expected photons of the background.
         read: range of the read noise, electrons.
     """
+
+    blurs: ClassVar[bool] = False
 
     p: float
     photons: Range

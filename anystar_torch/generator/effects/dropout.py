@@ -1,4 +1,4 @@
-"""Cubes cut out of image and labels, as if objects were occluded or data missing."""
+"""Cubes removed from image and labels, as if objects were occluded or data were missing."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ MOST_HOLES = 31
 def coarse_dropout(
     image: Volume, labels: Labels, corner: Int64[Tensor, "b n 3"], size: Int64[Tensor, " b"]
 ) -> tuple[Volume, Labels]:
-    """Set cubes to 0 in image and labels. They may overlap, and end at the faces.
+    """Set cubes to 0 in image and labels. Cubes may overlap, and end at the faces.
 
     Args:
         image: ``[B, 1, D, H, W]``.
@@ -31,12 +31,12 @@ def coarse_dropout(
 
 @dataclass(frozen=True, kw_only=True)
 class RandomCoarseDropout:
-    """Cubes cut out of some samples, wholly inside the volume (MONAI ``RandCoarseDropout``).
+    """Cubes removed from some samples, inside of the volume (MONAI ``RandCoarseDropout``).
 
     Attributes:
         p: chance to apply.
         holes: number of cubes, 1 to 31.
-        size: edge of a cube, voxels; in a volume thinner than that the cubes span it.
+        size: edge of a cube, voxels; in a thinner volume, cubes go from face to face.
     """
 
     p: float
@@ -51,7 +51,7 @@ class RandomCoarseDropout:
             raise ValueError(f"size must be at least 1 voxel, got {self.size}")
 
     def __call__(self, image: Volume, labels: Labels, source: Source) -> tuple[Volume, Labels]:
-        """Cut cubes out of ``image`` and ``labels`` ``[B, 1, D, H, W]`` of the samples that draw them."""
+        """Remove cubes from ``image`` and ``labels`` ``[B, 1, D, H, W]`` of some samples."""
         free = [max(n - self.size, 0) + 1 for n in image.shape[2:]]
         corner = torch.stack(
             [source.integers(f"corner{axis}", 0, n, self.holes) for axis, n in enumerate(free)], dim=-1

@@ -1,4 +1,4 @@
-"""Bring every sample to [0, 1] as if a display or a reader had clipped a share of its voxels at either end."""
+"""Intensity range: bring every sample to [0, 1], with a share of the voxels clipped at both ends."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from anystar_torch.random.source import Source
 
 
 def exposure(image: Volume, dark: PerSample, bright: PerSample) -> Volume:
-    """Map the quantile ``dark`` to 0 and the quantile ``1 - bright`` to 1 and clip; constants become 0.
+    """Map the quantile ``dark`` to 0 and the quantile ``1 - bright`` to 1, and clip; constants become 0.
 
     Args:
         image: ``[B, 1, D, H, W]``.
@@ -21,10 +21,10 @@ def exposure(image: Volume, dark: PerSample, bright: PerSample) -> Volume:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomExposure:
-    """A random window of grey values for every sample; in place of AnyStar's minimum and maximum.
+    """A random intensity range for every sample, instead of AnyStar's minimum and maximum.
 
-    Prediction clips a real volume at quantiles (inference/normalise.py), and what shares of it are brighter or darker
-    than its objects nobody knows. A network that was trained on many windows does not depend on the one it is given.
+    Prediction clips a real volume at quantiles. The shares of voxels that are brighter or darker than the objects are
+    unknown. A network that is trained with many intensity ranges does not depend on the choice.
 
     Attributes:
         dark: range of the share of voxels that end at 0.

@@ -1,4 +1,4 @@
-"""The Fourier transform of every sample, with bits that do not depend on the batch."""
+"""The Fourier transform of every sample, with results that do not depend on the batch."""
 
 import torch
 from torch import Tensor
@@ -14,8 +14,8 @@ def transform(image: Volume) -> Spectrum:
     if image.device.type != "cpu":
         spectrum: Tensor = torch.fft.fftn(image, dim=_AXES)
         return spectrum
-    # The CPU's library splits a batch of one over threads and a batch of many over samples, and the two round
-    # differently; it may also round by alignment. So every sample is a batch of one in memory of its own.
+    # The library on the CPU distributes a batch of one by parts and larger batches by samples, with different rounding.
+    # Rounding may also depend on alignment. Every sample is therefore a batch of one in its own memory.
     return torch.stack([torch.fft.fftn(each.to(torch.complex64), dim=_AXES) for each in image.unbind()])
 
 

@@ -1,6 +1,7 @@
-"""Contrast: a power law on intensities, as a display or a detector has it."""
+"""Contrast: a power law on intensities, as of a display or a detector."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from anystar_torch.arrays import PerSample, Volume
 from anystar_torch.generator.chain import with_chance
@@ -10,15 +11,15 @@ from anystar_torch.random.source import Source
 
 
 def adjust_contrast(image: Volume, gamma: PerSample, headroom: PerSample) -> Volume:
-    """Raise intensities, relative to a range, to a power; the range stays.
+    """Raise intensities, relative to a range, to a power; the range stays the same.
 
-    ``out = low + span * ((image - low) / span)^gamma`` (MONAI ``AdjustContrast``), the range being the
-    sample's own, widened upwards by ``headroom``: by what is brighter where the sample does not look.
+    ``out = low + span * ((image - low) / span)^gamma`` (MONAI ``AdjustContrast``). The range is that of the sample,
+    extended upwards by ``headroom`` for brighter voxels outside of the sample.
 
     Args:
         image: ``[B, 1, D, H, W]``.
         gamma: ``[B]``, positive; 1 leaves the image unchanged, above 1 darkens the middle of the range.
-        headroom: ``[B]``, not negative, in units of the sample's own range.
+        headroom: ``[B]``, not negative, in units of the range of the sample.
     """
     return contrast(image, intensity_limits(image), gamma, headroom)
 
@@ -27,16 +28,18 @@ def adjust_contrast(image: Volume, gamma: PerSample, headroom: PerSample) -> Vol
 class RandomContrast:
     """Contrast of some samples.
 
-    AnyStar applies it to a volume of which the sample is the middle, and whose bright corner (of the bias
-    field) lies outside: a power of a wider range is the same curve but for its scale, so that the noise added
-    later is larger beside it.
+    AnyStar applies it to a larger volume, of which the sample is the middle. The bright corner of the bias field is
+    outside of the sample. A power of a wider range is the same curve on a smaller scale, so that noise that is added
+    later is stronger relative to it.
 
     Attributes:
         p: chance to apply.
         gamma: range of the exponent, positive.
-        headroom: range of how much brighter than the sample's maximum the volume is elsewhere, in units of
-            the sample's range.
+        headroom: range of the excess of the maximum of the larger volume over that of the sample, in units of the range
+            of the sample.
     """
+
+    blurs: ClassVar[bool] = False
 
     p: float
     gamma: Range

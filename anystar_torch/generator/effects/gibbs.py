@@ -1,4 +1,4 @@
-"""Gibbs ringing: the high spatial frequencies a short magnetic resonance acquisition never measured."""
+"""Gibbs ringing: a short magnetic resonance acquisition does not measure high spatial frequencies."""
 
 from dataclasses import dataclass
 
@@ -11,20 +11,24 @@ from anystar_torch.generator.parameters import Range, check_chance, check_range,
 from anystar_torch.kernels.spectrum import cut_spectrum
 from anystar_torch.random.source import Source
 
+SHARP_ALPHA = 0.5
+"""Up to this share of the k-space radius, outlines move by less than 0.4 voxel. An ideal low pass of 0.354 cycles per
+voxel puts a quarter of the height of an edge 0.36 voxel outside of it."""
+
 
 def gibbs_ringing(image: Volume, alpha: PerSample, recorded: PerSampleAxis) -> Volume:
-    """Remove all frequencies outside a ball of k-space.
+    """Remove all frequencies outside of a ball of k-space.
 
-    With ``recorded`` 1 the ball has the radius ``(1 - alpha) * max(D, H, W) / sqrt 2`` around ``(n - 1) / 2``
-    of the centred spectrum, which for even n is half a bin off the zero frequency; the real part of the
-    result is kept (MONAI ``GibbsNoise``). In a cube only corners of k-space are cut below alpha 0.29, and all
-    above 0.354 cycles per voxel at 0.5. A volume recorded larger has finer bins: the ball becomes an
-    ellipsoid, as wide as before along the longest axis, wider along the others.
+    With ``recorded`` 1 the ball has the radius ``(1 - alpha) * max(D, H, W) / sqrt 2``. Its centre is ``(n - 1) / 2``
+    of the centred spectrum, for even n half a bin from the zero frequency. The result is the real part (MONAI
+    ``GibbsNoise``). In a cube, alpha below 0.29 removes only corners of k-space, and 0.5 removes all frequencies above
+    0.354 cycles per voxel. A larger recorded volume has finer bins. The ball becomes an ellipsoid with the same width
+    along the longest axis and a larger one along the others.
 
     Args:
         image: ``[B, 1, D, H, W]``.
-        alpha: ``[B]`` in [0, 1]; 0 leaves the image unchanged (MONAI's 0 still cuts the corners).
-        recorded: ``[B, 3]``, size along z, y, x of the volume whose spectrum is cut, in sizes of this one.
+        alpha: ``[B]`` in [0, 1]; 0 leaves the image unchanged (in MONAI 0 removes the corners).
+        recorded: ``[B, 3]``, size along z, y, x of the volume whose spectrum is cut, over the size of this volume.
     """
     cut = inverse(cut_spectrum(transform(image), alpha, recorded))
     return torch.where(per_voxel(alpha) == 0.0, image, cut)
@@ -32,14 +36,14 @@ def gibbs_ringing(image: Volume, alpha: PerSample, recorded: PerSampleAxis) -> V
 
 @dataclass(frozen=True, kw_only=True)
 class RandomGibbsRinging:
-    """Gibbs ringing on some samples.
+    """Gibbs ringing in some samples.
 
     Attributes:
         p: chance to apply.
-        alpha: range of the share of the k-space radius cut away, in [0, 1].
-        recorded: range of the size of the recorded volume along each axis, in sizes of the sample. AnyStar
-            cuts the spectrum of 64 to 128 voxels, a size of its own along each axis, and keeps the middle 64;
-            this is what makes most of its ringing invisible.
+        alpha: range of the share of the k-space radius that is removed, in [0, 1].
+        recorded: range of the size of the recorded volume over the size of the sample, along each axis. AnyStar cuts
+            the spectrum of 64 to 128 voxels, with a different size along each axis, and keeps the middle 64 voxels.
+            Most of its ringing is therefore not visible.
     """
 
     p: float
@@ -50,6 +54,11 @@ class RandomGibbsRinging:
         check_chance("p", self.p)
         check_range("alpha", self.alpha, 0.0, 1.0)
         check_range("recorded", self.recorded, 0.1, 10.0)
+
+    @property
+    def blurs(self) -> bool:
+        """Whether the effect may move outlines: whether ``alpha`` exceeds :data:`SHARP_ALPHA`."""
+        return self.p > 0.0 and self.alpha[1] > SHARP_ALPHA
 
     def __call__(self, image: Volume, source: Source) -> Volume:
         """Draw a radius per sample and cut the spectrum of ``image`` ``[B, 1, D, H, W]`` there."""

@@ -1,6 +1,7 @@
-"""A monotone, piecewise linear change of intensities: another instrument's response curve."""
+"""A monotone, piecewise linear map of intensities: the response curve of another instrument."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float32
@@ -14,7 +15,7 @@ from anystar_torch.random.source import Source
 
 
 def histogram_shift(image: Volume, response: Float32[Tensor, "b n"]) -> Volume:
-    """Map intensities, relative to the sample's range, through a piecewise linear curve.
+    """Map intensities, relative to the range of the sample, through a piecewise linear curve.
 
     The curve takes the values ``response`` at ``0, 1/(n-1), ..., 1`` of the range (MONAI
     ``RandHistogramShift``).
@@ -29,21 +30,23 @@ def histogram_shift(image: Volume, response: Float32[Tensor, "b n"]) -> Volume:
 
 
 def even_steps(like: Float32[Tensor, "b n"]) -> Float32[Tensor, " n"]:
-    """The curve that changes nothing."""
+    """The curve that leaves an image unchanged, with as many points as ``like``."""
     return torch.linspace(0.0, 1.0, like.shape[1], device=like.device)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomHistogramShift:
-    """Another response curve for some samples.
+    """Another response curve in some samples.
 
-    Inner points are drawn one after the other, each uniform between the point before (already drawn) and the
-    point after (still on the diagonal), as MONAI does, so the curve never falls.
+    Inner points are drawn one after the other, as in MONAI. Each is uniform between the point before, which is drawn
+    already, and the point after, which is still on the diagonal. The curve therefore never decreases.
 
     Attributes:
         p: chance to apply.
-        points: number of points of the curve, 3 to 256; the fewer, the stronger.
+        points: number of points of the curve, 3 to 256; fewer points give a stronger effect.
     """
+
+    blurs: ClassVar[bool] = False
 
     p: float
     points: int
@@ -64,11 +67,11 @@ class RandomHistogramShift:
         """A curve per sample, ``[B, points]``, from 0 to 1."""
         share = source.uniform("points", 0.0, 1.0, self.points)
         # The recurrence r[p] = (1 - s[p]) r[p-1] + s[p] a[p] in closed form: the sum over q <= p of s[q] a[q] times
-        # the product of 1 - s over the points between; a loop would launch three operators for every point.
+        # the product of 1 - s over the points between. A loop would launch three operators per point.
         point = torch.arange(self.points, device=share.device)
         share = torch.where((point == 0) | (point == self.points - 1), (point > 0).to(torch.float32), share)
         after = (point + 1).clamp_(max=self.points - 1) / (self.points - 1)
         left = torch.where(point[:, None] > point, 1.0 - share[:, :, None], 1.0).cumprod(1)  # [B, p, q]
         parts = (share * after)[:, None] * left
-        # A running sum, as a reduction may round by the size of the batch. Its diagonal ends at q = p.
+        # A reduction may round differently in other batches, a cumulative sum does not. Its diagonal ends at q = p.
         return parts.cumsum(2).diagonal(dim1=1, dim2=2).contiguous()

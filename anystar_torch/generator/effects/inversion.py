@@ -1,6 +1,7 @@
-"""Dark objects on a bright ground: absorption instead of emission, a negative instead of a positive."""
+"""Inversion: dark objects on a bright background, as in absorption instead of emission."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from anystar_torch.arrays import Volume, per_voxel
 from anystar_torch.generator.chain import with_chance
@@ -10,7 +11,7 @@ from anystar_torch.random.source import Source
 
 
 def invert(image: Volume) -> Volume:
-    """Mirror intensities within each sample's own range: ``low + high - image``; twice is the identity.
+    """Mirror intensities within the range of each sample: ``low + high - image``. Applied twice it is the identity.
 
     Args:
         image: ``[B, 1, D, H, W]``.
@@ -23,12 +24,14 @@ def invert(image: Volume) -> Volume:
 class RandomInversion:
     """Inverted contrast of some samples.
 
-    No counterpart in AnyStar, whose objects are brighter or darker than their surround each by itself; here all objects
-    of a sample change sides together, as in a volume of another modality.
+    AnyStar has no such effect: each of its objects is brighter or darker than the background independently. Here all
+    objects of a sample are inverted together, as in a volume of another modality.
 
     Attributes:
         p: chance to apply.
     """
+
+    blurs: ClassVar[bool] = False
 
     p: float
 

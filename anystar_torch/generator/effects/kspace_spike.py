@@ -1,6 +1,7 @@
 """A spike in k-space: the herringbone pattern of one bad sample of a magnetic resonance acquisition."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int64
@@ -52,6 +53,8 @@ class RandomKSpaceSpike:
         p: chance to apply.
         strength: range of the spike's log-magnitude over the spectrum's mean log-magnitude.
     """
+
+    blurs: ClassVar[bool] = False
 
     p: float
     strength: Range

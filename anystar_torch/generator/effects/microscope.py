@@ -1,4 +1,4 @@
-"""A microscope from the specimen to the stored volume: optics, camera, and the voxels it is resampled from."""
+"""A microscope from the specimen to the stored volume: optics, camera, and recorded voxels."""
 
 from dataclasses import dataclass
 
@@ -14,18 +14,18 @@ from anystar_torch.random.source import Source
 
 @dataclass(frozen=True, kw_only=True)
 class RandomMicroscope:
-    """Blur, then photons, then voxels coarser than the sample's, all worst along the same axis.
+    """Blur, then photon noise, then voxels that are coarser than those of the sample, all coarsest along one axis.
 
     AnyStar has no such effect. The noise lies on the voxels that the instrument records. A coarse voxel gathers the
     photons of all voxels that it covers, and interpolation between coarse voxels makes neighbours share noise.
 
     Attributes:
         p: chance to apply.
-        lateral: range of the blur's width across the axis, voxels.
-        elongation: range of the factor by which the blur is wider along the axis.
-        camera: what happens to the blurred image; with a chance of its own.
+        lateral: range of the standard deviation of the blur across the axis, voxels.
+        elongation: range of the width of the blur along the axis over the width across it.
+        camera: records the blurred image, with its own chance.
         pixel: range of the size of the recorded voxels across the axis, voxels, at least 1.
-        thickness: range of the factor by which they are longer along the axis.
+        thickness: range of the length of the recorded voxels along the axis over their size across it.
     """
 
     p: float
@@ -47,10 +47,10 @@ class RandomMicroscope:
         return with_chance(self.p, self._always, image, source)
 
     def blur_width(self, source: Source) -> PerSampleAxis:
-        """Width of the blur, ``[B, 3]`` along z, y, x, voxels.
+        """Standard deviation of the blur, ``[B, 3]`` along z, y, x, voxels.
 
-        That of the optics, and of means over coarse voxels and linear interpolation between them, which have variances
-        of 1/12 and 1/6 of a voxel's square.
+        It combines the optics, the means over coarse voxels and the linear interpolation between them. The latter two
+        have variances of 1/12 and 1/6 of the squared size of a voxel.
         """
         sigma, voxel = self._drawn(source)
         coarse = torch.where(voxel > 1.0, voxel.square() / 4.0, 0.0)
@@ -64,7 +64,7 @@ class RandomMicroscope:
         return thick_slices(recorded, voxel, source.uniform("start", -0.5, 0.5, 3))
 
     def _drawn(self, source: Source) -> tuple[PerSampleAxis, PerSampleAxis]:
-        """Widths of the optics and sizes of the recorded voxels, both ``[B, 3]``, both largest along one axis."""
+        """Standard deviations of the optics and sizes of the recorded voxels, ``[B, 3]`` each, voxels."""
         axis = source.integers("axis", 0, 3)[:, None] == torch.arange(3, device=source.root.device)
         elongation = torch.where(axis, draw(source, "elongation", self.elongation)[:, None], 1.0)
         thickness = torch.where(axis, draw(source, "thickness", self.thickness)[:, None], 1.0)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int64
@@ -65,6 +66,8 @@ class _OfSomeWidth(ABC):
         std: range of the standard deviation, in units of the image as it arrives.
     """
 
+    blurs: ClassVar[bool] = False
+
     p: float
     std: Range
 
@@ -110,6 +113,8 @@ class RandomDetectorNoise:
         speckle: standard deviation of speckle noise relative to the image.
         photons: photons at intensity 1 for poisson noise.
     """
+
+    blurs: ClassVar[bool] = False
 
     p: float
     std: float

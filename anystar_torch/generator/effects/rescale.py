@@ -8,7 +8,7 @@ from anystar_torch.random.source import Source
 
 
 def rescale(image: Volume) -> Volume:
-    """Map each sample's minimum to 0 and maximum to 1; constants become 0 (MONAI ``ScaleIntensity``).
+    """Map the minimum of each sample to 0 and the maximum to 1; constants become 0 (MONAI ``ScaleIntensity``).
 
     Args:
         image: ``[B, 1, D, H, W]``.
@@ -18,7 +18,7 @@ def rescale(image: Volume) -> Volume:
 
 @dataclass(frozen=True, kw_only=True)
 class Rescale:
-    """Minimum-maximum rescaling of every sample; draws nothing."""
+    """Minimum-maximum rescaling of every sample, without draws."""
 
     def __call__(self, image: Volume, source: Source) -> Volume:
         """``image`` ``[B, 1, D, H, W]`` with every sample in [0, 1]."""

@@ -1,4 +1,4 @@
-"""Unsharp masking, as reconstruction software and careless contrast filters do it."""
+"""Unsharp masking, as in reconstruction software and contrast filters."""
 
 from dataclasses import dataclass
 
@@ -12,19 +12,18 @@ from anystar_torch.random.source import Source
 def sharpen(
     image: Volume, first: PerSampleAxis, second: PerSampleAxis, strength: PerSample, *, taps: int
 ) -> Volume:
-    """Blur, then add what a second blur takes away, many times over.
+    """Blur, then add the difference to a second blur, multiplied by ``strength``.
 
-    ``b = G(first) * image; out = b + strength * (b - G(second) * b)`` (MONAI ``GaussianSharpen``,
-    approx="erf").
-
-    Difference: beyond its faces the image continues as at them; MONAI's is 0 there, and its faces turn bright.
+    ``b = G(first) * image; out = b + strength * (b - G(second) * b)`` (MONAI ``GaussianSharpen``, approx="erf").
+    Difference to MONAI, where the image is 0 beyond its faces and the faces become bright: the image continues with the
+    values at its faces.
 
     Args:
         image: ``[B, 1, D, H, W]``.
-        first: ``[B, 3]``, width of the first blur along z, y, x, voxels.
-        second: ``[B, 3]``, width of the second.
-        strength: ``[B]``; 0 leaves the first blur alone, and with ``first`` 0 the image.
-        taps: kernel half-width, see :func:`anystar_torch.generator.effects.blur.gaussian_blur`.
+        first: ``[B, 3]``, standard deviation of the first blur along z, y, x, voxels.
+        second: ``[B, 3]``, standard deviation of the second blur, voxels.
+        strength: ``[B]``; 0 gives the first blur only. With ``first`` 0, too, the image is unchanged.
+        taps: half-width of the kernel, see :func:`~anystar_torch.generator.effects.blur.gaussian_blur`.
     """
     blurred = gaussian_blur(image, first, taps=taps)
     detail = blurred - gaussian_blur(blurred, second, taps=taps)
@@ -37,9 +36,9 @@ class RandomSharpen:
 
     Attributes:
         p: chance to apply.
-        first: range of the first blur's width along each axis, voxels.
-        second: least width of the second blur; its width is drawn between this and the first blur's.
-        strength: range of the factor of the detail.
+        first: range of the standard deviation of the first blur along each axis, voxels.
+        second: least standard deviation of the second blur, voxels; that of the first blur is the largest.
+        strength: range of the factor on the difference.
     """
 
     p: float
@@ -52,6 +51,14 @@ class RandomSharpen:
         check_range("first", self.first, 0.0, 16.0)
         check_range("second", (self.second, self.first[0]), 0.0, 16.0)
         check_range("strength", self.strength, 0.0)
+
+    @property
+    def blurs(self) -> bool:
+        """Whether the first blur may widen an edge by more than the strongest difference narrows it.
+
+        The variance of the whole filter is ``first^2 - strength * second^2``.
+        """
+        return self.p > 0.0 and self.first[1] ** 2 > self.strength[0] * self.second**2
 
     def __call__(self, image: Volume, source: Source) -> Volume:
         """Draw widths and strength per sample and sharpen ``image`` ``[B, 1, D, H, W]`` with them."""

@@ -1,4 +1,4 @@
-"""Objects in sheets and chains instead of everywhere: which lattice points are the last to lose their object."""
+"""Objects in sheets and chains: which lattice points of the label field have an object."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from anystar_torch.arrays import PerSample
 from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
 from anystar_torch.random.source import Source
 
-Lattice = Float32[Tensor, "b n m k"]
+PointValues = Float32[Tensor, "b n m k"]
 
 
 def sheets(
@@ -21,14 +21,14 @@ def sheets(
 ) -> Float32[Tensor, "b f n m k"]:
     """Distance of every point to the nearest of a family of concentric spheres: 0 on a sphere, 1 halfway between two.
 
-    With the centre inside of the scene the spheres are shells around a cavity, as in a blastocyst; with a distant one
+    If the centre is inside of the scene, the spheres are shells around a cavity, as in a blastocyst. If it is far away,
     they are nearly flat layers.
 
     Args:
         point: ``[B, 3, n, m, k]``, voxels.
-        centre: ``[B, F, 3]``, of the spheres of each of F families, voxels.
-        spacing: ``[B, F]``, voxels from one sphere to the next.
-        phase: ``[B, F]`` in [0, 1), the radius of the smallest sphere in spacings.
+        centre: ``[B, F, 3]``, centre of each of F families of spheres, voxels.
+        spacing: ``[B, F]``, distance from one sphere to the next, voxels.
+        phase: ``[B, F]`` in [0, 1), radius of the smallest sphere, in spacings.
     """
     z, y, x = (point[:, None] - centre[..., None, None, None]).square().unbind(2)
     spacing, phase = spacing[..., None, None, None], phase[..., None, None, None]
@@ -40,16 +40,16 @@ def sheets(
 class RandomArrangement:
     """Objects in curved sheets, or in chains where two families of sheets meet, in some samples.
 
-    No counterpart in AnyStar, which keeps a random subset of its lattice.
+    AnyStar has no such samples: its objects occupy a random subset of the lattice.
 
     Attributes:
         p: chance to apply.
-        chains: chance of chains among the arranged samples; the others have sheets.
+        chains: chance of chains in an arranged sample; the others have sheets.
         spacing: range of the distance from one sheet to the next, voxels.
-        centre: largest distance of the spheres' centre from the middle of the scene along each axis, voxels; the
-            distance is the cube of a uniform number, so that near centres, whose sheets are shells, are frequent.
-        filling: range of the number of objects over that of a single layer per sheet, or of a single row per chain.
-        order: how much the distance to the sheet counts for which points are kept, against chance, in [0, 1].
+        centre: largest distance of the centre of the spheres from the middle of the scene along each axis, voxels. The
+            distance is proportional to the cube of a uniform number, so near centres, with shells, are frequent.
+        filling: range of the number of objects over that of one layer per sheet or one row per chain.
+        order: weight of the distance to the sheet against chance in the choice of lattice points, in [0, 1].
     """
 
     p: float
@@ -68,29 +68,29 @@ class RandomArrangement:
         check_chance("order", self.order)
 
     def applied(self, source: Source) -> Bool[Tensor, " b"]:
-        """Whether each sample is arranged."""
+        """Whether each sample is arranged, ``[B]``."""
         return source.coin("applied", self.p)
 
-    def share(self, kept: PerSample, pitch: PerSample, source: Source) -> PerSample:
-        """The share of lattice points that keep their object, ``[B]``; ``kept`` where nothing is arranged.
+    def share(self, occupancy: PerSample, pitch: PerSample, source: Source) -> PerSample:
+        """Share of lattice points that have an object, ``[B]``; ``occupancy`` in samples that are not arranged.
 
         Args:
-            kept: ``[B]``, the share without an arrangement.
-            pitch: ``[B]``, voxels between lattice points.
+            occupancy: ``[B]``, the share without an arrangement.
+            pitch: ``[B]``, distance between lattice points, voxels.
             source: draws.
         """
         first, second = (pitch[:, None] / draw(source, "spacing", self.spacing, 2)).unbind(1)
         layer = torch.where(self._chained(source), first * second, first)
         own = (draw(source, "filling", self.filling) * layer).clamp(max=1.0)
-        return torch.where(self.applied(source), own, kept)
+        return torch.where(self.applied(source), own, occupancy)
 
     def lottery(
-        self, tickets: Lattice, point: Float32[Tensor, "b 3 n m k"], middle: float, source: Source
-    ) -> Lattice:
-        """Numbers in [0, 1] of which the lowest are kept; ``tickets`` where nothing is arranged.
+        self, tickets: PointValues, point: Float32[Tensor, "b 3 n m k"], middle: float, source: Source
+    ) -> PointValues:
+        """Numbers in [0, 1], ``[B, n, m, k]``; the points with the lowest have an object.
 
         Args:
-            tickets: ``[B, n, m, k]``, uniform in (0, 1).
+            tickets: ``[B, n, m, k]``, uniform in (0, 1); the result in samples that are not arranged.
             point: ``[B, 3, n, m, k]``, lattice points, voxels.
             middle: the middle of the scene along its longest axis, voxels.
             source: draws.

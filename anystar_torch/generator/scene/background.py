@@ -1,4 +1,4 @@
-"""What lies between objects: a dark ground, a ground of any brightness, or patches with sharp edges."""
+"""The background: dark and flat, flat of any brightness, or patches with sharp edges."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +13,18 @@ from anystar_torch.generator.scene.perlin import lattice_noise
 from anystar_torch.kernels.lattice import strongest_field
 from anystar_torch.random.source import Source
 
+OBJECTS = 50
+"""Objects of a scene, of which the sample may show few. A plain background is darker than all of them."""
+
 
 @dataclass(frozen=True)
-class Ground:
-    """Mean and deviation of the intensity of the background, before the texture's shade.
+class Background:
+    """Intensity of the background before the texture.
 
     Attributes:
-        patch: ``[B, D, H, W]``, which of its sample's patches each voxel belongs to.
-        means: ``[B, most]``, mean intensity of each patch.
-        stds: ``[B, most]``, deviation of each patch.
+        patch: ``[B, D, H, W]``, index of the patch of each voxel.
+        means: ``[B, P]``, mean intensity of each patch.
+        stds: ``[B, P]``, standard deviation of the noise in each patch.
     """
 
     patch: Int32[Tensor, "b d h w"]
@@ -29,18 +32,41 @@ class Ground:
     stds: Float32[Tensor, "b most"]
 
 
+@dataclass(frozen=True)
+class BackgroundDraws:
+    """Drawn parameters of the background of each sample.
+
+    Attributes:
+        plain: ``[B]``, whether it is flat and darker than every object.
+        patched: ``[B]``, whether it has patches.
+        means: ``[B, P]``, mean intensity of each patch of a background that is not plain.
+        stds: ``[B, P]``, standard deviation of the noise in each patch.
+        darkest: ``[B]``, mean intensity of the darkest object outside of the sample.
+        shade: ``[B]``, mean of a plain background over that of the darkest object.
+        plain_std: ``[B]``, standard deviation of the noise of a plain background.
+    """
+
+    plain: Bool[Tensor, " b"]
+    patched: Bool[Tensor, " b"]
+    means: Float32[Tensor, "b most"]
+    stds: Float32[Tensor, "b most"]
+    darkest: PerSample
+    shade: PerSample
+    plain_std: PerSample
+
+
 @dataclass(frozen=True, kw_only=True)
 class Patches:
-    """A partition of the world: the strongest of several smooth fields, looked at through a strong smooth warp.
+    """A partition of the scene: each position belongs to the largest of several smooth fields, after a smooth warp.
 
-    Deliberate difference: the original warps all fields alike only up to 16 of them, and blends two warps over the
-    fields from 17 on, as its warp takes the fields for a fourth axis; here the warp is one for all.
+    Difference to AnyStar: all fields share one warp. AnyStar's warp takes the fields for a fourth axis, so that fields
+    17 to 20 get a mixture of two warps.
 
     Attributes:
         most: the number of fields is drawn from 1 to this.
-        scales: voxels between the nodes of the fields' parts, each of deviation 1.
-        warp_scales: voxels between the nodes of the warp's parts.
-        warp: deviation of each part of the warp at its nodes, voxels.
+        scales: distances between the nodes of the parts of a field, voxels; each part has standard deviation 1.
+        warp_scales: distances between the nodes of the parts of the warp, voxels.
+        warp: standard deviation of each part of the warp at its nodes, voxels.
     """
 
     most: int
@@ -59,43 +85,43 @@ class Patches:
     def __call__(
         self,
         position: Float32[Tensor, "b 3 d h w"],
-        world: Sequence[int],
+        scene_shape: Sequence[int],
         source: Source,
-        chosen: Bool[Tensor, " b"],
+        patched: Bool[Tensor, " b"],
     ) -> Int32[Tensor, "b d h w"]:
-        """The patch of each position, 0 to ``most`` - 1; 0 in samples that are not chosen.
+        """Patch of each position, 0 to ``most`` - 1, ``[B, D, H, W]``; 0 in samples without patches.
 
         Args:
-            position: ``[B, 3, D, H, W]``, voxels from the centre of the world.
-            world: (Z, Y, X), voxels.
+            position: ``[B, 3, D, H, W]``, voxels from the centre of the scene.
+            scene_shape: (Z, Y, X), voxels.
             source: draws.
-            chosen: ``[B]``, the samples that have patches.
+            patched: ``[B]``, whether a sample has patches.
         """
-        half = [(n - 1) / 2.0 for n in world]
-        nodes = [self._nodes(n) for n in world]
-        warp = lattice_noise(source("warp"), 3, world, self.warp_scales, nodes) * self.warp
-        coarse = [-(-n // min(self.scales)) for n in world]
-        fields = lattice_noise(source("fields"), self.most, world, self.scales, coarse)
-        count = source.integers("count", 1, self.most + 1) * chosen
+        half = [(n - 1) / 2.0 for n in scene_shape]
+        nodes = [self._nodes(n) for n in scene_shape]
+        warp = lattice_noise(source("warp"), 3, scene_shape, self.warp_scales, nodes) * self.warp
+        coarse = [-(-n // min(self.scales)) for n in scene_shape]
+        fields = lattice_noise(source("fields"), self.most, scene_shape, self.scales, coarse)
+        count = source.integers("count", 1, self.most + 1) * patched
         return strongest_field(fields, position, half, count.to(torch.int32), warp)
 
     def _nodes(self, size: int) -> int:
-        """Nodes of a lattice fine enough to carry all scales of the warp: twice as many as the finest has."""
+        """Nodes along an axis of a lattice that represents all scales of the warp: twice those of the finest."""
         return 2 * -(-size // min(self.warp_scales))
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomBackground:
-    """One of three grounds per sample.
+    """One of three kinds of background per sample.
 
     Attributes:
-        plain: chance of a flat ground darker than every object.
-        rand: chance of a flat ground of any brightness.
-        perlin: chance of patches, each of any brightness. The three add up to 1.
-        mean: range of the mean of a ground or patch.
-        std: range of the deviation of the noise of a ground or patch.
-        plain_std: the same of a plain ground.
-        patches: the patches.
+        plain: chance of a flat background that is darker than every object.
+        rand: chance of a flat background of any brightness.
+        perlin: chance of patches, each of any brightness. The three chances add up to 1.
+        mean: range of the mean intensity of a flat background or of a patch.
+        std: range of the standard deviation of the noise of a flat background or of a patch.
+        plain_std: range of the standard deviation of the noise of a plain background.
+        patches: the partition into patches.
     """
 
     plain: float
@@ -114,31 +140,37 @@ class RandomBackground:
         check_range("std", self.std, 0.0)
         check_range("plain_std", self.plain_std, 0.0)
 
+    def draw(self, source: Source) -> BackgroundDraws:
+        """Draw the parameters of the background of each sample."""
+        mode, most = source.uniform("mode", 0.0, 1.0), self.patches.most
+        return BackgroundDraws(
+            plain=mode < self.plain,
+            patched=mode >= self.plain + self.rand,
+            means=draw(source, "mean", self.mean, most),
+            stds=draw(source, "std", self.std, most),
+            darkest=draw(source, "others", self.mean, OBJECTS).amin(1),
+            shade=source.uniform("shade", 0.0, 1.0),
+            plain_std=draw(source, "plain_std", self.plain_std),
+        )
+
     def __call__(
-        self, position: Float32[Tensor, "b 3 d h w"], world: Sequence[int], least: PerSample, source: Source
-    ) -> Ground:
-        """Draw a ground per sample.
+        self,
+        position: Float32[Tensor, "b 3 d h w"],
+        scene_shape: Sequence[int],
+        darkest: PerSample,
+        drawn: BackgroundDraws,
+        source: Source,
+    ) -> Background:
+        """Render the background of each sample.
 
         Args:
-            position: ``[B, 3, D, H, W]``, voxels from the centre of the world.
-            world: (Z, Y, X), voxels.
-            least: ``[B]``, the mean of the sample's darkest object.
-            source: draws.
+            position: ``[B, 3, D, H, W]``, voxels from the centre of the scene.
+            scene_shape: (Z, Y, X), voxels.
+            darkest: ``[B]``, mean intensity of the darkest object of the sample.
+            drawn: what :meth:`draw` returned.
+            source: the same draws as for :meth:`draw`; the fields of patches are drawn here.
         """
-        plain, perlin = self.is_plain(source), self._mode(source) >= self.plain + self.rand
-        most = self.patches.most
-        mean = draw(source, "mean", self.mean, most)
-        std = draw(source, "std", self.std, most)
-        # A world has about 50 objects; the sample may see few of them.
-        others = draw(source, "others", self.mean, 50).amin(1)
-        dark = torch.minimum(least, others) * source.uniform("shade", 0.0, 1.0)
-        mean = torch.where(plain[:, None], dark[:, None], mean)
-        std = torch.where(plain[:, None], draw(source, "plain_std", self.plain_std)[:, None], std)
-        return Ground(self.patches(position, world, source("patches"), perlin), mean, std)
-
-    def is_plain(self, source: Source) -> Bool[Tensor, " b"]:
-        """Whether the ground that is drawn from ``source`` is flat and darker than every object."""
-        return self._mode(source) < self.plain
-
-    def _mode(self, source: Source) -> PerSample:
-        return source.uniform("mode", 0.0, 1.0)
+        plain, dark = drawn.plain[:, None], torch.minimum(darkest, drawn.darkest) * drawn.shade
+        means = torch.where(plain, dark[:, None], drawn.means)
+        stds = torch.where(plain, drawn.plain_std[:, None], drawn.stds)
+        return Background(self.patches(position, scene_shape, source("patches"), drawn.patched), means, stds)

@@ -1,4 +1,4 @@
-"""Texture inside objects at a fraction of their size: bright chromatin, dark nucleoli."""
+"""Texture inside of objects at a fraction of their size: bright chromatin, dark nucleoli."""
 
 from dataclasses import dataclass
 
@@ -10,21 +10,22 @@ from anystar_torch.kernels.lattice import Positions, sample_periodic
 from anystar_torch.random.source import Source
 
 PERIOD = 32
-"""Lattice nodes after which the texture repeats: 50 voxels and more, beyond the largest object."""
+"""Lattice nodes after which the texture repeats: at least 48 voxels, more than the largest object."""
 DEVIATION = 0.54
-"""Deviation of linearly interpolated white noise of deviation 1, on average over positions: (2/3)^(3/2)."""
+"""Standard deviation of linearly interpolated white noise of standard deviation 1, averaged over positions:
+(2/3)^(3/2)."""
 
 
 def chromatin(texture: Volume, grain: Volume, nucleoli: PerSample) -> Volume:
     """Factor on an object's intensity: ``exp(grain t) (1 - nucleoli step(-t))``.
 
-    ``step`` rises from 0 to 1 while ``-t`` goes from 0.8 to 1.2. The exponential makes few bright spots and a wide,
-    moderately dark rest, as condensed chromatin does; the step makes dark holes with sharp edges.
+    ``step`` rises from 0 to 1 while ``-t`` goes from 0.8 to 1.2. The exponential makes few bright spots in a wide,
+    moderately dark remainder, like condensed chromatin. The step makes dark holes with sharp edges.
 
     Args:
-        texture: ``[B, 1, D, H, W]``, t: a smooth field of mean 0 and deviation 1.
-        grain: ``[B, 1, D, H, W]``, deviation of the logarithm of the intensity; 0 for none.
-        nucleoli: ``[B]``, share of the intensity that nucleoli lack; 0 for none.
+        texture: ``[B, 1, D, H, W]``, t: a smooth field of mean 0 and standard deviation 1.
+        grain: ``[B, 1, D, H, W]``, standard deviation of the logarithm of the intensity; 0 for none.
+        nucleoli: ``[B]``, share of the intensity that is missing in nucleoli; 0 for none.
     """
     holes = ((-0.8 - texture) * 2.5).clamp_(0.0, 1.0)
     return (texture * grain).exp_() * (1.0 - per_voxel(nucleoli) * holes)
@@ -32,15 +33,16 @@ def chromatin(texture: Volume, grain: Volume, nucleoli: PerSample) -> Volume:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomChromatin:
-    """Bright spots and dark holes inside the objects of some samples, as in nuclei with a DNA stain.
+    """Bright spots and dark holes inside of the objects of some samples, as in nuclei with a DNA stain.
 
-    No counterpart in AnyStar, whose texture is the same for objects of every size.
+    AnyStar has no such samples: its texture has the same scales for objects of every size.
 
     Attributes:
         p: chance to apply.
-        cell: range of the distance between nodes of the texture, voxels of the scene; spots are about as large.
-        grain: range of the deviation of the logarithm of the intensity; each object has 0.3 to 1 of the sample's.
-        nucleoli: range of the share of the intensity that nucleoli lack.
+        cell: range of the distance between nodes of the texture, voxels of the scene; about the size of a spot.
+        grain: range of the standard deviation of the logarithm of the intensity. An object has 0.3 to 1 times the
+            value of its sample.
+        nucleoli: range of the share of the intensity that is missing in nucleoli.
     """
 
     p: float
@@ -55,12 +57,12 @@ class RandomChromatin:
         check_range("nucleoli", self.nucleoli, 0.0, 1.0)
 
     def __call__(self, image: Volume, objects: Labels, position: Positions, source: Source) -> Volume:
-        """Give the objects of some samples their chromatin.
+        """Multiply the objects of some samples by the texture, ``[B, 1, D, H, W]``.
 
         Args:
             image: ``[B, 1, D, H, W]``.
-            objects: ``[B, 1, D, H, W]``, any number that names the object of an emitting voxel, 0 = none.
-            position: ``[B, 3, D, H, W]``, where each voxel lies in the scene, voxels.
+            objects: ``[B, 1, D, H, W]``, any number above 0 that names the object of an emitting voxel; 0 elsewhere.
+            position: ``[B, 3, D, H, W]``, position of each voxel in the scene, voxels.
             source: draws.
         """
         if self.p == 0.0:
@@ -69,7 +71,7 @@ class RandomChromatin:
         if image.device.type != "cpu" or torch.compiler.is_compiling():
             changed = self._always(image, objects, position, source)
             return torch.where(applied[:, None, None, None, None], changed, image)
-        rows = applied.nonzero()[:, 0]  # on the CPU looking at the coins costs nothing
+        rows = applied.nonzero()[:, 0]  # reading the draws does not make a CPU wait
         if len(rows) == 0:
             return image
         changed = self._always(image[rows], objects[rows], position[rows], source[rows])

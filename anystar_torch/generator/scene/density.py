@@ -1,4 +1,4 @@
-"""How densely the world is filled: axes shrunk by a factor each, and what surrounds the shrunken part."""
+"""Density: each axis of the scene is shrunk by a factor, and the space around it is empty or a mirror image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,10 @@ from anystar_torch.random.source import Source
 
 
 def shrink(
-    coordinates: Coordinates, factor: PerSampleAxis, mirrored: Bool[torch.Tensor, " b"], world: Sequence[int]
+    coordinates: Coordinates,
+    factor: PerSampleAxis,
+    mirrored: Bool[torch.Tensor, " b"],
+    scene_shape: Sequence[int],
 ) -> Coordinates:
     """Coordinates into a scene whose axes were padded to ``factor`` times their length and rescaled to the original.
 
@@ -24,22 +27,22 @@ def shrink(
         factor: ``[B, 3]``, 1 for none.
         mirrored: ``[B]``, whether the padding continues the scene by reflection; otherwise positions go beyond its
             faces, where nothing is.
-        world: (Z, Y, X) of the scene, voxels.
+        scene_shape: (Z, Y, X), voxels.
     """
     matrix = identity(factor) * factor[:, :, None]
-    half = torch.stack([torch.full_like(factor[:, a], (world[a] - 1) / 2.0) for a in range(3)], dim=1)
+    half = torch.stack([torch.full_like(factor[:, a], (scene_shape[a] - 1) / 2.0) for a in range(3)], dim=1)
     half = torch.where(mirrored[:, None], half, NEVER)
     return coordinates.then(Step(matrix, half=half, limit=REFLECT))
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomDensity:
-    """A shrink per axis, and a constant or mirrored surround (AnyStar's second script).
+    """A factor per axis, and empty or mirrored space around the scene (AnyStar's second script).
 
     Attributes:
         factors: the choices of padded length over length, for each axis on its own.
-        mirrored: chance that the surround is the mirror image of the world.
-        stretch: what makes the objects of some samples elongated or flat; None for AnyStar's objects.
+        mirrored: chance that the scene continues as its mirror image.
+        stretch: makes the objects of some samples elongated or flat; None for AnyStar's objects.
     """
 
     factors: Sequence[float]
@@ -51,12 +54,18 @@ class RandomDensity:
         if not self.factors or not all(1.0 <= factor <= 3.0 for factor in self.factors):
             raise ValueError(f"factors must be numbers from 1 to 3, got {list(self.factors)}")
 
-    def __call__(self, coordinates: Coordinates, world: Sequence[int], source: Source) -> Coordinates:
-        """Draw factors and surround per sample."""
+    def __call__(self, coordinates: Coordinates, scene_shape: Sequence[int], source: Source) -> Coordinates:
+        """Draw the factors of each sample and shrink its scene.
+
+        Args:
+            coordinates: positions in the shrunk scene.
+            scene_shape: (Z, Y, X), voxels.
+            source: draws.
+        """
         if self.stretch is not None:
             coordinates = self.stretch(coordinates, source("stretch"))
         choice = source.integers("factor", 0, len(self.factors), 3)
         factor = torch.zeros_like(coordinates.size)
         for number, value in enumerate(self.factors):
             factor = torch.where(choice == number, value, factor)
-        return shrink(coordinates, factor, source.coin("mirrored", self.mirrored), world)
+        return shrink(coordinates, factor, source.coin("mirrored", self.mirrored), scene_shape)

@@ -1,4 +1,4 @@
-"""Hollows: a ground in which every object lies in a hole of its own, with a dark rim around what shines of it."""
+"""Displaced background: every object lies in a hole of the background, with a dark rim around its emitting part."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,17 @@ from anystar_torch.random.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomHollow:
-    """Objects that displace their ground on some samples, as nuclei do a stain of the cell around them.
+class RandomDisplacedBackground:
+    """Objects that displace the background in some samples, as nuclei displace a stain of the cytoplasm.
 
-    What shines of an object ends inside of its outline, and the ground outside of it: in between it is dark. Bright
-    objects then have a dark rim, dark ones are holes, whatever the ground between them is like.
-
-    No counterpart in AnyStar, whose ground begins where its objects end.
+    The emitting part of an object ends inside of its outline, and the background ends at the outline. The rim between
+    them is dark. Bright objects then have a dark rim, and dark objects are holes, for a background of any brightness.
+    AnyStar has no such samples: its background begins where its objects end.
 
     Attributes:
-        p: chance of hollows.
-        rim: range of how much further outside of its edge an object's outline is, voxels, beside what the
-            instrument's blur calls for (:func:`~anystar_torch.generator.scene.outline.outside`).
+        p: chance to apply.
+        rim: range of the width of the rim, voxels. It adds to the distance that the instrument's blur causes
+            (:func:`~anystar_torch.generator.scene.outline.outline_offset`).
     """
 
     p: float
@@ -32,5 +31,5 @@ class RandomHollow:
         check_range("rim", self.rim, 0.0, 8.0)
 
     def __call__(self, source: Source) -> PerSample:
-        """Each sample's rim, ``[B]``, voxels; 0 for no hollows."""
+        """Width of the rim of each sample, ``[B]``, voxels; 0 where objects do not displace the background."""
         return torch.where(source.coin("there", self.p), draw(source, "rim", self.rim), 0.0)

@@ -1,4 +1,4 @@
-"""Intensities: a Gaussian mixture with one class an object, times a texture."""
+"""Intensities: a Gaussian mixture with one class per object, times a texture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 from anystar_torch.arrays import Labels, PerSample, Volume, per_voxel
 from anystar_torch.generator.interpolation import MEAN, noise_side_tap, side_tap
 from anystar_torch.generator.parameters import Range, check_range, draw
-from anystar_torch.generator.scene.background import RandomBackground
+from anystar_torch.generator.scene.background import BackgroundDraws, RandomBackground
 from anystar_torch.generator.scene.perlin import lattice_noise
 from anystar_torch.generator.spatial.coordinates import Coordinates
 from anystar_torch.kernels.filters import smooth
@@ -19,19 +19,19 @@ from anystar_torch.kernels.shading import VoxelFields, intensities
 from anystar_torch.random.source import Source
 
 PERIOD = 64
-"""Voxels after which the white noise of the world repeats; nothing else does, so that no repetition can be seen."""
+"""Voxels after which the white noise of the scene repeats. Mean, noise level and texture do not repeat with it."""
 
-SEEN = 0.9
-"""The share of the texture's range at its nodes that is seen at voxels, which mostly lie between nodes; measured.
-The original rescales its texture by the range at voxels."""
+SAMPLED_RANGE = 0.9
+"""Range of the texture at voxels over its range at its nodes, measured; most voxels lie between nodes.
+AnyStar rescales its texture by the range at voxels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Texture:
-    """A rough field in [0, 1] that objects are multiplied by.
+    """A rough field in [0, 1], a factor on the intensity of objects.
 
     Attributes:
-        scales: voxels between the nodes of each of its parts, which are equally strong; finest first.
+        scales: distances between the nodes of its parts, voxels, finest first; all parts are equally strong.
     """
 
     scales: Sequence[int]
@@ -40,45 +40,72 @@ class Texture:
         if not self.scales or list(self.scales) != sorted(self.scales) or not 1 <= self.scales[0] <= 32:
             raise ValueError(f"scales must be voxels from 1 up, finest first, got {list(self.scales)}")
 
-    def __call__(self, world: Sequence[int], source: Source) -> Float32[Tensor, "b 1 n m k"]:
-        """The texture of a whole world at the nodes of its finest scale; about 0 to 1 at the world's voxels."""
-        nodes = [-(-n // self.scales[0]) for n in world]
-        field = lattice_noise(source, 1, world, self.scales, nodes)
+    def __call__(self, scene_shape: Sequence[int], source: Source) -> Float32[Tensor, "b 1 n m k"]:
+        """The texture of a scene at the nodes of its finest scale, ``[B, 1, n, m, k]``; about 0 to 1 at voxels.
+
+        Args:
+            scene_shape: (Z, Y, X), voxels.
+            source: draws.
+        """
+        nodes = [-(-n // self.scales[0]) for n in scene_shape]
+        field = lattice_noise(source, 1, scene_shape, self.scales, nodes)
         low, high = field.flatten(1).aminmax(dim=1)
-        scale = 1.0 / (SEEN * (high - low))
-        return torch.addcmul(per_voxel(0.5 - 0.5 / SEEN - low * scale), field, per_voxel(scale))
+        scale = 1.0 / (SAMPLED_RANGE * (high - low))
+        return torch.addcmul(per_voxel(0.5 - 0.5 / SAMPLED_RANGE - low * scale), field, per_voxel(scale))
+
+
+@dataclass(frozen=True)
+class IntensityDraws:
+    """Drawn parameters of the intensities of each sample; ``[B]`` each.
+
+    Attributes:
+        start: least mean intensity of an object.
+        width: range of the mean intensities of objects.
+        background_texture: share of the texture that the background shows.
+        displaced_intensity: share of the background's intensity that is left where objects displace it.
+        darkest: least intensity of the scene.
+        brightest: largest intensity of the scene.
+        background: parameters of the background.
+    """
+
+    start: PerSample
+    width: PerSample
+    background_texture: PerSample
+    displaced_intensity: PerSample
+    darkest: PerSample
+    brightest: PerSample
+    background: BackgroundDraws
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """From objects to intensities (AnyStar's second script).
+    """From objects to intensities: a Gaussian mixture with one class per object (AnyStar's second script).
 
-    Intensity is ``mean + std * noise``, the noise white over the voxels of the world, times the texture inside
-    objects and times the texture's mean outside, or times as much of the texture as ``ground_texture`` says.
-    All is then brought to the scale on which the effects that follow are given: the original rescales its whole
-    world to [0, 1]; what the least and the largest value of a world are is drawn here, as a sample sees only a
-    part of it.
+    The intensity is ``(mean + std * noise) * texture`` inside of objects, with white noise on the voxels of the scene.
+    In the background the factor is the mean of the texture, or a mixture of both (``background_texture``). AnyStar
+    then rescales its scene to [0, 1]. A sample shows only a part of the scene, so the least and the largest intensity
+    of the scene are drawn.
 
     Attributes:
         mean: range of the mean intensity of an object.
-        spread: range of the share of ``mean`` over which the objects of one sample spread; 1 in AnyStar, whose objects
-            are as unlike within a sample as between samples.
-        std: range of the deviation of the noise in an object.
+        spread: range of the share of ``mean`` that the objects of one sample cover. 1 in AnyStar, whose objects differ
+            as much within a sample as between samples.
+        std: range of the standard deviation of the noise in an object.
         texture: the texture.
-        ground_texture: range of the share of the texture that shows outside of objects; 0 in AnyStar.
-        background: what lies between objects.
-        hollow: range of the share of the ground's intensity that is left where objects displace it.
-        darkest: range of a world's least value.
-        brightest: range of a world's largest value.
+        background_texture: range of the share of the texture that the background shows; 0 in AnyStar.
+        background: the background.
+        displaced_intensity: range of the share of the background's intensity that is left where objects displace it.
+        darkest: range of the least intensity of a scene.
+        brightest: range of the largest intensity of a scene.
     """
 
     mean: Range
     spread: Range
     std: Range
     texture: Texture
-    ground_texture: Range
+    background_texture: Range
     background: RandomBackground
-    hollow: Range
+    displaced_intensity: Range
     darkest: Range
     brightest: Range
 
@@ -86,60 +113,87 @@ class Mixture:
         check_range("mean", self.mean)
         check_range("spread", self.spread, 0.0, 1.0)
         check_range("std", self.std, 0.0)
-        check_range("ground_texture", self.ground_texture, 0.0, 1.0)
-        check_range("hollow", self.hollow, 0.0, 1.0)
+        check_range("background_texture", self.background_texture, 0.0, 1.0)
+        check_range("displaced_intensity", self.displaced_intensity, 0.0, 1.0)
         check_range("darkest", self.darkest)
         check_range("brightest", self.brightest, self.darkest[1])
+
+    def draw(self, source: Source) -> IntensityDraws:
+        """Draw the parameters of each sample. "ground texture" and "hollow" are names of random streams."""
+        least, most = self.mean
+        spread = draw(source, "spread", self.spread)
+        return IntensityDraws(
+            start=least + (most - least) * (1.0 - spread) * source.uniform("start", 0.0, 1.0),
+            width=(most - least) * spread,
+            background_texture=draw(source, "ground texture", self.background_texture),
+            displaced_intensity=draw(source, "hollow", self.displaced_intensity),
+            darkest=draw(source, "darkest", self.darkest),
+            brightest=draw(source, "brightest", self.brightest),
+            background=self.background.draw(source("background")),
+        )
 
     def __call__(
         self,
         objects: Labels,
-        hollow: Bool[Tensor, "b 1 d h w"],
+        displaced: Bool[Tensor, "b 1 d h w"],
         coordinates: Coordinates,
-        world: Sequence[int],
+        scene_shape: Sequence[int],
+        drawn: IntensityDraws,
         source: Source,
     ) -> Volume:
-        """The image of ``objects`` ``[B, 1, D, H, W]``, any number a voxel that names its object, 0 = none.
+        """Render the intensities, ``[B, 1, D, H, W]``.
 
-        ``hollow`` is where objects displace the ground, whether they shine there or not.
+        Args:
+            objects: ``[B, 1, D, H, W]``, any number above 0 that names the object of an emitting voxel, 0 elsewhere.
+            displaced: ``[B, 1, D, H, W]``, voxels where objects displace the background, emitting or not.
+            coordinates: position of every voxel in the scene.
+            scene_shape: (Z, Y, X), voxels.
+            drawn: what :meth:`draw` returned.
+            source: the same draws as for :meth:`draw`; noise and textures are drawn here.
         """
-        half = [(n - 1) / 2.0 for n in world]
-        texture = self.texture(world, source("texture"))
+        half = [(n - 1) / 2.0 for n in scene_shape]
+        texture = self.texture(scene_shape, source("texture"))
         unit = source.uniform_at("mean", objects, 0.0, 1.0)
-        start, width = self.means(source)
-        # Means grow with `unit`, so that the object with the least of it is the darkest.
+        # Means grow with `unit`, so the object with the least `unit` is the darkest.
         least = torch.where(objects > 0, unit, torch.inf).flatten(1).amin(1)
-        least = torch.minimum(start + width * least, torch.full_like(least, self.mean[1]))
-        ground = self.background(coordinates.position, world, least, source("background"))
-        level = texture.mean(-1).mean(-1).mean(-1)[:, 0]
-        share = draw(source, "ground texture", self.ground_texture)
+        least = torch.minimum(drawn.start + drawn.width * least, torch.full_like(least, self.mean[1]))
+        background = self.background(
+            coordinates.position, scene_shape, least, drawn.background, source("background")
+        )
         fields = VoxelFields(
             objects,
             unit,
             source.uniform_at("std", objects, self.std[0], self.std[1]),
-            hollow,
+            displaced,
             sample(texture, coordinates.position, half),
             self.noise(coordinates, source),
         )
-        shading = torch.stack([start, width, share, level, draw(source, "hollow", self.hollow)], dim=1)
-        mean, grain = intensities(fields, ground.patch, ground.means, ground.stds, shading)
-        low, high = draw(source, "darkest", self.darkest), draw(source, "brightest", self.brightest)
-        # Zoom spreads edges; its noise is interpolated already. Rotation interpolates both once more.
-        mean = smooth(mean, per_voxel(side_tap(1.0) * coordinates.spread))
-        taps = torch.stack(
-            [torch.full_like(least, tap) for tap in (side_tap(MEAN), noise_side_tap(MEAN))], dim=1
+        level = texture.mean(-1).mean(-1).mean(-1)[:, 0]
+        shading = [drawn.start, drawn.width, drawn.background_texture, level, drawn.displaced_intensity]
+        mean, noise = intensities(
+            fields, background.patch, background.means, background.stds, torch.stack(shading, dim=1)
         )
-        parts = smooth(torch.cat([mean, grain], dim=1), taps[:, :, None, None, None])
-        image = parts[:, :1] + parts[:, 1:]
-        return (image - per_voxel(low)) * per_voxel(1.0 / (high - low))
-
-    def means(self, source: Source) -> tuple[PerSample, PerSample]:
-        """Start and width of the part of ``mean`` over which the objects of each sample spread."""
-        least, most = self.mean
-        spread = draw(source, "spread", self.spread)
-        start = least + (most - least) * (1.0 - spread) * source.uniform("start", 0.0, 1.0)
-        return start, (most - least) * spread
+        image = interpolated(mean, noise, coordinates.spread)
+        return (image - per_voxel(drawn.darkest)) * per_voxel(1.0 / (drawn.brightest - drawn.darkest))
 
     def noise(self, coordinates: Coordinates, source: Source) -> Volume:
-        """White noise of the world's voxels, interpolated where the sample looks."""
+        """White noise of the voxels of the scene, interpolated at the position of every voxel of the sample."""
         return sample_periodic(source.normal("noise", 1, PERIOD, PERIOD, PERIOD), coordinates.position)
+
+
+def interpolated(mean: Volume, noise: Volume, spread: PerSample) -> Volume:
+    """``mean + noise``, with edges as wide and noise as weak as AnyStar's interpolations leave them.
+
+    Zoom widens edges; its noise is interpolated already. Rotation interpolates mean and noise once more.
+
+    Args:
+        mean: ``[B, 1, D, H, W]``.
+        noise: ``[B, 1, D, H, W]``.
+        spread: ``[B]``, variance by which the zoom widens an edge, squared voxels.
+    """
+    mean = smooth(mean, per_voxel(side_tap(1.0) * spread))
+    taps = torch.stack(
+        [torch.full_like(spread, tap) for tap in (side_tap(MEAN), noise_side_tap(MEAN))], dim=1
+    )
+    parts = smooth(torch.cat([mean, noise], dim=1), taps[:, :, None, None, None])
+    return parts[:, :1] + parts[:, 1:]

@@ -1,4 +1,4 @@
-"""Where people draw outlines: outside of an edge that an instrument has blurred, at about a quarter of its height."""
+"""Outlines as people draw them: outside of an edge that an instrument blurred, at about a quarter of its height."""
 
 from jaxtyping import Bool
 from torch import Tensor
@@ -6,35 +6,35 @@ from torch import Tensor
 from anystar_torch.arrays import PerSample, PerSampleAxis, Volume
 from anystar_torch.kernels import shading
 
-MOST = 0.45
-"""The largest part of a radius that may stay dark; else small objects would vanish behind a wide blur."""
+LARGEST_SHARE = 0.45
+"""Largest share of a radius that is eroded. A wide blur would otherwise remove small objects."""
 
 
-def outside(widths: PerSample, blur: PerSampleAxis, out_of_focus: float) -> PerSampleAxis:
-    """How far outside of their edge outlines lie, ``[B, 3]`` along z, y, x, voxels.
+def outline_offset(widths: PerSample, blur: PerSampleAxis, defocus: float) -> PerSampleAxis:
+    """Distance from edges to outlines along z, y, x, ``[B, 3]``, voxels.
 
-    ``widths (blur + out_of_focus (blur - least blur))``: people outline slice by slice, each slice with a contrast of
-    its own, and follow an object out of focus further than they would see it from the side.
+    ``widths (blur + defocus (blur - least blur))``. People outline slice by slice, with a contrast for each slice.
+    Along the axis with the most blur they therefore follow an object further than its cross section suggests.
 
     Args:
-        widths: ``[B]``, widths of the blur between edge and outline where the blur is alike along all axes.
-        blur: ``[B, 3]``, width of the instrument's blur along z, y, x, voxels.
-        out_of_focus: what the axes with more blur add, in units of ``widths``; 0 for nothing.
+        widths: ``[B]``, distance in standard deviations of the blur, where the blur is the same along all axes.
+        blur: ``[B, 3]``, standard deviation of the instrument's blur along z, y, x, voxels.
+        defocus: additional distance along axes with more blur, in units of ``widths``; 0 for none.
     """
     least = blur.amin(1, keepdim=True)
-    return widths[:, None] * (blur + out_of_focus * (blur - least))
+    return widths[:, None] * (blur + defocus * (blur - least))
 
 
-def lit(depth: Volume, reach: Volume, offset: PerSampleAxis) -> Bool[Tensor, "b 1 d h w"]:
-    """Which voxels shine, so that an object's outline lies ``offset`` outside of what shines.
+def emitting(depth: Volume, reach: Volume, offset: PerSampleAxis) -> Bool[Tensor, "b 1 d h w"]:
+    """Mask of emitting voxels: each object eroded by ``offset``, so that its outline lies at its label after blurring.
 
-    A blur of width ``s`` puts the quarter height of a flat edge 0.67 s outside of it, with ``s`` the width along the
-    edge's normal: ``|offset * grad depth|`` is that distance in the units of ``depth``, whatever map lies between
-    voxels and world.
+    A blur of standard deviation ``s`` puts a quarter of the height of a flat edge 0.67 s outside of it. Here ``s`` is
+    the one along the normal of the edge: ``|offset * grad depth|`` is the distance in the units of ``depth``, for any
+    map between voxels and scene. At most :data:`LARGEST_SHARE` of a radius is eroded.
 
     Args:
-        depth: how far below its object's surface each voxel lies, along the ray from the centre; world voxels.
-        reach: how far that surface lies from the centre; world voxels.
-        offset: ``[B, 3]`` along z, y, x, voxels of the sample; 0 for outlines on the edge.
+        depth: ``[B, 1, D, H, W]``, distance below the surface along the ray from the centre, voxels of the scene.
+        reach: ``[B, 1, D, H, W]``, distance of that surface from the centre, voxels of the scene.
+        offset: ``[B, 3]`` along z, y, x, voxels of the sample; 0 for outlines at the edge.
     """
-    return shading.emitting(depth, reach, offset, MOST)
+    return shading.emitting(depth, reach, offset, LARGEST_SHARE)

@@ -1,8 +1,8 @@
 """Smooth random fields: functions of position, given by their values on coarse lattices.
 
-Two kinds of "Perlin noise" occur in AnyStar. The boundary of its objects uses gradient noise (K. Perlin 2002, as in
-the package perlin-numpy); its textures and backgrounds use sums of linearly interpolated white noise of several
-scales, which neurite calls Perlin noise.
+AnyStar has two kinds of "Perlin noise". The boundary of its objects uses gradient noise (K. Perlin 2002, as in the
+package perlin-numpy). Its textures and backgrounds use sums of linearly interpolated white noise of several scales,
+which neurite calls Perlin noise.
 """
 
 import math
@@ -17,32 +17,35 @@ from anystar_torch.random.source import Source
 
 
 def draw_gradients(source: Source, n: int, m: int, k: int) -> Float32[Tensor, "b 3 n m k"]:
-    """Unit vectors with both spherical angles uniform, so bunched along the first and last axis as in the original."""
+    """Unit vectors at the nodes of a lattice, ``[B, 3, n, m, k]``.
+
+    Both spherical angles are uniform, as in AnyStar. Directions are therefore denser around the first and last axis.
+    """
     polar, azimuth = source.uniform("angles", 0.0, 2.0 * math.pi, 2, n, m, k).unbind(1)
     ring = polar.sin()
     return torch.stack([ring * azimuth.cos(), ring * azimuth.sin(), polar.cos()], dim=1)
 
 
 def lattice_noise(
-    source: Source, channels: int, world: Sequence[int], scales: Sequence[int], nodes: Sequence[int]
+    source: Source, channels: int, scene_shape: Sequence[int], scales: Sequence[int], nodes: Sequence[int]
 ) -> LatticeValues:
-    """White noise on lattices of several scales, each linearly interpolated over the world, added up.
+    """Sum of white noise on lattices of several scales, each linearly interpolated over the scene.
 
-    neurite's ``draw_perlin`` of the version AnyStar pins: standard deviation 1 for every scale at its nodes,
-    ``ceil(world / scale)`` nodes from face to face.
+    This is neurite's ``draw_perlin`` in the version that AnyStar uses: standard deviation 1 at the nodes of every
+    scale, and ``ceil(scene_shape / scale)`` nodes from face to face.
 
     Args:
-        source: draws; one name a scale.
+        source: draws; one name per scale.
         channels: number of independent fields.
-        world: (Z, Y, X), voxels.
-        scales: voxels between nodes.
-        nodes: size of the result; its nodes too go from face to face.
+        scene_shape: (Z, Y, X), voxels.
+        scales: distances between nodes, voxels.
+        nodes: size of the result; its nodes also go from face to face.
 
     Returns:
         ``[B, channels, *nodes]``.
     """
     levels = [
-        source.normal(f"scale {scale}", channels, *(-(-n // scale) for n in world)).contiguous()
+        source.normal(f"scale {scale}", channels, *(-(-n // scale) for n in scene_shape)).contiguous()
         for scale in scales
     ]
     return resampled_sum(levels, nodes)

@@ -1,4 +1,4 @@
-"""Volumes of few slices, as the network sees them: continued along z by their mirror images."""
+"""Stacks of few slices, continued along z by their mirror images as prediction continues them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from anystar_torch.generator.spatial.coordinates import Coordinates
 from anystar_torch.random.source import Source
 
 _APART = 8
-"""The direction of z is measured over a quarter of the sample's depth: this is the share to each side."""
+"""The direction of z is measured over a quarter of the depth of the sample: one eighth to each side."""
 
 
 def mirrored_slices(depth: int, thickness: Tensor, first: Tensor) -> Int64[Tensor, "b d"]:
-    """For every slice of a sample, the slice of the recorded slab that it repeats.
+    """For every slice of a sample, the slice of the slab that it repeats, ``[B, depth]``.
 
-    The slab lies in the middle of the sample. Beyond its faces the volume continues as its mirror image about the
-    outermost slices, again and again, as prediction pads thin volumes (:mod:`anystar_torch.inference.scale`).
+    The slab is in the middle of the sample. Beyond its faces the volume continues as its mirror image about the
+    outermost slices, repeatedly. Prediction pads thin volumes in the same way.
 
     Args:
         depth: slices of the sample.
         thickness: int64 ``[B]``, slices of the slab, 2 to ``depth``.
-        first: int64 ``[B]``, where in a period of ``2 thickness - 2`` slices the sample begins; any number of periods.
+        first: int64 ``[B]``, place in a period of ``2 thickness - 2`` slices where the sample begins.
     """
     period = (2 * thickness - 2)[:, None]
     place = (torch.arange(depth, device=thickness.device)[None] + first[:, None]) % period
@@ -34,7 +34,7 @@ def mirrored_slices(depth: int, thickness: Tensor, first: Tensor) -> Int64[Tenso
 
 
 def direction_of_z(coordinates: Coordinates) -> PerSampleAxis:
-    """Where the sample's z axis points in the scene, around the middle of the sample; ``[B, 3]``, unit vectors."""
+    """Direction of the z axis of the sample in the scene, in the middle of the sample; ``[B, 3]``, unit vectors."""
     depth, height, width = coordinates.position.shape[2:]
     middle = coordinates.position[:, :, :, height // 2, width // 2]
     apart = max(depth // _APART, 1)
@@ -45,16 +45,16 @@ def direction_of_z(coordinates: Coordinates) -> PerSampleAxis:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomSlab:
-    """Stacks of few slices in which most objects are cut by both z faces.
+    """Stacks of few slices in which both z faces cut most objects, as in images of adherent cells.
 
-    Adherent cells are imaged so. Prediction continues such a stack by mirror images to the size that the network
-    needs; an object that touches a face is joined to its image there. The samples are the same: slices of a slab
-    repeated by mirrors, with objects that are columns along z. No counterpart in AnyStar.
+    Prediction continues such a stack by mirror images to the size that the network needs. An object at a face is then
+    joined to its mirror image. These samples are made in the same way: slices of a slab are repeated, and objects
+    become columns along z. AnyStar has no such samples.
 
     Attributes:
         p: chance of a slab.
-        thickness: the fewest and the most slices, voxels.
-        length: range of the factor by which its objects are longer along z than others.
+        thickness: least and largest number of slices.
+        length: range of the factor by which the objects of a slab are longer along z.
     """
 
     p: float
@@ -71,14 +71,14 @@ class RandomSlab:
         check_range("length", self.length, 1.0, 10.0)
 
     def stretched(self, coordinates: Coordinates, source: Source) -> Coordinates:
-        """Coordinates into a scene whose objects are longer along the sample's z axis, where the sample is a slab."""
+        """Coordinates into a scene in which the objects of slabs are longer along the z axis of the sample."""
         if self.p == 0.0:
             return coordinates
         length: PerSample = torch.where(self._there(source), draw(source, "length", self.length), 1.0)
         return stretch(coordinates, direction_of_z(coordinates), length, torch.ones_like(length))
 
     def repeated(self, image: Volume, labels: Labels, source: Source) -> tuple[Volume, Labels]:
-        """Image and labels ``[B, 1, D, H, W]`` of a slab and its mirror images, where the sample is a slab."""
+        """Image and labels ``[B, 1, D, H, W]`` with the slices of the slab repeated, in samples that are slabs."""
         if self.p == 0.0:
             return image, labels
         depth = image.shape[2]

@@ -1,4 +1,4 @@
-"""Objects longer or shorter along one direction: the scene of objects is stretched before a sample looks at it."""
+"""Elongated and flat objects: the label field is stretched along one direction."""
 
 import math
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ def stretch(
 ) -> Coordinates:
     """Coordinates into a scene that was stretched ``along`` a direction and ``across`` it.
 
-    Star-convex objects stay star-convex, as the map is linear. Only objects are looked up there: texture and noise
-    keep their scale.
+    The map is linear, so star-convex objects stay star-convex. Only objects are evaluated there: texture and noise keep
+    their scale.
 
     Args:
         coordinates: into the stretched scene.
         direction: ``[B, 3]``, unit vectors (z, y, x).
-        along: ``[B]``, length of an object along the direction over its length in the scene; 1 for none.
+        along: ``[B]``, length of an object along the direction over its length before; 1 for none.
         across: ``[B]``, the same for the directions at right angles.
     """
     wide, extra = 1.0 / across, 1.0 / along - 1.0 / across
@@ -32,14 +32,14 @@ def stretch(
 
 @dataclass(frozen=True, kw_only=True)
 class RandomStretch:
-    """Elongated or flattened objects in some samples, all along one random direction; volumes are kept.
+    """Elongated or flat objects in some samples, all along one random direction; volumes stay the same.
 
-    Cells of one tissue are often elongated together, as in muscle, epithelium or along a vessel. No counterpart in
-    AnyStar.
+    Cells of one tissue are often elongated in one direction, as in muscle, in epithelium or along a vessel. AnyStar has
+    no such samples.
 
     Attributes:
         p: chance to apply.
-        aspect: range of the length along the direction over the width across it; its logarithm is uniform. Below 1
+        aspect: range of the length along the direction over the width across it. Its logarithm is uniform. Below 1
             objects are flat.
     """
 
@@ -51,7 +51,7 @@ class RandomStretch:
         check_range("aspect", self.aspect, 0.2, 5.0)
 
     def __call__(self, coordinates: Coordinates, source: Source) -> Coordinates:
-        """Draw directions and aspects, and stretch the objects of some samples."""
+        """Draw a direction and an aspect per sample, and stretch the objects of some samples."""
         if self.p == 0.0:
             return coordinates
         low, high = (math.log(bound) for bound in self.aspect)

@@ -1,7 +1,7 @@
-"""How far a ball's surface lies from its centre in each direction: what makes objects more than balls.
+"""Surfaces: distance of the surface of a ball from its centre, in each direction.
 
-A surface is a function of the ball and of the direction alone, so every ray from the centre crosses it once: the
-objects are star-convex whatever the function.
+A surface is a function of the ball and of the direction only. Every ray from the centre therefore crosses it once, and
+the objects are star-convex for any function.
 """
 
 from collections.abc import Sequence
@@ -20,21 +20,21 @@ from anystar_torch.kernels.lattice import gradient_noise, sample
 from anystar_torch.random.source import Source
 
 SAMPLES = 4
-"""Samples of the gradient noise per lattice cell and axis; between them it is interpolated linearly."""
+"""Samples of the gradient noise per lattice cell and axis. Between them it is interpolated linearly."""
 NOISE = 0.194
-"""The deviation of the gradient noise."""
+"""Standard deviation of the gradient noise."""
 
 
 @dataclass(frozen=True)
-class Aim:
-    """Which ball each voxel belongs to, and where on it.
+class BallCoordinates:
+    """The nearest ball of each voxel, and the direction from its centre.
 
     Attributes:
-        ball: ``[B, 1, D, H, W]``, the ball's number in its sample.
-        centre: ``[B, 3, D, H, W]``, voxels.
-        radius: ``[B, 1, D, H, W]``, voxels.
+        ball: ``[B, 1, D, H, W]``, number of the ball in its sample, from 0.
+        centre: ``[B, 3, D, H, W]``, centre of the ball, voxels.
+        radius: ``[B, 1, D, H, W]``, radius of the ball, voxels.
         direction: ``[B, 3, D, H, W]``, unit vector from the centre to the voxel.
-        mean_radius: ``[B]``, voxels.
+        mean_radius: ``[B]``, mean radius of the sample's balls, voxels.
         count: number of balls of a sample.
     """
 
@@ -48,10 +48,18 @@ class Aim:
 
 @runtime_checkable
 class Surface(Protocol):
-    """The distance of the surface from the centre, towards each voxel."""
+    """Distance of the surface from the centre of the ball, towards each voxel."""
 
-    def __call__(self, aim: Aim, world: Sequence[int], source: Source) -> Float32[Tensor, "b 1 d h w"]:
-        """``[B, 1, D, H, W]``, voxels, in a world of (Z, Y, X) voxels."""
+    def __call__(
+        self, nearest: BallCoordinates, scene_shape: Sequence[int], source: Source
+    ) -> Float32[Tensor, "b 1 d h w"]:
+        """Distances ``[B, 1, D, H, W]``, voxels.
+
+        Args:
+            nearest: the ball of each voxel.
+            scene_shape: (Z, Y, X), voxels.
+            source: draws.
+        """
         ...
 
 
@@ -59,12 +67,12 @@ class Surface(Protocol):
 class RoughBall:
     """A ball with a rough surface (AnyStar): the radius less a noise that is a function of position.
 
-    Deliberate difference: the original takes the noise at the voxel; here it is taken where the ray from the centre
-    through the voxel meets the ball. The roughness is the same, but every ray leaves the object once.
+    Difference to AnyStar, which takes the noise at the voxel: here it is taken where the ray from the centre through
+    the voxel meets the ball. The roughness is the same, but every ray leaves the object once.
 
     Attributes:
-        roughness: factor on the noise, which has a deviation of 0.19, in mean radii.
-        cell: size of the noise's lattice cell, voxels.
+        roughness: factor on the noise, in mean radii; the noise has a standard deviation of 0.19.
+        cell: size of a lattice cell of the noise, voxels.
     """
 
     roughness: float
@@ -74,27 +82,31 @@ class RoughBall:
         check_range("roughness", (0.0, self.roughness), 0.0, 2.0)
         check_range("cell", (float(self.cell), float(self.cell)), 2.0)
 
-    def __call__(self, aim: Aim, world: Sequence[int], source: Source) -> Float32[Tensor, "b 1 d h w"]:
-        """The radius less the noise at the point of the ball towards each voxel."""
-        corners = [-(-n // self.cell) + 1 for n in world]
+    def __call__(
+        self, nearest: BallCoordinates, scene_shape: Sequence[int], source: Source
+    ) -> Float32[Tensor, "b 1 d h w"]:
+        """The radius minus the noise at the point of the ball towards each voxel, ``[B, 1, D, H, W]``, voxels."""
+        corners = [-(-n // self.cell) + 1 for n in scene_shape]
         noise = gradient_noise(draw_gradients(source, corners[0], corners[1], corners[2]), SAMPLES)
-        # The last sample stands one step before the last corner.
+        # The last sample is one step before the last corner.
         half = [((n - 1) * self.cell - self.cell / SAMPLES) / 2.0 for n in corners]
-        point = torch.addcmul(aim.centre, aim.direction, aim.radius)
-        return aim.radius - sample(noise * per_voxel(aim.mean_radius * self.roughness), point, half, half)
+        point = torch.addcmul(nearest.centre, nearest.direction, nearest.radius)
+        return nearest.radius - sample(
+            noise * per_voxel(nearest.mean_radius * self.roughness), point, half, half
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmoothStar:
-    """A spheroid whose radius varies smoothly with direction, each ball's in its own way (beyond AnyStar).
+    """A spheroid whose radius varies smoothly with direction, with parameters for each ball. Not in AnyStar.
 
-    ``radius * exp(deviation * n(direction)) / |A direction|`` with n a smooth noise of deviation 1 and A a stretch by
-    the elongation along an axis of the ball's own that keeps volumes.
+    The surface is ``radius * exp(deviation * n(direction)) / |A direction|``. n is a smooth noise of standard deviation
+    1. A elongates along an axis of the ball and keeps its volume.
 
     Attributes:
-        deviation: of the logarithm of the radius.
-        bumps: size of the sphere of directions in the noise, in lattice cells; larger is bumpier.
-        elongation: range of the length of each ball's own axis over the others'; below 1 it is flattened.
+        deviation: standard deviation of the logarithm of the radius.
+        bumps: radius of the sphere of directions in the noise, in lattice cells; more gives more bumps.
+        elongation: range of the length of a ball along its axis over its width; below 1 the ball is flat.
     """
 
     deviation: float
@@ -106,19 +118,21 @@ class SmoothStar:
         check_range("bumps", (0.0, self.bumps), 0.0, 3.0)
         check_range("elongation", self.elongation, 0.2, 5.0)
 
-    def __call__(self, aim: Aim, world: Sequence[int], source: Source) -> Float32[Tensor, "b 1 d h w"]:
-        """The radius towards each voxel, by the ball's own spheroid and noise."""
+    def __call__(
+        self, nearest: BallCoordinates, scene_shape: Sequence[int], source: Source
+    ) -> Float32[Tensor, "b 1 d h w"]:
+        """Distance of the spheroid's surface towards each voxel, ``[B, 1, D, H, W]``, voxels."""
         cells = 8
         noise = gradient_noise(draw_gradients(source("bumps"), cells + 1, cells + 1, cells + 1), SAMPLES)
         half = (cells - 1.0 / SAMPLES) / 2.0
-        stars = self._stars(aim, half - self.bumps, source)
+        stars = self._stars(nearest, half - self.bumps, source)
         shape = half, self.bumps, self.deviation / NOISE
-        return star_reach(aim.ball, aim.radius, aim.direction, stars, noise, shape)
+        return star_reach(nearest.ball, nearest.radius, nearest.direction, stars, noise, shape)
 
-    def _stars(self, aim: Aim, room: float, source: Source) -> Float32[Tensor, "b n 8"]:
-        """What makes each ball's star, see :func:`star_reach`; drawn per ball, not per voxel."""
-        number = torch.arange(aim.count, dtype=torch.int32, device=aim.ball.device)
-        number = number.expand(len(aim.ball), -1)
+    def _stars(self, nearest: BallCoordinates, room: float, source: Source) -> Float32[Tensor, "b n 8"]:
+        """Parameters of each ball's surface, ``[B, n, 8]``, see :func:`~anystar_torch.kernels.balls.star_reach`."""
+        number = torch.arange(nearest.count, dtype=torch.int32, device=nearest.ball.device)
+        number = number.expand(len(nearest.ball), -1)
         middle = [source.uniform_at(f"middle {axis}", number, -room, room) for axis in "zyx"]
         height = source.uniform_at("height", number, -1.0, 1.0)
         azimuth = source.uniform_at("azimuth", number, 0.0, 2.0 * torch.pi)

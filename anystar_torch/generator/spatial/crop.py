@@ -1,4 +1,4 @@
-"""The part of the world that is recorded: a box of random size at a random place."""
+"""The recorded part of the scene: a box of random size at a random place."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,14 +12,14 @@ from anystar_torch.random.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomWindow:
-    """A box whose size is drawn per axis, then put anywhere in the world.
+class RandomCrop:
+    """A box with a random size along each axis, at a random place in the scene.
 
-    AnyStar crops with MONAI 1.1's ``RandSpatialCropd``, whose default draws the size too: 64 to 128 of 128 voxels.
-    The size decides where later reflections stand and how much zero padding is seen.
+    AnyStar crops with MONAI 1.1's ``RandSpatialCropd``, which also draws the size by default: 64 to 128 of 128 voxels.
+    The size determines the planes of later reflections and the amount of zero padding in a sample.
 
     Attributes:
-        share: range of the box's size as a share of the world's.
+        share: range of the size of the box over the size of the scene.
     """
 
     share: Range
@@ -27,18 +27,24 @@ class RandomWindow:
     def __post_init__(self) -> None:
         check_range("share", self.share, 0.05, 1.0)
 
-    def size(self, world: Sequence[int], source: Source) -> PerSampleAxis:
-        """The box's size ``[B, 3]``, whole voxels."""
+    def size(self, scene_shape: Sequence[int], source: Source) -> PerSampleAxis:
+        """Draw the size of the box of each sample, ``[B, 3]``, whole voxels."""
         least, most = self.share
-        low, high = ([share * n for n in world] for share in (least, most))
+        low, high = ([share * n for n in scene_shape] for share in (least, most))
         unit = source.uniform("size", 0.0, 1.0, 3)
         columns = [(unit[:, a] * (high[a] - low[a] + 1.0) + low[a]).floor() for a in range(3)]
         return torch.stack(columns, dim=1)
 
-    def __call__(self, coordinates: Coordinates, world: Sequence[int], source: Source) -> Coordinates:
-        """Put the box, on whose centre ``coordinates`` are centred, at a random place of ``world``."""
+    def __call__(self, coordinates: Coordinates, scene_shape: Sequence[int], source: Source) -> Coordinates:
+        """Put the box at a random place of the scene.
+
+        Args:
+            coordinates: positions from the centre of the box.
+            scene_shape: (Z, Y, X), voxels.
+            source: draws.
+        """
         total = torch.stack(
-            [torch.full_like(coordinates.size[:, a], float(world[a])) for a in range(3)], dim=1
+            [torch.full_like(coordinates.size[:, a], float(scene_shape[a])) for a in range(3)], dim=1
         )
         room = total - coordinates.size
         first = (source.uniform("first", 0.0, 1.0, 3) * (room + 1.0)).floor()

@@ -10,16 +10,18 @@ from anystar_torch.generator.scene.arrangement import RandomArrangement, sheets
 from anystar_torch.generator.scene.shapes import ABSENT
 from anystar_torch.random.source import Source
 
-WORLD = (128, 128, 128)
+SCENE = (128, 128, 128)
 ALWAYS = RandomArrangement(
     p=1.0, chains=0.0, spacing=(50.0, 50.0), centre=300.0, filling=(1.0, 1.0), order=1.0
 )
 
 
 def balls(arrangement: RandomArrangement | None, count: int = 6):
-    field = replace(load_synthesizer("zero_shot").world.objects, arrangement=arrangement, kept=(0.5, 0.5))
+    field = replace(
+        load_synthesizer("zero_shot").scene.objects, arrangement=arrangement, occupancy=(0.5, 0.5)
+    )
     source = Source.of(torch.arange(count), seed=0, split="test")("objects")
-    return field.balls(torch.full((count,), 8.0), WORLD, source), source("arrangement")
+    return field.balls(torch.full((count,), 8.0), SCENE, source), source("arrangement")
 
 
 def test_sheets_are_spheres() -> None:
@@ -48,10 +50,10 @@ def test_without_an_arrangement_and_at_chance_0_the_same_balls_are_kept() -> Non
 
 
 def test_variety_widens_the_radii_of_a_sample() -> None:
-    field = replace(load_synthesizer("zero_shot").world.objects, arrangement=None, kept=(1.0, 1.0))
+    field = replace(load_synthesizer("zero_shot").scene.objects, arrangement=None, occupancy=(1.0, 1.0))
     source = Source.of(torch.arange(4), seed=0, split="test")
     spread = []
     for variety in ((1.0, 1.0), (1.5, 1.5)):
-        drawn = replace(field, variety=variety).balls(torch.full((4,), 8.0), WORLD, source)
+        drawn = replace(field, variety=variety).balls(torch.full((4,), 8.0), SCENE, source)
         spread.append(drawn.radius[drawn.radius > ABSENT].std().item())
     assert spread[1] == pytest.approx(1.5 * spread[0], rel=0.02)

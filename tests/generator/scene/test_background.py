@@ -6,27 +6,32 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from anystar_torch.configuration.compose import load_synthesizer
-from anystar_torch.generator.scene.background import Ground, RandomBackground
+from anystar_torch.generator.scene.background import Background, RandomBackground
 from anystar_torch.generator.spatial.coordinates import Coordinates
 from anystar_torch.kernels.lattice import strongest_field
 from anystar_torch.random.source import Source
 
-WORLD = (128, 128, 128)
+SCENE = (128, 128, 128)
 
 
 def source(count: int = 2) -> Source:
     return Source.of(torch.arange(count), seed=0, split="test")
 
 
+def rendered(name: str, at: torch.Tensor, least: torch.Tensor, source: Source) -> Background:
+    made = background(name)
+    return made(at, SCENE, least, made.draw(source), source)
+
+
 def background(name: str) -> RandomBackground:
-    return load_synthesizer(name).world.mixture.background
+    return load_synthesizer(name).scene.mixture.background
 
 
 def positions(count: int) -> torch.Tensor:
     return Coordinates.of_grid((8, 8, 8), torch.full((count, 3), 128.0)).position * 16.0
 
 
-def at_voxels(ground: Ground) -> tuple[torch.Tensor, torch.Tensor]:
+def at_voxels(ground: Background) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of the background in every voxel, ``[B, 1, D, H, W]`` each."""
     index = ground.patch.flatten(1).to(torch.int64)
     mean, std = (table.gather(1, index).view_as(ground.patch) for table in (ground.means, ground.stds))
@@ -45,7 +50,7 @@ def test_the_strongest_field_is_the_largest_interpolated_one() -> None:
 
 def test_a_plain_ground_is_flat_and_darker_than_every_object() -> None:
     least = torch.linspace(25.0, 225.0, 50)
-    ground = background("plain")(positions(50), WORLD, least, source(50))
+    ground = rendered("plain", positions(50), least, source(50))
     mean, std = (values.flatten(1) for values in at_voxels(ground))
     assert torch.equal(mean.amin(1), mean.amax(1))
     assert (mean[:, 0] < least).all()
@@ -53,7 +58,7 @@ def test_a_plain_ground_is_flat_and_darker_than_every_object() -> None:
 
 
 def test_a_flat_ground_may_have_any_brightness() -> None:
-    ground = background("rand")(positions(300), WORLD, torch.full((300,), 25.0), source(300))
+    ground = rendered("rand", positions(300), torch.full((300,), 25.0), source(300))
     mean, std = (values.flatten(1) for values in at_voxels(ground))
     assert torch.equal(mean.amin(1), mean.amax(1))
     assert 25.0 < mean.min() < 40.0
@@ -63,7 +68,7 @@ def test_a_flat_ground_may_have_any_brightness() -> None:
 
 
 def test_patches_are_one_to_twenty_and_their_number_is_drawn_evenly() -> None:
-    ground = background("perlin")(positions(200), WORLD, torch.full((200,), 25.0), source(200))
+    ground = rendered("perlin", positions(200), torch.full((200,), 25.0), source(200))
     counts = torch.tensor([len(mean.unique()) for mean in at_voxels(ground)[0]])
     assert counts.min() == 1
     assert 8 <= counts.max() <= 20
@@ -71,15 +76,14 @@ def test_patches_are_one_to_twenty_and_their_number_is_drawn_evenly() -> None:
 
 
 def test_computing_chosen_samples_only_changes_no_bit() -> None:
-    mixed = background("mix")
     least = torch.full((12,), 25.0)
-    together = mixed(positions(12), WORLD, least, source(12))
+    together = rendered("mix", positions(12), least, source(12))
     for i in range(12):
-        alone = mixed(positions(1), WORLD, least[:1], Source.of(torch.tensor([i]), seed=0, split="test"))
+        alone = rendered("mix", positions(1), least[:1], Source.of(torch.tensor([i]), seed=0, split="test"))
         assert torch.equal(at_voxels(alone)[0][0], at_voxels(together)[0][i])
 
 
 def test_modes_occur_as_often_as_configured() -> None:
-    ground = background("mix")(positions(900)[:, :, :1, :1, :2], WORLD, torch.full((900,), 25.0), source(900))
+    ground = rendered("mix", positions(900)[:, :, :1, :1, :2], torch.full((900,), 25.0), source(900))
     dark = (at_voxels(ground)[1][:, 0, 0, 0, 0] < 5.0).float().mean().item()
     assert dark == pytest.approx(1 / 3, abs=0.05)

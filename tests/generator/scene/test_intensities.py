@@ -14,14 +14,14 @@ from anystar_torch.generator.synthesizer import Synthesizer
 from anystar_torch.kernels.shading import VoxelFields, intensities
 from anystar_torch.random.source import Source
 
-WORLD = (128, 128, 128)
+SCENE = (128, 128, 128)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flat(Texture):
     """A texture that is 1 everywhere."""
 
-    def __call__(self, world, source):
+    def __call__(self, scene_shape, source):
         return torch.ones(len(source.root), 1, 4, 4, 4)
 
 
@@ -34,14 +34,19 @@ def plain() -> Synthesizer:
     return load_synthesizer("plain")
 
 
+def rendered(mixture: Mixture, objects: torch.Tensor, coordinates: Coordinates) -> torch.Tensor:
+    draws = source(len(objects))
+    return mixture(objects, objects < 0, coordinates, SCENE, mixture.draw(draws), draws)
+
+
 def flat(mixture: Mixture) -> Mixture:
     """No texture, and intensities on their own scale."""
     return replace(mixture, texture=Flat(scales=[2]), darkest=(0.0, 0.0), brightest=(1.0, 1.0))
 
 
 def test_texture_has_the_originals_range_and_deviation() -> None:
-    texture = Texture(scales=[2, 4, 8, 16, 32])(WORLD, source(6))
-    between = torch.nn.functional.interpolate(texture, size=WORLD, mode="trilinear", align_corners=True)
+    texture = Texture(scales=[2, 4, 8, 16, 32])(SCENE, source(6))
+    between = torch.nn.functional.interpolate(texture, size=SCENE, mode="trilinear", align_corners=True)
     assert between.amin((1, 2, 3, 4)).numpy() == pytest.approx(
         0.0, abs=0.08
     )  # exactly 0 and 1 in the original
@@ -56,13 +61,13 @@ def moved(coordinates: Coordinates, shift: torch.Tensor | float) -> Coordinates:
 
 
 def test_objects_have_means_and_deviations_of_their_own(plain: Synthesizer) -> None:
-    mixture = flat(plain.world.mixture)
+    mixture = flat(plain.scene.mixture)
     # 8 objects, each a slab of 8 x 64 x 64 voxels, looked at voxel by voxel
     slabs = torch.arange(64)[:, None, None].div(8, rounding_mode="floor").add(1).expand(64, 64, 64)
     grid = Coordinates.of_grid((64, 64, 64), torch.full((1, 3), 128.0))
     grid = moved(grid, 0.5)  # on the voxels of the scene
     objects = slabs[None, None].to(torch.int32)
-    image = mixture(objects, objects < 0, grid, WORLD, source())[0, 0]
+    image = rendered(mixture, objects, grid)[0, 0]
     keep = 1.0 - 4.0 * 0.0975 + 6.0 * 0.0975**2  # of noise, by the filter that stands for an interpolation
     values = [image[8 * i + 1 : 8 * i + 7] for i in range(8)]
     means = torch.tensor([v.mean() for v in values])
@@ -75,7 +80,7 @@ def test_objects_have_means_and_deviations_of_their_own(plain: Synthesizer) -> N
 
 
 def test_the_background_shows_its_share_of_the_texture() -> None:
-    texture = Texture(scales=[2, 4, 8, 16, 32])(WORLD, source(2))
+    texture = Texture(scales=[2, 4, 8, 16, 32])(SCENE, source(2))
     textured = torch.nn.functional.interpolate(
         texture, size=(64, 64, 64), mode="trilinear", align_corners=True
     )
@@ -101,10 +106,10 @@ def test_the_background_shows_its_share_of_the_texture() -> None:
 
 def test_noise_is_interpolated_between_the_worlds_voxels(plain: Synthesizer) -> None:
     grid = Coordinates.of_grid((48, 48, 48), torch.full((2, 3), 128.0))
-    on = plain.world.mixture.noise(moved(grid, 0.5), source(2))
+    on = plain.scene.mixture.noise(moved(grid, 0.5), source(2))
     assert on.std().item() == pytest.approx(1.0, abs=0.02)
     turned = grid.then(Step(torch.diag(torch.tensor([0.617, 0.731, 0.873])).expand(2, 3, 3)))
-    between = plain.world.mixture.noise(turned, source(2))
+    between = plain.scene.mixture.noise(turned, source(2))
     assert between.std().item() == pytest.approx((2.0 / 3.0) ** 1.5, abs=0.03)
 
 
@@ -112,21 +117,21 @@ def test_noise_is_interpolated_between_the_worlds_voxels(plain: Synthesizer) -> 
 def test_labels_and_image_lie_on_the_sphere_to_a_tenth_of_a_voxel(plain: Synthesizer, factor: float) -> None:
     """Analytic spheres: roughness, jitter, texture and noise off; positions known in closed form."""
     balls = replace(
-        plain.world.objects,
+        plain.scene.objects,
         surface=RoughBall(roughness=0.0, cell=16),
         jitter=0.0,
         radius=(0.9, 0.9),
-        kept=(1.0, 1.0),
+        occupancy=(1.0, 1.0),
     )
-    mixture = flat(replace(plain.world.mixture, mean=(200.0, 200.0), std=(0.0, 0.0)))
-    ground = replace(mixture.background, plain_std=(0.0, 0.0), mean=(25.0, 25.0))
+    mixture = flat(replace(plain.scene.mixture, mean=(200.0, 200.0), std=(0.0, 0.0)))
+    background = replace(mixture.background, plain_std=(0.0, 0.0), mean=(25.0, 25.0))
     shift = torch.tensor([0.3, -0.41, 0.17])
-    # two lattice points, at 48 and 72, around the middle of the world
+    # two lattice points, at 48 and 72, around the middle of the scene
     grid = Coordinates.of_grid((88, 88, 88), torch.full((1, 3), 128.0))
     seen = zoom(grid, torch.tensor([factor]))
     seen = moved(seen, shift)
-    objects = balls(seen.position, WORLD, source()).ball
-    image = replace(mixture, background=ground)(objects, objects < 0, seen, WORLD, source())[0, 0].double()
+    objects = balls(seen.position, SCENE, source()).ball
+    image = rendered(replace(mixture, background=background), objects, seen)[0, 0].double()
     low, high = image.amin(), image.amax()
     share = (image - low) / (high - low)
     axes = torch.stack(torch.meshgrid(*[torch.arange(88.0)] * 3, indexing="ij")).double()

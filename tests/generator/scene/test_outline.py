@@ -4,13 +4,19 @@ import pytest
 import torch
 from scipy import ndimage
 
-from anystar_torch.generator.scene.outline import MOST, lit, outside
+from anystar_torch.generator.chain import BlurringEffect, Chain
+from anystar_torch.generator.effects.blur import RandomBlur
+from anystar_torch.generator.effects.microscope import RandomMicroscope
+from anystar_torch.generator.effects.noise import RandomGaussianNoise
+from anystar_torch.generator.effects.out_of_focus import SHARP_SHARE
+from anystar_torch.generator.scene.outline import LARGEST_SHARE, emitting, outline_offset
+from anystar_torch.random.source import Source
 
 
 def ball(
     radius: float, stretch: tuple[float, float, float] = (1.0, 1.0, 1.0)
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Depth and reach of a ball in a world that the sample sees stretched, ``[1, 1, 81, 81, 81]``."""
+    """Depth and reach of a ball in a scene that is stretched in the sample, ``[1, 1, 81, 81, 81]``."""
     axes = torch.meshgrid(*[torch.arange(81.0) - 40.0] * 3, indexing="ij")
     distance = torch.stack([a / s for a, s in zip(axes, stretch, strict=True)]).square().sum(0).sqrt()
     return (radius - distance)[None, None], torch.full((1, 1, 81, 81, 81), radius)
@@ -25,8 +31,8 @@ def profile(volume: torch.Tensor, axis: int) -> torch.Tensor:
 def test_the_outline_is_at_a_quarter_of_the_blurred_height(stretch: tuple[float, float, float]) -> None:
     depth, reach = ball(24.0, stretch)
     sigma = (4.0, 2.0, 1.0)
-    shines = lit(depth, reach, 0.6745 * torch.tensor([sigma]))
-    seen = torch.from_numpy(ndimage.gaussian_filter(shines[0, 0].double().numpy(), sigma))[None, None]
+    mask = emitting(depth, reach, 0.6745 * torch.tensor([sigma]))
+    seen = torch.from_numpy(ndimage.gaussian_filter(mask[0, 0].double().numpy(), sigma))[None, None]
     for axis in range(3):
         height = profile(seen, axis)
         outline = 24.0 * stretch[axis]
@@ -36,20 +42,58 @@ def test_the_outline_is_at_a_quarter_of_the_blurred_height(stretch: tuple[float,
         assert 0.15 < at.item() < 0.31, f"axis {axis}"
 
 
-def test_no_offset_lights_everything_inside() -> None:
+BLURS: dict[str, BlurringEffect] = {
+    "smoothing": RandomBlur(p=1.0, sigma=(2.0, 3.0)),
+    "microscope": RandomMicroscope(
+        p=1.0,
+        lateral=(2.0, 3.0),
+        elongation=(1.0, 1.5),
+        camera=RandomGaussianNoise(p=0.0, std=(0.0, 0.0)),
+        pixel=(1.0, 1.0),
+        thickness=(1.0, 1.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BLURS)
+def test_what_effects_report_puts_the_outline_of_a_blurred_ball_at_a_quarter_of_its_height(name: str) -> None:
+    source = Source.of(torch.arange(3), seed=0, split="test")
+    chain = Chain(effects={name: BLURS[name]})
+    depth, reach = (field.expand(3, -1, -1, -1, -1) for field in ball(24.0))
+    offset = outline_offset(torch.full((3,), 0.6745), chain.blur_width(source), 0.0)
+    blurred = chain(emitting(depth, reach, offset).float(), source)
+    for sample in range(3):
+        for axis in range(3):
+            height = profile(blurred[sample : sample + 1], axis)
+            assert 0.15 < height[24].item() < 0.31, f"sample {sample}, axis {axis}"
+            assert height[18] > 0.45 > 0.1 > height[30]
+
+
+@pytest.mark.parametrize(("radius", "width"), [(5.0, 4.0), (7.0, 4.0), (7.0, 9.0), (14.0, 4.0), (14.0, 9.0)])
+def test_out_of_focus_light_leaves_the_outline_at_the_sharp_edge(radius: float, width: float) -> None:
+    """A quarter of the height is above the glow outside of the edge and below the light inside of it."""
+    depth, _ = ball(radius)
+    light = ndimage.gaussian_filter((depth[0, 0] > 0).double().numpy(), width)
+    line = (0.4 * (depth[0, 0] > 0).double().numpy() + SHARP_SHARE * light)[40:, 40, 40]
+    share = line / line[0]
+    edge = int(radius)  # the first voxel outside of the ball
+    assert share[edge] < 0.25 < share[edge - 1]
+
+
+def test_no_offset_lets_every_voxel_inside_emit() -> None:
     depth, reach = ball(10.0)
-    assert torch.equal(lit(depth, reach, torch.zeros(1, 3)), depth > 0)
+    assert torch.equal(emitting(depth, reach, torch.zeros(1, 3)), depth > 0)
 
 
 def test_small_objects_keep_a_core() -> None:
     depth, reach = ball(3.0)
-    core = lit(depth, reach, torch.full((1, 3), 9.0))
-    assert torch.equal(core, depth > MOST * 3.0)
+    core = emitting(depth, reach, torch.full((1, 3), 9.0))
+    assert torch.equal(core, depth > LARGEST_SHARE * 3.0)
     assert core.any()
 
 
 def test_outlines_lie_further_out_along_the_blurred_axis_only() -> None:
     widths, blur = torch.tensor([0.5, 1.0]), torch.tensor([[6.0, 2.0, 2.0], [3.0, 3.0, 3.0]])
-    torch.testing.assert_close(outside(widths, blur, 0.0), widths[:, None] * blur)
+    torch.testing.assert_close(outline_offset(widths, blur, 0.0), widths[:, None] * blur)
     expected = torch.tensor([[0.5 * (6.0 + 0.8 * 4.0), 1.0, 1.0], [3.0, 3.0, 3.0]])
-    torch.testing.assert_close(outside(widths, blur, 0.8), expected)
+    torch.testing.assert_close(outline_offset(widths, blur, 0.8), expected)

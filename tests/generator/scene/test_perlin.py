@@ -72,13 +72,13 @@ def test_periodic_fields_repeat_and_are_interpolated_between() -> None:
 
 
 def test_lattice_noise_is_a_sum_of_interpolated_white_noises() -> None:
-    world, nodes = (32, 32, 16), (63, 63, 31)
-    fields = lattice_noise(source(6), 2, world, (4, 8), nodes)
+    shape, nodes = (32, 32, 16), (63, 63, 31)
+    fields = lattice_noise(source(6), 2, shape, (4, 8), nodes)
     assert fields.shape == (6, 2, 63, 63, 31)
-    parts = [lattice_noise(source(6), 2, world, (s,), nodes) for s in (4, 8)]
+    parts = [lattice_noise(source(6), 2, shape, (s,), nodes) for s in (4, 8)]
     assert torch.equal(fields, parts[0] + parts[1])
     # At its own nodes a part is the white noise itself: every ninth of 63 nodes is one of 8.
-    own = lattice_noise(source(6), 2, world, (4,), (8, 8, 4))
+    own = lattice_noise(source(6), 2, shape, (4,), (8, 8, 4))
     assert own.std().item() == pytest.approx(1.0, abs=0.05)
     assert parts[0][:, :, 0, 0, 0].numpy() == pytest.approx(own[:, :, 0, 0, 0].numpy(), abs=1e-6)
     assert parts[0][:, :, -1, -1, -1].numpy() == pytest.approx(own[:, :, -1, -1, -1].numpy(), abs=1e-5)

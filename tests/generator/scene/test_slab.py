@@ -60,7 +60,7 @@ def test_objects_of_slabs_are_columns() -> None:
     """Each object that is cut by a face of the slab is one object with its mirror image."""
     synth = load_synthesizer("zero_shot", shape=(32, 32, 32))
     slab = RandomSlab(p=1.0, thickness=(6, 6), length=(3.0, 3.0))
-    synth = replace(synth, world=replace(synth.world, slab=slab))
+    synth = replace(synth, scene=replace(synth.scene, slab=slab))
     labels = synth(torch.arange(3)).labels[:, 0]
     tall = total = 0
     for sample in labels:

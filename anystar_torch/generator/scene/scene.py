@@ -1,0 +1,154 @@
+"""The scene: objects, where they emit light, and the intensities of objects and background."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float32, Int32
+from torch import Tensor
+
+from anystar_torch.arrays import Labels, PerSample, PerSampleAxis, Volume, per_voxel
+from anystar_torch.generator.parameters import Range, check_range, draw
+from anystar_torch.generator.scene.chromatin import RandomChromatin
+from anystar_torch.generator.scene.density import RandomDensity
+from anystar_torch.generator.scene.displaced_background import RandomDisplacedBackground
+from anystar_torch.generator.scene.intensities import IntensityDraws, Mixture
+from anystar_torch.generator.scene.outline import emitting, outline_offset
+from anystar_torch.generator.scene.shapes import BallField
+from anystar_torch.generator.scene.slab import RandomSlab
+from anystar_torch.generator.spatial.coordinates import Coordinates
+from anystar_torch.random.source import Source
+
+
+@dataclass(frozen=True)
+class SceneDraws:
+    """Draws of a scene that more than one part of it uses.
+
+    Attributes:
+        intensities: parameters of objects and background.
+        outline: ``[B]``, distance from an edge to its outline, in standard deviations of the blur.
+        rim: ``[B]``, voxels; additional distance where objects displace the background, else 0.
+    """
+
+    intensities: IntensityDraws
+    outline: PerSample
+    rim: PerSample
+
+
+@dataclass(frozen=True)
+class LocatedObjects:
+    """The object of every voxel of a sample.
+
+    Attributes:
+        numbers: ``[B, 1, D, H, W]``, a number for each object and mirror image; 0 for the background.
+        depth: ``[B, 1, D, H, W]``, distance below the surface along the ray from the centre, voxels of the scene.
+        reach: ``[B, 1, D, H, W]``, distance of that surface from the centre, voxels of the scene.
+    """
+
+    numbers: Int32[Tensor, "b 1 d h w"]
+    depth: Float32[Tensor, "b 1 d h w"]
+    reach: Float32[Tensor, "b 1 d h w"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """The synthetic space that samples are taken from.
+
+    Attributes:
+        objects: the label field.
+        density: shrinks the scene along each axis and fills the space around it.
+        mixture: intensities of objects and background.
+        outline: range of the distance from an edge to its outline, in standard deviations of the instrument's blur.
+            0 in AnyStar. 0.67 puts the outline at a quarter of the height of a flat edge.
+        outline_defocus: additional distance along an axis with more blur, see
+            :func:`~anystar_torch.generator.scene.outline.outline_offset`. 0 in AnyStar.
+        displaced_background: samples whose objects displace the background; none in AnyStar.
+        slab: samples that are stacks of few slices; none in AnyStar.
+        chromatin: samples with texture inside of their objects; none in AnyStar.
+        smallest: pieces of objects with fewer voxels than this are removed from image and labels.
+    """
+
+    objects: BallField
+    density: RandomDensity
+    mixture: Mixture
+    outline: Range
+    outline_defocus: float
+    displaced_background: RandomDisplacedBackground
+    slab: RandomSlab
+    chromatin: RandomChromatin
+    smallest: int
+
+    def __post_init__(self) -> None:
+        check_range("outline", self.outline, 0.0, 2.0)
+        check_range("outline_defocus", (0.0, self.outline_defocus), 0.0, 2.0)
+        if self.smallest < 1:
+            raise ValueError(f"smallest must be a number of voxels, at least 1, got {self.smallest}")
+
+    @property
+    def places_outlines(self) -> bool:
+        """Whether the distance between edges and outlines depends on the blur of the image."""
+        return self.outline[1] > 0.0
+
+    def draw(self, source: Source) -> SceneDraws:
+        """The draws that several parts of the scene use. A plain background is dark and would hide a rim."""
+        intensities = self.mixture.draw(source("mixture"))
+        rim = self.displaced_background(source("hollow"))  # "hollow" is the name of a random stream
+        outline = draw(source("outline"), "widths", self.outline)
+        return SceneDraws(intensities, outline, torch.where(intensities.background.plain, 0.0, rim))
+
+    def locate(self, coordinates: Coordinates, scene_shape: Sequence[int], source: Source) -> LocatedObjects:
+        """The object at every voxel of a sample.
+
+        Args:
+            coordinates: position of every voxel in the scene.
+            scene_shape: (Z, Y, X), voxels.
+            source: draws of the scene.
+        """
+        stretched = self.slab.stretched(coordinates, source("slab"))
+        placed = self.density(stretched, scene_shape, source("density"))
+        field = self.objects(placed.position, scene_shape, source("objects"))
+        covered = (field.ball > 0) & (coordinates.cover >= 0.5)
+        numbers = torch.where(covered, placed.piece * field.count + field.ball, 0)
+        return LocatedObjects(numbers, field.depth, field.reach)
+
+    def emitting(
+        self, located: LocatedObjects, blur: PerSampleAxis | None, drawn: SceneDraws
+    ) -> Bool[Tensor, "b 1 d h w"]:
+        """Mask of emitting voxels, ``[B, 1, D, H, W]``.
+
+        Args:
+            located: the objects.
+            blur: ``[B, 3]``, standard deviation of the instrument's blur along z, y, x, voxels. None without outlines.
+            drawn: what :meth:`draw` returned.
+        """
+        if blur is None and self.displaced_background.p == 0.0:
+            return located.numbers > 0
+        offset = drawn.rim[:, None].expand(-1, 3)
+        if blur is not None:
+            offset = outline_offset(drawn.outline, blur, self.outline_defocus) + offset
+        return emitting(located.depth, located.reach, offset)
+
+    def image(
+        self,
+        objects: Labels,
+        displaced: Bool[Tensor, "b 1 d h w"],
+        coordinates: Coordinates,
+        scene_shape: Sequence[int],
+        drawn: SceneDraws,
+        source: Source,
+    ) -> Volume:
+        """The image before the instrument, ``[B, 1, D, H, W]``.
+
+        Args:
+            objects: ``[B, 1, D, H, W]``, the number of the object of every emitting voxel; 0 elsewhere.
+            displaced: ``[B, 1, D, H, W]``, voxels that belong to an object, emitting or not.
+            coordinates: position of every voxel in the scene.
+            scene_shape: (Z, Y, X), voxels.
+            drawn: what :meth:`draw` returned.
+            source: draws of the scene.
+        """
+        displaced = displaced & (per_voxel(drawn.rim) > 0.0)
+        image = self.mixture(
+            objects, displaced, coordinates, scene_shape, drawn.intensities, source("mixture")
+        )
+        return self.chromatin(image, objects, coordinates.position, source("chromatin"))
