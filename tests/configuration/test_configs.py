@@ -147,9 +147,24 @@ def test_callbacks_are_called_in_the_right_order(hardware, tmp_path):
 
 
 FLAGS = [
-    "n_stacks", "n_imgs", "n_offline_augmentations", "grid_size", "r_mean", "r_min", "r_max", "epochs", "steps",
-    "batch_size", "name", "lr", "losswt_1", "losswt_2", "nrays", "val_samples", "rng_seed",
-]  # fmt: skip
+    "n_stacks",
+    "n_imgs",
+    "n_offline_augmentations",
+    "grid_size",
+    "r_mean",
+    "r_min",
+    "r_max",
+    "epochs",
+    "steps",
+    "batch_size",
+    "name",
+    "lr",
+    "losswt_1",
+    "losswt_2",
+    "nrays",
+    "val_samples",
+    "rng_seed",
+]
 
 
 def test_every_flag_of_anystar_has_an_override_that_exists(tmp_path):

@@ -18,10 +18,16 @@ from anystar_torch.training.main import build
 
 STORED = Path(__file__).parent / "stored_config.yaml"
 TINY = [
-    "shape=[16,16,16]", "model.rays=8", "model.features=4", "model.backbone.widths=[2,4]", "data.validation_samples=1",
-    "callbacks.scores.samples=1", "report.samples=1",
-    "trainer.precision=32-true", "trainer.val_check_interval=1",
-]  # fmt: skip
+    "shape=[16,16,16]",
+    "model.rays=8",
+    "model.features=4",
+    "model.backbone.widths=[2,4]",
+    "data.validation_samples=1",
+    "callbacks.scores.samples=1",
+    "report.samples=1",
+    "trainer.precision=32-true",
+    "trainer.val_check_interval=1",
+]
 
 
 def read(*overrides):

@@ -113,9 +113,11 @@ def test_other_channels_are_refused():
 
 @pytest.mark.parametrize(
     "backbone",
-    [UNetBackbone(filters=4, depth=2, batch_norm=False, pool=(1, 2, 2)),
-     ResNetBackbone(filters=4, blocks=2, convolutions=2, batch_norm=True)],
-)  # fmt: skip
+    [
+        UNetBackbone(filters=4, depth=2, batch_norm=False, pool=(1, 2, 2)),
+        ResNetBackbone(filters=4, blocks=2, convolutions=2, batch_norm=True),
+    ],
+)
 def test_the_architecture_makes_the_same_network(backbone):
     network = StarDist(rays=8, backbone=backbone, grid=(1, 2, 2), anisotropy=(2, 1, 1), features=0, classes=2)
     again = StarDist.from_architecture(json.loads(json.dumps(network.architecture)))

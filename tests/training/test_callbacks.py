@@ -42,9 +42,13 @@ def trainer(step, **more):
     )
     data = SimpleNamespace(synthesizer=SimpleNamespace(seed=7, shape=(8, 9, 10)), waited_seconds=0.0)
     state = {
-        "world_size": 1, "is_global_zero": True, "strategy": alone, "loggers": [], "ckpt_path": None,
+        "world_size": 1,
+        "is_global_zero": True,
+        "strategy": alone,
+        "loggers": [],
+        "ckpt_path": None,
         "datamodule": data,
-    }  # fmt: skip
+    }
     fake.configure_mock(global_step=step, **{**state, **more})
     return fake
 

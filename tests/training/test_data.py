@@ -120,9 +120,14 @@ def test_training_and_validation_ids_are_different_samples(data):
 def test_nonsense_is_refused(synthesizer, settings, message):
     with pytest.raises(ValueError, match=message):
         SynthesisData(
-            synthesizer=synthesizer, rays=8, anisotropy=(1.0, 1.0, 1.0),
-            grid=(1, 1, 1), validation_samples=1, normalisation="anystar", **settings,
-        )  # fmt: skip
+            synthesizer=synthesizer,
+            rays=8,
+            anisotropy=(1.0, 1.0, 1.0),
+            grid=(1, 1, 1),
+            validation_samples=1,
+            normalisation="anystar",
+            **settings,
+        )
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's own

@@ -15,25 +15,46 @@ from tests.conftest import ROOT
 
 STEPS = 6
 TINY = [
-    "+experiment=plain", "model=small", "shape=[16,16,16]", "model.rays=8", "model.backbone.filters=4",
-    "model.backbone.depth=1", "model.features=8", f"trainer.max_steps={STEPS}", "trainer.val_check_interval=3",
-    "trainer.precision=32-true", "trainer.accelerator=cpu", "data.validation_samples=3", "report.samples=2",
-    "report.min_f1=0", "callbacks.scores.samples=3", "callbacks.checkpoint.every_n_steps=4",
+    "+experiment=plain",
+    "model=small",
+    "shape=[16,16,16]",
+    "model.rays=8",
+    "model.backbone.filters=4",
+    "model.backbone.depth=1",
+    "model.features=8",
+    f"trainer.max_steps={STEPS}",
+    "trainer.val_check_interval=3",
+    "trainer.precision=32-true",
+    "trainer.accelerator=cpu",
+    "data.validation_samples=3",
+    "report.samples=2",
+    "report.min_f1=0",
+    "callbacks.scores.samples=3",
+    "callbacks.checkpoint.every_n_steps=4",
     "+callbacks.record._target_=tests.recording.Ids",
-]  # fmt: skip
+]
 ALONE = ["hardware=gpu", "batch_size=2"]
 SHARED = ["hardware=ddp", "batch_size=1", "trainer.devices=2"]
 
 
 def start(folder, *overrides):
     command = [
-        sys.executable, str(ROOT / "train.py"), *TINY, f"run_folder={folder}",
-        f"+callbacks.record.folder={folder}/seen", *overrides,
-    ]  # fmt: skip
+        sys.executable,
+        str(ROOT / "train.py"),
+        *TINY,
+        f"run_folder={folder}",
+        f"+callbacks.record.folder={folder}/seen",
+        *overrides,
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        command, cwd=folder.parent, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )  # fmt: skip
+        command,
+        cwd=folder.parent,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def run(folder, *overrides):

@@ -27,9 +27,14 @@ SIZE = 2
 
 def source(name, shape=(32, 32, 32)):
     return SynthesisData(
-        synthesizer=load_synthesizer(name, shape=shape, seed=1), rays=32, anisotropy=(1.0, 1.0, 1.0),
-        grid=(2, 2, 2), batch_size=SIZE, validation_samples=4, normalisation="anystar",
-    )  # fmt: skip
+        synthesizer=load_synthesizer(name, shape=shape, seed=1),
+        rays=32,
+        anisotropy=(1.0, 1.0, 1.0),
+        grid=(2, 2, 2),
+        batch_size=SIZE,
+        validation_samples=4,
+        normalisation="anystar",
+    )
 
 
 def steps(count, size=SIZE):
@@ -177,21 +182,37 @@ def test_twenty_steps_with_every_callback_and_no_stall(experiment, tmp_path):
         config = compose(
             "train",
             [
-                f"+experiment={experiment}", "hardware=gpu", "model=small", "shape=[32,32,32]",
-                f"run_folder={tmp_path}", "trainer.log_every_n_steps=3", "callbacks.samples.samples=4",
-                "callbacks.throughput.every_n_steps=3", "callbacks.stop_on_non_finite.every_n_steps=4",
-                "callbacks.scores.samples=2", "callbacks.scores.pictures=0", "data.validation_samples=3",
+                f"+experiment={experiment}",
+                "hardware=gpu",
+                "model=small",
+                "shape=[32,32,32]",
+                f"run_folder={tmp_path}",
+                "trainer.log_every_n_steps=3",
+                "callbacks.samples.samples=4",
+                "callbacks.throughput.every_n_steps=3",
+                "callbacks.stop_on_non_finite.every_n_steps=4",
+                "callbacks.scores.samples=2",
+                "callbacks.scores.pictures=0",
+                "data.validation_samples=3",
             ],
-        )  # fmt: skip
+        )
     training, data = instantiate(config.training), instantiate(config.data)
     watch = Errors(after=4)
     trainer = L.Trainer(
-        accelerator="gpu", devices=1, precision=config.trainer.precision, benchmark=True, max_steps=21,
-        val_check_interval=10, check_val_every_n_epoch=None, num_sanity_val_steps=0,
+        accelerator="gpu",
+        devices=1,
+        precision=config.trainer.precision,
+        benchmark=True,
+        max_steps=21,
+        val_check_interval=10,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
         callbacks=[*instantiate(config.callbacks).values(), watch],
-        logger=list(instantiate(config.logger).values()), default_root_dir=tmp_path, log_every_n_steps=3,
+        logger=list(instantiate(config.logger).values()),
+        default_root_dir=tmp_path,
+        log_every_n_steps=3,
         enable_model_summary=False,
-    )  # fmt: skip
+    )
     save = trainer.save_checkpoint
 
     def saving(*arguments, **settings):  # the last step writes a checkpoint, and waits

@@ -31,5 +31,8 @@ def test_a_resumed_run_goes_on_in_the_same_place(tmp_path, monkeypatch):
     assert made[0] == made[1]
     assert made[0]["id"] == (tmp_path / "run" / "wandb_id").read_text()
     assert made[0] | {"id": ""} == {
-        "id": "", "resume": "allow", "save_dir": str(tmp_path / "run"), "project": "anystar",
-    }  # fmt: skip
+        "id": "",
+        "resume": "allow",
+        "save_dir": str(tmp_path / "run"),
+        "project": "anystar",
+    }

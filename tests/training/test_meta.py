@@ -27,10 +27,17 @@ from tests.conftest import ROOT
 from tests.residency import Residency, ResidencyError
 
 SMALL = [
-    "model=small", "shape=[16,16,16]", "model.rays=8", "model.features=8", "model.backbone.filters=4",
-    "model.backbone.depth=1", "trainer.max_steps=1000", "trainer.log_every_n_steps=3",
-    "callbacks.stop_on_non_finite.every_n_steps=2", "callbacks.throughput.every_n_steps=2",
-]  # fmt: skip
+    "model=small",
+    "shape=[16,16,16]",
+    "model.rays=8",
+    "model.features=8",
+    "model.backbone.filters=4",
+    "model.backbone.depth=1",
+    "trainer.max_steps=1000",
+    "trainer.log_every_n_steps=3",
+    "callbacks.stop_on_non_finite.every_n_steps=2",
+    "callbacks.throughput.every_n_steps=2",
+]
 STEPS = 8
 pytestmark = pytest.mark.filterwarnings(
     "ignore::FutureWarning", "ignore::UserWarning"

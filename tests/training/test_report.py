@@ -64,9 +64,15 @@ def test_the_example_is_the_one_in_the_stardist_package():
 
 def report(folder, **changes):
     settings = {
-        "folder": str(folder), "export": {"weights": "last", "recipe": "plain"}, "samples": 2, "min_f1": 0.0,
-        "image": None, "truth": None, "diameter": None, "spacing": None,
-    }  # fmt: skip
+        "folder": str(folder),
+        "export": {"weights": "last", "recipe": "plain"},
+        "samples": 2,
+        "min_f1": 0.0,
+        "image": None,
+        "truth": None,
+        "diameter": None,
+        "spacing": None,
+    }
     made = Report(**{**settings, **changes})
     made.console = Console(file=StringIO(), width=200)
     return made
@@ -86,9 +92,14 @@ def run(made, steps, start):
     )
     synthesizer = load_synthesizer("plain", shape=(16, 16, 16), seed=2)
     data = SynthesisData(
-        synthesizer=synthesizer, rays=8, anisotropy=(1, 1, 1), grid=(1, 1, 1), batch_size=2, validation_samples=2,
+        synthesizer=synthesizer,
+        rays=8,
+        anisotropy=(1, 1, 1),
+        grid=(1, 1, 1),
+        batch_size=2,
+        validation_samples=2,
         normalisation="minmax",
-    )  # fmt: skip
+    )
     trainer = L.Trainer(max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False)
     status = made(trainer, training, data)
     return status, made.console.file.getvalue(), data

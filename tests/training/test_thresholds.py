@@ -33,13 +33,16 @@ def test_equals_predicting_at_every_threshold(pairs):
                 matching(
                     truth,
                     model.predict(
-                        image, diameter=2 * RADIUS, prob_thresh=choice.prob_thresh,
-                        nms_thresh=choice.nms_thresh, progress=False,
+                        image,
+                        diameter=2 * RADIUS,
+                        prob_thresh=choice.prob_thresh,
+                        nms_thresh=choice.nms_thresh,
+                        progress=False,
                     ).labels,
                     iou,
                 )
                 for image, truth in pairs
-            ]  # fmt: skip
+            ]
             assert choice.scores[iou].f1 == pytest.approx(np.mean([score.f1 for score in alone]))
             f1.add(round(choice.scores[iou].f1, 6))
     assert len(f1) > 3, "the thresholds made no difference"

@@ -17,12 +17,22 @@ from anystar_torch import __version__
 from tests.conftest import ROOT
 
 TINY = [
-    "+experiment=plain", "hardware=laptop", "shape=[16,16,16]", "model.rays=8", "model.backbone.filters=4",
+    "+experiment=plain",
+    "hardware=laptop",
+    "shape=[16,16,16]",
+    "model.rays=8",
+    "model.backbone.filters=4",
     "model.backbone.depth=1",
-    "model.features=8", "trainer.max_steps=12", "trainer.val_check_interval=6", "trainer.precision=32-true",
-    "trainer.log_every_n_steps=1", "data.validation_samples=2", "report.samples=2", "report.min_f1=0",
+    "model.features=8",
+    "trainer.max_steps=12",
+    "trainer.val_check_interval=6",
+    "trainer.precision=32-true",
+    "trainer.log_every_n_steps=1",
+    "data.validation_samples=2",
+    "report.samples=2",
+    "report.min_f1=0",
     "callbacks.checkpoint.every_n_steps=5",
-]  # fmt: skip
+]
 
 
 def start(folder, *overrides, **options):
@@ -123,8 +133,9 @@ def test_validation_is_logged_with_pictures(whole):
     events = EventAccumulator(str(next((whole[0] / "tensorboard").iterdir())))
     events.Reload()
     assert {tag: len(events.Images(tag)) for tag in events.Tags()["images"]} == {
-        "first samples": 1, "predictions": 2,
-    }  # fmt: skip
+        "first samples": 1,
+        "predictions": 2,
+    }
 
 
 def test_the_best_weights_can_be_exported(whole, tmp_path):
@@ -196,9 +207,11 @@ def test_learning_nothing_is_said_and_exits_with_one(tmp_path):
 def test_a_loss_that_is_not_finite_stops_the_run_with_its_ids(tmp_path):
     """At a learning rate of 1e30 the second step has the weights of no network."""
     code, output = run(
-        tmp_path / "run", "training.optimizer.lr=1e30", "training.schedule.warmup_steps=0",
+        tmp_path / "run",
+        "training.optimizer.lr=1e30",
+        "training.schedule.warmup_steps=0",
         "callbacks.stop_on_non_finite.every_n_steps=1",
-    )  # fmt: skip
+    )
     assert code == 1, output
     assert "the loss of step 2 is not finite; its batch has the ids [2, 3]" in output
     assert "anystar gallery --seed 12345 --shape" in output

@@ -45,9 +45,15 @@ class Run:
         strategy = SimpleNamespace(reduce=reduce, root_device=torch.device("cpu"))
         self.trainer = Mock(spec=L.Trainer)
         self.trainer.configure_mock(
-            sanity_checking=False, strategy=strategy, global_rank=rank, world_size=ranks, global_step=7,
-            is_global_zero=rank == 0, loggers=[], datamodule=SimpleNamespace(validation=None, normalisation="minmax"),
-        )  # fmt: skip
+            sanity_checking=False,
+            strategy=strategy,
+            global_rank=rank,
+            world_size=ranks,
+            global_step=7,
+            is_global_zero=rank == 0,
+            loggers=[],
+            datamodule=SimpleNamespace(validation=None, normalisation="minmax"),
+        )
         network = Sees()
         network.architecture = {}
         self.logged = {}
@@ -69,10 +75,14 @@ def by_hand(numbers):
     best = None
     for thresh in PROB_THRESHOLDS:
         pairs = [
-            (SCENES[n][1], model.predict(SCENES[n][0], diameter=2 * RADIUS, prob_thresh=thresh, nms_thresh=0.3,
-                                         progress=False).labels)
+            (
+                SCENES[n][1],
+                model.predict(
+                    SCENES[n][0], diameter=2 * RADIUS, prob_thresh=thresh, nms_thresh=0.3, progress=False
+                ).labels,
+            )
             for n in numbers
-        ]  # fmt: skip
+        ]
         scores = {iou: combine([matching(*pair, iou) for pair in pairs], by_image=True) for iou in IOUS}
         accuracy = np.mean([score.accuracy for score in scores.values()])
         if best is None or accuracy > best[0] + 1e-6:
@@ -104,9 +114,9 @@ def test_ranks_share_the_samples(tmp_path, expected):
     """Two ranks with unequal shares log what one logs: their tables are summed."""
     parts, tables = [[(0, 2)], [(1, 3)]], [[], []]
     for rank in (0, 1):
-        Run(scores(tmp_path), rank, 2, lambda table, reduce_op, r=rank: tables[r].append(table) or table).validate(
-            *parts[rank]
-        )  # fmt: skip
+        Run(
+            scores(tmp_path), rank, 2, lambda table, reduce_op, r=rank: tables[r].append(table) or table
+        ).validate(*parts[rank])
     sums = [a + b for a, b in zip(*tables, strict=True)]
     for rank in (0, 1):
         left = iter(sums)
@@ -149,12 +159,16 @@ def test_real_volumes_are_scored_beside(tmp_path, files, monkeypatch):
         for name in ("", "embryo/", "again/"):
             assert logged[f"real_f1/{name}{iou}"] == pytest.approx(score.f1, abs=1e-6)
             assert logged[f"real_ap/{name}{iou}"] == pytest.approx(score.accuracy, abs=1e-6)
-    assert logged["real_ap"] == logged["real_ap/again"] == pytest.approx(
-        np.mean([logged[f"real_ap/{iou}"] for iou in IOUS])
-    )  # fmt: skip
+    assert (
+        logged["real_ap"]
+        == logged["real_ap/again"]
+        == pytest.approx(np.mean([logged[f"real_ap/{iou}"] for iou in IOUS]))
+    )
     assert {path.name for path in tmp_path.glob("*.png")} == {
-        "predictions.png", "real_embryo.png", "real_again.png",
-    }  # fmt: skip
+        "predictions.png",
+        "real_embryo.png",
+        "real_again.png",
+    }
 
 
 def test_the_size_is_measured_where_it_is_not_given(files):
