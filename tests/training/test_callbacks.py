@@ -269,7 +269,7 @@ def test_a_resumed_run_remembers_its_best(tmp_path):
 def test_a_figure_that_is_not_logged_cannot_be_the_best(tmp_path):
     callback = Checkpoints(str(tmp_path), every_n_steps=100, monitor="val_dice")
     metrics = {"val_ap": torch.tensor(0.2), "loss": torch.tensor(1.0)}
-    with pytest.raises(ValueError, match=r"monitor=val_dice is not logged; there are val_ap$"):
+    with pytest.raises(ValueError, match=r"monitor=val_dice is not logged; logged figures: val_ap$"):
         callback.on_validation_end(saving(5, callback_metrics=metrics, sanity_checking=False), MODULE)
 
 

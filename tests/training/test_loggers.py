@@ -12,7 +12,7 @@ from anystar_torch.training.loggers import weights_and_biases
 
 def test_without_wandb_the_error_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(loggers.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match="logger=wandb needs the wandb package: pip install wandb"):
+    with pytest.raises(ImportError, match="Biases logger needs the wandb package: pip install wandb"):
         weights_and_biases(folder=str(tmp_path))
     assert not list(tmp_path.iterdir())
 

@@ -220,7 +220,7 @@ def test_what_cannot_be_captured_runs_eagerly_and_says_so_once():
     made = [batch[1].tolist() for batch in loader(streams, 7, say=said.append)]
     assert made == [[0, 10], [20, 30], [40, 50], [60]]
     assert said == [
-        "samples are made without a CUDA graph, which costs time: called a synchronizing CUDA operation"
+        "samples are made without a CUDA graph, which is slower: called a synchronizing CUDA operation"
     ]
     assert ("side", "replay") not in streams.log
 

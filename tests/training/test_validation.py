@@ -179,7 +179,7 @@ def test_the_size_is_measured_where_it_is_not_given(files):
 
 
 def test_wrong_volumes_are_refused(tmp_path, files):
-    with pytest.raises(ValueError, match="names of their own"):
+    with pytest.raises(ValueError, match="need different names"):
         scores(tmp_path, real=[files, files])
     with pytest.raises(ValueError, match=r"nowhere\.tif"):
         scores(tmp_path, real=[{**files, "image": "nowhere.tif"}])
@@ -198,5 +198,5 @@ def test_it_must_see_the_averaged_weights(tmp_path):
     trainer, module = Mock(spec=L.Trainer), Mock(spec=L.LightningModule)
     trainer.callbacks = [before, Average(0.9), after]
     before.setup(trainer, module, "fit")
-    with pytest.raises(ValueError, match=r"callbacks\.scores must stand before callbacks\.average"):
+    with pytest.raises(ValueError, match=r"callbacks\.scores must precede callbacks\.average"):
         after.setup(trainer, module, "fit")
