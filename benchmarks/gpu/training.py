@@ -28,7 +28,7 @@ from lightning.pytorch.callbacks import Callback
 from anystar_torch.training.data import Batch
 from benchmarks import configs
 from benchmarks.gpu.bench import Bench, say
-from benchmarks.header import ROOT
+from benchmarks.header import ROOT, Header
 
 WITHOUT = [  # nothing but the step: no validation, no files
     "logger=none",
@@ -251,6 +251,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="four steps of a small network on the CPU")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    say(Header.now(packages=("triton", "lightning"), gpu=torch.cuda.is_available() and not arguments.smoke))
     figures = train(arguments.minutes, arguments.batch, arguments.out.resolve(), arguments.smoke)
     say(json.dumps(figures, indent=1))
     file = arguments.out / "gpu.json"

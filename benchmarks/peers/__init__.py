@@ -68,14 +68,20 @@ class Peer:
         for line in self._process.stdout:
             if line.startswith(mark):
                 return line.removeprefix(mark)
-        raise SystemExit(f"{self._process.args} ended with exit status {self._process.wait()}")
+        self.close()
+        raise SystemExit(f"{self._process.args} ended with exit status {self._process.returncode}")
 
     def __enter__(self) -> "Peer":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
         self._process.wait()
 
 

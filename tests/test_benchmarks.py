@@ -1,0 +1,111 @@
+"""The benchmarks share one header, one clock, one report and one peer runner."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from anystar_torch.network import loading
+from benchmarks.header import Header, hash_of_weights
+from benchmarks.peers import Peer
+from benchmarks.report import Report, figure, markdown
+from benchmarks.timing import Timing, in_turn
+
+ROOT = Path(__file__).parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+COMMANDS = sorted(p for p in BENCHMARKS.rglob("*.py") if 'if __name__ == "__main__"' in p.read_text())
+OTHER_HEADERS = {"same_results.py"}  # compares bits, measures nothing
+
+
+def test_a_header_says_what_figures_were_measured_on():
+    header = Header.now(weights=loading.SHIPPED, packages=("numpy", "no_such_package"))
+    assert header.threads == torch.get_num_threads()
+    assert header.versions["torch"] == torch.__version__
+    assert header.versions["no_such_package"] == "not installed"
+    for part in (header.date, header.commit, header.processor, header.weights):
+        assert part in str(header)
+    assert json.loads(json.dumps(header.as_dict()))["command"] == header.command
+
+
+def test_the_hash_of_weights_is_that_of_the_file():
+    digest = subprocess.run(
+        ["sha256sum", loading.SHIPPED / "weights.safetensors"], capture_output=True, text=True, check=True
+    ).stdout
+    assert digest.startswith(hash_of_weights(loading.SHIPPED))
+    assert hash_of_weights() == hash_of_weights(loading.SHIPPED)
+
+
+def test_tables_are_printed_and_stored(tmp_path, capsys):
+    report = Report(Header.now(), tmp_path / "figures.json")
+    report.table("first", [{"name": "a", "seconds": 0.12345}, {"name": "b", "objects": 12345}])
+    report.table("second", [{"name": "c"}])
+    printed = capsys.readouterr().out
+    assert "| name | seconds | objects |\n| --- | --- | --- |\n| a | 0.123 |  |\n| b |  | 12,345 |" in printed
+    stored = json.loads((tmp_path / "figures.json").read_text())
+    assert list(stored["tables"]) == ["first", "second"]
+    assert stored["tables"]["first"][0]["seconds"] == 0.12345
+    assert stored["header"]["commit"] in printed
+
+
+def test_a_cell_breaks_no_table():
+    assert figure("a|b\nc") == "a/b c"
+    assert figure(None) == ""
+    assert markdown([{"a": 1.0}]).count("\n") == 2
+
+
+def test_functions_take_turns_after_a_warm_up():
+    calls = []
+    taken = in_turn({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, repeats=3, pause=0.0)
+    assert "".join(calls) == "ab" * 4
+    assert taken["a"].repeats == 3
+    assert taken["a"].least <= taken["a"].median <= taken["a"].most
+
+
+def test_short_functions_are_repeated_for_the_given_time():
+    assert in_turn({"a": lambda: None}, repeats=1, seconds=60.0, most=7, pause=0.0)["a"].repeats == 7
+
+
+def test_a_timing_is_the_median_of_its_seconds():
+    assert Timing.of([3.0, 1.0, 2.0]) == (2.0, 1.0, 3.0, 3)
+
+
+def test_a_peer_answers_requests(tmp_path, monkeypatch):
+    for name in ("serve.py",):
+        (tmp_path / name).write_text((BENCHMARKS / "peers" / name).read_text())
+    (tmp_path / "double.py").write_text(
+        "from serve import case, serve\nfactor = case()\nprint('noise')\nserve(lambda n: n * factor)\n"
+    )
+    monkeypatch.setattr("benchmarks.peers.HERE", tmp_path)
+    with Peer("double", 3, python=sys.executable) as peer:
+        assert [peer.ask(n) for n in (1, 2)] == [3, 6]
+
+
+def test_a_peer_that_ends_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.setattr("benchmarks.peers.HERE", tmp_path)
+    with pytest.raises(SystemExit, match="exit status 3"):
+        Peer("broken", None, python=sys.executable)
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.relative_to(BENCHMARKS).as_posix())
+def test_every_command_prints_the_header(path):
+    files = [path] if path.name != "__main__.py" else [*path.parent.glob("*.py")]
+    source = "".join(file.read_text() for file in files)
+    assert "begin(" in source or "Header.now(" in source or path.name in OTHER_HEADERS
+
+
+def test_no_benchmark_edits_the_search_path_or_times_by_itself_what_takes_turns():
+    for path in BENCHMARKS.rglob("*.py"):
+        source = path.read_text()
+        assert "sys.path.insert" not in source or path.name in OTHER_HEADERS, path
+        assert "setattr(" not in source, path
+
+
+def test_the_wheel_holds_the_package_alone():
+    import tomllib
+
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["scikit-build"]
+    assert build["wheel"]["packages"] == ["anystar_torch"]
