@@ -73,6 +73,8 @@ class Outputs:
         Raises:
             ValueError: a result has the path of an input, or of another result.
         """
+        from anystar_torch import io
+
         seen: set[Path] = set()
         for path in (self.labels, *self.extra):
             place = path.resolve()
@@ -80,7 +82,8 @@ class Outputs:
                 raise ValueError(f"two results would be written to {path}; give one of them another name")
             seen.add(place)
             for source in inputs:
-                if place == source.resolve() or place in source.resolve().parents:
+                read = io.container(source).resolve()
+                if place == read or place in read.parents:
                     raise ValueError(f"{path} would replace the input {source}; choose another name")
 
 
@@ -133,8 +136,10 @@ def stem(path: Path) -> str:
     """The name of a volume without its ending: ``nuclei`` for ``nuclei.tif`` and for ``nuclei.labels.tif``."""
     from anystar_torch import io
 
-    ending = io.kind_of(path) or ""
-    return path.name[: len(path.name) - len(ending)].removesuffix(".labels")
+    held, ending = io.container(path), io.kind_of(path) or ""
+    name = held.name[: len(held.name) - len(ending)].removesuffix(".labels")
+    inner = str(path)[len(str(held)) :].strip(":/").replace("/", "-")
+    return f"{name}.{inner}" if inner else name
 
 
 def expand(inputs: list[str]) -> list[Path]:

@@ -8,6 +8,7 @@ from anystar_torch.io.atomic import atomic_write, check_target
 from anystar_torch.io.files import (
     KINDS,
     beside,
+    container,
     frames,
     is_volume,
     kind_of,
@@ -30,6 +31,7 @@ __all__ = [
     "RunRecord",
     "SpatialImage",
     "beside",
+    "container",
     "frames",
     "int32_ids",
     "is_volume",

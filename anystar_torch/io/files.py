@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer
 
-from anystar_torch.io import arrays, itk, nifti, slices, tiff, zarrs
+from anystar_torch.io import arrays, hdf5, itk, n5, nifti, slices, tiff, zarrs
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.axes import affine_of, by_letter, decide, select
 from anystar_torch.io.labels import compact, whole_numbers
@@ -36,15 +36,26 @@ KINDS: dict[str, ModuleType] = {
     ".npy": arrays,
     ".npz": arrays,
     ".zarr": zarrs,
+    ".h5": hdf5,
+    ".hdf5": hdf5,
+    ".n5": n5,
 }
 
-#: Endings that are only read, because header and data are two files, and the ending that is written instead.
-_INSTEAD = {".mhd": ".mha"}
+#: Formats that are folders.
+_FOLDERS = (zarrs, n5)
+
+#: Endings that are only read, and the ending that is written instead.
+_INSTEAD = {".mhd": ".mha", ".n5": ".zarr"}
+
+
+def container(path: Path) -> Path:
+    """The file that holds an image: ``file.h5`` for the name ``file.h5:/group/dataset``, else the path itself."""
+    return hdf5.split(path)[0]
 
 
 def kind_of(path: Path) -> str | None:
     """The ending in :data:`KINDS` that the name of ``path`` has; None where it has none."""
-    name = path.name.lower()
+    name = container(path).name.lower()
     endings = [ending for ending in KINDS if name.endswith(ending) and len(name) > len(ending)]
     return max(endings, key=len) if endings else None
 
@@ -60,7 +71,8 @@ def read(
     """Read one volume.
 
     Args:
-        path: TIFF, OME-TIFF, NIfTI, NRRD, MetaImage, NumPy or Zarr, by its ending, or a folder of 2D images.
+        path: TIFF, OME-TIFF, NIfTI, NRRD, MetaImage, NumPy, Zarr, N5 or HDF5, by its ending, or a folder of 2D
+            images; a dataset of an HDF5 file is named as in ``file.h5:/group/name``.
         channel: index of the channel, where the file has several.
         frame: index of the time point, where the file has several.
         axes: one letter of Z, Y, X, C and T per dimension; None for the names in the file.
@@ -182,9 +194,7 @@ def writer(path: Path, source: Path | None) -> ModuleType:
     """
     ending = kind_of(path)
     if ending in _INSTEAD:
-        raise ValueError(
-            f"cannot write {path}: {ending} is two files; name it {_INSTEAD[ending]}, which is one"
-        )
+        raise ValueError(f"cannot write {path}: {ending} is only read; name it {_INSTEAD[ending]}")
     if ending is not None:
         return KINDS[ending]
     if path.suffix in ("", ".labels") and source is not None and source.is_dir() and kind_of(source) is None:
@@ -218,6 +228,9 @@ def beside(path: Path, word: str = "labels") -> Path:
         path: of the volume.
         word: what the result is.
     """
+    path, inner = hdf5.split(path)
+    if inner is not None:
+        word = f"{inner.replace('/', '-')}.{word}"
     ending = kind_of(path) or ("" if path.is_dir() else path.suffix)
     stem = path.name[: len(path.name) - len(ending)] if ending else path.name
     return path.with_name(f"{stem}.{word}{_INSTEAD.get(ending, path.name[len(stem) :])}")
@@ -247,8 +260,8 @@ def volumes(folder: Path) -> list[Path]:
 
 
 def is_volume(path: Path) -> bool:
-    """Whether a folder is one volume (Zarr, or 2D images) and not a folder of volumes."""
-    return zarrs.is_zarr(path) or slices.is_slices(path)
+    """Whether a folder is one volume (Zarr, N5, or 2D images) and not a folder of volumes."""
+    return zarrs.is_zarr(path) or n5.is_n5(path) or slices.is_slices(path)
 
 
 def recognise(path: Path) -> ModuleType:
@@ -257,6 +270,7 @@ def recognise(path: Path) -> ModuleType:
     Raises:
         ValueError: the file is missing, empty, not accessible or in an unknown format.
     """
+    path = container(path)
     try:
         there = path.exists()
     except OSError as error:  # a name too long for the file system, or a folder without permission
@@ -264,11 +278,7 @@ def recognise(path: Path) -> ModuleType:
     if not there:
         raise ValueError(f"there is no file {path}")
     if path.is_dir():
-        if zarrs.is_zarr(path):
-            return zarrs
-        if slices.is_slices(path):
-            return slices
-        raise ValueError(f"{path} is a folder, but neither Zarr nor a stack of 2D images; give a volume file")
+        return _folder_module(path)
     try:
         empty = path.stat().st_size == 0
     except OSError as error:
@@ -278,6 +288,23 @@ def recognise(path: Path) -> ModuleType:
     ending = kind_of(path)
     if ending is None:
         raise ValueError(f"{path} is in an unknown format; known endings: {', '.join(KINDS)}")
-    if KINDS[ending] is zarrs:
-        raise ValueError(f"{path} is a file; Zarr is a folder")
+    if KINDS[ending] in _FOLDERS:
+        raise ValueError(f"{path} is a file; {ending[1:].capitalize()} is a folder")
     return KINDS[ending]
+
+
+def _folder_module(path: Path) -> ModuleType:
+    """The module that reads an existing folder.
+
+    Raises:
+        ValueError: the folder is no volume.
+    """
+    if zarrs.is_zarr(path):
+        return zarrs
+    if n5.is_n5(path):
+        return n5
+    if slices.is_slices(path):
+        return slices
+    raise ValueError(
+        f"{path} is a folder, but neither Zarr nor N5 nor a stack of 2D images; give a volume file"
+    )

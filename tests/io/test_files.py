@@ -170,7 +170,7 @@ def test_a_header_with_its_data_beside_it_is_read_and_never_written(tmp_path, im
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(image), str(tmp_path / "a.mhd"))
     scan = io.read(tmp_path / "a.mhd")
     assert np.array_equal(scan.array, image)
-    with pytest.raises(ValueError, match=r"b\.mhd: \.mhd is two files; name it \.mha"):
+    with pytest.raises(ValueError, match=r"b\.mhd: \.mhd is only read; name it \.mha"):
         io.write(tmp_path / "b.mhd", labels, scan)
     io.write(io.beside(tmp_path / "a.mhd"), labels, scan)
     back = SimpleITK.ReadImage(str(tmp_path / "a.labels.mha"))
