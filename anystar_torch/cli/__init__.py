@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from types import FrameType
 
 import typer
@@ -40,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: of the command line; None for those of the process.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name may hold characters that the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     command = typer.main.get_command(app)
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:

@@ -2,6 +2,7 @@
 
 import glob
 import math
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,7 +130,9 @@ def _labels(path: Path, output: Path | None) -> Path:
     if output is None:
         return io.beside(path)
     is_store = io.kind_of(output) is not None  # an existing Zarr is a folder, but not one for results
-    return output / io.beside(path).name if output.is_dir() and not is_store else output
+    return (
+        output / io.beside(path).name if os.path.isdir(output) and not is_store else output
+    )  # a name may be too long for is_dir
 
 
 def stem(path: Path) -> str:

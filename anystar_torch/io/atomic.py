@@ -12,22 +12,51 @@ from anystar_torch.system.errors import last_line
 
 _ATTEMPTS = 40
 _PAUSE = 0.05  # seconds
+_KEPT = 20  # letters of a name that its temporary name keeps; the longest ending is ".labels.ome.tiff"
+_WITH_SIDECAR = (".npy", ".npz")
 
 
 def check_target(path: Path, overwrite: bool) -> None:
     """Refuse a file or folder that cannot be written. Called before long work and before every write.
+
+    A file is created in the folder and removed again, because permissions alone do not tell whether that is possible.
 
     Args:
         path: file or folder to write.
         overwrite: whether an existing one may be replaced.
 
     Raises:
-        ValueError: ``path`` exists and must not be replaced, or its folder does not exist.
+        ValueError: ``path`` exists and must not be replaced, its folder does not exist or nothing can be written into
+            it, or its name is too long.
     """
-    if path.exists() and not overwrite:
+    try:
+        there = path.exists()
+        # NumPy files get a JSON file beside them, whose name is longer.
+        path.with_name(f"{path.name}.json" if path.suffix.lower() in _WITH_SIDECAR else path.name).exists()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if there and not overwrite:
         raise ValueError(f"{path} exists; overwrite it or choose another name")
     if not path.parent.is_dir():
         raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
+    probe = _temporary(path)
+    try:
+        with open(probe, "xb"):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> ValueError:
+    return ValueError(f"cannot write {path}: {error.strerror or last_line(error)}")
+
+
+def _temporary(path: Path) -> Path:
+    """A new name in the folder of ``path``, which is not longer where that is long, with the same endings."""
+    kept = path.name[-_KEPT:]
+    return path.with_name(f".{uuid4().hex[:8]}.{kept}").with_suffix(path.suffix.lower())
 
 
 @contextmanager
@@ -48,13 +77,12 @@ def atomic_write(path: Path | str, overwrite: bool = True) -> Iterator[Path]:
     """
     path = Path(path)
     check_target(path, overwrite)
-    temporary = path.with_name(f".{uuid4().hex[:8]}.{path.name}").with_suffix(path.suffix.lower())
+    temporary = _temporary(path)
     try:
         yield temporary
         _replace(temporary, path)
     except OSError as error:
-        reason = error.strerror or last_line(error)
-        raise ValueError(f"cannot write {path}: {reason}") from error
+        raise _unwritable(path, error) from error
     finally:
         _remove(temporary)
 

@@ -1,12 +1,16 @@
 """Results replace no volume, no other result, and no folder that is none; what cannot be written is said at once."""
 
+import io as io_
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
 from anystar_torch import AnyStar, io
+from anystar_torch.cli import main
 from anystar_torch.exporting import export
 from tests.cli.conftest import predict, refused, run
 from tests.inference.scenes import balls, lattice
@@ -157,3 +161,52 @@ def test_a_size_below_a_voxel_is_refused_and_an_endless_memory_too(capsys, volum
 
 def test_no_command_shows_the_help(capsys):
     assert "predict" in run(capsys)
+
+
+@pytest.mark.parametrize("output", [("-o", "{}.tif"), ("--candidates", "{}.npz"), ("--picture", "{}.png")])
+def test_a_result_that_cannot_be_written_is_refused_before_the_work(capsys, volume, model, unused, output):
+    option, name = output
+    for target in (volume.parent / name.format("n" * 300), Path("/proc") / name.format("a")):
+        line = refused(capsys, "predict", volume, option, target, "--model", "m")
+        assert f"cannot write {target}" in line
+
+
+def test_a_long_name_is_no_obstacle(capsys, volume, model):
+    long = volume.rename(volume.with_name("n" * 240 + ".tif"))
+    assert "objects" in predict(capsys, long)
+    assert io.read_labels(io.beside(long)).array.max() > 0
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("name", ["n\u00fcclei \u8a9e.tif", "n\udcfcclei.tif"])
+def test_names_that_the_terminal_cannot_show_are_predicted_and_summarised(
+    tmp_path, volume, model, monkeypatch, encoding, name
+):
+    """The second name is what Python makes of a file name in another encoding."""
+    path = volume.rename(tmp_path / name)
+    written = io_.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io_.TextIOWrapper(written, encoding=encoding))
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", str(path), "--model", "m", "--device", "cpu"])
+    sys.stdout.flush()
+    assert ended.value.code == 0
+    assert b"objects (prob_thresh" in written.getvalue()
+    assert io.read_record(io.beside(path)).source == str(path)
+
+
+def test_a_dataset_of_an_hdf5_file_is_predicted_and_never_replaced(capsys, volume, model):
+    h5py = pytest.importorskip("h5py")
+    path = volume.with_name("a.h5")
+    with h5py.File(path, "w") as file:
+        file["raw"] = tifffile.imread(volume)
+        file["other"] = tifffile.imread(volume)
+        file["raw"].attrs["element_size_um"] = [0.5, 0.5, 0.5]
+    assert "name one" in refused(capsys, "predict", path, "--model", "m", "--device", "cpu")
+    named = f"{path}:/raw"
+    line = refused(capsys, "predict", named, "-o", path, "--overwrite", "--model", "m", "--device", "cpu")
+    assert "would replace" in line
+    predict(capsys, named)
+    found = io.read_labels(volume.with_name("a.raw.labels.h5"))
+    assert found.spacing == (0.5, 0.5, 0.5)
+    predict(capsys, volume)
+    assert np.array_equal(found.array, io.read_labels(io.beside(volume)).array)

@@ -1,6 +1,7 @@
 """Files and folders are there whole or not at all."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +62,33 @@ def test_a_full_disk_is_one_line_and_no_debris(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"cannot write .*: No space left on device"):
         io.write(tmp_path / "a.tif", np.ones(SHAPE, int), io.SpatialImage(np.ones(SHAPE)))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("letter", ["a", "\u00fc", "\u8a9e"])
+@pytest.mark.parametrize("ending", [".tif", ".ome.tif", ".nii.gz", ".nrrd", ".npy", ".npz", ".zarr", ".h5"])
+def test_the_longest_name_is_written_and_a_longer_one_is_refused_before_the_work(tmp_path, ending, letter):
+    labels = np.ones(SHAPE, int)
+    room = 255 - len(ending) - (5 if ending in (".npy", ".npz") else 0)  # a file beside it ends in .json
+    stem = letter * (room // len(letter.encode()))
+    longest = tmp_path / f"{stem}{ending}"
+    io.check_target(longest, overwrite=False)
+    assert not list(tmp_path.iterdir())
+    io.write(longest, labels, io.SpatialImage(labels), io.RunRecord())
+    assert np.array_equal(io.read_labels(longest).array, labels)
+    with pytest.raises(ValueError, match=r"cannot write .*: File name too long"):
+        io.check_target(tmp_path / f"{stem}{letter}{ending}", overwrite=False)
+
+
+def test_a_folder_that_nothing_can_be_written_to_is_refused_before_the_work():
+    if os.geteuid() != 0:
+        pytest.skip("only root can take another user's place")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o555)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(ValueError, match=r"cannot write .*a\.tif: Permission denied"):
+                io.check_target(Path(folder) / "a.tif", overwrite=False)
+        finally:
+            os.seteuid(0)
+    with pytest.raises(ValueError, match=r"cannot write /proc/a\.tif"):
+        io.check_target(Path("/proc/a.tif"), overwrite=False)
