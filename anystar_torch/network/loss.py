@@ -1,9 +1,11 @@
-"""StarDist's training loss, on logits.
+"""StarDist's training loss, computed from logits.
 
-Binary cross-entropy against the soft probability, and the absolute error of the distances weighted by that
-probability, with a weak pull to zero outside objects (StarDist 0.9 ``generic_masked_loss`` with "mae"). One deliberate
-difference: StarDist clips probabilities to [1e-7, 1 - 1e-7], where the gradient ends; the cross-entropy on logits needs
-no clipping and agrees with it wherever nothing is clipped.
+It is the sum of two parts: the binary cross-entropy of the probability, and the absolute error of the distances weighted
+by the target probability. A small term pulls distances outside objects to zero (StarDist 0.9, ``generic_masked_loss``
+with "mae").
+
+StarDist clips probabilities to [1e-7, 1 - 1e-7] and has no gradient beyond. The cross-entropy of logits needs no
+clipping. Both are equal where StarDist does not clip.
 """
 
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ _MASK_EPSILON = 1e-7  # StarDist's guard for a batch without any object
 
 
 class Losses(NamedTuple):
-    """The weighted sum and its two parts, each a scalar tensor."""
+    """The total loss and its two parts before weighting, each a scalar tensor."""
 
     total: Float[Tensor, ""]
     probability: Float[Tensor, ""]
@@ -32,8 +34,8 @@ def probability_loss(logits: Probability, target: Probability) -> Float[Tensor, 
     """Mean binary cross-entropy over the grid points.
 
     Args:
-        logits: probability before the sigmoid.
-        target: in [0, 1]; below 0 means "ignore this point".
+        logits: probability before the sigmoid, ``[B, 1, d, h, w]``.
+        target: target probability in [0, 1], ``[B, 1, d, h, w]``. Points with a negative target are ignored.
     """
     valid = (target >= 0).to(logits.dtype)
     error = F.binary_cross_entropy_with_logits(logits, target.clamp_min(0.0), reduction="none")
@@ -43,14 +45,14 @@ def probability_loss(logits: Probability, target: Probability) -> Float[Tensor, 
 def distance_loss(
     distances: Distances, target: Distances, mask: Probability, background: float
 ) -> Float[Tensor, ""]:
-    """Masked mean absolute error plus the background term.
+    """Weighted mean absolute error of the distances, plus the background term.
 
     Args:
-        distances: the network's, unclipped, in voxels.
-        target: the true ones, in voxels.
-        mask: weight of a grid point: the object probability, so that centres weigh most; ignored points have 0.
-        background: weight of the pull of ``distances`` to zero where ``mask`` is low (StarDist: 1e-4; it acts with
-            1 - mask inside objects too).
+        distances: output of the network before clipping, ``[B, R, d, h, w]``, voxels.
+        target: target distances, ``[B, R, d, h, w]``, voxels.
+        mask: weight of each grid point, ``[B, 1, d, h, w]``: its target probability. Ignored points have the weight 0.
+        background: weight of the term that pulls distances to zero (StarDist: 1e-4). It is multiplied by 1 - mask, so
+            it also acts inside objects.
     """
     on_error = mask / (mask.mean() + _MASK_EPSILON)
     value: Tensor = _WeightedError.apply(distances, target, on_error, background * (1.0 - mask))  # type: ignore[no-untyped-call]
@@ -216,12 +218,12 @@ def _(
 
 @dataclass(frozen=True, kw_only=True)
 class StarDistLoss:
-    """The weighted sum of both parts.
+    """Weighted sum of both parts of the loss.
 
     Attributes:
         probability_weight: weight of the cross-entropy (AnyStar ``losswt_1``).
         distance_weight: weight of the distance term (AnyStar ``losswt_2``).
-        background: weight of the background term inside the distance term (StarDist ``train_background_reg``).
+        background: weight of the background term in the distance term (StarDist ``train_background_reg``).
     """
 
     probability_weight: float | int
@@ -234,9 +236,14 @@ class StarDistLoss:
         probability: Probability,
         distances: Distances,
     ) -> Losses:
-        """Losses of the network's ``logits`` against the targets, computed in float32 whatever the autocast.
+        """Losses of the network's output, computed in float32, also with autocast.
 
         On a GPU each result can be differentiated once.
+
+        Args:
+            logits: probability before the sigmoid and distances before clipping, as ``StarDist.logits`` returns them.
+            probability: target probability, ``[B, 1, d, h, w]``.
+            distances: target distances, ``[B, R, d, h, w]``, voxels.
         """
         if implementation(logits[1].device) == "triton":
             gradient = torch.is_grad_enabled() and any(output.requires_grad for output in logits)
