@@ -1,7 +1,7 @@
 """StarDist's training loss, computed from logits.
 
-It is the sum of two parts: the binary cross-entropy of the probability, and the absolute error of the distances weighted
-by the target probability. A small term pulls distances outside objects to zero (StarDist 0.9, ``generic_masked_loss``
+It has two parts: the binary cross-entropy of the probability, and the absolute error of the distances weighted by the
+target probability. A small term pulls distances outside objects to zero (StarDist 0.9, ``generic_masked_loss``
 with "mae").
 
 StarDist clips probabilities to [1e-7, 1 - 1e-7] and has no gradient beyond. The cross-entropy of logits needs no
@@ -23,7 +23,7 @@ _MASK_EPSILON = 1e-7  # StarDist's guard for a batch without any object
 
 
 class Losses(NamedTuple):
-    """The total loss and its two parts before weighting, each a scalar tensor."""
+    """The weighted sum and its two parts, each a scalar tensor."""
 
     total: Float[Tensor, ""]
     probability: Float[Tensor, ""]
