@@ -1,6 +1,7 @@
-"""``anystar info``: what a model is."""
+"""``anystar info``: properties of a model, or the run record of a result."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,19 +9,60 @@ import typer
 
 
 def info(
-    model: Annotated[
-        Path | None, typer.Argument(help="Model folder; the shipped weights if not given.")
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[MODEL|LABELS]",
+            help="Model folder, or labels from anystar predict. Default: the shipped weights.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Say what a model is: network, sizes it knows, thresholds, where it comes from."""
+    """Show a model (architecture, object diameters, thresholds, provenance) or what made a result."""
+    content = _result(path) if path is not None and _is_labels(path) else _model(path)
+    content = {name: value for name, value in content.items() if value is not None}
+    if as_json:
+        print(json.dumps(content, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, title=str(path or "shipped weights"))
+    for name, value in content.items():
+        table.add_row(name, f"{value:,}" if type(value) is int else str(value))
+    Console().print(table)
+
+
+def _is_labels(path: Path) -> bool:
+    """Whether a path is a label volume and not a model folder."""
+    from anystar_torch import io
+
+    return path.is_file() or (path.is_dir() and io.is_volume(path))
+
+
+def _result(path: Path) -> dict[str, Any]:
+    """The run record of a label volume.
+
+    Raises:
+        ValueError: the file is not a volume, or holds no run record.
+    """
+    from anystar_torch import io
+
+    record = io.read_record(path)
+    if record is None:
+        raise ValueError(f"{path} holds no run record; anystar predict and anystar relabel store one")
+    return asdict(record)
+
+
+def _model(path: Path | None) -> dict[str, Any]:
+    """Names and values of the properties of a model."""
     from anystar_torch.inference.memory import bytes_per_voxel
     from anystar_torch.inference.predictor import AnyStar
 
-    found = AnyStar.from_pretrained(model)
+    found = AnyStar.from_pretrained(path)
     network, config = found.network, found.config
     low, middle, high = config.diameter_band
-    content: dict[str, Any] = {
+    return {
         "parameters": sum(p.numel() for p in network.parameters()),
         **{f"network {name}": value for name, value in config.architecture.items()},
         "input sizes are multiples of": list(network.divisor),
@@ -33,14 +75,3 @@ def info(
         "receptive field in voxels": config.receptive_field,
         **{f"provenance {name}": value for name, value in config.provenance.items()},
     }
-    content = {name: value for name, value in content.items() if value is not None}
-    if as_json:
-        print(json.dumps(content, indent=2))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(show_header=False, title=str(model or "shipped weights"))
-    for name, value in content.items():
-        table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
-    Console().print(table)
