@@ -116,15 +116,9 @@ def _tables(pairs: list[Pair], drop_small: float) -> Iterator["ContingencyTable"
     with bar("matching", len(pairs) > 1) as tick:
         for done, (_, true_path, pred_path, frame) in enumerate(pairs):
             tick(done, len(pairs))
-            true_labels, pred_labels = (
-                io.read_labels(path, frame=frame).array for path in (true_path, pred_path)
-            )
-            if true_labels.shape != pred_labels.shape:
-                raise ValueError(
-                    f"{true_path} and {pred_path} must have the same shape, "
-                    f"got {true_labels.shape} and {pred_labels.shape}"
-                )
-            yield ContingencyTable.of(true_labels, pred_labels).without_small(drop_small)
+            true, predicted = (io.read_labels(path, frame=frame) for path in (true_path, pred_path))
+            predicted = io.reoriented(predicted, like=true)
+            yield ContingencyTable.of(true.array, predicted.array).without_small(drop_small)
 
 
 def matched(truth: Path, prediction: Path) -> list[Pair]:

@@ -5,14 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 
 from anystar_torch.cli.predict import NmsThresh, Output, Overwrite, ProbThresh
 from anystar_torch.cli.segment import summary, with_results
 
 if TYPE_CHECKING:
-    import numpy as np
     from jaxtyping import Int32
+    from numpy.typing import NDArray
 
     from anystar_torch.io import RunRecord, SpatialImage
 
@@ -33,7 +34,7 @@ def relabel(
 
     start = time.perf_counter()
     found, record = Candidates.load(candidates)
-    target = output or io.beside(Path(record.source or candidates.with_suffix(".tif")))
+    target = output or _beside(record, candidates)
     io.check_target(target, overwrite)
     prob = [value for value in (prob_thresh, record.prob_thresh, found.prob_thresh) if value is not None]
     overlap = [value for value in (nms_thresh, record.nms_thresh, _NMS_THRESH) if value is not None]
@@ -43,26 +44,53 @@ def relabel(
     print(summary(target, record, time.perf_counter() - start))
 
 
-def source_volume(record: "RunRecord", labels: 'Int32[np.ndarray, "d h w"]') -> "SpatialImage":
-    """The volume that the candidates were found in, for its orientation.
+def _beside(record: "RunRecord", candidates: Path) -> Path:
+    """Where labels go that no option names: beside the source, or beside the candidates where its folder is gone."""
+    from anystar_torch import io
 
-    Where it is missing or has another shape, the labels with the spacing of the record.
+    source = Path(record.source or candidates.with_suffix(".tif"))
+    place = source.parent if source.is_absolute() and source.parent.is_dir() else candidates.parent
+    return io.beside(place / source.name)
+
+
+def source_volume(record: "RunRecord", labels: 'Int32[np.ndarray, "d h w"]') -> "SpatialImage":
+    """The labels with voxel size and place of the volume that the candidates were found in.
+
+    Its file is only needed for what the format itself keeps, such as the codes of a NIfTI header.
 
     Args:
         record: of the run that made the candidates.
         labels: the result.
+
+    Raises:
+        ValueError: another volume stands where the source was.
     """
     from anystar_torch import io
+    from anystar_torch.io.identity import checksum
 
+    affine = None if record.affine is None else np.reshape(record.affine, (4, 4)).astype(np.float64)
     path = Path(record.source or "")
-    if path.exists():
-        try:
-            spacing = record.spacing if record.unit else None
-            image = io.read(
-                path, channel=record.channel, frame=record.frame, axes=record.axes, spacing=spacing
-            )
-        except ValueError:
-            image = None
-        if image is not None and image.array.shape == labels.shape:
-            return replace(image, spacing=record.spacing, unit=record.unit)
-    return io.SpatialImage(labels, record.spacing, record.unit)
+    image = io.SpatialImage(labels, record.spacing, record.unit, affine=affine)
+    if record.checksum is None or not path.exists():
+        return image  # old candidates do not say what their source was: another file may have its name now
+    try:
+        spacing = record.spacing if record.unit else None
+        source = io.read(path, channel=record.channel, frame=record.frame, axes=record.axes, spacing=spacing)
+    except ValueError as error:
+        raise ValueError(f"{_other(path)} ({error})") from error
+    if checksum(source.array) != record.checksum or not _same_place(source.affine, affine):
+        raise ValueError(_other(path))
+    return replace(image, path=path, geometry=source.geometry)
+
+
+def _other(path: Path) -> str:
+    return (
+        f"{path} is not the volume that the candidates were found in: its voxels or its place differ; "
+        "move it away to use the stored place, or predict again"
+    )
+
+
+def _same_place(one: "NDArray[np.float64] | None", other: "NDArray[np.float64] | None") -> bool:
+    if one is None or other is None:
+        return one is other
+    return bool(np.allclose(one, other, rtol=1e-5, atol=1e-6))

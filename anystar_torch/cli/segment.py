@@ -151,8 +151,17 @@ def _write_extra(found: "Instances", image: "SpatialImage", outputs: Outputs) ->
 
 
 def _with_source(record: "RunRecord", path: Path, image: "SpatialImage") -> "RunRecord":
-    """The record with the volume that was read."""
-    return replace(record, source=str(path), spacing=image.spacing, unit=image.unit)
+    """The record with the volume that was read: where it is, what it is, and where it lies."""
+    from anystar_torch.io.identity import checksum
+
+    return replace(
+        record,
+        source=str(path.absolute()),
+        checksum=checksum(image.array),
+        affine=None if image.affine is None else tuple(image.affine.reshape(-1).tolist()),
+        spacing=image.spacing,
+        unit=image.unit,
+    )
 
 
 def with_results(

@@ -22,6 +22,7 @@ from anystar_torch.io.files import (
     writer,
 )
 from anystar_torch.io.labels import int32_ids
+from anystar_torch.io.orientation import reoriented
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.tables import write_meshes, write_table
@@ -40,6 +41,7 @@ __all__ = [
     "read_labels",
     "read_record",
     "recognise",
+    "reoriented",
     "volumes",
     "atomic_write",
     "check_target",

@@ -37,7 +37,9 @@ class RunRecord:
         diameter_source: where the diameters come from.
         device: device of the network.
         precision: number type of the network's convolutions.
-        source: path of the input volume.
+        source: absolute path of the input volume.
+        checksum: of the voxels of the input volume, as :func:`anystar_torch.io.identity.checksum` computes it.
+        affine: 16 numbers, row by row, that map a voxel index (x, y, z) to millimetres right, anterior, superior.
         spacing: voxel size (z, y, x) that was used.
         unit: "um" where ``spacing`` is in micrometres, "" where only its ratios are known.
         channel: channel of the input, where it has several.
@@ -60,6 +62,8 @@ class RunRecord:
     device: str | None = None
     precision: str | None = None
     source: str | None = None
+    checksum: str | None = None
+    affine: tuple[float, ...] | None = None
     spacing: tuple[float, float, float] | None = None
     unit: str = ""
     channel: int | None = None
