@@ -7,6 +7,7 @@ from anystar_torch.kernels.implementations import forced
 from anystar_torch.network.loss import StarDistLoss
 
 kernels = pytest.importorskip("anystar_torch.kernels.triton.loss")
+gradients = pytest.importorskip("anystar_torch.kernels.triton.gradients")
 pytestmark = pytest.mark.interpreter
 
 LOSS = StarDistLoss(probability_weight=1.3, distance_weight=0.2, background=1e-2)
@@ -88,6 +89,7 @@ def test_batches_without_objects_or_points(value):
 
 def test_more_parts_than_programs(monkeypatch):
     monkeypatch.setattr(kernels, "BLOCK", 16)
+    monkeypatch.setattr(gradients, "BLOCK", 16)
     monkeypatch.setattr(kernels, "POINTS", 16)
     compare(*case(torch.float32, LAYOUTS[1], (2, 3, 3, 5, 7)), lambda losses: losses[0] * 0.5)
 

@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from anystar_torch.network.loss import (
-    StarDistLoss,
-    _native_error,
-    _torch_error,
-    distance_loss,
-    probability_loss,
-)
+from anystar_torch.kernels.loss import native_weighted_error, torch_weighted_error
+from anystar_torch.network.loss import StarDistLoss, distance_loss, probability_loss
 from tests.residency import Residency
 
 MODELS = ["unet_bn_g222", "unet_nobn_g122_d3", "resnet_g122", "resnet_bn_g222"]
@@ -121,8 +116,8 @@ def test_both_implementations_agree(dtype, layout):
     """The gradient bit for bit; the value to rounding of the sum."""
     distances, target, mask = distances_case(dtype, layout)
     weights = (mask / mask.mean(), 1e-4 * (1 - mask))
-    total, gradient = _native_error(distances, target, *weights)
-    expected_total, expected_gradient = _torch_error(distances, target, *weights)
+    total, gradient = native_weighted_error(distances, target, *weights)
+    expected_total, expected_gradient = torch_weighted_error(distances, target, *weights)
     assert total.item() == pytest.approx(expected_total.item(), rel=1e-6)
     assert torch.equal(gradient, expected_gradient)
     torch.library.opcheck(torch.ops.anystar.weighted_error.default, (distances, target, *weights))
@@ -134,7 +129,7 @@ def test_any_number_of_threads_gives_the_same_bits():
     try:
         for threads in (1, 2, 7):
             torch.set_num_threads(threads)
-            found.append(_native_error(distances, target, mask, 1 - mask))
+            found.append(native_weighted_error(distances, target, mask, 1 - mask))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(other, found[0], strict=True))

@@ -1,11 +1,11 @@
-"""StarDist's loss and its gradient on a GPU: three launches forward, one backward.
+"""StarDist's loss and its gradient on a GPU: three launches forward, one backward (``gradients.py``).
 
-The distances, the largest arrays of a training step, are read once. Their gradient is written in the same pass, already
-multiplied by the weight of the distances in the total, so that it is right when the total itself is differentiated;
-``scale`` multiplies it where the gradient of the total is another number than 1, and otherwise ends at once. Gradients
-in float16 stay unscaled until then: divided by the number of elements they would be too small for it.
+The distances are the largest arrays of a training step, and are read once. Their gradient is written in the same pass,
+multiplied by the weight of the distances in the total: this is the gradient of the total. The backward launch
+multiplies it where another factor than 1 comes from above, and otherwise ends at once. Gradients in float16 are divided
+by the number of elements only then, because they would underflow before.
 
-The sums are those of fixed blocks in a fixed order: the same bits in every run.
+The sums are those of fixed blocks in a fixed order: every run gives the same bits.
 """
 
 import triton
@@ -16,10 +16,9 @@ from anystar_torch.kernels.triton.lanes import lanes
 from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
 
 BLOCK = 1024
-PARTS = lanes(256, 4)  # programs that share out the sums over the grid points
+PARTS = lanes(256, 4)  # programs that share the sums over the grid points
 POINTS, RAYS = lanes(32, 128), 32  # tile of the distances
 SUMMED = lanes(4096, 1024)  # blocks whose sums are added at a time
-SCALERS = lanes(1024, 2)  # programs that share out the scaling
 
 
 @triton.jit
@@ -157,32 +156,6 @@ def _finish(
     tl.store(scales + 1, distance_scale)
 
 
-@triton.jit
-def _scale(
-    to_logits,
-    to_distances,
-    logit_factor,
-    distance_factor,
-    scales,
-    logits,
-    distances,
-    BLOCK: tl.constexpr,
-):
-    """Multiply both gradients, in place, where their factor is not 1."""
-    factor = tl.load(distance_factor) * tl.load(scales + 1)
-    if factor != 1.0:
-        for block in range(tl.program_id(0), tl.cdiv(distances, BLOCK), tl.num_programs(0)):
-            place = block * tl.full((1,), BLOCK, tl.int64) + tl.arange(0, BLOCK)
-            value = tl.load(to_distances + place, mask=place < distances, other=0.0).to(tl.float32) * factor
-            tl.store(to_distances + place, value.to(to_distances.dtype.element_ty), mask=place < distances)
-    factor = tl.load(logit_factor) * tl.load(scales)
-    if factor != 1.0:
-        for block in range(tl.program_id(0), tl.cdiv(logits, BLOCK), tl.num_programs(0)):
-            place = block * tl.full((1,), BLOCK, tl.int64) + tl.arange(0, BLOCK)
-            value = tl.load(to_logits + place, mask=place < logits, other=0.0).to(tl.float32) * factor
-            tl.store(to_logits + place, value.to(to_logits.dtype.element_ty), mask=place < logits)
-
-
 def dense(distances: Tensor) -> Tensor:
     """The distances ``[B, R, d, h, w]`` with channels first or channels last and no gaps, copied if need be."""
     last = distances.is_contiguous(memory_format=channels_last_3d)
@@ -275,43 +248,24 @@ def _sums(
     return parts, sums
 
 
-def scale_gradients(
-    to_logits: Tensor, to_distances: Tensor, logit_factor: Tensor, distance_factor: Tensor, scales: Tensor
-) -> None:
-    """Multiply both gradients, in place, by their factor (a float32 scalar) and what :func:`stardist_loss` left to do.
-
-    Nothing is read or written of a gradient that is to be multiplied by 1.
-    """
-    with on_device_of(to_logits):
-        _scale[(SCALERS,)](
-            to_logits,
-            to_distances,
-            logit_factor,
-            distance_factor,
-            scales,
-            to_logits.numel(),
-            to_distances.numel(),
-            BLOCK=BLOCK,
-        )
-
-
 _SCALARS = "logit_scale distance_scale background elements probability_weight distance_weight".split()  # noqa: SIM905
 _TYPES = (
-    dict.fromkeys(("count", "points", "rays", "number", "logits", "distances"), "i32")
+    dict.fromkeys(("count", "points", "rays", "number"), "i32")
     | dict.fromkeys(_SCALARS, "fp32")
     | dict.fromkeys(
-        "probability target parts sums total on_probability on_distances scales logit_factor distance_factor".split(),  # noqa: SIM905
+        "probability target parts sums total on_probability on_distances scales".split(),  # noqa: SIM905
         "*fp32",
     )
 )
 
 
 def _specialised(kernel, *, logits: str = "i32", distances: str = "i32", **constants) -> Specialisation:
-    """Of one type of logits and of distances: pointers where the kernel reads them, else their numbers."""
-    types = _TYPES | {"logits": logits, "distances": distances}
-    types |= {
-        "to_logits": constants.pop("to_logits", logits),
-        "to_distances": constants.pop("to_distances", distances),
+    """Specialisation for one type of the logits and of the distances, and their gradients."""
+    types = _TYPES | {
+        "logits": logits,
+        "distances": distances,
+        "to_logits": logits,
+        "to_distances": distances,
     }
     return Specialisation(kernel, {n: kind for n, kind in types.items() if n in kernel.arg_names}, constants)
 
@@ -329,5 +283,4 @@ SPECIALISATIONS = {
         _sum_errors, logits="*fp32", distances="*fp32", LAST=False, HALF_LOGITS=False, **_TILE
     ),
     "loss.finish": _specialised(_finish, PARTS=PARTS, BLOCK=SUMMED, HALF_LOGITS=True),
-    "loss.scale": _specialised(_scale, to_logits="*bf16", to_distances="*bf16", BLOCK=BLOCK),
 }
