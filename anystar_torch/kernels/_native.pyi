@@ -140,7 +140,7 @@ def intensities(
     objects: NDArray[Any],
     unit: NDArray[Any],
     deviation: NDArray[Any],
-    hollow: NDArray[Any],
+    displaced: NDArray[Any],
     texture: NDArray[Any],
     noise: NDArray[Any],
     patch: NDArray[Any],

@@ -1,4 +1,4 @@
-// What the files of bindings share: array types of arguments, and how a wrong argument is refused.
+// Array types of the arguments of all bindings, and their checks.
 #pragma once
 
 #include <nanobind/nanobind.h>

@@ -1,4 +1,4 @@
-// Which ball of a jittered lattice each voxel belongs to, where on it, and how far the ball's surface lies from there.
+// The nearest ball of each voxel on a jittered lattice, the voxel's place on it, and the distance of its surface.
 #pragma once
 
 #include <algorithm>
@@ -32,8 +32,8 @@ struct BallLattice {
     }
 };
 
-// What is found per voxel: ball [samples, voxels], its number in its sample; centre and unit vector from it to the
-// voxel [samples, 3, voxels]; radius and distance from the centre [samples, voxels].
+// Results per voxel: ball [samples, voxels], its index in its sample; centre and unit vector from it to the voxel
+// [samples, 3, voxels]; radius and distance from the centre [samples, voxels].
 struct AimOut {
     int32_t *ball;
     float *centre, *radius, *direction, *distance;
@@ -112,14 +112,14 @@ inline void aim_at_balls(const BallLattice &lattice, const float *position, int6
     });
 }
 
-// A ball that is more than a ball: where it looks in the noise, its own axis, and two powers of its elongation.
+// A smooth star: the middle of its directions in the noise, its own axis, and two powers of its elongation.
 struct Star {
     float middle[3], axis[3], along, across;
 };
 
-// out [samples, voxels]: radius * exp(strength * noise) / |A direction| (see SmoothStar in synth/surface.py).
-// Per voxel: ball, radius [samples, voxels], direction [samples, 3, voxels]; stars [samples, balls]; noise
-// [samples, nodes], looked up at `middle + direction * bumps`.
+// out [samples, voxels]: radius * exp(strength * noise) / |A direction|; kernels/balls.py has the formula.
+// Per voxel: ball, radius [samples, voxels], direction [samples, 3, voxels]. Stars: [samples, balls]. Noise: [samples,
+// nodes], sampled at `middle + direction * bumps`.
 inline void star_reach(const int32_t *ball, const float *radius, const float *direction, int64_t samples,
                        int64_t voxels, const Star *stars, int64_t balls, const float *noise, const Lattice &lattice,
                        float bumps, float strength, float *out, int threads) {

@@ -1,6 +1,6 @@
-// The place that knows Python: checks array types, releases the interpreter, calls the kernels.
-// One block per kernel: a function bind_<kernel>(module), called at the end of this file. The kernels of intensity
-// effects have a file of their own, bindings_effects.cpp.
+// Python bindings: they check array types, release the interpreter and call the kernels. Each kernel has one block and a
+// function bind_<kernel>(module), called at the end of this file. bindings_effects.cpp has the kernels of intensity
+// effects, bindings_scene.cpp those of scenes.
 //
 // Arrays are C-contiguous on the CPU and are never converted: a wrong dtype, order or number of dimensions is a
 // TypeError. std::invalid_argument from a kernel becomes ValueError. Nothing here or below prints.
@@ -45,7 +45,7 @@ static void check_polyhedra(const Array<const float, 2> &points, const Array<con
 
 // ---- nms ----------------------------------------------------------------------------------------------------------
 
-// A suppression in progress, and the arrays its round reads.
+// A suppression in progress, and the arrays that its round reads.
 class Suppression {
     using Boxes = Array<const int32_t, 3>;  // [M, 2, 3]: first and last voxel of each
 
@@ -64,7 +64,7 @@ public:
     void begin(Array<const float, 2> points, Array<const float, 2> distances, Array<const float, 1> scores,
                std::optional<Boxes> unfinished) {
         std::lock_guard<std::mutex> lock(mutex_);
-        work_->begin(nullptr, nullptr, nullptr, 0, {});  // nothing reads the arrays of the round before any more
+        work_->begin(nullptr, nullptr, nullptr, 0, {});  // the arrays of the round before are not read any more
         points_ = std::move(points);
         distances_ = std::move(distances);
         scores_ = std::move(scores);

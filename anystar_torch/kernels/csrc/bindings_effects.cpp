@@ -1,5 +1,5 @@
-// Python's view of the kernels of intensity effects: volumes are float32 [volumes, D, H, W], parameters have a row for
-// each volume. See bindings.cpp for what holds of all arguments.
+// Python bindings of the kernels of intensity effects. Volumes are float32 [volumes, D, H, W], parameters have a row for
+// each volume. bindings.cpp states the rules for all arguments.
 #include <cstdint>
 #include <string>
 #include <type_traits>

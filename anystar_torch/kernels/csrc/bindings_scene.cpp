@@ -1,4 +1,4 @@
-// Bindings of the kernels that make a scene: balls, lattice fields, intensities; called by bindings.cpp.
+// Python bindings of the kernels of scenes: coordinates, balls, lattice fields, intensities.
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/vector.h>
 
@@ -156,21 +156,21 @@ static void emitting(Array<const float, 4> depth, Array<const float, 4> reach, A
 }
 
 static void intensities(Array<const int32_t, 2> objects, Array<const float, 2> unit, Array<const float, 2> deviation,
-                        Array<const uint8_t, 2> hollow, Array<const float, 2> texture, Array<const float, 2> noise,
+                        Array<const uint8_t, 2> displaced, Array<const float, 2> texture, Array<const float, 2> noise,
                         Array<const int32_t, 2> patch, Array<const float, 2> means, Array<const float, 2> deviations,
                         Array<const float, 2> shading, Array<float, 2> mean, Array<float, 2> grain, int threads) {
     const size_t samples = objects.shape(0), voxels = objects.shape(1);
     for (const auto *field : {&unit, &deviation, &texture, &noise}) check_shape(*field, {samples, voxels}, "fields");
     for (const auto *field : {&mean, &grain}) check_shape(*field, {samples, voxels}, "out");
     check_shape(patch, {samples, voxels}, "patch");
-    check_shape(hollow, {samples, voxels}, "hollow");
+    check_shape(displaced, {samples, voxels}, "displaced");
     require(means.shape(1) >= 1, "there must be at least one patch");
     for (const auto *table : {&means, &deviations}) check_shape(*table, {samples, means.shape(1)}, "background");
     check_shape(shading, {samples, sizeof(anystar::Shading) / sizeof(float)}, "shading");
     check_threads(threads);
     nb::gil_scoped_release release;
     const anystar::IntensityFields fields{objects.data(), patch.data(), unit.data(),  deviation.data(),
-                                          texture.data(), noise.data(), hollow.data()};
+                                          texture.data(), noise.data(), displaced.data()};
     anystar::intensities(fields, means.data(), deviations.data(), int64_t(means.shape(1)),
                          reinterpret_cast<const anystar::Shading *>(shading.data()), int64_t(samples), int64_t(voxels),
                          mean.data(), grain.data(), threads);
@@ -230,7 +230,7 @@ void bind_scene(nb::module_ &module) {
                "How far the surface of a smooth star lies from its centre, towards each voxel.");
     module.def("emitting", &emitting, arg("depth"), arg("reach"), arg("offset"), nb::arg("most"), out, threads,
                "Which voxels emit, so that the outline lies `offset` outside of them.");
-    module.def("intensities", &intensities, arg("objects"), arg("unit"), arg("deviation"), arg("hollow"),
+    module.def("intensities", &intensities, arg("objects"), arg("unit"), arg("deviation"), arg("displaced"),
                arg("texture"), arg("noise"), arg("patch"), arg("means"), arg("deviations"), arg("shading"),
                arg("mean"), arg("grain"), threads, "Mean intensity of every voxel, and deviation times noise.");
 }

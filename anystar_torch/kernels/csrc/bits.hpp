@@ -1,4 +1,4 @@
-// Counting and finding bits of a 64-bit word, without instructions a baseline processor may lack.
+// Counts and finds bits of a 64-bit word, with instructions that every 64-bit processor has.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Boxes by place: which of the stored ones meet a given one.
+// An index of boxes: finds the stored boxes that meet a given one.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,9 @@
 
 namespace anystar {
 
-// A hierarchy of sparse grids. A box lies in the grid whose cells are the smallest power of two that is at least its
-// size, in the cell of its lower corner: one huge box makes no query among small ones slower. Coordinates: |x| < 2^24.
+// A hierarchy of sparse grids. A box lies in the grid whose cell size is the smallest power of two that is at least the
+// size of the box, in the cell of its lower corner. So one huge box does not slow queries among small ones down.
+// Coordinates: |x| < 2^24.
 class BoxIndex {
 public:
     void insert(int64_t id, const Box &box) {

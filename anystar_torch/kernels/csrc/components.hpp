@@ -1,4 +1,4 @@
-// Connected pieces of objects: voxels of equal label that touch by a face, an edge or a corner.
+// Connected components: voxels of equal label that touch by a face, an edge or a corner.
 #pragma once
 
 #include <algorithm>
@@ -11,8 +11,8 @@
 
 namespace anystar {
 
-// Union-find over the runs of one sample, line by line. The root of a piece is its first run, so that pieces are numbered
-// in the order in which they are met.
+// Union-find over the runs of one sample, line by line. The root of a piece is its first run, so pieces are numbered in
+// the order of their first voxels.
 class Pieces {
 public:
     Pieces(const int32_t *labels, const int64_t *shape) : height_(shape[1]), lines_(shape[0] * shape[1]), width_(shape[2]) {
@@ -34,7 +34,7 @@ public:
         }
     }
 
-    // Pieces of fewer than `least` voxels get 0 and take no number.
+    // Pieces of fewer than `least` voxels get 0 and use no number.
     void write(int64_t least, int32_t *out) {
         std::fill_n(out, lines_ * width_, 0);
         std::vector<int64_t> voxels(runs_.size(), 0);
@@ -86,7 +86,7 @@ private:
     std::vector<Run> runs_;
 };
 
-// labels [samples, shape] -> ids 1..n of the pieces of each sample that have at least `least` voxels, 0 elsewhere.
+// labels [samples, shape] -> ids 1..n of the pieces of each sample with at least `least` voxels, 0 elsewhere.
 inline void connected_components(const int32_t *labels, int64_t samples, const int64_t *shape, int64_t least,
                                  int32_t *out, int threads) {
     const int64_t voxels = shape[0] * shape[1] * shape[2];
@@ -95,7 +95,7 @@ inline void connected_components(const int32_t *labels, int64_t samples, const i
     });
 }
 
-// labels [samples, voxels] -> the same without those that have fewer than `least` voxels in their sample.
+// labels [samples, voxels] -> the labels without those that have fewer than `least` voxels in their sample.
 inline void remove_small(const int32_t *labels, int64_t samples, int64_t voxels, int64_t least, int32_t *out,
                          int threads) {
     parallel_for(samples, threads, 1, [&](int64_t sample, int) {

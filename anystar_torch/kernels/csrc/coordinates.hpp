@@ -1,5 +1,5 @@
 // Positions of voxels in the synthetic scene: a chain of affine maps, each followed by a reflection or a box.
-// The torch operators in anystar_torch/generator/spatial/coordinates.py are the definition.
+// The torch operators in anystar_torch/kernels/coordinates.py are the reference.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@ namespace anystar {
 constexpr int kStepWidth = 18;  // matrix 9, before 3, after 3, half 3
 enum Limit : char { kAffine = 0, kReflect = 1, kBox = 2 };
 
-// One line of voxels along x on its way through the steps, in the memory of the results.
+// One line of voxels along x while the steps are applied to it, in the memory of the results.
 struct Line {
     float *z, *y, *x;
     int32_t *piece;

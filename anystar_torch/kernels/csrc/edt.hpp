@@ -1,6 +1,7 @@
-// Distance of every voxel of an object to the nearest voxel of another label, exact, and relative to the object's
-// largest. Separable: along x by counting, then along y and z as the lower envelope of parabolas, one run of equal
-// labels at a time. A parabola never needs to reach beyond its run: the voxel that ends the run is nearer.
+// Exact distance of every voxel of an object to the nearest voxel of another label, and its share of the object's largest
+// distance. The axes are separable: distances along x are counted, those along y and z are the lower envelope of
+// parabolas (Felzenszwalb and Huttenlocher, 2012), one run of equal labels at a time. No parabola matters beyond its run,
+// because the voxel that ends the run is nearer.
 #pragma once
 
 #include <algorithm>
@@ -27,7 +28,7 @@ public:
         : square_(length * length), values_(3 * static_cast<size_t>(longest), kInfinite),
           parabola_(static_cast<size_t>(longest) + 2), border_(static_cast<size_t>(longest) + 3) {}
 
-    // `count` values `stride` apart; whether a voxel of another label precedes and follows them.
+    // Takes `count` values `stride` apart, and whether a voxel of another label precedes and follows them.
     void lower(float *line, int64_t stride, int64_t count, bool before, bool after) {
         float *values = values_.data() + count;  // infinite on both sides
         for (int64_t i = 0; i < count; ++i) values[i] = line[i * stride];
@@ -40,7 +41,7 @@ public:
 
 private:
     static constexpr float kInfinite = std::numeric_limits<float>::infinity();
-    static constexpr int64_t kShort = 32;  // runs up to this length are searched, longer ones swept
+    static constexpr int64_t kShort = 32;  // shorter runs are searched, longer ones get an envelope
 
     float to_ends(int64_t i, int64_t count, bool before, bool after) const {
         const float left = before ? static_cast<float>(i + 1) : kInfinite;
@@ -49,7 +50,7 @@ private:
         return square_ * nearest * nearest;
     }
 
-    // Outwards from each voxel, until no parabola can be lower.
+    // Searches outwards from each voxel, until no parabola can be lower.
     void search(float *line, int64_t stride, int64_t count, bool before, bool after) const {
         const float *values = values_.data() + count;
         for (int64_t i = 0; i < count; ++i) {
@@ -63,7 +64,7 @@ private:
         }
     }
 
-    // Felzenszwalb and Huttenlocher (2012): keep the parabolas of the envelope and where each takes over.
+    // Keeps the parabolas of the envelope, and the place from which on each is the lowest.
     void sweep(float *line, int64_t stride, int64_t count, bool before, bool after) {
         const float *values = values_.data() + count;
         int64_t kept = 0;
@@ -97,7 +98,7 @@ private:
     std::vector<double> border_;
 };
 
-// The distance transform of one sample: squared distances of the foreground (the background is left as it is).
+// The distance transform of one sample: squared distances of the foreground; the background stays unchanged.
 class SquaredDistances {
 public:
     SquaredDistances(const int64_t *shape, Spacing spacing) : shape_{shape[0], shape[1], shape[2]}, spacing_(spacing) {}
@@ -105,7 +106,7 @@ public:
     void compute(const int32_t *labels, float *squared, int threads) const {
         const int64_t d = shape_.z, h = shape_.y, w = shape_.x;
         parallel_for(d * h, threads, 32, [&](int64_t line, int) { count_along_x(labels + line * w, squared + line * w); });
-        // one slab of lines next to each other at a time: along y within a slice, along z within a section
+        // one slab of adjacent lines at a time: along y within a slice, along z within a section
         along(labels, squared, {d, h * w, h, w}, spacing_.y, threads);
         along(labels, squared, {h, w, d, h * w}, spacing_.z, threads);
         if (labels[0] > 0 && std::isinf(squared[0])) bound_by_outside(squared, threads);
@@ -158,7 +159,7 @@ private:
         });
     }
 
-    // A sample that is one object: nothing in it bounds it, so what is around it does.
+    // A sample that is one object has no other label; its bound is the outside of the volume.
     void bound_by_outside(float *squared, int threads) const {
         const int64_t d = shape_.z, h = shape_.y, w = shape_.x;
         auto steps = [](int64_t i, int64_t n, float length) { return static_cast<float>(std::min(i + 1, n - i)) * length; };
@@ -207,7 +208,7 @@ inline void distance_transform(const int32_t *labels, int64_t samples, const int
     }
 }
 
-// The largest value of each label of a sample; labels are few, runs are many.
+// The largest value of each label of a sample. There are few labels and many runs.
 inline std::unordered_map<int32_t, float> largest_of_labels(const int32_t *labels, const float *values, int64_t lines,
                                                             int64_t width, int threads) {
     std::vector<std::unordered_map<int32_t, float>> found(static_cast<size_t>(threads));
@@ -229,7 +230,7 @@ inline void object_probability(const int32_t *labels, int64_t samples, const int
     const int64_t d = (shape[0] + grid.z - 1) / grid.z, h = (shape[1] + grid.y - 1) / grid.y;
     const int64_t w = (shape[2] + grid.x - 1) / grid.x;
     const SquaredDistances transform(shape, spacing);
-    std::unique_ptr<float[]> squared(new float[static_cast<size_t>(lines * width)]);  // foreground only is ever touched
+    std::unique_ptr<float[]> squared(new float[static_cast<size_t>(lines * width)]);  // only the foreground is written
     for (int64_t sample = 0; sample < samples; ++sample, labels += lines * width, out += d * h * w) {
         transform.compute(labels, squared.get(), threads);
         const auto largest = largest_of_labels(labels, squared.get(), lines, width, threads);

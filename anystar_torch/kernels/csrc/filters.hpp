@@ -1,4 +1,4 @@
-// Filters along the axes of volumes: a Gaussian whose width differs by sample, and three taps. Faces are continued.
+// Filters along the axes of volumes: a Gaussian with a width per sample, and three taps. Beyond a face its value holds.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 
 namespace anystar {
 
-// The volume seen along one axis: element (o, i, k) lies at (o * n + i) * inner + k.
+// A volume along one axis: element (o, i, k) lies at (o * n + i) * inner + k.
 struct Axis {
     int64_t outer, n, inner;
 
@@ -22,7 +22,7 @@ struct Axis {
     int64_t voxels() const { return outer * n * inner; }
 };
 
-// One side of the symmetric kernel of width sigma, centre first, at most 1 + taps weights.
+// One side of the symmetric kernel with standard deviation sigma, centre first, at most 1 + taps weights.
 inline std::vector<float> gaussian_taps(float sigma, int64_t taps) {
     if (sigma == 0.0f) return {1.0f};
     const auto reach = static_cast<int64_t>(std::min(std::floor(std::max(0.5f, sigma * 4.0f) + 0.5f), float(taps)));
@@ -57,7 +57,7 @@ inline void filter_across(const float *lines, const Axis &axis, int64_t i, const
     }
 }
 
-// One line whose elements are neighbours in memory; `padded` has room for the line and its continued faces.
+// One line with adjacent elements; `padded` has room for the line and its continuation beyond both faces.
 inline void filter_along(const float *line, int64_t n, const std::vector<float> &weights, float *padded, float *out) {
     const auto taps = static_cast<int64_t>(weights.size()) - 1;
     std::fill(padded, padded + taps, line[0]);
@@ -112,7 +112,7 @@ ANYSTAR_WIDE void filter_three_at(const float *before, const float *centre, cons
     }
 }
 
-// The taps (side, 1 - 2 side, side): one side a volume.
+// The taps (side, 1 - 2 side, side), with one side per volume.
 struct OneSide {
     float side;
     void filter(int, int64_t, const float *before, const float *centre, const float *after, int64_t count,
@@ -121,7 +121,7 @@ struct OneSide {
     }
 };
 
-// One a voxel and axis, from the fractions between voxels at which linear interpolation would keep as much white noise.
+// One per voxel and axis: it keeps as much white noise as linear interpolation at the given fraction between voxels.
 struct SideOfFraction {
     const float *fractions;  // [3, D, H, W]
     int64_t voxels;

@@ -1,4 +1,4 @@
-// Effects on single voxels of volumes: a bias field, a power law, a response curve, a rescaling, holes.
+// Effects on single voxels: a bias field, a power law, a response curve, a rescaling, quantiles, holes.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 namespace anystar {
 
-constexpr int64_t kBlock = 4096;  // voxels whose temporaries stay in the first cache
+constexpr int64_t kBlock = 4096;  // voxels; their temporaries stay in the first cache
 
 // Calls body(sample, first, count) for blocks of consecutive voxels of every sample.
 template <class Body>
@@ -47,7 +47,7 @@ inline std::vector<float> legendre(int64_t n, float extent) {
     return table;
 }
 
-// Times exp of a cubic in the position along the row; x [4, count], Legendre polynomials of degree 0 to 3.
+// Multiplies by exp of a cubic of the position along the row; x [4, count], Legendre polynomials of degree 0 to 3.
 ANYSTAR_WIDE void multiply_field(const float *from, const float *cubic, const float *x, int64_t count,
                                  float *__restrict to) {
     const float *linear = x + count, *square = x + 2 * count, *cube = x + 3 * count;
@@ -81,7 +81,7 @@ ANYSTAR_WIDE void raise(const float *from, float low, float span, float power, i
     }
 }
 
-// low + span * ((image - low) / span)^gamma, the span being (high - low) * (1 + headroom). limits [samples, 2].
+// low + span * ((image - low) / span)^gamma with span = (high - low) * (1 + headroom). limits [samples, 2].
 inline void contrast(const float *image, int64_t samples, int64_t voxels, const float *limits, const float *gamma,
                      const float *headroom, float *out, int threads) {
     for_blocks(samples, voxels, threads, [&](int64_t s, int64_t first, int64_t count) {
@@ -107,8 +107,8 @@ inline void to_unit(const float *image, int64_t samples, int64_t voxels, const f
     });
 }
 
-// The values of rank dark and 1 - bright of every `step`th voxel: limits [samples, 2]. A rank is the next whole one, as
-// torch.round gives it. Not a number counts as the largest.
+// The quantiles dark and 1 - bright of every `step`th voxel: limits [samples, 2]. The place in the sorted values is
+// rounded as torch.round does. Not a number counts as the largest value.
 inline void lattice_quantiles(const float *image, int64_t samples, int64_t voxels, int64_t step, const float *dark,
                               const float *bright, float *limits, int threads) {
     parallel_for(samples, threads, 1, [&](int64_t s, int) {
@@ -129,7 +129,7 @@ inline void lattice_quantiles(const float *image, int64_t samples, int64_t voxel
     });
 }
 
-// Intensities relative to their range through a piecewise linear curve. limits [samples, 2]; response [samples, points].
+// Maps intensities, relative to their range, by a piecewise linear curve. limits [samples, 2]; response [samples, points].
 inline void histogram_shift(const float *image, int64_t samples, int64_t voxels, const float *limits,
                             const float *response, int64_t points, float *out, int threads) {
     const auto pieces = static_cast<float>(points - 1);
@@ -146,7 +146,7 @@ inline void histogram_shift(const float *image, int64_t samples, int64_t voxels,
     });
 }
 
-// Set to 0 the cubes with an edge of size[s] voxels at corners [samples, holes, 3]; parts outside are left out.
+// Sets cubes with an edge of size[s] voxels at corners [samples, holes, 3] to 0, as far as they lie inside.
 template <class Number>
 void cut_holes(Number *field, int64_t samples, const int64_t shape[3], const int64_t *corners, int64_t holes,
                const int64_t *size, int threads) {

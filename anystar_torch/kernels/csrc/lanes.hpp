@@ -1,5 +1,5 @@
-// Eight int32 at a time. Compilers do not reliably turn loops over eight numbers into vector instructions; GCC and Clang
-// have a vector type for any machine (16 bytes wide, which is what every 64-bit one has), elsewhere loops do the same.
+// Eight int32 at a time. Compilers do not reliably turn loops over eight numbers into vector instructions. GCC and Clang
+// have a vector type of 16 bytes, which every 64-bit machine has. Other compilers get loops.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ public:
         std::memcpy(to, &low_, sizeof low_);
         std::memcpy(to + 4, &high_, sizeof high_);
     }
-    // All bits of a lane set where its number is above 0, or the same as the other's; none set elsewhere.
+    // All bits of a lane are set where its number is above 0, or equal to the other's; else none.
     void positive() { low_ = low_ > 0, high_ = high_ > 0; }
     void and_equal(const Lanes &a, const Lanes &b) { low_ &= a.low_ == b.low_, high_ &= a.high_ == b.high_; }
     bool any() const {

@@ -9,7 +9,7 @@
 
 namespace anystar {
 
-// Voxels that are worked on together: their intermediate results stay in the cache.
+// Voxels of one chunk; their intermediate results stay in the cache.
 constexpr int64_t kChunk = 256;
 
 // A lattice of [z, y, x] nodes. A position p lies at the (fractional) node `p * factor + offset` of its axis.
@@ -31,7 +31,7 @@ void for_chunks(int64_t samples, int64_t voxels, int threads, const Body &body) 
     });
 }
 
-// For a chunk of positions: the node below each, the strides to the nodes above, and the fractions in between.
+// For each position of a chunk: the node below, the strides to the nodes above, and the fraction between them.
 class Cells {
 public:
     // Positions outside of the lattice get the value at the nearest face.
@@ -48,7 +48,7 @@ public:
         }
     }
 
-    // Nodes stand one unit apart, and the lattice is repeated without end.
+    // Nodes lie one unit apart, and the lattice repeats without end.
     void locate_periodic(const Lattice &lattice, int axis, const float *position, int count) {
         const float size = float(lattice.size[axis]), inverse = 1.0f / size;
         const int32_t last = int32_t(lattice.size[axis] - 1), stride = int32_t(lattice.stride(axis));
@@ -113,13 +113,13 @@ inline void sample_lattice(const float *fields, int64_t samples, int64_t channel
     });
 }
 
-// For each sample the number of the largest of its first `counts[b]` fields at warped positions, out [samples, voxels]:
-// the fields [samples, channels, nodes] at `position` plus the warp [samples, 3, nodes of the warp] there. The first of
-// equal fields wins. Samples without fields get 0.
+// Index of the largest of the first `counts[b]` fields of each sample at warped positions, out [samples, voxels].
+// The fields are [samples, channels, nodes], the warp is [samples, 3, nodes of the warp]. The first of equal fields wins.
+// Samples without fields get 0.
 inline void strongest_field(const float *fields, int64_t samples, int64_t channels, const Lattice &lattice,
                             const int32_t *counts, const float *warps, const Lattice &warp_lattice,
                             const float *position, int64_t voxels, int32_t *out, int threads) {
-    // Channels last, so that one voxel's fields are neighbours in memory; padded to whole vectors.
+    // Channels are last, so that the fields of one voxel are adjacent in memory, and padded to whole vectors.
     const int64_t nodes = lattice.nodes(), padded = (channels + 3) / 4 * 4;
     std::vector<float> table(size_t(samples * nodes * padded), -1e30f);
     for (int64_t b = 0; b < samples; ++b)

@@ -9,7 +9,7 @@
 
 namespace anystar {
 
-// Where the nodes of one axis of the result lie in a coarser (or finer) axis that has the same two end points.
+// Places of the nodes of one axis of the result on a coarser or finer axis with the same end points.
 struct Resampling {
     std::vector<int32_t> below, above;
     std::vector<float> fraction;

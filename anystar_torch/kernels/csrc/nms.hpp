@@ -1,14 +1,14 @@
 // Greedy non-maximum suppression of star-convex polyhedra.
 //
-// In order of score, a candidate survives unless a better survivor i has voxels(Pi and Pj) > threshold * min(Vi, Vj),
-// V being analytic volumes. The decision about a candidate depends on the better ones alone, so candidates are taken
-// in chunks: (1) in parallel, each is tested against the survivors of earlier chunks; (2) in parallel, those left are
-// tested against each other; (3) in order, those with a surviving better conflict go. The only bound used is exact: no
-// more voxels can be shared than the two boxes share.
+// In order of score, a candidate j survives unless a better survivor i has voxels(Pi and Pj) > threshold * min(Vi, Vj),
+// where V are analytic volumes. The decision about a candidate depends on better ones alone, so candidates are decided in
+// chunks. (1) In parallel, each is tested against the survivors of earlier chunks. (2) In parallel, those left are tested
+// against each other. (3) In order, those that conflict with a better survivor go. The only bound used is exact: two
+// polyhedra share at most the voxels that their boxes share.
 //
-// Candidates may arrive in rounds, while others are still to be found in unfinished parts of the volume. A candidate that
-// a later one could meet stays open in its round, and so does one that conflicts with an open better one. Everything else
-// is final: the survivors of all rounds are those of one round with all candidates.
+// Candidates may arrive in rounds, while parts of the volume are unfinished. A candidate stays open in its round if a
+// later one could meet it, or if it conflicts with an open better one. All other decisions are final: the survivors of
+// all rounds are those of one round with all candidates.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +28,7 @@
 
 namespace anystar {
 
-// Number of voxels in both; may stop counting above `enough`, returning a number above it.
+// Number of voxels in both. It may stop above `enough` and return a number above it.
 inline int64_t shared_voxels(const Bitmap &a, const Bitmap &b, double enough) {
     const Box both = a.box & b.box;
     const int64_t words = Bitmap::words_per_row(both);
@@ -63,8 +63,8 @@ class Suppression {
     using Clock = std::chrono::steady_clock;
 
 public:
-    // The rays must outlive this object. Up to cache_bytes of survivors' voxels are kept; those of later survivors are
-    // found again when needed.
+    // The rays must outlive this object. Up to cache_bytes of the voxels of survivors are kept. Those of later survivors
+    // are computed again when they are needed.
     Suppression(const RaySet &rays, double threshold, int threads, int64_t cache_bytes)
         : rays_(rays), threshold_(threshold), threads_(std::max(threads, 1)), cache_bytes_(cache_bytes) {
         for (int t = 0; t < threads_; ++t) {
@@ -75,9 +75,9 @@ public:
         rows_.resize(threads_);
     }
 
-    // Begins a round with points [n, 3], distances [n, rays], scores [n], which must live until it ends: candidates that
-    // are new, and those that the round before left open. Later candidates lie within the boxes `unfinished`, grown by
-    // how far they reach.
+    // Begins a round with points [n, 3], distances [n, rays], scores [n], which must live until the round ends. They are
+    // new candidates and those that the round before left open. All later candidates lie within the boxes `unfinished`,
+    // which the caller has enlarged by the reach of those candidates.
     void begin(const float *points, const float *distances, const float *scores, int64_t n,
                const std::vector<Box> &unfinished) {
         points_ = points;
@@ -130,8 +130,8 @@ private:
         return i < j;
     }
 
-    // Calls body(i, worker) for i = 0, 1, ... in parallel until the deadline; returns m such that all i < m are done: count,
-    // or at least 1.
+    // Calls body(i, worker) for i = 0, 1, ... in parallel until the deadline. Returns m such that all i < m are done; m is
+    // `count`, or at least 1.
     template <class Body>
     int64_t until(Clock::time_point deadline, int64_t count, const Body &body) const {
         std::vector<uint8_t> done(count, 0);
@@ -174,7 +174,7 @@ private:
             if (any_better(kSurvives)) continue;
             state[j] = candidate.open || any_better(kOpen) ? kOpen : kSurvives;
             states_[candidate.index] = state[j];
-            if (candidate.box.voxels() == 0) continue;  // holds no voxel centre: can suppress nothing
+            if (candidate.box.voxels() == 0) continue;  // contains no voxel centre, so it suppresses nothing
             if (state[j] == kOpen) {
                 open_index_.insert(static_cast<int64_t>(open_.size()), candidate.box);
                 open_.push_back(std::move(candidate));
@@ -185,9 +185,9 @@ private:
         decided_ += count;
     }
 
-    // Large chunks share the work better, but candidates of one chunk that are left are tested against each other.
+    // Large chunks use the threads better, but all candidates that are left of a chunk are tested against each other.
     void adapt_chunk(int64_t count, int64_t left) {
-        chunk_ = std::min(chunk_, std::max(count, kSmallestChunk));  // as much as there was time for
+        chunk_ = std::min(chunk_, std::max(count, kSmallestChunk));  // as many as there was time for
         if (4 * left <= count) chunk_ = std::min<int64_t>(2 * chunk_, 65536);
         if (2 * left > count) chunk_ = std::max<int64_t>(chunk_ / 2, kSmallestChunk);
     }
@@ -200,7 +200,7 @@ private:
         candidate.volume = rays_.volume(distances_ + rays_.rays() * index);
         candidate.box = own.box();
         check_size(candidate.box, index);
-        std::vector<std::pair<double, int64_t>> near;  // the more the boxes share, the sooner it is decided
+        std::vector<std::pair<double, int64_t>> near;  // the more voxels the boxes share, the earlier the pair is decided
         survivors_index_.meeting(candidate.box, [&](int64_t s, const Box &box) {
             const double bound = (box & candidate.box).voxels();
             if (bound > threshold_ * std::min(survivors_[s].volume, candidate.volume)) near.emplace_back(-bound, s);
@@ -237,7 +237,7 @@ private:
         return open;
     }
 
-    // Some slices in the middle of what two boxes share: most pairs that overlap too much already do so there.
+    // Some slices in the middle of the common box: most pairs that overlap too much already do so there.
     Box middle_slices(const Box &box, const Box &other) const {
         Box both = box & other;
         const double share = std::min(1.0, 0.15 + 0.7 * threshold_);
@@ -250,10 +250,10 @@ private:
 
     static void fill_slices(Rasteriser &rasteriser, const Bitmap &bitmap, int32_t first, int32_t last, uint64_t *rows) {
         if (first > last) return;
-        Box window = bitmap.box;
-        window.lo[0] = first;
-        window.hi[0] = last;
-        rasteriser.fill(window, rows + (first - bitmap.box.lo[0]) * window.size(1) * Bitmap::words_per_row(window));
+        Box crop = bitmap.box;
+        crop.lo[0] = first;
+        crop.hi[0] = last;
+        rasteriser.fill(crop, rows + (first - bitmap.box.lo[0]) * crop.size(1) * Bitmap::words_per_row(crop));
     }
 
     static void check_size(const Box &box, int64_t index) {

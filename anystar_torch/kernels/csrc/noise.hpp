@@ -1,4 +1,4 @@
-// Noise of instruments as functions of standard normal fields: a photon counting camera, Rician, a finished image's.
+// Noise as a function of standard normal fields: a camera that counts photons, Rician noise, detector noise.
 #pragma once
 
 #include <algorithm>
@@ -10,11 +10,11 @@
 
 namespace anystar {
 
-constexpr float kFewPhotons = 4.0f;  // below this rate counts are exact, above it they are an expansion
+constexpr float kFewPhotons = 4.0f;  // below this rate counts are exact, above it an expansion is used
 constexpr int kMostCounts = 17;
 
 // The least counts whose cumulative Poisson probability reaches the quantile of `normal`; rates below kFewPhotons.
-// Loops over voxels are the inner ones: only these become vector instructions. At most kBlock voxels.
+// The inner loops are over voxels, because only inner loops become vector instructions. At most kBlock voxels.
 ANYSTAR_WIDE void exact_counts(const float *rate, const float *normal, int64_t count, float *__restrict counts) {
     float quantile[kBlock], chance[kBlock], total[kBlock];
     for (int64_t k = 0; k < count; ++k) {
@@ -51,14 +51,14 @@ ANYSTAR_WIDE void expect(const float *image, float low, float span, float photon
     for (int64_t k = 0; k < count; ++k) rate[k] = (image[k] - low) / span * photons + background;
 }
 
-// Counts with read noise back on the scale of the image; `to` holds the counts.
+// Adds read noise to counts and scales them back to the intensities of the image; `to` holds the counts.
 ANYSTAR_WIDE void read_out(const float *electron, float read, float background, float photons, float span, float low,
                            int64_t count, float *__restrict to) {
     for (int64_t k = 0; k < count; ++k)
         to[k] = ((to[k] + read * electron[k]) - background) / photons * span + low;
 }
 
-// Poisson counts of a block of at most kBlock voxels. The few that need the sum of probabilities are gathered for it.
+// Poisson counts of a block of at most kBlock voxels. The few voxels that need the sum of probabilities are gathered.
 inline void count_photons(const float *rate, const float *normal, int64_t count, float *counts) {
     float few_rate[kBlock], few_normal[kBlock], few[kBlock];
     int32_t place[kBlock];

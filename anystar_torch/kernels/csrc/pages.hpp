@@ -1,4 +1,4 @@
-// Large results in large pages, where the system gives them on request.
+// Large memory pages for large results, on systems that have them.
 #pragma once
 
 #include <cstdint>
@@ -9,10 +9,10 @@
 
 namespace anystar {
 
-// Asks for large pages for memory that is about to be written whole. The C library takes blocks of 32 MB and more from
-// the system each time, and writing them for the first time then costs one interruption per page: for star distances
-// more than computing them. A hint: nothing depends on it. Smaller blocks, which are used again, are left alone, and so
-// are much larger ones: a virtual machine's host gives them page by page all the same, and large pages only add to that.
+// Requests large pages for memory that will be written completely. It is a hint, and no result depends on it.
+// The C library takes blocks of 32 MB and more from the system each time. The first write to each page is then one
+// interruption, and for star distances all of them cost more than the computation. Smaller blocks are used again.
+// Blocks above 256 MB are left alone, because hosts of virtual machines provide them page by page in any case.
 inline void prefer_large_pages([[maybe_unused]] void *memory, [[maybe_unused]] int64_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     constexpr int64_t kLeast = int64_t{32} << 20, kMost = int64_t{256} << 20;

@@ -13,7 +13,7 @@
 namespace anystar {
 
 // Calls body(index, worker) once for every index in [0, count), worker in [0, threads), in blocks of `grain`.
-// Which worker gets which index is not determined: bodies write to places of their own, so results do not depend on it.
+// Which worker gets which index is not determined. Bodies write to separate places, so results do not depend on it.
 // The first exception thrown by a body stops the loop and is rethrown here.
 template <class Body>
 void parallel_for(int64_t count, int threads, int64_t grain, const Body &body) {
@@ -45,7 +45,7 @@ void parallel_for(int64_t count, int threads, int64_t grain, const Body &body) {
         try {
             pool.emplace_back(work, worker);
         } catch (const std::system_error &) {
-            break;  // the system gives no more threads: those there are do all of it
+            break;  // the system gives no more threads: the existing ones do all the work
         }
     }
     work(0);

@@ -1,9 +1,9 @@
 // Star-convex polyhedra on the voxel lattice: directions, volume, bounds and the voxels inside.
 //
-// A polyhedron is a centre c and a distance d_r > 0 along each direction u_r of a fixed closed triangulation of the
-// directions: the union of the tetrahedra (c, c + d_a u_a, c + d_b u_b, c + d_c u_c) over the triangles (a, b, c).
-// A voxel is inside when its centre, an integer point, lies in the closed polyhedron. Everything is float64 and a
-// function of one polyhedron alone, so no result depends on threads or on order. Axes are z, y, x throughout.
+// A polyhedron has a centre c and a distance d_r > 0 along each direction u_r. The directions have a closed triangulation.
+// The polyhedron is the union of the tetrahedra (c, c + d_a u_a, c + d_b u_b, c + d_c u_c) over its triangles (a, b, c).
+// A voxel is inside when its centre, an integer point, lies in the closed polyhedron. All numbers are float64 and depend
+// on one polyhedron alone, so no result depends on threads or on order. Axes are z, y, x.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +18,8 @@
 
 namespace anystar {
 
-// Voxel centres that lie on a facet count as inside, whatever the last bit of the arithmetic: polyhedra are grown by
-// this relative amount before voxels are tested (not for their volume).
+// Voxel centres on a facet count as inside, whatever the rounding: polyhedra are enlarged by this relative amount before
+// voxels are tested. Volumes are those of the polyhedra themselves.
 constexpr double kGrowth = 1.0 + 1e-9;
 
 // Inclusive voxel bounds; empty when hi < lo along any axis.
@@ -95,7 +95,7 @@ private:
 
     const double *direction(int32_t ray) const { return &directions_[3 * ray]; }
 
-    // Solid angles of consistently turned triangles that add up to the whole sphere: a tiling, so that every direction
+    // Solid angles of consistently oriented triangles that add up to the whole sphere are a tiling, so every direction
     // meets the surface once. Fills the volumes of the unit tetrahedra.
     void check_covers_directions() {
         const double sphere = 4 * std::acos(-1.0);
@@ -124,9 +124,9 @@ private:
     std::vector<double> tetrahedra_;
 };
 
-// Throws unless points [n, 3] and distances [n, rays] are polyhedra that can be computed with.
+// Throws unless points [n, 3] and distances [n, rays] are finite and within the supported range.
 inline void check_polyhedra(const float *points, const float *distances, int64_t n, int64_t rays) {
-    constexpr float kFarthest = 1 << 23, kLongest = 3.0e38f;  // float32 knows half voxels up to 2^23
+    constexpr float kFarthest = 1 << 23, kLongest = 3.0e38f;  // float32 has half voxels up to 2^23
     auto place = [](int64_t i, int64_t columns) {
         return "[" + std::to_string(i / columns) + ", " + std::to_string(i % columns) + "]";
     };
@@ -152,12 +152,12 @@ struct Bitmap {
     const uint64_t *row(int64_t z, int64_t y) const { return rows + (z * box.size(1) + y) * words_per_row(box); }
 };
 
-// Finds the voxels inside one polyhedron at a time; holds the memory that takes, so that it is reused.
+// Finds the voxels inside one polyhedron at a time, and keeps the memory for the next.
 //
-// Scan conversion: every edge is cut once by each plane z = integer, which gives the corners of the polyhedron's
-// cross-section; every row y = integer of the plane is cut by the sides of that contour; each cut flips the inside
-// along x. As each corner is computed once and shared by the two sides that meet there, a row is cut an even number of
-// times whatever the rounding. The cost grows with the surface, not with the volume.
+// Scan conversion. Each plane z = integer cuts every edge at most once, which gives the corners of the cross-section.
+// Each row y = integer of the plane is cut by the sides of that contour, and each cut changes inside to outside along x.
+// A corner is computed once and shared by the two sides that meet there, so a row is cut an even number of times whatever
+// the rounding. The cost grows with the surface, not with the volume.
 class Rasteriser {
 public:
     explicit Rasteriser(const RaySet &rays)
@@ -191,15 +191,15 @@ public:
     // The smallest box that holds all voxels inside (and, far out, no further than 2^30).
     const Box &box() const { return box_; }
 
-    // Sets the bits of the voxels inside the polyhedron and the window; rows: zeros, Bitmap::words(window) of them.
-    void fill(const Box &window, uint64_t *rows) {
-        cut_edges(window);
-        if (Bitmap::words_per_row(window) == 1) {
-            cut_rows<true>(window, rows);
+    // Sets the bits of the voxels inside both the polyhedron and the crop; rows: zeros, Bitmap::words(crop) of them.
+    void fill(const Box &crop, uint64_t *rows) {
+        cut_edges(crop);
+        if (Bitmap::words_per_row(crop) == 1) {
+            cut_rows<true>(crop, rows);
             return;
         }
-        cut_rows<false>(window, rows);
-        const int64_t words = Bitmap::words_per_row(window), count = window.size(0) * window.size(1);
+        cut_rows<false>(crop, rows);
+        const int64_t words = Bitmap::words_per_row(crop), count = crop.size(0) * crop.size(1);
         for (int64_t row = 0; row < count; ++row) fill_between(rows + row * words, words);
     }
 
@@ -213,9 +213,9 @@ private:
         return whole + (value > whole);
     }
 
-    void cut_edges(const Box &window) {
-        for (int k = 0; k < 3; ++k) shift_[k] = origin_[k] - window.lo[k];
-        const auto depth = static_cast<int32_t>(window.size(0)), height = static_cast<int32_t>(window.size(1));
+    void cut_edges(const Box &crop) {
+        for (int k = 0; k < 3; ++k) shift_[k] = origin_[k] - crop.lo[k];
+        const auto depth = static_cast<int32_t>(crop.size(0)), height = static_cast<int32_t>(crop.size(1));
         for (size_t r = 0; r < corners_.size(); ++r) slice_[r] = first_at_or_after(corners_[r][0] + shift_[0], depth);
         cuts_.clear();
         for (size_t e = 0; e < cuts_of_edge_.size(); ++e) {
@@ -236,8 +236,8 @@ private:
     }
 
     template <bool kOneWord>
-    void cut_rows(const Box &window, uint64_t *rows) {
-        const int64_t height = window.size(1);
+    void cut_rows(const Box &crop, uint64_t *rows) {
+        const int64_t height = crop.size(1);
         for (const auto &face : rays_.faces()) {
             // Corners in order of slice; `whole` is the edge from the lowest to the highest, which every slice cuts.
             int low = 0, middle = 1, high = 2;
@@ -249,18 +249,18 @@ private:
             const int64_t whole = cuts(low, high), lower = cuts(low, middle), upper = cuts(middle, high);
             const int32_t turn = slice(middle), end = slice(high);
             for (int32_t z = slice(low); z < end; ++z)
-                cut_side<kOneWord>(cuts_[whole + z], cuts_[(z < turn ? lower : upper) + z], window, rows, z * height);
+                cut_side<kOneWord>(cuts_[whole + z], cuts_[(z < turn ? lower : upper) + z], crop, rows, z * height);
         }
     }
 
     template <bool kOneWord>
-    static void cut_side(const Corner &p, const Corner &q, const Box &window, uint64_t *rows, int64_t first_row) {
+    static void cut_side(const Corner &p, const Corner &q, const Box &crop, uint64_t *rows, int64_t first_row) {
         if (p.row == q.row) return;
         const Corner &from = p.row < q.row ? p : q, &to = p.row < q.row ? q : p;
         const double slope = (to.x - from.x) / (to.y - from.y);
         const double low = std::min(from.x, to.x), high = std::max(from.x, to.x);
-        const auto width = static_cast<int32_t>(window.size(2));
-        const int64_t words = kOneWord ? 1 : Bitmap::words_per_row(window);
+        const auto width = static_cast<int32_t>(crop.size(2));
+        const int64_t words = kOneWord ? 1 : Bitmap::words_per_row(crop);
         for (int32_t y = from.row; y < to.row; ++y) {
             const double x = std::min(std::max(from.x + (y - from.y) * slope, low), high);
             const int32_t first = first_at_or_after(x, width);
@@ -286,7 +286,7 @@ private:
     double origin_[3] = {0, 0, 0}, shift_[3] = {0, 0, 0};
     Box box_;
     std::vector<std::array<double, 3>> corners_;  // relative to origin_, the lattice point next to the centre
-    std::vector<int32_t> slice_;                  // of each corner: the first slice of the window at or after it
+    std::vector<int32_t> slice_;                  // of each corner: the first slice of the crop at or after it
     std::vector<int64_t> cuts_of_edge_;           // index of an edge's cut with slice z, less z
     std::vector<Corner> cuts_;
 };

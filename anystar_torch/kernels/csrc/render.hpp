@@ -11,8 +11,8 @@
 
 namespace anystar {
 
-// Writes i + 1 into the voxels of polyhedron i that hold 0, for i = 0, 1, ...: earlier ones win. Draws the slices
-// [first, last) of labels [depth, height, width]; slabs of slices are independent, which is what the threads share.
+// Writes i + 1 into the voxels of polyhedron i that are 0, for i = 0, 1, ...: earlier ones win. Draws the slices
+// [first, last) of labels [depth, height, width]. Slabs of slices are independent, so threads share them.
 inline void render_labels(const RaySet &rays, const float *points, const float *distances, int64_t n, int32_t *labels,
                           const int64_t shape[3], int64_t first, int64_t last, int threads) {
     threads = std::max(threads, 1);
@@ -33,17 +33,17 @@ inline void render_labels(const RaySet &rays, const float *points, const float *
         slices.lo[0] = int32_t(first + slab * thickness);
         slices.hi[0] = int32_t(std::min(last, first + (slab + 1) * thickness) - 1);
         for (int64_t i = 0; i < n; ++i) {
-            const Box window = boxes[i] & slices;
-            if (window.voxels() == 0) continue;
+            const Box crop = boxes[i] & slices;
+            if (crop.voxels() == 0) continue;
             rasteriser.set(points + 3 * i, distances + rays.rays() * i);
-            rows.assign(Bitmap::words(window), 0);
-            rasteriser.fill(window, rows.data());
-            const Bitmap bitmap{window, rows.data()};
-            for (int64_t z = 0; z < window.size(0); ++z)
-                for (int64_t y = 0; y < window.size(1); ++y) {
-                    int32_t *line = labels + ((z + window.lo[0]) * shape[1] + y + window.lo[1]) * shape[2] + window.lo[2];
+            rows.assign(Bitmap::words(crop), 0);
+            rasteriser.fill(crop, rows.data());
+            const Bitmap bitmap{crop, rows.data()};
+            for (int64_t z = 0; z < crop.size(0); ++z)
+                for (int64_t y = 0; y < crop.size(1); ++y) {
+                    int32_t *line = labels + ((z + crop.lo[0]) * shape[1] + y + crop.lo[1]) * shape[2] + crop.lo[2];
                     const uint64_t *row = bitmap.row(z, y);
-                    for (int64_t k = 0; k < Bitmap::words_per_row(window); ++k)
+                    for (int64_t k = 0; k < Bitmap::words_per_row(crop); ++k)
                         for (uint64_t word = row[k]; word; word &= word - 1) {
                             int32_t &label = line[64 * k + lowest_bit(word)];
                             if (label == 0) label = static_cast<int32_t>(i + 1);

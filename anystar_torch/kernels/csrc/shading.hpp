@@ -1,4 +1,4 @@
-// Pointwise parts of a scene's image: which voxels emit, and the mean and the grain of every voxel's intensity.
+// Mask of emitting voxels, and mean and noise of the intensity of every voxel.
 #pragma once
 
 #include <algorithm>
@@ -39,21 +39,21 @@ inline void emitting(const float *depth, const float *reach, const float *offset
     });
 }
 
-// What differs from sample to sample: mean intensity of objects = start + width * unit; the share of the texture that
-// the background shows, and its level; the share of the background's intensity that is left in hollows.
+// Numbers of a sample. The mean intensity of objects is start + width * unit. The background shows a share of the
+// texture, and its level where it shows none. A displaced background keeps the share `displaced` of its intensity.
 struct Shading {
-    float start, width, texture_share, texture_level, hollow;
+    float start, width, texture_share, texture_level, displaced;
 };
 
-// What is known of every voxel, each [samples, voxels].
+// Input of every voxel, each [samples, voxels].
 struct IntensityFields {
     const int32_t *objects, *patch;
     const float *unit, *deviation, *texture, *noise;
-    const uint8_t *hollow;
+    const uint8_t *displaced;
 };
 
-// mean and grain [samples, voxels]: mean intensity, and deviation times noise. `patch` is the index into the sample's
-// row of means and deviations [samples, patches] of the background.
+// mean and grain [samples, voxels]: mean intensity, and deviation times noise. `patch` is an index into the sample's row
+// of the means and deviations [samples, patches] of the background.
 inline void intensities(const IntensityFields &in, const float *means, const float *deviations, int64_t patches,
                         const Shading *shading, int64_t samples, int64_t voxels, float *mean, float *grain,
                         int threads) {
@@ -65,7 +65,7 @@ inline void intensities(const IntensityFields &in, const float *means, const flo
             if (in.objects[v] > 0) {
                 level = own.start + own.width * in.unit[v], deviation = in.deviation[v], factor = texture;
             } else {
-                const float left = in.hollow[v] ? own.hollow : 1.0f;
+                const float left = in.displaced[v] ? own.displaced : 1.0f;
                 const int64_t patch = b * patches + std::clamp<int64_t>(in.patch[v], 0, patches - 1);
                 level = means[patch] * left, deviation = deviations[patch] * left;
                 factor = Cells::mixed(own.texture_level, texture, own.texture_share);

@@ -12,19 +12,19 @@
 
 namespace anystar {
 
-// One slice: the voxels [from, to] that it takes parts of, between the positions begin and end.
+// One slice from position begin to position end, and the voxels [from, to] that it covers in part.
 struct Slice {
     int64_t from, to;
     float begin, end, length;
 };
 
-// Between which slices a voxel lies.
+// The two slices around a voxel.
 struct Between {
     int64_t lower, upper;
     float share;  // of the upper one
 };
 
-// Where the slices of one sample lie along an axis of n voxels.
+// Places of the slices of one sample along an axis of n voxels.
 struct Slices {
     std::vector<Slice> slices;
     std::vector<Between> voxels;
@@ -86,8 +86,8 @@ inline void transpose(const float *from, int64_t rows, int64_t columns, float *_
         for (int64_t c = 0; c < columns; ++c) out[c * rows + r] = from[r * columns + c];
 }
 
-// Lines of one sample that are sliced together: `count` neighbours, or, where the elements of a line are neighbours,
-// `count` lines one after the other, which are transposed first. `room` grows as needed.
+// Slices `count` adjacent lines of one sample together. Where the elements of a line are adjacent, `count` lines that
+// follow each other are transposed first. `room` grows as needed.
 inline void slice_together(const float *lines, const Slices &along, const Axis &axis, int64_t count,
                            std::vector<float> &room, float *out) {
     const int64_t floats = axis.n * count;

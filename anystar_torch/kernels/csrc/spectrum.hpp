@@ -1,4 +1,4 @@
-// What effects do in k-space: a wave added to volumes, and high frequencies removed from spectra.
+// Effects in k-space: a wave added to volumes, and high frequencies removed from spectra.
 #pragma once
 
 #include <cmath>

@@ -1,10 +1,12 @@
 // Distances along rays from every grid point to the border of its object: StarDist's star_dist3D, for batches.
 //
-// A step adds the ray's unit vector to a float32 offset; the voxel met is the rounded (half to even) float32 sum of grid
-// point and offset; the first one of another label or outside the volume ends the ray, and the distance is the length of
-// the rounded offset. The rounded place is the grid point plus the rounded offset unless a coordinate of the offset lies
-// within float32 rounding of a half: up to the first such step of a ray, addresses come from a table and neighbours along
-// x walk together; from there on each walks alone, with StarDist's sums.
+// A step adds the unit vector of the ray to a float32 offset. The voxel met is the float32 sum of grid point and offset,
+// rounded half to even. The first voxel of another label or outside the volume ends the ray, and the distance is the
+// length of the rounded offset.
+//
+// Nearly always the voxel met is the grid point plus the rounded offset. The exception is an offset with a coordinate
+// within float32 rounding of a half. Up to the first such step of a ray, addresses come from a table, and grid points
+// adjacent along x are processed together. From then on each is processed alone, with StarDist's sums.
 #pragma once
 
 #include <algorithm>
@@ -25,8 +27,8 @@ struct Grid {
     int64_t z, y, x;
 };
 
-// One sample's labels with two voxels of "outside" around (a step is no longer than that), kept by residue of x modulo
-// the grid, so that grid points along x, displaced by any offset, are neighbours in memory.
+// The labels of one sample with a margin of two voxels, the length of a step. They are sorted by x modulo the grid, so
+// that grid points along x, displaced by any offset, are adjacent in memory.
 class SurroundedLabels {
 public:
     static constexpr int64_t kMargin = 2;
@@ -37,7 +39,7 @@ public:
           residue_(slice_ * (depth + 2 * kMargin)),
           voxels_(new int32_t[static_cast<size_t>(residue_ * step + 2 * kLanes)]) {}
 
-    // Labels of 0 and below are background; the background is not part of any object and never compared with.
+    // Labels of 0 and below are background, which is never compared with.
     void fill(const int32_t *labels, int threads) {
         std::fill_n(voxels_.get(), kLanes, -1);
         std::fill_n(voxels_.get() + kLanes + residue_ * step_, kLanes, -1);
@@ -60,7 +62,7 @@ public:
         });
     }
 
-    // Address of any voxel of the volume and its margin; of a displacement when asked for relative to a grid point.
+    // Address of a voxel of the volume or its margin, or of a displacement relative to a grid point.
     int64_t address(int64_t z, int64_t y, int64_t x) const {
         const int64_t place = x + before_;  // not negative within the margin
         return (place % step_) * residue_ + (z + kMargin) * slice_ + (y + kMargin) * row_ + place / step_;
@@ -76,7 +78,7 @@ private:
     std::unique_ptr<int32_t[]> voxels_;
 };
 
-// The steps of one ray, until it has left the volume from wherever it starts.
+// The steps of one ray, enough to leave the volume from any start.
 struct RaySteps {
     std::vector<float> z, y, x, length;
     std::vector<int64_t> displacement;
@@ -112,8 +114,8 @@ struct RaySteps {
     int64_t size() const { return static_cast<int64_t>(length.size()); }
 
 private:
-    // How near a half an offset lies when float32 rounding of (coordinate + offset), coordinates below `size`, can decide
-    // which voxel it is.
+    // Largest distance of an offset from a half at which float32 rounding of (coordinate + offset) can change the voxel,
+    // for coordinates below `size`.
     static double doubt(int64_t size) { return std::ldexp(1.0, std::ilogb(double(size + 2)) + 1 - 23); }
 
     void reserve(size_t steps) {
@@ -122,7 +124,7 @@ private:
     }
 };
 
-// Walks rays from up to kLanes grid points that are neighbours along x.
+// Follows rays from up to kLanes grid points that are adjacent along x.
 class Walk {
 public:
     Walk(const SurroundedLabels &around, Grid grid, int64_t z, int64_t y, int64_t first, int lanes)
@@ -158,7 +160,7 @@ private:
             if (walking[lane]) taken[lane] = alone(ray, lane, ray.exact);
     }
 
-    // The rest of a ray of one grid point, whose rounding depends on where it starts.
+    // The rest of a ray of one grid point, where rounding depends on the start.
     int32_t alone(const RaySteps &ray, int lane, int64_t step) const {
         const float x0 = static_cast<float>((first_ + lane) * grid_.x);
         for (; step < ray.size(); ++step) {
@@ -178,7 +180,7 @@ private:
     int32_t start_[kLanes];
 };
 
-// Everything in a slice of the grid that is not background; a walk begins with a voxel of an object.
+// All foreground of a slice of the grid. A group of grid points begins with a voxel of an object.
 inline std::vector<Walk> walks_of_slice(const SurroundedLabels &around, Grid grid, int64_t z, int64_t height,
                                         int64_t width) {
     std::vector<Walk> walks;
@@ -207,7 +209,7 @@ inline void star_distances(const int32_t *labels, int64_t samples, const int64_t
     steps.reserve(static_cast<size_t>(rays));
     for (int64_t ray = 0; ray < rays; ++ray) steps.emplace_back(vertices + 3 * ray, shape, around);
     prefer_large_pages(out, samples * rays * d * h * w * static_cast<int64_t>(sizeof(float)));
-    // Work is shared out by slices, and by rays too where there are few slices: about 8 items a thread.
+    // The work is divided by slices, and by rays too where there are few slices: about 8 items per thread.
     const int64_t parts = std::min(rays, std::max<int64_t>(1, 8 * threads / d));
     for (int64_t sample = 0; sample < samples; ++sample) {
         around.fill(labels + sample * shape[0] * shape[1] * shape[2], threads);

@@ -5,15 +5,15 @@
 #include <cstdint>
 #include <cstring>
 
-// Marks a function with loops over voxels: GCC on Linux compiles it for wider registers as well, and the machine chooses
-// when the module is loaded. The bits are the same, as no multiplication is fused with an addition (CMakeLists.txt).
+// Marks a function with loops over voxels. GCC on Linux compiles it for wider registers too, and the loader chooses.
+// The bits are the same, because no multiplication is fused with an addition (CMakeLists.txt).
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
 #define ANYSTAR_WIDE __attribute__((target_clones("default", "avx2"))) static
 #else
 #define ANYSTAR_WIDE static
 #endif
 
-// Marks what such loops call: a call that stays one would not become vector instructions.
+// Marks functions that such loops call, because a loop with a call in it does not become vector instructions.
 #if defined(__GNUC__)
 #define ANYSTAR_INLINE __attribute__((always_inline)) inline
 #else
@@ -22,11 +22,11 @@
 
 namespace anystar {
 
-// The first argument where either is not a number: a number first keeps an index in its range.
+// The first argument where either is not a number. With a number as the first argument an index stays in its range.
 ANYSTAR_INLINE float least(float a, float b) { return b < a ? b : a; }
 ANYSTAR_INLINE float most(float a, float b) { return a < b ? b : a; }
 
-// exp(x); arguments beyond [-87, 88] are taken to be the end of that range.
+// exp(x); arguments are clamped to [-87, 88].
 ANYSTAR_INLINE float fast_exp(float x) {
     x = least(most(-87.0f, x), 88.0f);
     const auto whole = static_cast<int32_t>(x * 1.44269504f + (x < 0.0f ? -0.5f : 0.5f));
@@ -45,7 +45,7 @@ ANYSTAR_INLINE float fast_exp(float x) {
     return y * power;
 }
 
-// log(x) of positive x; what lies below 1.2e-38 is taken to be 1.2e-38.
+// log(x) of positive x; arguments below 1.2e-38 are taken as 1.2e-38.
 ANYSTAR_INLINE float fast_log(float x) {
     x = most(1.1754944e-38f, x);
     int32_t bits;
@@ -71,7 +71,7 @@ ANYSTAR_INLINE float fast_log(float x) {
     return (m + y) + n * 0.693359375f;
 }
 
-// `number` where `condition` holds, else 0. By its bits: a choice would become a branch around what computes the number.
+// `number` where `condition` holds, else 0. It masks bits: a conditional expression would become a branch.
 ANYSTAR_INLINE float only_if(bool condition, float number) {
     int32_t bits;
     std::memcpy(&bits, &number, sizeof bits);

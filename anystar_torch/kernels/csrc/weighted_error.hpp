@@ -1,4 +1,4 @@
-// The error of the distances and its gradient in one sweep: the largest arrays of a training step, read once.
+// The error of the distances and its gradient in one pass over them, the largest arrays of a training step.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 
 namespace anystar {
 
-// How numbers lie in memory. Rounding is to the nearest, ties to even, as torch does it.
+// Types of numbers in memory. Rounding is to the nearest, ties to even, as in torch.
 struct Float32 {
     using Stored = float;
     static float load(float stored) { return stored; }
@@ -26,7 +26,7 @@ struct BFloat16 {
         std::memcpy(&number, &bits, sizeof number);
         return number;
     }
-    static uint16_t store(float number) {  // of finite numbers: there are no others to store here
+    static uint16_t store(float number) {  // the number must be finite
         uint32_t bits;
         std::memcpy(&bits, &number, sizeof bits);
         return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
