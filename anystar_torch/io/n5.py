@@ -162,8 +162,8 @@ class N5Array:
         if kind == "raw":
             return content
         if kind == "gzip":
-            window = zlib.MAX_WBITS if self._compression.get("useZlib") else zlib.MAX_WBITS | 16
-            return zlib.decompressobj(window).decompress(content, size)
+            wbits = zlib.MAX_WBITS if self._compression.get("useZlib") else zlib.MAX_WBITS | 16
+            return zlib.decompressobj(wbits).decompress(content, size)
         if kind == "bzip2":
             return bz2.BZ2Decompressor().decompress(content, size)
         if kind == "xz":

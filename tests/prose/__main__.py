@@ -19,8 +19,27 @@ KINDS = {".py", ".yaml", ".yml", ".md", ".hpp", ".cpp", ".h", ".toml", ".sh"}
 
 # The rooms that are held to the rules. A room is added when it is rewritten.
 HELD = (
-    "tests/test_docs.py",
+    "anystar_torch/configuration",
+    "anystar_torch/evaluation",
+    "anystar_torch/exporting",
+    "anystar_torch/io",
+    "anystar_torch/network",
+    "anystar_torch/random",
+    "anystar_torch/system",
+    "configs",
+    "export",
+    "tests/configuration",
+    "tests/evaluation",
+    "tests/kernels",
+    "tests/network",
     "tests/prose",
+    "tests/random",
+    "tests/system",
+    "tests/test_benchmarks.py",
+    "tests/test_docs.py",
+    "tests/test_pyproject.py",
+    "train.py",
+    "CHANGELOG.md",
     "README.md",
     "docs/architecture.md",
     "docs/best_practices.md",
@@ -33,6 +52,7 @@ HELD = (
 
 # What the rules do not hold for, each with the reason.
 EXCEPT = {
+    "tests/configuration/stored_config.yaml": "a configuration as an earlier version stored it",
     "tests/prose/words.py": "it lists the words",
     "tests/prose/test_prose.py": "it plants the faults",
 }
