@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from anystar_torch.io.reading import readable
+from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.stored import StoredImage
+from anystar_torch.io.zarr_chunks import check_blosc
 
 _ATTRIBUTES = "attributes.json"
 _KINDS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64")
@@ -43,6 +44,7 @@ def opened(path: Path) -> Iterator[StoredImage]:
     """
     with readable(path, "N5"):
         array = N5Array(_array_in(path))
+        check_size(array.block, array.dtype, str(path))
         sizes, units = _sizes(array.attributes, len(array.shape))
         names = array.attributes.get("axes") or [""] * len(array.shape)
         yield StoredImage(
@@ -104,16 +106,17 @@ class N5Array:
     Attributes:
         attributes: content of its attributes.json.
         shape: sizes of the dimensions, the last one first in the file.
+        block: sizes of a block.
         dtype: number type of the voxels.
     """
 
     def __init__(self, path: Path) -> None:
         self._path, self.attributes = path, _attributes(path)
         self.shape = _positive(self.attributes["dimensions"], "dimensions")
-        self._block = _positive(self.attributes["blockSize"], "blockSize")
+        self.block = _positive(self.attributes["blockSize"], "blockSize")
         kind = self.attributes["dataType"]
-        if kind not in _KINDS or len(self._block) != len(self.shape):
-            raise ValueError(f"an array of {kind} in blocks of {self._block} is not supported")
+        if kind not in _KINDS or len(self.block) != len(self.shape):
+            raise ValueError(f"an array of {kind} in blocks of {self.block} is not supported")
         self.dtype = np.dtype(kind)
         stored = self.attributes.get("compression") or {"type": self.attributes.get("compressionType", "raw")}
         self._compression = stored if isinstance(stored, dict) else {"type": stored}
@@ -124,9 +127,9 @@ class N5Array:
             for one, size in zip(index, self.shape, strict=True)
         ]
         result = np.zeros([len(one) for one in ranges], self.dtype)
-        touched = [range(one[0] // n, one[-1] // n + 1) for one, n in zip(ranges, self._block, strict=True)]
+        touched = [range(one[0] // n, one[-1] // n + 1) for one, n in zip(ranges, self.block, strict=True)]
         for block in product(*touched):
-            begins = [number * size for number, size in zip(block, self._block, strict=True)]
+            begins = [number * size for number, size in zip(block, self.block, strict=True)]
             content = self._content(block)
             if content is None:
                 continue
@@ -150,13 +153,13 @@ class N5Array:
         if mode != 0 or dimensions != len(self.shape):
             raise ValueError(f"block {path} has mode {mode} and {dimensions} dimensions")
         shape = struct.unpack_from(f">{dimensions}I", stored, 4)
-        if any(size > most for size, most in zip(shape[::-1], self._block, strict=True)):
+        if any(size > most for size, most in zip(shape[::-1], self.block, strict=True)):
             raise ValueError(f"block {path} declares {shape} voxels")
         voxels = int(np.prod(shape, dtype=np.int64))
-        content = self._decompressed(stored[4 + 4 * dimensions :], voxels * self.dtype.itemsize)
+        content = self._decompressed(stored[4 + 4 * dimensions :], voxels * self.dtype.itemsize, path)
         return np.frombuffer(content, self.dtype.newbyteorder(">"), voxels).reshape(shape[::-1])
 
-    def _decompressed(self, content: bytes, size: int) -> bytes:
+    def _decompressed(self, content: bytes, size: int, where: Path) -> bytes:
         """The bytes of a block; no more than its header declares are kept."""
         kind = str(self._compression.get("type"))
         if kind == "raw":
@@ -171,6 +174,7 @@ class N5Array:
         if kind == "blosc":
             from numcodecs import blosc
 
+            check_blosc(content, len(content), size, where)
             return bytes(blosc.decompress(content))
         raise ValueError(f"its compression {kind} is not supported; raw, gzip, bzip2, xz and blosc are")
 

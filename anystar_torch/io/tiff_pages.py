@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 import numpy as np
 from jaxtyping import Shaped
 
-from anystar_torch.io.reading import readable
+from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.tiff_tags import StoredPage, stored_pages
 
 #: Warnings of tifffile that say nothing of the voxels: about tags of other programs and about texts.
@@ -291,6 +291,7 @@ def _check(pages: Sequence[Any], path: Path) -> None:
         ValueError: a page has another size or number type than the first, or reaches beyond the end of the file.
     """
     first = pages[0]
+    check_size(first.keyframe.chunks, first.dtype, f"{path}: a strip or tile")
     for number, page in enumerate(pages):
         if (
             page.shape != first.shape

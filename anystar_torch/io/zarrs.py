@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer
 
-from anystar_torch.io.reading import readable
+from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
+from anystar_torch.io.zarr_chunks import CheckedArray
 
 _KEY = "anystar"  # of the run record in the attributes
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
@@ -40,7 +41,7 @@ def opened(path: Path) -> Iterator[StoredImage]:
     zarr = _zarr()
     with readable(path, "Zarr"):
         store = zarr.open(str(path), mode="r")
-        yield _array(store) if hasattr(store, "shape") else _image(store, path)
+        yield _array(store, path) if hasattr(store, "shape") else _image(store, path)
 
 
 def record_text(path: Path) -> str | None:
@@ -49,14 +50,15 @@ def record_text(path: Path) -> str | None:
     return None if record is None else json.dumps(record)
 
 
-def _array(array: Any) -> StoredImage:
+def _array(array: Any, path: Path) -> StoredImage:
     """A plain array. Voxel size and unit are read from the attributes that :func:`write` writes."""
     attributes = dict(array.attrs)
     names = getattr(array.metadata, "dimension_names", None) or attributes.get("_ARRAY_DIMENSIONS")
     axes = tuple(str(name or "") for name in names or ()) or ("",) * array.ndim
     spacing = attributes.get("spacing") or ()
+    check_size(array.chunks, array.dtype, str(path))
     return StoredImage(
-        array=array,
+        array=CheckedArray(array, path),
         dtype=np.dtype(array.dtype),
         axes=axes,
         sizes=dict(zip("zyx", spacing, strict=len(spacing) > 0)),
@@ -78,8 +80,9 @@ def _image(store: Any, path: Path) -> StoredImage:
     names = [_name(axis) for axis in described]
     transforms = [t for part in (level, multiscales[0]) for t in part.get("coordinateTransformations", [])]
     array = store[level["path"]]
+    check_size(array.chunks, array.dtype, str(path))
     return StoredImage(
-        array=array,
+        array=CheckedArray(array, path),
         dtype=np.dtype(array.dtype),
         axes=tuple(names),
         sizes=_scale(names, transforms),

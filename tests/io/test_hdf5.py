@@ -190,6 +190,22 @@ def test_axes_and_voxel_sizes_of_n5(tmp_path):
     assert found.spacing == pytest.approx((0.25, 0.5, 2))
 
 
+def test_blosc_in_n5_is_read_and_a_part_of_it_refused(tmp_path):
+    blosc = pytest.importorskip("numcodecs").Blosc(cname="lz4", shuffle=1)
+    _n5(tmp_path / "a.n5", VOLUME)
+    about = json.loads((tmp_path / "a.n5" / "attributes.json").read_text())
+    (tmp_path / "a.n5" / "attributes.json").write_text(
+        json.dumps({**about, "compression": {"type": "blosc"}})
+    )
+    for block in (path for path in (tmp_path / "a.n5").rglob("*") if path.is_file() and path.suffix == ""):
+        content = block.read_bytes()
+        block.write_bytes(content[:16] + blosc.encode(content[16:]))
+    assert np.array_equal(io.read(tmp_path / "a.n5").array, VOLUME)
+    block.write_bytes(block.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="is cut off"):
+        io.read(tmp_path / "a.n5")
+
+
 def test_an_n5_block_without_a_file_is_zero_and_a_broken_one_is_refused(tmp_path):
     _n5(tmp_path / "a.n5", VOLUME)
     (tmp_path / "a.n5" / "0" / "0" / "0").unlink()

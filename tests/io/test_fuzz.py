@@ -1,0 +1,172 @@
+"""Broken files: the array, or one line; no other error, no hang, no memory beyond the bound."""
+
+import shutil
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from anystar_torch import io
+from anystar_torch.io import reading
+
+VOLUME = np.random.default_rng(0).integers(0, 60000, (6, 16, 32)).astype(np.uint16)
+BOUND = 1 << 24  # bytes that may be read
+OVERHEAD = 1 << 24  # bytes of the readers themselves
+
+
+def _tiff(path, **options):
+    tifffile.imwrite(path, VOLUME, photometric="minisblack", **options)
+
+
+def _pages(path):
+    with tifffile.TiffWriter(path) as file:
+        for number, plane in enumerate(VOLUME):
+            file.write(plane, contiguous=False, metadata=None, compression="zlib" if number == 2 else None)
+
+
+def _zarr(path):
+    zarr = pytest.importorskip("zarr")
+    array = zarr.create_array(path, data=VOLUME, chunks=(3, 16, 16), dimension_names="zyx", zarr_format=3)
+    array.attrs["spacing"] = [2.0, 1.0, 1.0]
+
+
+def _ome_zarr(path):
+    pytest.importorskip("zarr")
+    io.write(path, VOLUME.astype(np.int64), io.SpatialImage(VOLUME, (2.0, 1.0, 1.0), "um"))
+
+
+def _hdf5(path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("raw", data=VOLUME, chunks=(3, 16, 16), compression="gzip")
+        file["raw"].attrs["element_size_um"] = [2.0, 1.0, 1.0]
+
+
+def _n5(path):
+    from tests.io.test_hdf5 import _n5
+
+    _n5(path, VOLUME, (3, 16, 16), "gzip")
+
+
+def _slices(path):
+    path.mkdir()
+    for number, plane in enumerate(VOLUME):
+        tifffile.imwrite(path / f"z{number}.tif", plane)
+
+
+WRITERS = {
+    "plain.tif": lambda path: _tiff(path, metadata=None),
+    "zlib.tif": lambda path: _tiff(path, compression="zlib"),
+    "tiles.tif": lambda path: _tiff(path, tile=(16, 16), compression="zlib"),
+    "mixed.tif": _pages,
+    "big.tif": lambda path: _tiff(path, bigtiff=True),
+    "imagej.tif": lambda path: tifffile.imwrite(
+        path, VOLUME, imagej=True, metadata={"axes": "ZYX", "unit": "um"}
+    ),
+    "a.ome.tif": lambda path: _tiff(path, ome=True, metadata={"axes": "ZYX", "PhysicalSizeZ": 2.0}),
+    "a.npy": lambda path: np.save(path, VOLUME),
+    "a.npz": lambda path: np.savez_compressed(path, VOLUME),
+    "a.zarr": _zarr,
+    "ome.zarr": _ome_zarr,
+    "a.h5": _hdf5,
+    "a.n5": _n5,
+    "slices": _slices,
+}
+FILES = sorted(WRITERS)
+
+
+@pytest.fixture(autouse=True)
+def _bound(monkeypatch):
+    monkeypatch.setattr(reading, "available_memory", lambda: BOUND)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Every format, written once."""
+    folder = tmp_path_factory.mktemp("whole")
+
+    def of(name):
+        path = folder / name
+        if not path.exists():
+            WRITERS[name](path)
+        return path
+
+    return of
+
+
+def _parts(path):
+    """The files of a volume that may be broken, the smallest (metadata) first."""
+    found = [path] if path.is_file() else [inner for inner in path.rglob("*") if inner.is_file()]
+    return sorted(found, key=lambda inner: (inner.stat().st_size, str(inner)))
+
+
+def _read(path):
+    """The array, or None after one line."""
+    tracemalloc.start()
+    try:
+        found = np.array(io.read(path).array)
+    except ValueError as error:
+        line = str(error)
+        assert len(line.splitlines()) == 1, line
+        assert path.name in line
+        return None
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 2 * BOUND + OVERHEAD, peak
+    assert found.nbytes <= BOUND
+    return found
+
+
+def _copy(whole, folder):
+    """A copy of a volume to break."""
+    target = folder / whole.name
+    if target.exists():
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
+    return Path(shutil.copytree(whole, target) if whole.is_dir() else shutil.copy(whole, target))
+
+
+@pytest.mark.filterwarnings("ignore")  # of libraries, about what is broken
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_cut_anywhere_is_whole_or_one_line(tmp_path, written, name):
+    whole = written(name)
+    assert np.array_equal(_read(whole), VOLUME)
+    for part in _parts(whole)[:3] + _parts(whole)[-1:]:
+        content = part.read_bytes()
+        for length in [*range(0, len(content), 1000), len(content) - 1]:
+            copy = _copy(whole, tmp_path)
+            broken = copy if part == whole else copy / part.relative_to(whole)
+            broken.write_bytes(content[:length])
+            found = _read(copy)
+            assert found is None or np.array_equal(found, VOLUME), (part, length)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", FILES)
+def test_bytes_changed_anywhere_give_an_array_or_one_line(tmp_path, written, name):
+    whole = written(name)
+    parts = _parts(whole)
+
+    @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(
+        number=st.integers(0, len(parts) - 1),
+        places=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8),
+        header=st.booleans(),
+    )
+    def changed(number, places, header):
+        copy = _copy(whole, tmp_path)
+        part = parts[number]
+        broken = copy if part == whole else copy / part.relative_to(whole)
+        content = bytearray(broken.read_bytes())
+        reach = min(len(content), 400) if header else len(content)  # headers matter more than voxels
+        for place, value in places:
+            content[min(int(place * reach), len(content) - 1)] = value
+        broken.write_bytes(content)
+        found = _read(copy)
+        assert found is None or found.ndim == 3
+
+    changed()
