@@ -29,7 +29,7 @@ SOURCE = Source.of(torch.tensor([4]), seed=0, split="documentation")
 
 
 def plane(z: float = 0.0) -> Coordinates:
-    """One plane of the world, a voxel a pixel."""
+    """One plane of the scene, one voxel per pixel."""
     grid = Coordinates.of_grid((1, 128, 128), torch.full((1, 3), 128.0))
     return grid.then(Step(identity(grid.size), after=torch.tensor([[z, 0.0, 0.0]])))
 
@@ -62,12 +62,12 @@ def field_of(name: str, coordinates: Coordinates, source: Source = SOURCE) -> Te
 
 
 def label_fields() -> None:
-    """Objects, and the same world at other densities."""
+    """Objects, and the same scene at other densities."""
     panels = {"rough balls (AnyStar)": field_of("mix", plane(-14.0))}
     panels["smooth stars (option)"] = field_of("zero_shot", plane(-14.0))
     for factors, mirrored in (((1.0, 1.5, 2.5), False), ((1.0, 1.5, 2.5), True)):
         squeezed = shrink(plane(-14.0), torch.tensor([factors]), torch.tensor([mirrored]), SCENE)
-        title = f"squeezed 1.5 x 2.5, {'mirrored' if mirrored else 'constant'}"
+        title = f"shrunk by 1.5 and 2.5, {'mirrored' if mirrored else 'constant'}"
         field = SYNTH.scene.objects(squeezed.position, SCENE, SOURCE)
         objects, count = field.ball, field.count
         number = torch.where(objects > 0, squeezed.piece * count + objects, 0)
@@ -76,7 +76,7 @@ def label_fields() -> None:
 
 
 def placements() -> None:
-    """Where four samples look in the world: a grid drawn in world coordinates."""
+    """Positions of four samples in the scene: a grid in coordinates of the scene."""
     panels = {}
     for number in range(4):
         source = Source.of(torch.tensor([number]), seed=3, split="train")("placement")
@@ -87,13 +87,14 @@ def placements() -> None:
 
 
 def intensities() -> None:
-    """Texture, and one world on the three grounds."""
+    """Texture, and one scene with each kind of background."""
     mixture = SYNTH.scene.mixture
     panels = {"texture": mixture.texture(SCENE, SOURCE("texture"))[0, 0, 24]}
     seen = plane(-14.0)
     objects = SYNTH.scene.objects(seen.position, SCENE, SOURCE).ball
     for name in ("plain", "rand", "perlin"):
-        painted = load_synthesizer(name).scene.mixture(objects, objects < 0, seen, SCENE, SOURCE("mixture"))
+        painter, source = load_synthesizer(name).scene.mixture, SOURCE("mixture")
+        painted = painter(objects, objects < 0, seen, SCENE, painter.draw(source), source)
         panels[f"{name} background"] = painted[0, 0, 0]
     save("intensities", panels, 4)
 
@@ -109,27 +110,44 @@ def finished() -> None:
         save(name, panels, 6, width=1.5)
 
 
-KINDS = {
-    "elongated and flat": "scene.density.stretch.p=1",
-    "sheets and chains": "scene.objects.arrangement.p=1",
-    "slabs": "scene.slab.p=1",
-    "chromatin": "scene.chromatin.p=1",
-    "attenuated": "effects.effects.attenuation.p=1",
+ARRANGED = [
+    "scene.objects.arrangement.p=1",
+    "scene.objects.mean_radius=[6.5,7.0]",
+    "placement.zoom.factor=[0.6,0.8]",
+]
+KINDS: dict[str, list[str]] = {
+    "elongated": ["scene.density.stretch.p=1", "scene.density.stretch.aspect=[2.0,3.0]"],
+    "flat": ["scene.density.stretch.p=1", "scene.density.stretch.aspect=[0.4,0.5]"],
+    "sheets": [*ARRANGED, "scene.objects.arrangement.chains=0"],
+    "chains": [*ARRANGED, "scene.objects.arrangement.chains=1"],
+    "slab": ["scene.slab.p=1"],
+    "chromatin": ["scene.chromatin.p=1", "scene.chromatin.grain=[0.4,0.5]"],
+    "attenuation": ["effects.effects.attenuation.p=1", "effects.effects.attenuation.loss=[1.8,2.3]"],
+    "displaced background": ["scene.displaced_background.p=1", "scene.displaced_background.rim=[2.0,2.5]"],
 }
-"""What zero_shot has on a part of its samples: title, and the override that puts it on all of them."""
+"""What a part of the samples of zero_shot have: title, and overrides that put it on all of them."""
+CANDIDATES = 24
+"""Samples from which those with the most objects are shown."""
 
 
 def kinds() -> None:
-    """Two samples of each kind before a dark background: a slice across z and one along it (z downwards)."""
-    dark = ["plain=1", "rand=0", "perlin=0"]
-    others = [f"scene.mixture.background.{share}" for share in dark] + ["effects.effects.inversion.p=0"]
-    panels = {}
-    for title, override in KINDS.items():
-        image = load_synthesizer("zero_shot", overrides=[*others, override])(torch.tensor([21, 25])).image
-        for number, volume in enumerate(image[:, 0]):
-            panels[f"{title} {number + 1}, across z"] = volume[32]
-            panels[f"{title} {number + 1}, along z"] = volume[:, 32]
-    save("second_generation", panels, 4, width=1.7)
+    """Three samples of each kind, those with the largest volume of objects: a slice, or objects projected along z."""
+    rows = {}
+    for title, overrides in KINDS.items():
+        kind = "rand" if title == "displaced background" else "plain"
+        chances = [f"scene.mixture.background.{k}={int(k == kind)}" for k in ("plain", "rand", "perlin")]
+        others = [*chances, "effects.effects.inversion.p=0", "effects.effects.contrast.p=0"]
+        sample = load_synthesizer("zero_shot", overrides=[*others, *overrides])(torch.arange(CANDIDATES))
+        most = (sample.labels > 0).flatten(1).sum(1).argsort(descending=True)[:3]
+        for number, index in enumerate(most.tolist(), 1):
+            image, labels = sample.image[index, 0], sample.labels[index, 0]
+            if title in ("sheets", "chains"):
+                rows[f"{title} {number}: objects along z"] = colours(labels.amax(0))
+            elif title == "slab":
+                rows[f"{title} {number}: slice along z"] = image[:, 32]
+            else:
+                rows[f"{title} {number}: slice"] = image[32]
+    save("parts_of_zero_shot", rows, 6, width=1.6)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What linear interpolation does to an image, without doing it.
+"""Filters with the effect of linear interpolation on edges and noise, without resampling.
 
 The original resamples its image three times. Between voxels, at a fraction f, linear interpolation averages two
 neighbours with the weights 1 - f and f: it spreads edges by the variance f (1 - f), 1/6 on average, and of the variance

@@ -1,4 +1,4 @@
-"""Ranges and chances of a configuration: checked with one clear line, and drawn."""
+"""Ranges and chances of a configuration: checks with an error of one line, and draws."""
 
 import math
 from collections.abc import Sequence

@@ -25,11 +25,16 @@ def summary(name):
         low, middle, high = torch.quantile(image.flatten(), torch.tensor([0.1, 0.5, 0.9])).tolist()
         rows.append(
             {
-                "mean": image.mean().item(), "std": image.std().item(), "q10": low, "q50": middle, "q90": high,
-                "foreground": (labels > 0).float().mean().item(), "objects": len(volumes),
+                "mean": image.mean().item(),
+                "std": image.std().item(),
+                "q10": low,
+                "q50": middle,
+                "q90": high,
+                "foreground": (labels > 0).float().mean().item(),
+                "objects": len(volumes),
                 "largest": volumes.max().item() if len(volumes) else 0.0,
             }
-        )  # fmt: skip
+        )
     return rows
 
 

@@ -1,4 +1,4 @@
-"""A spike in k-space: the herringbone pattern of one bad sample of a magnetic resonance acquisition."""
+"""A spike in k-space: the pattern of one faulty data point of a magnetic resonance acquisition."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -47,7 +47,7 @@ def kspace_spike(image: Volume, frequency: Int64[Tensor, "b 3"], strength: PerSa
 
 @dataclass(frozen=True, kw_only=True)
 class RandomKSpaceSpike:
-    """A spike somewhere in the k-space of some samples, every place as likely.
+    """A spike at a random place of k-space in some samples.
 
     Attributes:
         p: chance to apply.

@@ -1,4 +1,4 @@
-"""White noise of detectors: additive, Rician, and what is added to a finished image."""
+"""White noise of detectors: additive, Rician, and the noise of a finished image."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def detector_noise(
 
 @dataclass(frozen=True, kw_only=True)
 class _OfSomeWidth(ABC):
-    """White noise of a drawn width on some samples; which noise, ``_always`` says.
+    """White noise with a random standard deviation in some samples; subclasses define the kind of noise.
 
     Attributes:
         p: chance to apply.
@@ -84,7 +84,7 @@ class _OfSomeWidth(ABC):
 
 
 class RandomGaussianNoise(_OfSomeWidth):
-    """Additive white noise on some samples."""
+    """Additive white noise in some samples."""
 
     def _always(self, image: Volume, source: Source) -> Volume:
         field = source.normal("field", *image.shape[1:])
@@ -92,7 +92,7 @@ class RandomGaussianNoise(_OfSomeWidth):
 
 
 class RandomRicianNoise(_OfSomeWidth):
-    """Rician noise on some samples, as magnitude images of magnetic resonance have it; ``std`` is each channel's."""
+    """Rician noise in some samples, as in magnitude images of magnetic resonance; ``std`` is that of each channel."""
 
     def _always(self, image: Volume, source: Source) -> Volume:
         real, imaginary = source.normal("field", 2, *image.shape[1:]).unbind(1)

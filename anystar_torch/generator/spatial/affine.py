@@ -1,4 +1,4 @@
-"""Rotation and shift about the centre of the volume; what comes from outside is its mirror image."""
+"""Rotation and shift about the centre of the volume; the volume continues as its mirror image."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where in the synthetic scene each voxel of a sample lies: the one map that all spatial effects compose.
+"""Position in the scene of each voxel of a sample: one map that all spatial effects compose.
 
 AnyStar resamples its volume three times in a row (zoom, affine, elastic), and its labels with it. Here an effect is a
 :class:`Step` from the finished sample back to the scene: an affine map, then a reflection or a box. The steps are small
@@ -17,7 +17,7 @@ from anystar_torch.arrays import PerSample, PerSampleAxis
 from anystar_torch.kernels.coordinates import AFFINE, REFLECT, Evaluated, evaluate
 
 NEVER = 1e6
-"""A half-width, in voxels, at which no volume is ever reflected."""
+"""A half-width, in voxels, that no position reaches: no reflection."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Coordinates:
-    """The voxels of finished samples, and the steps from them to some volume on the way back to the scene.
+    """The voxels of finished samples, and the steps from them to a volume on the way back to the scene.
 
     Attributes:
         shape: (D, H, W) of the finished samples.
         size: ``[B, 3]``, the size of that volume in voxels.
-        spread: ``[B]``, variance in squared voxels and per axis of the blur that the original's zoom gives an edge.
-            The image, which is not interpolated here, gets it as a blur.
+        spread: ``[B]``, variance by which AnyStar's zoom widens an edge along an axis, squared voxels. The image is not
+            interpolated here and is filtered instead.
         steps: in the order in which they are applied.
         displacement: ``[B, 3, D, H, W]``, voxels, added before the first step; None for 0.
     """
@@ -80,20 +80,20 @@ class Coordinates:
 
     @property
     def piece(self) -> Int32[Tensor, "b 1 d h w"]:
-        """``[B, 1, D, H, W]``, the number of the mirror image a voxel lies in: 27 values a reflection."""
+        """``[B, 1, D, H, W]``, number of the mirror image that holds a voxel: 27 values per reflection."""
         return self._places.piece
 
     @property
     def cover(self) -> Float32[Tensor, "b 1 d h w"]:
-        """``[B, 1, D, H, W]`` in [0, 1], how much of a voxel lies inside the recorded box.
+        """``[B, 1, D, H, W]`` in [0, 1], share of a voxel inside of the recorded box.
 
-        What is outside is zero in the finished image, and has no labels.
+        Voxels outside of it are 0 in the finished image and have no labels.
         """
         return self._places.cover
 
     @property
     def fraction(self) -> Float32[Tensor, "b 3 d h w"]:
-        """``[B, 3, D, H, W]`` in [0, 1), where between the voxels of the recorded box a voxel lies."""
+        """``[B, 3, D, H, W]`` in [0, 1), position of a voxel between the voxels of the recorded box."""
         return self._places.fraction
 
     @property
@@ -118,5 +118,5 @@ class Coordinates:
 
 
 def identity(like: PerSampleAxis) -> Float32[Tensor, "b 3 3"]:
-    """The matrix that changes nothing, for every sample."""
+    """The identity matrix for every sample of ``like``, ``[B, 3, 3]``."""
     return torch.eye(3, device=like.device).expand(len(like), -1, -1)

@@ -1,4 +1,4 @@
-"""Scale and shear per axis plus a small smooth displacement, seen through a zero-padded box."""
+"""Scale and shear per axis and a small smooth displacement, with zeros outside of the recorded box."""
 
 import math
 from dataclasses import dataclass, replace
@@ -61,7 +61,7 @@ def smooth_displacement(
     energy = (kernel * kernel).sum(1) * (2.0 / 3.0) + (kernel[:, 1:] * kernel[:, :-1]).sum(1) * (1.0 / 3.0)
     kernel = kernel / energy.sqrt()[:, None]
     kernel = kernel.to(torch.float64)[:, None, None, None, None]
-    nodes = nodes.to(torch.float64)  # in which the order of a sum over taps cannot be seen in float32
+    nodes = nodes.to(torch.float64)  # so that the order of the sum does not change the float32 result
     for axis in (2, 3, 4):
         nodes = (nodes.unfold(axis, 2 * TAPS + 1, 1) * kernel).sum(5)
     nodes = nodes.to(torch.float32) * std[:, None, None, None, None]
@@ -75,7 +75,7 @@ class RandomElastic:
     """Scale, shear and elastic displacement of every sample (AnyStar: MONAI ``Rand3DElasticd``, zero padding).
 
     The original smooths noise that is uniform in (-1, 1) with a Gaussian and multiplies it: its displacement has the
-    deviation ``magnitude / sqrt(3) / (2 sqrt(pi) sigma)^1.5``, 0.1 to 0.4 voxels, so it can hardly be seen.
+    deviation ``magnitude / sqrt(3) / (2 sqrt(pi) sigma)^1.5``, 0.1 to 0.4 voxels, which is hardly visible.
 
     Attributes:
         sigma: range of the smoothing of the displacement, voxels.

@@ -1,4 +1,4 @@
-"""Flips and quarter turns: which way round the volume is looked at."""
+"""Orientation: mirrored axes and quarter turns."""
 
 from dataclasses import dataclass, replace
 from itertools import permutations

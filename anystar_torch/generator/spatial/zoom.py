@@ -1,4 +1,4 @@
-"""One magnification for all axes; a reduced volume is filled up by its mirror images."""
+"""One magnification for all axes; mirror images fill the space around a reduced volume."""
 
 from dataclasses import dataclass, replace
 
