@@ -96,7 +96,7 @@ def test_two_ranks_see_what_one_sees(alone, shared):
 def test_one_process_speaks(shared):
     folder, output = shared
     assert output.count("val_loss") == STEPS // 3
-    assert output.count("synthetic volumes it never saw") == 1
+    assert output.count("synthetic volumes of the split report") == 1
     assert (folder / "model" / "weights.safetensors").is_file()
     assert json.loads((folder / "model" / "config.json").read_text())["provenance"]["batch_size"] == 2
 
