@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from anystar_torch.network import loading
+from benchmarks import configs
 from benchmarks.header import Header, hash_of_weights
 from benchmarks.peers import Peer
+from benchmarks.real_volumes.ablation import GENERATOR, RECIPE
 from benchmarks.report import Report, figure, markdown
 from benchmarks.timing import Timing, in_turn
 
@@ -109,3 +111,10 @@ def test_the_wheel_holds_the_package_alone():
 
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["scikit-build"]
     assert build["wheel"]["packages"] == ["anystar_torch"]
+
+
+@pytest.mark.parametrize("name", [*GENERATOR, *RECIPE])
+def test_the_settings_of_an_ablation_exist(name):
+    changes = (GENERATOR | RECIPE)[name]
+    overrides = [change.format(half=5, twice=20) for change in changes]
+    configs.training_config(["+experiment=zero_shot", "model=medium", "run_folder=unused", *overrides])
