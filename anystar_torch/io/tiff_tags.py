@@ -5,10 +5,34 @@ from dataclasses import dataclass
 from typing import Any
 
 #: Tags that decide how a page's data are decoded: size, bits, compression, strips or tiles, predictor, number type.
-_DECODING = frozenset((
-    254, 255, 256, 257, 258, 259, 262, 266, 277, 278, 284, 292, 293, 317, 322, 323, 338, 339, 347, 530, 532,
-    32997, 32998, 34892,
-))  # fmt: skip
+_DECODING = frozenset(
+    (
+        254,
+        255,
+        256,
+        257,
+        258,
+        259,
+        262,
+        266,
+        277,
+        278,
+        284,
+        292,
+        293,
+        317,
+        322,
+        323,
+        338,
+        339,
+        347,
+        530,
+        532,
+        32997,
+        32998,
+        34892,
+    )
+)
 _DATA = (273, 324)  # StripOffsets, TileOffsets
 _BYTES = {
     1: 1,

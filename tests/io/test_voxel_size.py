@@ -113,9 +113,19 @@ def test_a_resolution_for_printing_is_no_voxel_size(tmp_path):
 
 @pytest.mark.parametrize(
     ("unit", "size"),
-    [(None, 1), ("\u00b5m", 1), ("um", 1), ("nm", 1e-3), ("mm", 1e3), ("cm", 1e4), ("pm", 1e-6), ("\u00c5", 1e-4),
-     ("in", 25400), ("m", 1e6)],
-)  # fmt: skip
+    [
+        (None, 1),
+        ("\u00b5m", 1),
+        ("um", 1),
+        ("nm", 1e-3),
+        ("mm", 1e3),
+        ("cm", 1e4),
+        ("pm", 1e-6),
+        ("\u00c5", 1e-4),
+        ("in", 25400),
+        ("m", 1e6),
+    ],
+)
 def test_ome_units(tmp_path, unit, size):
     """Units of the schema's UnitsLength; without one a length is in micrometres."""
     sizes = {f"PhysicalSize{axis}": value / size for axis, value in zip("ZYX", (2.0, 0.5, 0.25), strict=True)}
@@ -137,9 +147,17 @@ def test_ome_units_that_are_no_length_give_ratios(tmp_path, unit):
 
 @pytest.mark.parametrize(
     ("unit", "size"),
-    [("micrometer", 1), ("nanometer", 1e-3), ("angstrom", 1e-4), ("millimeter", 1e3), ("centimeter", 1e4),
-     ("inch", 25400), ("picometer", 1e-6), ("kilometer", 1e9)],
-)  # fmt: skip
+    [
+        ("micrometer", 1),
+        ("nanometer", 1e-3),
+        ("angstrom", 1e-4),
+        ("millimeter", 1e3),
+        ("centimeter", 1e4),
+        ("inch", 25400),
+        ("picometer", 1e-6),
+        ("kilometer", 1e9),
+    ],
+)
 def test_zarr_units(tmp_path, unit, size):
     """Units by their UDUNITS-2 names, as OME-NGFF demands them."""
     zarr = pytest.importorskip("zarr")
