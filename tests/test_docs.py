@@ -167,3 +167,21 @@ def test_the_mean_of_the_embryos_in_the_results_is_that_of_its_rows():
     ]
     mean = next(row[2:5] for row in rows if row[1:] and "mean of the embryos" in row[1])
     assert np.mean(scores[:4], axis=0) == pytest.approx([float(cell) for cell in mean], abs=0.006)
+
+
+def test_the_page_of_formats_names_every_ending():
+    from anystar_torch import io
+
+    table = [line for line in (DOCS / "formats.md").read_text().splitlines() if line.startswith("| ")]
+    named = {ending for line in table for ending in re.findall(r"`(\.[a-z0-9.]+)`", line.split(" | ")[1])}
+    assert named - {".png"} == set(io.KINDS)
+
+
+def test_the_page_of_formats_repeats_the_bounds_of_a_voxel_size():
+    from anystar_torch.io import voxel_size
+
+    text = (DOCS / "formats.md").read_text()
+    assert (
+        f"more than {voxel_size.MOST_ELONGATED:g} times as long as wide, below a nanometre or above a" in text
+    )
+    assert (voxel_size.SMALLEST, voxel_size.LARGEST) == (1e-3, 1e4)

@@ -108,9 +108,9 @@ def test_of_several_positions_none_is_taken_silently(tmp_path, image):
     with tifffile.TiffWriter(path, ome=True) as file:
         file.write(image, metadata={"axes": "ZYX"})
         file.write(image + 1, metadata={"axes": "ZYX"})
-    for look in (io.read, io.frames):
+    for passed in (io.read, io.frames):
         with pytest.raises(ValueError, match=r"a\.ome\.tif holds 2 volumes"):
-            look(path)
+            passed(path)
 
 
 def test_time_points_are_chosen_by_frame(tmp_path, image):
