@@ -121,8 +121,8 @@ def shipped(key):
 
 
 REPEATED = [  # page, text with the number, where it stands
-    ("training.md", r"([\d,]+) steps of batch \d", setting("train.yaml", "trainer.max_steps")),
-    ("training.md", r"[\d,]+ steps of batch (\d+)", setting("train.yaml", "batch_size")),
+    ("training.md", r"([\d,]+) steps (?:of batch|with) \d", setting("train.yaml", "trainer.max_steps")),
+    ("training.md", r"[\d,]+ steps (?:of batch|with) (\d+)", setting("train.yaml", "batch_size")),
     (
         "training.md",
         r"grid 2\), ([\d,]+) steps, on a CPU",
