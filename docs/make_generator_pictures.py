@@ -126,27 +126,38 @@ KINDS: dict[str, list[str]] = {
     "displaced background": ["scene.displaced_background.p=1", "scene.displaced_background.rim=[2.0,2.5]"],
 }
 """What a part of the samples of zero_shot have: title, and overrides that put it on all of them."""
+WITHOUT = (
+    "inversion",
+    "contrast",
+    "gaussian_noise",
+    "rician_noise",
+    "kspace_spike",
+    "sharpening",
+    "out_of_focus",
+)
+"""Effects that would hide the property."""
 CANDIDATES = 24
 """Samples from which those with the most objects are shown."""
 
 
 def kinds() -> None:
-    """Three samples of each kind, those with the largest volume of objects: a slice, or objects projected along z."""
+    """Three samples of each kind, those with the largest volume of objects: a slice, or objects seen along z."""
     rows = {}
     for title, overrides in KINDS.items():
         kind = "rand" if title == "displaced background" else "plain"
         chances = [f"scene.mixture.background.{k}={int(k == kind)}" for k in ("plain", "rand", "perlin")]
-        others = [*chances, "effects.effects.inversion.p=0", "effects.effects.contrast.p=0"]
+        others = [
+            *chances,
+            "effects.effects.microscope.camera.p=0",
+            "finish.noise.effects.detector_noise.p=0",
+        ]
+        others += [f"effects.effects.{effect}.p=0" for effect in WITHOUT]
         sample = load_synthesizer("zero_shot", overrides=[*others, *overrides])(torch.arange(CANDIDATES))
         most = (sample.labels > 0).flatten(1).sum(1).argsort(descending=True)[:3]
         for number, index in enumerate(most.tolist(), 1):
             image, labels = sample.image[index, 0], sample.labels[index, 0]
-            if title in ("sheets", "chains"):
-                rows[f"{title} {number}: objects along z"] = colours(labels.amax(0))
-            elif title == "slab":
-                rows[f"{title} {number}: slice along z"] = image[:, 32]
-            else:
-                rows[f"{title} {number}: slice"] = image[32]
+            panel = {"sheets": colours(labels[32]), "chains": colours(labels.amax(0)), "slab": image[:, 32]}
+            rows[f"{title} {number}"] = panel.get(title, image[32])
     save("parts_of_zero_shot", rows, 6, width=1.6)
 
 

@@ -1,8 +1,8 @@
 """Filters with the effect of linear interpolation on edges and noise, without resampling.
 
-The original resamples its image three times. Between voxels, at a fraction f, linear interpolation averages two
-neighbours with the weights 1 - f and f: it spreads edges by the variance f (1 - f), 1/6 on average, and of the variance
-of white noise it keeps (1 - f)^2 + f^2. Here nothing is resampled; symmetric filters of three taps do the same.
+AnyStar resamples its image three times. At a fraction f between voxels, linear interpolation averages two neighbours
+with the weights 1 - f and f. It widens edges by the variance f (1 - f), on average 1/6. It keeps (1 - f)^2 + f^2 of the
+variance of white noise. Symmetric filters of three taps do the same here.
 """
 
 import math

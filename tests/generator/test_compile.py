@@ -43,7 +43,7 @@ def draws() -> dict[str, Tensor]:
 
 
 def deterministic(d: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Where the voxels look, the objects they see there, and an image of them."""
+    """Positions of the voxels, the objects there, and an image of them."""
     two = torch.full_like(d["factor"], 2.0)
     seen = Coordinates.of_grid(SHAPE, d["size"])
     seen = elastic(seen, smooth_displacement(d["nodes"], two, two, SHAPE), d["scale"], d["shear"])

@@ -18,11 +18,10 @@ from anystar_torch.random.source import Source
 def kspace_spike(image: Volume, frequency: Int64[Tensor, "b 3"], strength: PerSample) -> Volume:
     """Set the magnitude of one coefficient of the spectrum, and keep the real part.
 
-    With ``F`` the discrete Fourier transform, ``log |F|`` at ``frequency`` becomes ``strength`` times its
-    mean over the spectrum, the phase stays, and the conjugate coefficient stays as it is: one cosine of half
-    that amplitude is added (MONAI ``KSpaceSpikeNoise``, whose default strength is 2.5). It needs one
-    transform, not
-    two: the cosine is a product of three one-dimensional waves.
+    F is the discrete Fourier transform. ``log |F|`` at ``frequency`` becomes ``strength`` times its mean over the
+    spectrum, and the phase stays. The conjugate coefficient does not change, so one cosine of half that amplitude is
+    added (MONAI ``KSpaceSpikeNoise``, with a default strength of 2.5). This needs one transform, not two: the cosine is
+    a product of three one-dimensional waves.
 
     Args:
         image: ``[B, 1, D, H, W]``.

@@ -1,4 +1,4 @@
-"""Windows of grey values against numpy's quantiles."""
+"""Intensity ranges of grey values against numpy's quantiles."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Grounds and patches."""
+"""Backgrounds and patches."""
 
 import numpy as np
 import pytest
@@ -31,10 +31,10 @@ def positions(count: int) -> torch.Tensor:
     return Coordinates.of_grid((8, 8, 8), torch.full((count, 3), 128.0)).position * 16.0
 
 
-def at_voxels(ground: Background) -> tuple[torch.Tensor, torch.Tensor]:
+def at_voxels(found: Background) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of the background in every voxel, ``[B, 1, D, H, W]`` each."""
-    index = ground.patch.flatten(1).to(torch.int64)
-    mean, std = (table.gather(1, index).view_as(ground.patch) for table in (ground.means, ground.stds))
+    index = found.patch.flatten(1).to(torch.int64)
+    mean, std = (table.gather(1, index).view_as(found.patch) for table in (found.means, found.stds))
     return mean[:, None], std[:, None]
 
 
@@ -48,18 +48,18 @@ def test_the_strongest_field_is_the_largest_interpolated_one() -> None:
         assert (winner[b].numpy() == np.argmax(values, 0)).mean() > 0.995  # ties in the last bit
 
 
-def test_a_plain_ground_is_flat_and_darker_than_every_object() -> None:
+def test_a_plain_background_is_flat_and_darker_than_every_object() -> None:
     least = torch.linspace(25.0, 225.0, 50)
-    ground = rendered("plain", positions(50), least, source(50))
-    mean, std = (values.flatten(1) for values in at_voxels(ground))
+    found = rendered("plain", positions(50), least, source(50))
+    mean, std = (values.flatten(1) for values in at_voxels(found))
     assert torch.equal(mean.amin(1), mean.amax(1))
     assert (mean[:, 0] < least).all()
     assert std.max() < 5.0
 
 
-def test_a_flat_ground_may_have_any_brightness() -> None:
-    ground = rendered("rand", positions(300), torch.full((300,), 25.0), source(300))
-    mean, std = (values.flatten(1) for values in at_voxels(ground))
+def test_a_flat_background_may_have_any_brightness() -> None:
+    found = rendered("rand", positions(300), torch.full((300,), 25.0), source(300))
+    mean, std = (values.flatten(1) for values in at_voxels(found))
     assert torch.equal(mean.amin(1), mean.amax(1))
     assert 25.0 < mean.min() < 40.0
     assert 210.0 < mean.max() < 225.0
@@ -68,8 +68,8 @@ def test_a_flat_ground_may_have_any_brightness() -> None:
 
 
 def test_patches_are_one_to_twenty_and_their_number_is_drawn_evenly() -> None:
-    ground = rendered("perlin", positions(200), torch.full((200,), 25.0), source(200))
-    counts = torch.tensor([len(mean.unique()) for mean in at_voxels(ground)[0]])
+    found = rendered("perlin", positions(200), torch.full((200,), 25.0), source(200))
+    counts = torch.tensor([len(mean.unique()) for mean in at_voxels(found)[0]])
     assert counts.min() == 1
     assert 8 <= counts.max() <= 20
     assert (counts == 1).float().mean().item() == pytest.approx(0.07, abs=0.06)  # one field, or one seen
@@ -84,6 +84,6 @@ def test_computing_chosen_samples_only_changes_no_bit() -> None:
 
 
 def test_modes_occur_as_often_as_configured() -> None:
-    ground = rendered("mix", positions(900)[:, :, :1, :1, :2], torch.full((900,), 25.0), source(900))
-    dark = (at_voxels(ground)[1][:, 0, 0, 0, 0] < 5.0).float().mean().item()
+    found = rendered("mix", positions(900)[:, :, :1, :1, :2], torch.full((900,), 25.0), source(900))
+    dark = (at_voxels(found)[1][:, 0, 0, 0, 0] < 5.0).float().mean().item()
     assert dark == pytest.approx(1 / 3, abs=0.05)

@@ -9,22 +9,22 @@ from anystar_torch.generator.spatial.coordinates import Coordinates
 from anystar_torch.random.source import Source
 
 
-def looks(factor: float, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
+def moved(factor: float, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
     grid = Coordinates.of_grid((128, 8, 8), torch.full((1, 3), 128.0))
     out = shrink(grid, torch.tensor([[factor, 1.0, 1.0]]), torch.tensor([mirrored]), (128, 8, 8))
     return out.position[0, 0, :, 0, 0].numpy() + 63.5, out.piece[0, 0, :, 0, 0].numpy()
 
 
 @pytest.mark.parametrize("pad", [0, 32, 64, 96])
-def test_it_looks_where_padding_and_half_pixel_resizing_look(pad: int) -> None:
+def test_it_equals_padding_and_half_pixel_resizing(pad: int) -> None:
     padded = np.pad(np.arange(128), pad, mode="reflect")
     size = len(padded)
     place = (np.arange(128) + 0.5) * size / 128 - 0.5
     expected = np.interp(place, np.arange(size), padded)
-    position, piece = looks(size / 128, True)
+    position, piece = moved(size / 128, True)
     assert position == pytest.approx(expected, abs=1e-3)
     assert len(np.unique(piece)) == (1 if pad == 0 else 3)
-    beyond, piece = looks(size / 128, False)
+    beyond, piece = moved(size / 128, False)
     assert beyond == pytest.approx(place - pad, abs=1e-3)
     assert len(np.unique(piece)) == 1
 

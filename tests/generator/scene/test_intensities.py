@@ -104,7 +104,7 @@ def test_the_background_shows_its_share_of_the_texture() -> None:
         assert torch.equal(grain, shade)
 
 
-def test_noise_is_interpolated_between_the_worlds_voxels(plain: Synthesizer) -> None:
+def test_noise_is_interpolated_between_the_voxels_of_the_scene(plain: Synthesizer) -> None:
     grid = Coordinates.of_grid((48, 48, 48), torch.full((2, 3), 128.0))
     on = plain.scene.mixture.noise(moved(grid, 0.5), source(2))
     assert on.std().item() == pytest.approx(1.0, abs=0.02)

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from anystar_torch.generator.spatial.affine import RandomAffine, rotate_and_shift, rotation
 from anystar_torch.generator.spatial.coordinates import NEVER, Coordinates
-from anystar_torch.generator.spatial.crop import RandomWindow
+from anystar_torch.generator.spatial.crop import RandomCrop
 from anystar_torch.generator.spatial.elastic import RandomElastic, elastic, smooth_displacement
 from anystar_torch.generator.spatial.orientation import ORDERS, RandomOrientation, orient
 from anystar_torch.generator.spatial.zoom import zoom
@@ -57,7 +57,7 @@ def test_no_angle_and_no_shift_change_nothing() -> None:
     assert torch.equal(out.position.movedim(1, 0)[:, inside], start.position.movedim(1, 0)[:, inside])
 
 
-def test_zoom_looks_where_half_pixel_resizing_and_reflect_padding_look() -> None:
+def test_zoom_equals_half_pixel_resizing_and_reflect_padding() -> None:
     for factor, size in ((0.5, 40), (0.75, 40), (1.25, 40)):
         start = Coordinates.of_grid((size, 1, 1), torch.full((1, 3), float(size)))
         out = zoom(start, torch.tensor([factor])).position[0, 0, :, 0, 0].numpy() + (size - 1) / 2
@@ -124,14 +124,14 @@ def test_displacement_is_filtered_noise(sigma: float) -> None:
     assert statistics(ours) == pytest.approx(statistics(theirs), rel=0.3)
 
 
-def test_windows_lie_inside_the_world_and_have_its_sizes() -> None:
-    window = RandomWindow(share=(0.5, 1.0))
-    sizes = window.size((128, 128, 128), source(4000))
+def test_crops_are_inside_of_the_scene_and_have_their_sizes() -> None:
+    crop = RandomCrop(share=(0.5, 1.0))
+    sizes = crop.size((128, 128, 128), source(4000))
     assert (sizes == sizes.round()).all()
     assert sizes.min() == 64.0
     assert sizes.max() == 128.0
     start = Coordinates.of_grid((1, 1, 1), sizes)
-    out = window(start, (128, 128, 128), source(4000))
+    out = crop(start, (128, 128, 128), source(4000))
     centre = out.position[:, :, 0, 0, 0] + 63.5
     first = centre - (sizes - 1) / 2
     assert torch.equal(first, first.round())
