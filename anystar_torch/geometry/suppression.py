@@ -24,31 +24,31 @@ def nms(
 ) -> Bool[Tensor, " n"]:
     """Keep the best of every group of polyhedra that overlap too much.
 
-    Greedy, in order of falling score (ties by rising z, y, x, then distances, so the order of arrival never matters):
-    a candidate goes if a better one that stays shares more than ``nms_thresh`` of the smaller one's volume with it.
-    The shared volume is the number of voxel centres inside both (a centre on a facet is inside), the volumes are
-    analytic. The result does not depend on the number of threads (``torch.get_num_threads``).
+    Candidates are decided in order of falling score, then of rising z, y, x, then of distances. A candidate goes if its
+    overlap with a better one that stays is above ``nms_thresh``. The overlap is the number of voxel centres inside both
+    (a centre on a facet is inside), over the smaller analytic volume. The result depends neither on the order of the
+    arguments nor on the number of threads (``torch.get_num_threads``).
 
-    This is StarDist's 3D suppression (Weigert et al. 2020) with one difference: StarDist replaces the voxel count by
-    analytic bounds where those decide, which moves its overlap by up to 0.035.
+    This is StarDist's 3D suppression (Weigert et al. 2020) with one difference. StarDist replaces the voxel count by
+    analytic bounds where those decide, which changes its overlap by up to 0.035.
 
     Args:
         points: ``[N, 3]`` centres (z, y, x) in voxels, fractions allowed; magnitude below 2^23.
         distances: ``[N, R]`` lengths along the rays in voxels, positive and finite.
         scores: ``[N]`` finite; higher is better.
         rays: directions and triangles of the polyhedra; R of them.
-        nms_thresh: largest overlap that survives, in [0, 1]; overlap is the intersection over the smaller volume.
-        progress: called as ``progress(done, total)`` between chunks of the work, about five times a second, and once
-            at the end; what it raises ends the call.
+        nms_thresh: largest overlap that survives, in [0, 1].
+        progress: called as ``progress(done, total)`` about five times a second, and once at the end. An exception that
+            it raises ends the call.
 
     Returns:
-        Bool ``[N]``, True for candidates that stay, in the given order, on the device of ``points``.
+        Bool ``[N]``, True for candidates that stay, on the device of ``points``.
 
     Raises:
         TypeError: for a wrong dtype.
         ValueError: for a wrong shape or value, or a polyhedron whose box is larger than 2^33 voxels.
 
-    Ctrl-C is honoured within about a second. Tensors on another device are computed on the CPU.
+    Ctrl-C ends the call within about a second. Tensors of another device are copied to the CPU.
 
     Example:
         >>> keep = ops.nms(points, distances, scores, rays, nms_thresh=0.4)

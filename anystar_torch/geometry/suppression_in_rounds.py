@@ -70,7 +70,7 @@ class SuppressionInRounds:
         distances: Float32[Tensor, "n rays"],
         scores: Float32[Tensor, " n"],
     ) -> None:
-        """Add candidates; the next round looks at them.
+        """Add candidates to the next round.
 
         Args:
             points: centres (z, y, x) in voxels, magnitude below 2^23.

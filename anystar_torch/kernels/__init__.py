@@ -1,4 +1,5 @@
-"""Every kernel of the project: C++ for CPU tensors in ``csrc/``, Triton for GPUs in ``triton/``.
+"""Kernels: one module per family, with its custom operators, their references, and the choice of implementation.
 
-:mod:`anystar_torch.kernels.implementations` says which one runs where.
+C++ for CPU tensors is in ``csrc/``, Triton for GPUs in ``triton/``. :mod:`anystar_torch.kernels.implementations`
+chooses by device. A new kernel needs a reference, a C++ and a Triton implementation, and a test that compares them.
 """

@@ -1,4 +1,4 @@
-"""Which implementation of a kernel runs on which device."""
+"""Choice of the implementation of a kernel by device."""
 
 import importlib.util
 import warnings
@@ -16,15 +16,18 @@ _FORCED: ContextVar[Implementation | None] = ContextVar("implementation", defaul
 
 
 class MissingTritonWarning(UserWarning):
-    """Triton is not installed, so a GPU runs the plain torch operators, which are many times slower."""
+    """Triton is not installed: a GPU runs the torch operators, which are many times slower."""
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def implementation(device: torch.device) -> Implementation:
-    """Name of the implementation that tensors on ``device`` get.
+    """Name of the implementation for tensors on ``device``.
 
-    ``native`` (C++) on the CPU; ``triton`` on CUDA (NVIDIA and ROCm) and XPU, and on ``meta``, whose operators are
-    those that CUDA would run; ``torch`` (plain operators) on every other device and where Triton is not installed.
+    It is ``native`` (C++) on the CPU, and ``triton`` on CUDA (NVIDIA and ROCm) and XPU. ``meta`` tensors get ``triton``
+    too, so that they count the operators of CUDA. All other devices, and GPUs without Triton, get ``torch``.
+
+    Args:
+        device: of the tensors.
     """
     forced = None if torch.compiler.is_compiling() else _FORCED.get()  # torch.compile cannot trace it
     if forced is not None:
@@ -40,10 +43,12 @@ def implementation(device: torch.device) -> Implementation:
 
 @contextmanager
 def forced(name: Implementation) -> Iterator[None]:
-    """Use implementation ``name`` on every device inside the block: for tests and comparisons.
+    """Use implementation ``name`` on every device inside the block, for tests and comparisons.
 
-    ``triton`` on CPU tensors needs Triton's interpreter (environment variable ``TRITON_INTERPRET=1``, set before the
-    first kernel is imported).
+    ``triton`` on CPU tensors needs Triton's interpreter: set ``TRITON_INTERPRET=1`` before a kernel is imported.
+
+    Args:
+        name: of the implementation.
     """
     token = _FORCED.set(name)
     try:

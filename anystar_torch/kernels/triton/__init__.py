@@ -1,1 +1,1 @@
-"""Kernels for GPUs, one file per kernel, written in Triton."""
+"""Kernels for GPUs, written in Triton, one file per family."""

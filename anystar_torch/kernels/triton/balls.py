@@ -1,4 +1,4 @@
-"""Which ball each voxel belongs to, and how far its surface lies from its centre, on a GPU (``csrc/balls.hpp``)."""
+"""The nearest ball of each voxel, and the distance of its surface from its centre, on a GPU (``csrc/balls.hpp``)."""
 
 from collections.abc import Sequence
 
@@ -102,7 +102,7 @@ def _star_reach(
 def aim(
     centre: Tensor, radius: Tensor, pitch: Tensor, position: Tensor, origin: Sequence[float]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Ball, centre, radius, direction and distance of every voxel (see ``aim_at`` in ``synth/shapes.py``).
+    """Ball, centre, radius, direction and distance of every voxel (see :mod:`anystar_torch.kernels.balls`).
 
     All arguments are contiguous: ``[B, 3, n, m, k]``, ``[B, n, m, k]``, ``[B]`` and ``[B, 3, D, H, W]``, which is
     moved by ``origin`` into the frame of the balls.
@@ -121,13 +121,13 @@ def aim(
 
 
 def star_reach(voxels: Sequence[Tensor], stars: Tensor, noise: Tensor, shape: Sequence[float]) -> Tensor:
-    """How far a smooth star's surface lies from its centre, float32 ``[B, 1, D, H, W]``.
+    """Distance of the surface of a smooth star from its centre, float32 ``[B, 1, D, H, W]``.
 
     Args:
         voxels: number of each voxel's star in its sample, int32 ``[B, 1, D, H, W]``; its radius, float32 of the same
             shape; unit vector from its centre to the voxel, ``[B, 3, D, H, W]``.
         stars: ``[B, balls, 8]``.
-        noise: ``[B, 1, n, m, k]``, nodes from ``-half`` to ``half``.
+        noise: ``[B, 1, n, m, k]``; its outermost nodes lie at ``-half`` and ``half``.
         shape: half, bumps, strength.
     """
     ball, radius, direction = voxels

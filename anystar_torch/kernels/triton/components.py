@@ -1,10 +1,11 @@
 """Connected components on a GPU: union-find over the runs of equal labels along x, in six launches.
 
-The root of a piece is its first voxel in memory order, and a parent is never a later voxel than its child. Runs that
-touch are joined by hooking the later of two roots onto the earlier one with an atomic minimum; the thread that lost a
-race carries on with what it found there (Komura, Computer Physics Communications 194, 2015; Playne and Hawick, IEEE
-TPDS 29, 2018). A cached parent may be old, but it is then a later voxel of the same piece, and the atomic minimum
-returns the true one: the result is exact for every labyrinth.
+The root of a piece is its first voxel in memory order, and a parent is never a later voxel than its child. Of two runs
+that touch, the later root gets the earlier one as its parent by an atomic minimum. A thread that loses a race continues
+with the value it found (Komura, Computer Physics Communications 194, 2015; Playne and Hawick, IEEE TPDS 29, 2018).
+
+A cached parent may be old. It is then a later voxel of the same piece, and the atomic minimum returns the true parent.
+So the result is exact for every labyrinth.
 """
 
 import triton
@@ -57,21 +58,21 @@ def _root(parent, voxel, wanted):
 
 @triton.jit
 def _join(parent, one, other, wanted):
-    """Make the pieces of two voxels one, where ``wanted``."""
+    """Join the pieces of two voxels, where ``wanted``."""
     going = any_of(wanted)
     while going > 0:
         one, other = _root(parent, one, wanted), _root(parent, other, wanted)
         early, late = tl.minimum(one, other), tl.maximum(one, other)
         wanted = wanted & (early != late)
         before = tl.atomic_min(parent + late, early, mask=wanted, sem="relaxed")
-        wanted = wanted & (before != late)  # else it was a root, which hangs on the earlier one now
+        wanted = wanted & (before != late)  # else it was a root, and the earlier one is its parent now
         one, other = tl.where(wanted, before, one), early
         going = any_of(wanted)
 
 
 @triton.jit
 def _join_runs(labels, parent, depth, height, width, BLOCK: tl.constexpr):
-    """Join each run with those that touch it in the four lines before it: once, where their contact begins."""
+    """Join each run with the runs that touch it in the four lines before it, once, where the contact begins."""
     voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     voxels = depth * height * width
     first = tl.program_id(1).to(tl.int64) * voxels
@@ -91,7 +92,7 @@ def _join_runs(labels, parent, depth, height, width, BLOCK: tl.constexpr):
         left = left & (tl.load(field + (shift - 1), mask=left, other=0) == own)
         right = there & has_right & (middle == 0) & (run_right == 0)
         right = right & (tl.load(field + (shift + 1), mask=right, other=0) == own)
-        # where both runs go on to the left they touch there too
+        # where both runs continue to the left, they touch there too
         near = (middle | left) & ((run_left & left) == 0) & (middle | (run_left == 0))
         _join(parent, voxel, voxel + shift - tl.where(middle, 0, 1), near)
         _join(parent, voxel, voxel + (shift + 1), right)
@@ -99,7 +100,7 @@ def _join_runs(labels, parent, depth, height, width, BLOCK: tl.constexpr):
 
 @triton.jit
 def _sum_sizes(labels, parent, size, voxels, width, BLOCK: tl.constexpr):
-    """Hang every run on its root, and add its length to the root's size."""
+    """Make the root of every run its parent, and add its length to the size of the root."""
     voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     first = tl.program_id(1).to(tl.int64) * voxels
     field, parent, size = labels + first + voxel, parent + first, size + first
@@ -114,22 +115,22 @@ def _sum_sizes(labels, parent, size, voxels, width, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _rank_roots(parent, size, counts, voxels, least, BLOCK: tl.constexpr):
-    """Size, at a root: how many roots to be kept precede it in its block, or -1. Count: how many a block has."""
+def _number_roots(parent, size, counts, voxels, least, BLOCK: tl.constexpr):
+    """Size, at a root: number of kept roots before it in its block, or -1. Count: number of kept roots of a block."""
     voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     sample = tl.program_id(1).to(tl.int64)
     first = sample * voxels
     root = tl.load(parent + first + voxel, mask=voxel < voxels, other=-1) == voxel
     kept = root & (tl.load(size + first + voxel, mask=root, other=0) >= least)
     kept = kept.to(tl.int32)
-    rank = tl.where(kept > 0, tl.cumsum(kept, 0) - 1, -1)
-    tl.store(size + first + voxel, rank, mask=root)
+    number = tl.where(kept > 0, tl.cumsum(kept, 0) - 1, -1)
+    tl.store(size + first + voxel, number, mask=root)
     tl.store(counts + sample * tl.num_programs(0) + tl.program_id(0), tl.sum(kept, 0))
 
 
 @triton.jit
 def _sum_counts(counts, number, BLOCK: tl.constexpr):
-    """How many roots precede each block, in place; one program a sample."""
+    """Number of kept roots before each block, in place; one program per sample."""
     counts += tl.program_id(0).to(tl.int64) * number
     before = 0
     for start in range(0, number, BLOCK):
@@ -140,14 +141,14 @@ def _sum_counts(counts, number, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _name(parent, rank, counts, out, voxels, BLOCK: tl.constexpr):
+def _name(parent, numbers, counts, out, voxels, BLOCK: tl.constexpr):
     """The number of each voxel's root."""
     voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     sample = tl.program_id(1).to(tl.int64)
-    parent, rank = parent + sample * voxels, rank + sample * voxels
+    parent, numbers = parent + sample * voxels, numbers + sample * voxels
     start = tl.load(parent + voxel, mask=voxel < voxels, other=-1)
     root = tl.load(parent + start, mask=start >= 0, other=0)
-    place = tl.load(rank + root, mask=start >= 0, other=-1)
+    place = tl.load(numbers + root, mask=start >= 0, other=-1)
     before = tl.load(counts + sample * tl.num_programs(0) + root // BLOCK, mask=place >= 0, other=0)
     tl.store(out + sample * voxels + voxel, tl.where(place >= 0, before + place + 1, 0), mask=voxel < voxels)
 
@@ -175,13 +176,13 @@ def connected_components(labels: Tensor, least: int) -> Tensor:
         _runs[small](labels, parent, size, voxels, width, BLOCK=BLOCK, num_warps=1)
         _join_runs[small](labels, parent, depth, height, width, BLOCK=BLOCK, num_warps=1)
         _sum_sizes[small](labels, parent, size, voxels, width, BLOCK=BLOCK, num_warps=1)
-        _rank_roots[(number, samples)](parent, size, counts, voxels, least, BLOCK=NUMBERED)
+        _number_roots[(number, samples)](parent, size, counts, voxels, least, BLOCK=NUMBERED)
         _sum_counts[(samples,)](counts, number, BLOCK=NUMBERED)
         _name[(number, samples)](parent, size, counts, out, voxels, BLOCK=NUMBERED)
     return out
 
 
-_POINTERS = dict.fromkeys(("labels", "parent", "size", "rank", "counts", "out"), "*i32")
+_POINTERS = dict.fromkeys(("labels", "parent", "size", "numbers", "counts", "out"), "*i32")
 _SIZES = dict.fromkeys(("voxels", "depth", "height", "width", "least", "number"), "i32")
 
 
@@ -194,7 +195,7 @@ SPECIALISATIONS = {
     "components.runs": _specialised(_runs, BLOCK, 1),
     "components.join_runs": _specialised(_join_runs, BLOCK, 1),
     "components.sum_sizes": _specialised(_sum_sizes, BLOCK, 1),
-    "components.rank_roots": _specialised(_rank_roots, NUMBERED),
+    "components.number_roots": _specialised(_number_roots, NUMBERED),
     "components.sum_counts": _specialised(_sum_counts, NUMBERED),
     "components.name": _specialised(_name, NUMBERED),
 }

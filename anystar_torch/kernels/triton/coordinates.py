@@ -15,7 +15,7 @@ BLOCK = lanes(512, 1 << 15)
 
 @triton.jit
 def _reflected(p, half):
-    """The position reflected once at both faces, and which way: -1, 0 or 1."""
+    """The position reflected once at both faces, and the side that it came from: -1, 0 or 1."""
     whole = 2.0 * half
     turn = p / whole
     turn = tl.where(turn > 0.5, 1.0, tl.where(turn < -0.5, -1.0, 0.0))
@@ -24,7 +24,7 @@ def _reflected(p, half):
 
 @triton.jit
 def _boxed(p, half):
-    """The position clamped to the box, how much of its voxel is inside, and its fraction between voxels."""
+    """The position clamped to the box, the share of its voxel inside, and its fraction between voxels."""
     inside = tl.minimum(tl.maximum(half + 1.0 - tl.abs(p), 0.0), 1.0)
     place = p + half
     return tl.minimum(tl.maximum(p, -half), half), inside, place - tl.floor(place)
@@ -35,7 +35,7 @@ def _evaluate(
     displacement, parameters, position, piece, cover, fraction, depth, height, width,
     LIMITS: tl.constexpr, STEPS: tl.constexpr, DISPLACED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """``LIMITS`` holds two bits a step: 0 nothing, 1 reflection, 2 box."""
+    """``LIMITS`` has two bits per step: 0 nothing, 1 reflection, 2 box."""
     sample = tl.program_id(1).to(tl.int64)
     voxels = depth * height * width
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)

@@ -79,7 +79,7 @@ def _lowest(labels, squared, own, best, place, size, apart, square):
 
 @triton.jit
 def _along_y(labels, squared, out, voxels, height, width, length, BLOCK: tl.constexpr):
-    """From squared distances within lines along x to those within planes."""
+    """Turn squared distances within lines along x into those within planes."""
     voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     here = tl.program_id(1).to(tl.int64) * voxels + voxel
     own = tl.load(labels + here, mask=voxel < voxels, other=0)
@@ -154,7 +154,7 @@ def _largest(
 
 @triton.jit
 def _shares(labels, out, table, slots, depth, height, width, grid_z, grid_y, grid_x, BLOCK: tl.constexpr):
-    """From squared distances at the grid points to shares of the label's largest distance, in place."""
+    """Turn squared distances at the grid points into shares of the label's largest distance, in place."""
     points_z, points_y, points_x = tl.cdiv(depth, grid_z), tl.cdiv(height, grid_y), tl.cdiv(width, grid_x)
     points = points_z * points_y * points_x
     point = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)

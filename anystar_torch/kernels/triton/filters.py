@@ -1,4 +1,4 @@
-"""Filters along the axes of volumes: a Gaussian, three taps, thick slices. Same sums in the same order as ``csrc/``."""
+"""Filters along the axes of volumes: a Gaussian, three taps, thick slices. Sums have the order of ``csrc/``."""
 
 import triton
 import triton.language as tl
@@ -11,7 +11,7 @@ BLOCK = 512
 
 @triton.jit
 def _gaussian_tap(tap, width):
-    """A Gaussian of this width, not 0, integrated over the voxel ``tap`` voxels from its centre."""
+    """Integral of a Gaussian of this width, not 0, over the voxel ``tap`` voxels from its centre."""
     scale = tl.math.div_rn(0.70710678, width)
     return 0.5 * (tl.erf((tap + 0.5) * scale) - tl.erf((tap - 0.5) * scale))
 
@@ -42,7 +42,7 @@ def _gaussian(image, sigma, out, count, size, inner, axis, taps, BLOCK: tl.const
 
 @triton.jit
 def _side(sides, row, count, axis: tl.constexpr, voxel, inside, PER_VOXEL: tl.constexpr):
-    """The weight of each neighbour: one a volume, or one a voxel and axis from a fraction between voxels."""
+    """Weight of each neighbour: one per volume, or one per voxel and axis from a fraction between voxels."""
     if PER_VOXEL:
         fraction = tl.load(sides + (row * 3 + axis) * count + voxel, mask=inside, other=0.0)
         return (1.0 - tl.sqrt(1.0 - 3.0 * fraction * (1.0 - fraction))) * 0.3333333333333333
@@ -143,7 +143,7 @@ def _axis(image: Tensor, axis: int) -> tuple[int, int, int]:
 
 
 def gaussian_filter(image: Tensor, sigma: Tensor, axis: int, taps: int) -> Tensor:
-    """Contiguous ``[B, 1, D, H, W]`` blurred along axis 0, 1 or 2 with the widths ``sigma`` ``[B, 3]``."""
+    """Blur contiguous volumes ``[B, 1, D, H, W]`` along axis 0, 1 or 2 with the widths ``sigma`` ``[B, 3]``."""
     out = empty(image.shape, device=image.device)
     count, size, inner = _axis(image, axis)
     with on_device_of(image):
@@ -176,7 +176,7 @@ def smooth(image: Tensor, sides: Tensor, per_voxel: bool) -> Tensor:
 
 
 def thick_slices(image: Tensor, thickness: Tensor, start: Tensor, axis: int) -> Tensor:
-    """Contiguous ``[B, 1, D, H, W]`` in slices along axis 0, 1 or 2; ``thickness`` and ``start`` ``[B, 3]``."""
+    """Slice contiguous volumes ``[B, 1, D, H, W]`` along axis 0, 1 or 2; ``thickness`` and ``start`` are ``[B, 3]``."""
     out = empty(image.shape, device=image.device)
     count, size, inner = _axis(image, axis)
     with on_device_of(image):

@@ -50,7 +50,7 @@ def hashed(index, key):
 
 @triton.jit
 def open_unit(word):
-    """The middle of one of 2^23 equal steps of (0, 1)."""
+    """The middle of one of 2^23 equal intervals of (0, 1)."""
     return ((word >> 9).to(tl.float32) + 0.5) * 1.1920928955078125e-07
 
 

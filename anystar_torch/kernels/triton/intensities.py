@@ -1,4 +1,4 @@
-"""Effects on single voxels of volumes: bias field, power law, response curve, rescaling, holes. Twins of ``csrc/``."""
+"""Effects on single voxels on a GPU: bias field, power law, response curve, rescaling, holes (as in ``csrc/``)."""
 
 import triton
 import triton.language as tl
@@ -11,7 +11,7 @@ BLOCK = 1024
 
 @triton.jit
 def voxels_of_program(count, BLOCK: tl.constexpr):
-    """The volume of this program, the voxels it computes, which of them there are, and their places in memory."""
+    """Volume of this program, its voxels, the mask of those that exist, and their places in memory."""
     row = tl.program_id(1).to(tl.int64)
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     return row, index, index < count, row * count + index
@@ -31,7 +31,7 @@ def _legendre(degree: tl.constexpr, x):
 
 @triton.jit
 def _position(index, size, extent):
-    """Where voxels of an axis lie, from -extent to +extent."""
+    """Positions of the voxels of an axis, from -extent to +extent."""
     step = tl.math.div_rn(2.0, tl.maximum(size - 1, 1) * 1.0)
     back = 1.0 - (size - 1 - index).to(tl.float32) * step
     return extent * tl.where(2 * index < size, index.to(tl.float32) * step - 1.0, back)
@@ -115,7 +115,7 @@ def _cut_holes(
 
 
 def bias_field(image: Tensor, coefficients: Tensor, extent: Tensor) -> Tensor:
-    """Contiguous ``[B, 1, D, H, W]`` times a bias field; ``coefficients`` ``[B, 20]``, ``extent`` ``[B, 3]``."""
+    """Multiply contiguous ``[B, 1, D, H, W]`` by a bias field; ``coefficients`` ``[B, 20]``, ``extent`` ``[B, 3]``."""
     out, count = empty(image.shape, device=image.device), image[0].numel()
     with on_device_of(image):
         _bias_field[(blocks(count, BLOCK), len(image))](
@@ -125,7 +125,7 @@ def bias_field(image: Tensor, coefficients: Tensor, extent: Tensor) -> Tensor:
 
 
 def contrast(image: Tensor, limits: Tensor, gamma: Tensor, headroom: Tensor) -> Tensor:
-    """Power law on contiguous volumes; ``limits`` ``[B, 2]`` is their range, ``gamma`` and ``headroom`` ``[B]``."""
+    """Apply a power law to contiguous volumes; ``limits`` ``[B, 2]``, ``gamma``, ``headroom`` ``[B]``."""
     out, count = empty(image.shape, device=image.device), image[0].numel()
     with on_device_of(image):
         _contrast[(blocks(count, BLOCK), len(image))](
@@ -135,7 +135,7 @@ def contrast(image: Tensor, limits: Tensor, gamma: Tensor, headroom: Tensor) -> 
 
 
 def to_unit(image: Tensor, limits: Tensor) -> Tensor:
-    """Contiguous volumes with ``limits`` ``[B, 2]`` mapped to 0 and 1, clipped there."""
+    """Map the ``limits`` ``[B, 2]`` of contiguous volumes to 0 and 1, and clip."""
     out, count = empty(image.shape, device=image.device), image[0].numel()
     with on_device_of(image):
         _to_unit[(blocks(count, BLOCK), len(image))](
@@ -145,7 +145,7 @@ def to_unit(image: Tensor, limits: Tensor) -> Tensor:
 
 
 def histogram_shift(image: Tensor, limits: Tensor, response: Tensor) -> Tensor:
-    """Contiguous volumes, relative to their ``limits`` ``[B, 2]``, through the curve ``response`` ``[B, N]``."""
+    """Map contiguous volumes, relative to their ``limits`` ``[B, 2]``, by the curve ``response`` ``[B, N]``."""
     out, count = empty(image.shape, device=image.device), image[0].numel()
     with on_device_of(image):
         _histogram_shift[(blocks(count, BLOCK), len(image))](
@@ -155,7 +155,7 @@ def histogram_shift(image: Tensor, limits: Tensor, response: Tensor) -> Tensor:
 
 
 def cut_holes(image: Tensor, labels: Tensor, corner: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    """Contiguous image and labels with cubes set to 0; ``corner`` int64 ``[B, N, 3]``, ``size`` int64 ``[B]``."""
+    """Set cubes to 0 in contiguous image and labels; ``corner`` int64 ``[B, N, 3]``, ``size`` int64 ``[B]``."""
     cut, cut_labels, count = empty_like(image), empty_like(labels), image[0].numel()
     with on_device_of(image):
         _cut_holes[(blocks(count, BLOCK), len(image))](

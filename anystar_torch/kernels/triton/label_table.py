@@ -1,4 +1,4 @@
-"""A table of the labels of each sample in device memory: where a label of any size keeps its number.
+"""A hash table of the labels of each sample in device memory: one number for each label, whatever its id.
 
 Open addressing with linear probing. A sample has no more labels than voxels, and its table no fewer slots than voxels,
 so that every label finds one. Which slot a label gets may differ from run to run; what is read from it does not.
@@ -18,7 +18,7 @@ MOST_VOXELS = 1 << 30  # of a sample: voxels and slots are counted in 32 bits
 
 @triton.jit
 def slot_of(keys, label, wanted, slots):
-    """Slot of each ``wanted`` positive label, taken if it has none yet.
+    """Slot of each ``wanted`` positive label; a label without a slot gets one.
 
     A key is written once. Where a cached copy of it is still 0, the exchange reads the key itself.
     """
@@ -28,7 +28,7 @@ def slot_of(keys, label, wanted, slots):
         key = tl.load(keys + slot, mask=wanted, other=-1)
         free = wanted & (key == 0)
         if any_of(free) > 0:
-            # the exchange takes no mask: where no slot is to be taken, it replaces what no key is
+            # the exchange has no mask: where no slot is needed, it compares with a value that no key has
             before = tl.atomic_cas(
                 keys + slot, tl.where(free, 0, -1), tl.where(free, label, -1), sem="relaxed"
             )
@@ -41,7 +41,7 @@ def slot_of(keys, label, wanted, slots):
 
 @triton.jit
 def known_slot_of(keys, label, wanted, slots):
-    """Slot of each ``wanted`` label that was given one by an earlier launch."""
+    """Slot of each ``wanted`` label that got one in an earlier launch."""
     slot = mix32(label.to(tl.uint32, bitcast=True)).to(tl.int32, bitcast=True) & (slots - 1)
     going = any_of(wanted)
     while going > 0:
@@ -74,7 +74,7 @@ def _keep(labels, table, out, voxels, slots, least, BLOCK: tl.constexpr):
 
 
 def check_voxels(labels: Tensor) -> int:
-    """Voxels of a sample of ``labels`` ``[B, 1, D, H, W]``; refuses more than 32 bits can count."""
+    """Voxels of a sample of ``labels`` ``[B, 1, D, H, W]``; refuses more than :data:`MOST_VOXELS`."""
     voxels = labels[0].numel()
     if voxels > MOST_VOXELS:
         raise ValueError(f"labels must have at most {MOST_VOXELS} voxels a sample on a GPU, got {voxels}")

@@ -1,4 +1,4 @@
-"""What the kernels of this package share inside: conditions over a block, and the size of blocks."""
+"""Helpers inside of kernels: conditions over a block, and the size of blocks."""
 
 import os
 
@@ -9,7 +9,7 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def lanes(compiled: int, interpreted: int) -> int:
-    """Elements of a block: Triton's interpreter takes as long for an operation on many as on few."""
+    """Elements of a block. The interpreter gets larger blocks, because its time depends on the number of operations."""
     return interpreted if INTERPRETED else compiled
 
 

@@ -32,7 +32,7 @@ def cell(position, size, factor, offset):
 
 @triton.jit
 def periodic_cell(position, size, inverse):
-    """The same for nodes one unit apart that are repeated without end; the step above may lead back to the first."""
+    """The same for periodic nodes one unit apart; the step above may lead back to the first node."""
     node = position - tl.floor(position * inverse) * size
     below = node.to(tl.int32)
     fraction = node - below.to(tl.float32)
@@ -99,7 +99,7 @@ def _strongest(
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = index < count
     here = tl.minimum(tl.load(counts + row), channels)
-    here = tl.where(here < 2, 0, here)  # one field or none: nothing has to be compared
+    here = tl.where(here < 2, 0, here)  # one field or none: there is nothing to compare
     some = index < tl.where(here > 0, count, 0)
     place = positions + row * 3 * count + index
     z = tl.load(place, mask=some, other=0.0)
@@ -172,7 +172,7 @@ def strongest(
 
 
 def fitted(nodes: Sequence[int], half: Sequence[float]) -> list[float]:
-    """Factors and offsets of a lattice whose outermost nodes stand at ``-half`` and ``half``."""
+    """Factors and offsets of a lattice whose outermost nodes lie at ``-half`` and ``half``."""
     offset = [(size - 1) / 2 for size in nodes]
     return [o / h for o, h in zip(offset, half, strict=True)] + offset
 

@@ -12,7 +12,7 @@ from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_devic
 
 BLOCK = lanes(256, 1 << 15)
 LEVELS = 3
-"""Levels that one launch adds up."""
+"""Levels that one launch adds."""
 
 
 @triton.jit
@@ -25,7 +25,7 @@ def _node(index, size, ratio):
 
 @triton.jit
 def _level(fields, row, z, y, x, n, m, k, ratio_z, ratio_y, ratio_x):
-    """One level at nodes (z, y, x) of the result; y first, then z, then x, as the C++ kernel does."""
+    """One level at nodes (z, y, x) of the result: y first, then z, then x, as in the C++ kernel."""
     z0, z1, fz = _node(z, n, ratio_z)
     y0, y1, fy = _node(y, m, ratio_y)
     x0, x1, fx = _node(x, k, ratio_x)
@@ -113,7 +113,7 @@ def resampled_sum(levels: Sequence[Tensor], nodes: Sequence[int]) -> Tensor:
         for start in range(0, len(levels), LEVELS):
             group = list(levels[start : start + LEVELS])
             arguments: list[Tensor | int | float] = []
-            for level in group + [group[0]] * (LEVELS - len(group)):  # unused places need a pointer too
+            for level in group + [group[0]] * (LEVELS - len(group)):  # unused arguments need a pointer too
                 sizes = list(zip(level.shape[2:], nodes, strict=True))
                 arguments += [level, *level.shape[2:]]
                 arguments += [(a - 1) / (b - 1) if b > 1 else 0.0 for a, b in sizes]

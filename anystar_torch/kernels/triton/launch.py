@@ -1,4 +1,4 @@
-"""What every Triton kernel shares: how it is launched, and what its compilation test has to know of it."""
+"""Helpers of launches, and the description of a kernel that its compilation test needs."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -27,7 +27,7 @@ class Specialisation:
 
 
 def on_device_of(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Make the tensor's GPU the current one: Triton launches on the current device whatever its arguments are on."""
+    """Make the GPU of the tensor the current one, because Triton launches on the current device."""
     return torch.cuda.device(tensor.device) if tensor.device.type == "cuda" else nullcontext()
 
 

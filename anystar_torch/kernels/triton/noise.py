@@ -1,4 +1,4 @@
-"""Noise of instruments as functions of normal fields: camera, Rician, a finished image's. Twins of ``csrc/``."""
+"""Noise as a function of standard normal fields on a GPU: camera, Rician, detector (see ``csrc/noise.hpp``)."""
 
 import triton
 import triton.language as tl
@@ -102,7 +102,7 @@ def camera(image: Tensor, limits: Tensor, cameras: Tensor, shot: Tensor, electro
 
 
 def rician_noise(image: Tensor, std: Tensor, real: Tensor, imaginary: Tensor) -> Tensor:
-    """Magnitude of noisy complex volumes; ``std`` ``[B]``, the normal fields as those of :func:`camera`."""
+    """Magnitude of noisy complex volumes; ``std`` ``[B]``, normal fields as in :func:`camera`."""
     out, count = empty(image.shape, device=image.device), image[0].numel()
     with on_device_of(image):
         _rician_noise[(blocks(count, BLOCK), len(image))](
@@ -112,7 +112,7 @@ def rician_noise(image: Tensor, std: Tensor, real: Tensor, imaginary: Tensor) ->
 
 
 def detector_noise(image: Tensor, widths: Tensor, field: Tensor) -> Tensor:
-    """Noise of finished volumes; ``widths`` ``[B, 3]``: additive, speckle, shot; ``field`` contiguous."""
+    """Add detector noise; ``widths`` ``[B, 3]``: additive, speckle, shot; ``field`` is contiguous."""
     out, count = empty(image.shape, device=image.device), image[0].numel()
     with on_device_of(image):
         _detector_noise[(blocks(count, BLOCK), len(image))](

@@ -1,4 +1,4 @@
-"""Pointwise parts of a scene's image on a GPU: emitting voxels, intensities (see ``csrc/shading.hpp``)."""
+"""Mask of emitting voxels, and intensities, on a GPU (see ``csrc/shading.hpp``)."""
 
 import torch
 import triton
@@ -43,7 +43,7 @@ def _emitting(depth, reach, offsets, out, sizes_z, sizes_y, sizes_x, most, BLOCK
 
 @triton.jit
 def _intensities(
-    objects, unit, deviation, hollow, texture, noise, patch, means, deviations, shading, mean_out, grain_out,
+    objects, unit, deviation, displaced, texture, noise, patch, means, deviations, shading, mean_out, grain_out,
     count, patches, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(1).to(tl.int64)
@@ -54,7 +54,7 @@ def _intensities(
     textured = tl.load(texture + index, mask=inside, other=0.0)
     chosen = tl.load(patch + index, mask=inside, other=0)
     chosen = row * patches + tl.minimum(tl.maximum(chosen, 0), patches - 1)
-    left = tl.where(tl.load(hollow + index, mask=inside, other=0) != 0, tl.load(own + 4), 1.0)
+    left = tl.where(tl.load(displaced + index, mask=inside, other=0) != 0, tl.load(own + 4), 1.0)
     is_object = tl.load(objects + index, mask=inside, other=0) > 0
     level = tl.load(own) + tl.load(own + 1) * tl.load(unit + index, mask=inside, other=0.0)
     level = tl.where(is_object, level, tl.load(means + chosen) * left)
@@ -67,7 +67,7 @@ def _intensities(
 
 
 def emitting(depth: Tensor, reach: Tensor, offset: Tensor, most: float) -> Tensor:
-    """Mask of emitting voxels; see ``lit`` in ``synth/outline.py``. Arguments are contiguous."""
+    """Mask of emitting voxels; see :mod:`anystar_torch.kernels.shading`. Arguments are contiguous."""
     out = empty(depth.shape, dtype=torch.bool, device=depth.device)
     with on_device_of(depth):
         _emitting[(blocks(depth[0].numel(), BLOCK), len(depth))](
@@ -84,18 +84,18 @@ def emitting(depth: Tensor, reach: Tensor, offset: Tensor, most: float) -> Tenso
 
 
 def intensities(
-    objects: Tensor, unit: Tensor, deviation: Tensor, hollow: Tensor, texture: Tensor, noise: Tensor,
+    objects: Tensor, unit: Tensor, deviation: Tensor, displaced: Tensor, texture: Tensor, noise: Tensor,
     patch: Tensor, means: Tensor, deviations: Tensor, shading: Tensor,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Mean intensity of every voxel, and deviation times noise; see ``shaded`` in ``synth/gmm.py``.
+    """Mean intensity of every voxel, and deviation times noise; see :mod:`anystar_torch.kernels.shading`.
 
-    Arguments are contiguous; ``hollow`` is bool, ``objects`` and ``patch`` are int32.
+    Arguments are contiguous; ``displaced`` is bool, ``objects`` and ``patch`` are int32.
     """
     mean, grain = empty_like(texture), empty_like(texture)
     count = texture[0].numel()
     with on_device_of(texture):
         _intensities[(blocks(count, BLOCK), len(texture))](
-            objects, unit, deviation, hollow.view(torch.uint8), texture, noise, patch, means, deviations, shading,
+            objects, unit, deviation, displaced.view(torch.uint8), texture, noise, patch, means, deviations, shading,
             mean, grain, count, means.shape[1], BLOCK=BLOCK, enable_fp_fusion=False,
         )  # fmt: skip
     return mean, grain
@@ -105,7 +105,7 @@ _EMITTING = {"depth": "*fp32", "reach": "*fp32", "offsets": "*fp32", "out": "*u8
 _EMITTING |= {"sizes_z": "i32", "sizes_y": "i32", "sizes_x": "i32"}
 _FIELDS = "unit deviation texture noise means deviations shading mean_out grain_out"
 _INTENSITIES = {name: "*fp32" for name in _FIELDS.split()}
-_INTENSITIES |= {"objects": "*i32", "patch": "*i32", "hollow": "*u8", "count": "i32", "patches": "i32"}
+_INTENSITIES |= {"objects": "*i32", "patch": "*i32", "displaced": "*u8", "count": "i32", "patches": "i32"}
 SPECIALISATIONS = {
     "shading.emitting": Specialisation(_emitting, _EMITTING, {"BLOCK": BLOCK}),
     "shading.intensities": Specialisation(_intensities, _INTENSITIES, {"BLOCK": BLOCK}),

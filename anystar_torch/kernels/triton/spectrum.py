@@ -1,4 +1,4 @@
-"""Effects in k-space: a wave added to volumes, and high frequencies removed from spectra. Twins of ``csrc/``."""
+"""Effects in k-space on a GPU: a wave added to volumes, high frequencies removed from spectra (as in ``csrc/``)."""
 
 import triton
 import triton.language as tl
@@ -21,7 +21,7 @@ def _turns(frequency, index, size):
 def _circle(turns):
     """Cosine and sine of ``2 pi turns`` by their Taylor series on [-pi/4, pi/4], to 1e-7.
 
-    The cosine of a number of any size needs a stack for its reduction; these turns are few.
+    The library's cosine needs a stack to reduce large arguments; these are small.
     """
     quarter = tl.floor(turns * 4.0 + 0.5)
     angle = (turns - quarter * 0.25) * 6.283185307179586
@@ -70,7 +70,7 @@ def _cut_spectrum(spectrum, alpha, recorded, out, count, depth, height, width, B
 
 
 def add_wave(image: Tensor, frequency: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Contiguous ``[B, 1, D, H, W]`` plus a wave each; ``frequency`` int64 ``[B, 3]``, amplitudes ``[B]``."""
+    """Add a wave to each contiguous ``[B, 1, D, H, W]``; ``frequency`` int64 ``[B, 3]``, amplitudes ``[B]``."""
     out, count = empty(image.shape, device=image.device), image[0].numel()
     with on_device_of(image):
         _add_wave[(blocks(count, BLOCK), len(image))](
@@ -80,7 +80,7 @@ def add_wave(image: Tensor, frequency: Tensor, cosine: Tensor, sine: Tensor) -> 
 
 
 def cut_spectrum(spectrum: Tensor, alpha: Tensor, recorded: Tensor) -> Tensor:
-    """Contiguous ``[B, D, H, W, 2]`` with 0 outside of a ball; ``alpha`` ``[B]``, ``recorded`` ``[B, 3]``."""
+    """Set contiguous ``[B, D, H, W, 2]`` to 0 outside of a ball; ``alpha`` ``[B]``, ``recorded`` ``[B, 3]``."""
     out, count = empty(spectrum.shape, device=spectrum.device), spectrum[0].numel()
     with on_device_of(spectrum):
         _cut_spectrum[(blocks(count, BLOCK), len(spectrum))](

@@ -1,4 +1,4 @@
-"""Star distances on a GPU: a program walks the rays of a tile of grid points through the labels.
+"""Star distances on a GPU: a program follows the rays of a tile of grid points through the labels.
 
 Same bits as ``csrc/star_distances.hpp``: float32 sums in the same order, rounded half to even, and a correctly rounded
 square root. Labels are read through the caches, the distances are written once, consecutive along x.
@@ -84,7 +84,7 @@ def _star_distances(
     x = tile % across * TILE_X + point % TILE_X
     y = tile // across % down * TILE_Y + point // TILE_X % TILE_Y
     z = tile // (across * down)
-    if TILE_Z > 1:  # else z is one number for all points, and so are its sums
+    if TILE_Z > 1:  # else z is the same number for all points
         z = z * TILE_Z + point // (TILE_Y * TILE_X)
     exists = (x < tl.where(z < points_z, points_x, 0)) & (y < points_y)
     sample = tl.program_id(2).to(tl.int64)
