@@ -1,6 +1,6 @@
 """Counter-based random numbers on a GPU: every field, and the table of all scalar draws, is one kernel.
 
-Same words and uniform numbers as :mod:`anystar_torch.random.hashing` to the bit, normal numbers to rounding
+Same words and uniform numbers as :mod:`anystar_torch.kernels.hashing` to the bit, normal numbers to rounding
 (1e-6). Source:
 ``lowbias32`` (C. Wellons, hash-prospector, 2018) and the finaliser of SplitMix64, as described there.
 """
