@@ -67,7 +67,6 @@ def dropped(image: Tensor, labels: Tensor) -> Tensor:
 EFFECTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "bias_field": lambda x, _: bias_field(x, torch.full((1, 20), 0.05), one(1.0, 1.0, 1.0)),
     "attenuation": lambda x, _: attenuation(x, one(0.0, 2.3, 0.0)),
-    "camera": lambda x, _: camera(x, one(25.0), one(3.0), one(1.0), field("shot", x), field("electronic", x)),
     "out_of_focus": lambda x, _: out_of_focus(x, one(0.5), one(6.0, 12.0, 6.0), taps=12),
     "microscope": lambda x, _: thick_slices(
         camera(
