@@ -22,7 +22,7 @@ import torch
 from anystar_torch import AnyStar
 from anystar_torch.geometry import ops, targets
 from anystar_torch.geometry.rays import Rays
-from anystar_torch.inference.tile_network import Eye
+from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.system.precision import multiplies_bf16
 from benchmarks.peers import Peer
 from benchmarks.report import Report, begin, parser
@@ -61,12 +61,12 @@ def ours(case: dict[str, Any], keras: str | None, precision: torch.dtype) -> Run
     rays = Rays.golden_spiral(RAYS)
     points, distances, scores = (torch.from_numpy(case[name]) for name in ("points", "distances", "scores"))
     image = torch.from_numpy(case["image"])[None, None]
-    network = Eye(AnyStar.from_pretrained(keras).network, torch.device("cpu")) if keras else None
+    network = TileNetwork(AnyStar.from_pretrained(keras).network, torch.device("cpu")) if keras else None
 
     def run() -> dict[str, float]:
         began = time.perf_counter()
         if network is not None:
-            network.look(image, precision)
+            network.forward(image, precision)
         middle = time.perf_counter()
         keep = ops.nms(points, distances, scores, rays, NMS_THRESH)
         best = torch.argsort(scores[keep], descending=True)

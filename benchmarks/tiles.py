@@ -20,12 +20,12 @@ import torch
 
 from anystar_torch import AnyStar, io
 from anystar_torch.evaluation.matching import ContingencyTable
-from anystar_torch.inference import receptive_field
 from anystar_torch.inference.candidates import merge
 from anystar_torch.inference.intensity_range import intensity_range
-from anystar_torch.inference.scale import Scaling
-from anystar_torch.inference.tile_network import Eye
-from anystar_torch.inference.tiles import padded, tiles
+from anystar_torch.inference.resampling import ResampledVolume
+from anystar_torch.inference.scaling import Scaling
+from anystar_torch.inference.tile_network import TileNetwork
+from anystar_torch.inference.tiles import cut_volume, padded
 from anystar_torch.network import loading
 from anystar_torch.training.report import example_volume
 from benchmarks.report import begin, parser
@@ -65,15 +65,15 @@ def compared(before: np.ndarray, after: np.ndarray) -> Row:
 
 def tilings(model: AnyStar, image: np.ndarray, prob_thresh: float, halo: tuple[int, int, int]) -> list[Row]:
     """The same volume untiled and in tiles of four shapes."""
-    network, rays = Eye(model.network, torch.device("cpu")), model.network.rays
+    network, rays = TileNetwork(model.network, torch.device("cpu")), model.network.rays
     middle = model.config.diameter_band[1]
     scaling = Scaling.of(image.shape, (1, 1, 1), middle, middle, rays)
-    grey = intensity_range(image, model.config.normalisation)
+    volume = ResampledVolume(image, scaling, intensity_range(image, model.config.normalisation))
 
     def labels(size: tuple[int, int, int]) -> np.ndarray:
-        pieces = tiles(scaling.shape, model.network.divisor, size, halo)
-        parts = [network.candidates(image, scaling, grey, [tile], prob_thresh)[0] for tile in pieces]
-        return model.objects(merge(parts, rays, scaling, middle, prob_thresh), model.config.nms_thresh).labels
+        pieces = cut_volume(scaling.shape, model.network.divisor, size, halo)
+        parts = [network.candidates(volume, [tile], prob_thresh)[0] for tile in pieces]
+        return model.instances(merge(parts, rays, scaling, middle, prob_thresh)).labels
 
     untiled = labels(padded(image.shape, model.network.divisor))
     rows = []
@@ -146,7 +146,7 @@ def main() -> None:
     image = io.read(options.image or example_volume()[0]).array
     if not options.no_tilings:
         thresh = model.config.prob_thresh if options.prob_thresh is None else options.prob_thresh
-        measured = receptive_field.measure(Eye(model.network, torch.device("cpu")))
+        measured = TileNetwork(model.network, torch.device("cpu")).halo
         rows = tilings(model, continued(image, (96, 192, 256)), thresh, measured)
         report.table("objects in tiles with the measured halo", rows)
         rows = tilings(model, continued(image, (48, 240, 240)), thresh, (96, 96, 96))

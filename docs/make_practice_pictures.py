@@ -42,13 +42,13 @@ class Practice:
         options = {"spacing": case.spacing, "diameter": case.diameter, **changes}
         low = self.model.config.prob_thresh / 2
         volume = case.image if image is None else image
-        return self.model.candidates(volume, prob_thresh=low, progress=False, **options)[0]
+        return self.model.candidates(volume, prob_thresh=low, progress=False, **options)
 
     def labels(self, candidates: Candidates, prob: float = 1.0, nms: float | None = None) -> NDArray[Any]:
         """Objects above ``prob`` times the usual probability, overlapping by at most ``nms``."""
         usual = self.model.config
         chosen = candidates.above(min(prob * usual.prob_thresh, 0.99))
-        return self.model.objects(chosen, usual.nms_thresh if nms is None else nms).labels
+        return self.model.instances(chosen, usual.nms_thresh if nms is None else nms).labels
 
     def size(self) -> None:
         """The same volume with a diameter far too small, right, and far too large."""
@@ -110,7 +110,7 @@ class Practice:
         case = self.embryo
         right = self.found(case)
         best = self.labels(right)
-        once = replace(self, model=AnyStar(self.model.network, self.model.config, multiscale=False))
+        once = replace(self, model=AnyStar(self.model.network, self.model.config, coarse_pass=False))
         small = once.labels(once.found(case, diameter=case.diameter * 0.4))
         large = once.labels(once.found(case, diameter=case.diameter * 3))
         self.draw(

@@ -9,7 +9,8 @@ import torch
 
 from anystar_torch import Rays, io, ops
 from anystar_torch.inference.intensity_range import intensity_range
-from anystar_torch.inference.scale import Scaling
+from anystar_torch.inference.resampling import ResampledVolume
+from anystar_torch.inference.scaling import Scaling
 
 
 def predict(network, volume, spacing, diameter):
@@ -20,9 +21,8 @@ def predict(network, volume, spacing, diameter):
     rays = Rays(torch.tensor(vertices), torch.tensor(faces), tuple(anisotropy))
     scaling = Scaling.of(volume.shape, spacing, diameter, about["diameter_band"][1], rays)
     size = tuple(-(-n // d) * d for n, d in zip(scaling.shape, about["divisor"], strict=True))
-    image = scaling.box(
-        volume, (0, 0, 0), size, intensity_range(volume, about["normalisation"]), torch.device("cpu")
-    )
+    intensities = intensity_range(volume, about["normalisation"])
+    image = ResampledVolume(volume, scaling, intensities).box((0, 0, 0), size)
     probability, distances = session.run(None, {"image": image.numpy()})
     where = np.argwhere(probability[0, 0] > about["prob_thresh"])
     where = where[(where * about["grid"] < scaling.shape).all(axis=1)]  # not in the padding

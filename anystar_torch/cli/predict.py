@@ -121,8 +121,8 @@ def predict(  # noqa: PLR0913 - one argument per option
     overwrite: Overwrite = False,
 ) -> int:
     """Segment volumes and write their labels."""
-    from anystar_torch.inference.instances import checked_overlap
     from anystar_torch.inference.predictor import AnyStar
+    from anystar_torch.inference.suppression import checked_overlap
     from anystar_torch.system.allocator import keep_freed_memory, return_freed_memory
 
     if max_memory is None:  # a third faster on a CPU; the process keeps its peak memory
@@ -134,9 +134,9 @@ def predict(  # noqa: PLR0913 - one argument per option
     network = AnyStar.from_pretrained(
         model,
         max_memory=bytes_of(max_memory),
-        flips=tta,
-        averaged=shape_averaging,
-        multiscale=coarse_pass,
+        tta=tta,
+        shape_averaging=shape_averaging,
+        coarse_pass=coarse_pass,
         normalisation=normalisation,
     )
     job = Job(
@@ -167,9 +167,9 @@ def _record(network: "AnyStar", model: Path | None, diameter: str | None, device
     return RunRecord(
         model=str(model or "shipped"),
         normalisation=network.config.normalisation,
-        tta=network.flips,
-        shape_averaging=network.averaged,
-        coarse_pass=network.multiscale,
+        tta=network.tta,
+        shape_averaging=network.shape_averaging,
+        coarse_pass=network.coarse_pass,
         diameter_source=source,
         device=str(place),
         precision=str(kind).removeprefix("torch."),

@@ -30,7 +30,7 @@ def relabel(
     """Apply other thresholds to stored candidates. Takes seconds."""
     from anystar_torch import io
     from anystar_torch.inference.candidates import Candidates
-    from anystar_torch.inference.instances import instances
+    from anystar_torch.inference.stages import find_instances
 
     start = time.perf_counter()
     found, record = Candidates.load(candidates)
@@ -38,7 +38,9 @@ def relabel(
     io.check_target(target, overwrite)
     prob = [value for value in (prob_thresh, record.prob_thresh, found.prob_thresh) if value is not None]
     overlap = [value for value in (nms_thresh, record.nms_thresh, _NMS_THRESH) if value is not None]
-    result = instances(found.above(prob[0]), overlap[0], averaged=record.shape_averaging, progress=True)
+    result = find_instances(
+        found.above(prob[0]), overlap[0], shape_averaging=record.shape_averaging, progress=True
+    )
     record = with_results(record, [result], record.notes)
     io.write(target, result.labels, source_volume(record, result.labels), record, overwrite)
     print(summary(target, record, time.perf_counter() - start))

@@ -96,7 +96,7 @@ def segment(path: Path, outputs: Outputs, job: Job) -> Done:
         else:
             results.append(found)
         name = path.name if count == 1 else f"{path.name} frame {frame}"
-        notes += [f"{name}: {note}" for note in found.notes]
+        notes += [f"{name}: {note}" for note in remarks(found)]
     record = with_results(_with_source(job.record, path, image), results, notes)
     io.write(outputs.labels, found.labels if series is None else series, image, record, outputs.overwrite)
     _write_extra(found, image, outputs)
@@ -123,27 +123,38 @@ def _found(path: Path, image: "SpatialImage", outputs: Outputs, job: Job) -> "In
     lowest = job.prob_thresh * (KEPT if outputs.candidates else 1)
     diameter = _voxels(job.diameter, image)
     device = job.record.device or "auto"
-    stored, notes = job.model.candidates(image.array, image.spacing, diameter, lowest, device, job.progress)
+    stored = job.model.candidates(image.array, image.spacing, diameter, lowest, device, job.progress)
     if outputs.candidates:
         record = _with_source(job.record, path, image)
         record = replace(record, prob_thresh=job.prob_thresh, nms_thresh=job.nms_thresh)
         stored.save(outputs.candidates, record, outputs.overwrite)
-    return job.model.objects(
-        stored.above(job.prob_thresh), job.nms_thresh, progress=job.progress, notes=notes
-    )
+    return job.model.instances(stored.above(job.prob_thresh), job.nms_thresh, progress=job.progress)
+
+
+def remarks(found: "Instances") -> list[str]:
+    """How the diameter was estimated, and the warnings of a result with the arguments that may resolve them.
+
+    Args:
+        found: the objects.
+    """
+    lines = [] if found.estimate is None else [str(found.estimate)]
+    for warning in found.warnings:
+        hint = f"; check {' and '.join(warning.arguments)}" if warning.arguments else ""
+        lines.append(f"warning: {warning}{hint}")
+    return lines
 
 
 def _write_extra(found: "Instances", image: "SpatialImage", outputs: Outputs) -> None:
     """Write table, meshes and picture."""
     from anystar_torch import io
     from anystar_torch.evaluation import picture
-    from anystar_torch.inference import object_table
+    from anystar_torch.inference.object_table import COLUMNS, object_meshes, object_table
 
     if outputs.table:
-        rows = object_table.table(found, image.array, image.spacing, image.unit)
-        io.write_table(outputs.table, rows, object_table.COLUMNS, outputs.overwrite)
+        rows = object_table(found, image.array, image.spacing, image.unit)
+        io.write_table(outputs.table, rows, COLUMNS, outputs.overwrite)
     if outputs.meshes:
-        vertices = object_table.meshes(found, image.spacing or (1, 1, 1))
+        vertices = object_meshes(found, image.spacing or (1, 1, 1))
         io.write_meshes(outputs.meshes, vertices, found.rays.faces.numpy(), outputs.overwrite)
     if outputs.picture:
         spacing = image.spacing or (1.0, 1.0, 1.0)
@@ -206,6 +217,6 @@ def summary(path: Path, record: "RunRecord", seconds: float) -> str:
 
 def _voxels(diameter: str | None, image: "SpatialImage") -> float | None:
     """A diameter in voxels of the finest axis."""
-    from anystar_torch.inference.scale import voxels
+    from anystar_torch.inference.input_volume import diameter_in_voxels
 
-    return None if diameter is None else voxels(diameter, image.spacing if image.unit else None)
+    return None if diameter is None else diameter_in_voxels(diameter, image.spacing if image.unit else None)

@@ -55,7 +55,7 @@ class InstanceInferer(Inferer):
         """
         if not isinstance(network, StarDist):
             raise TypeError(f"network must be a StarDist of this package, got {type(network).__name__}")
-        model = AnyStar(network, self.config, multiscale=self.coarse_pass)
+        model = AnyStar(network, self.config, coarse_pass=self.coarse_pass)
         labels = torch.zeros_like(inputs, dtype=torch.int32)
         for image, target in zip(inputs, labels, strict=True):
             x, y, z = (

@@ -1,239 +1,183 @@
-"""What crosses tile borders: candidates above the threshold, not dense maps.
+"""Candidates: what is kept of the network's predictions, instead of maps of the whole volume.
 
-Candidates stay in the network's voxels, where every object has about the size the network was trained on,
-whatever the input's resolution: suppression there counts voxels of one kind, costs the same for a volume and
-for its magnification, and is what the thresholds were chosen for. Survivors go to the input's voxels before
-they are rendered.
+Candidates stay in network voxels, in which every object has about the size the network was trained on. The
+suppression then costs the same for a volume and for its magnification, and the thresholds were chosen at this scale.
+Survivors are scaled to input voxels before they are rendered.
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from jaxtyping import Float16, Float32
 
 from anystar_torch.geometry.rays import Rays
-from anystar_torch.inference.scale import Scaling, Triple
-from anystar_torch.inference.tiles import Tile
-from anystar_torch.inference.transfer import Transfer, transfer_to
+from anystar_torch.inference.object_size import SizeEstimate
+from anystar_torch.inference.scaling import Scaling
+from anystar_torch.inference.selection import TileCandidates
+from anystar_torch.inference.warnings import PredictionWarning
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.run_record import RunRecord
 
 _FORMAT = 2
-_SMALLEST = 1e-3  # distances below it are raised to it, as StarDist does: a polyhedron has a volume
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Objects that may be there, before suppression, best first.
+    """Possible objects of one volume, before suppression, best first.
 
     Attributes:
-        points: float32 ``[N, 3]``, centres (z, y, x) in network voxels.
-        distances: float16 ``[N, R]`` in network voxels, positive.
-        scores: float32 ``[N]`` in [0, 1], descending; equal scores stand in z, y, x order.
+        points: centres (z, y, x) in network voxels.
+        distances: distances along the rays in network voxels, positive.
+        scores: scores in [0, 1], descending; equal scores are in z, y, x order.
         rays: directions of the distances, in network voxels.
-        scaling: where network voxels lie in the input.
-        diameter: object size the scaling was made for, in voxels of the input's finest axis.
-        prob_thresh: every score is above it.
+        scaling: grids of the input and of the network.
+        diameter: object size for which the volume was scaled, in voxels of the input's finest axis.
+        prob_thresh: all scores are above it.
+        estimate: how the diameter was estimated; None if it was not. It is not saved.
+        warnings: warnings of the prediction so far. They are not saved.
     """
 
-    points: NDArray[np.float32]
-    distances: NDArray[np.float16]
-    scores: NDArray[np.float32]
+    points: Float32[np.ndarray, "n 3"]
+    distances: Float16[np.ndarray, "n r"]
+    scores: Float32[np.ndarray, " n"]
     rays: Rays
     scaling: Scaling
     diameter: float
     prob_thresh: float
+    estimate: SizeEstimate | None = None
+    warnings: tuple[PredictionWarning, ...] = ()
 
     def above(self, prob_thresh: float | int) -> "Candidates":
-        """Those above a threshold not below the one they were collected with.
+        """The candidates above a higher threshold.
+
+        Args:
+            prob_thresh: not below the threshold with which they were collected.
 
         Raises:
-            ValueError: a lower threshold; the candidates it asks for were never kept. One that is none.
+            ValueError: the threshold is lower, or not in [0, 1).
         """
-        if not 0 <= prob_thresh < 1:
-            raise ValueError(f"prob_thresh must be between 0 and 1, got {prob_thresh}")
+        prob_thresh = checked_probability(prob_thresh)
         if prob_thresh < self.prob_thresh:
             raise ValueError(
                 f"candidates were collected above {self.prob_thresh:g}, got prob_thresh {prob_thresh:g}; "
                 "choose a higher one, or predict again with a lower one"
             )
-        return replace(
-            self.first(int(np.count_nonzero(self.scores > prob_thresh))), prob_thresh=float(prob_thresh)
-        )
+        return replace(self.first(int(np.count_nonzero(self.scores > prob_thresh))), prob_thresh=prob_thresh)
 
     def first(self, count: int) -> "Candidates":
-        """The ``count`` best."""
+        """The best candidates.
+
+        Args:
+            count: their number, at most.
+        """
         return replace(
             self, points=self.points[:count], distances=self.distances[:count], scores=self.scores[:count]
         )
 
     def save(self, path: Path | str, record: RunRecord | None = None, overwrite: bool = True) -> None:
-        """Write the candidates and the record of the run that made them to one .npz file."""
+        """Write the candidates and the record of the run that made them to one file.
+
+        Args:
+            path: the file, ``.npz``.
+            record: the record; None for an empty one.
+            overwrite: whether an existing file is replaced.
+
+        Raises:
+            FileExistsError: the file exists and is not to be replaced.
+        """
+        content: dict[str, Any] = {
+            "format": _FORMAT,
+            "points": self.points,
+            "distances": self.distances,
+            "scores": self.scores,
+            "vertices": self.rays.vertices.cpu().numpy(),
+            "faces": self.rays.faces.cpu().numpy(),
+            "anisotropy": self.rays.anisotropy,
+            "source": self.scaling.source,
+            "shape": self.scaling.shape,
+            "diameter": self.diameter,
+            "prob_thresh": self.prob_thresh,
+            "record": (record or RunRecord()).to_json(),
+        }
         with atomic_write(path, overwrite) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(
-                file, format=_FORMAT, points=self.points, distances=self.distances, scores=self.scores,
-                vertices=self.rays.vertices.cpu().numpy(), faces=self.rays.faces.cpu().numpy(),
-                anisotropy=self.rays.anisotropy, source=self.scaling.source, shape=self.scaling.shape,
-                diameter=self.diameter, prob_thresh=self.prob_thresh, record=(record or RunRecord()).to_json(),
-            )  # fmt: skip
+            np.savez_compressed(file, **content)
 
     @classmethod
     def load(cls, path: Path | str) -> tuple["Candidates", RunRecord]:
-        """Candidates and the record that was stored with them.
+        """The candidates of a file, and the record that was stored with them.
+
+        Args:
+            path: a file that :meth:`save` wrote, in this version or an earlier one.
 
         Raises:
-            ValueError: the file is missing, or no candidates file.
+            ValueError: the file is missing, or is no candidates file.
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                stored = {name: file[name] for name in file.files}
-            version = int(stored["format"])
-            if version not in (1, _FORMAT):
-                raise ValueError(f"format {version}, this version reads {_FORMAT} and earlier")
-            rays = Rays(
-                torch.from_numpy(stored["vertices"]),
-                torch.from_numpy(stored["faces"]),
-                tuple(stored["anisotropy"].tolist()),
-            )
-            scaling = Scaling(tuple(stored["source"].tolist()), tuple(stored["shape"].tolist()))
-            found = cls(
-                stored["points"], stored["distances"], stored["scores"], rays, scaling,
-                float(stored["diameter"]), float(stored["prob_thresh"]),
-            )  # fmt: skip
-            record = stored["about" if version == 1 else "record"]
-            return found, RunRecord.from_json(str(record))
+                return _from_stored({name: file[name] for name in file.files})
         except FileNotFoundError as error:
             raise ValueError(f"there is no file {path}") from error
         except Exception as error:  # zipfile, numpy and json each raise their own on a broken file
-            raise ValueError(
-                f"{path} is no candidates file (anystar predict --candidates writes them): {error}"
-            ) from error
+            raise ValueError(f"{path} is no candidates file: {error}") from error
 
 
-Found = tuple[NDArray[np.float32], NDArray[np.float16], NDArray[np.float32]]
+def _from_stored(stored: dict[str, Any]) -> tuple[Candidates, RunRecord]:
+    """The candidates and the record of a file's arrays."""
+    version = int(stored["format"])
+    if version not in (1, _FORMAT):
+        raise ValueError(f"format {version}, this version reads {_FORMAT} and earlier")
+    rays = Rays(
+        torch.from_numpy(stored["vertices"]),
+        torch.from_numpy(stored["faces"]),
+        tuple(stored["anisotropy"].tolist()),
+    )
+    found = Candidates(
+        points=stored["points"],
+        distances=stored["distances"],
+        scores=stored["scores"],
+        rays=rays,
+        scaling=Scaling(tuple(stored["source"].tolist()), tuple(stored["shape"].tolist())),
+        diameter=float(stored["diameter"]),
+        prob_thresh=float(stored["prob_thresh"]),
+    )
+    record = stored["about" if version == 1 else "record"]
+    return found, RunRecord.from_json(str(record))
 
 
-def owned(tile: Tile, shape: Triple, grid: Triple) -> tuple[tuple[slice, slice, slice], Triple]:
-    """The grid points that a tile owns and that lie inside of the volume.
-
-    Returns:
-        where they stand in the prediction of the tile; the voxel of the first one.
-    """
-    low = [-(-(a - s) // g) for a, s, g in zip(tile.low, tile.start, grid, strict=True)]
-    last = [min(b, n) for b, n in zip(tile.high, shape, strict=True)]
-    high = [-(-(b - s) // g) for b, s, g in zip(last, tile.start, grid, strict=True)]
-    bz, by, bx = (slice(a, max(a, b)) for a, b in zip(low, high, strict=True))
-    z, y, x = (a * g + s for a, g, s in zip(low, grid, tile.start, strict=True))
-    return (bz, by, bx), (z, y, x)
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The candidates of a tile, on the device that predicted them.
-
-    Attributes:
-        points: float32 ``[M, 3]`` in network voxels; the first ``count`` rows are candidates.
-        distances: float16 ``[M, R]``.
-        scores: float32 ``[M]``.
-        count: int64 ``[]``.
-        finite: bool ``[]``, whether every probability that the tile owns, and every distance of a candidate, is finite.
-    """
-
-    points: Tensor
-    distances: Tensor
-    scores: Tensor
-    count: Tensor
-    finite: Tensor
-
-
-def select(
-    probability: Tensor, distances: Tensor, tile: Tile, shape: Triple, grid: Triple, prob_thresh: float | int
-) -> Selection:
-    """The candidates of a tile: above the threshold, owned by it, and inside the volume.
-
-    The host learns nothing here. On CUDA, where it would have to wait for the number of candidates, there is a row for
-    every grid point, candidates first.
+def checked_probability(prob_thresh: float | int) -> float:
+    """The probability threshold as a float.
 
     Args:
-        probability: ``[1, d, h, w]`` of the tile.
-        distances: ``[R, d, h, w]`` of the tile.
-        tile: where the tile lies.
-        shape: of the resampled volume, without padding.
-        grid: subsampling of the prediction.
-        prob_thresh: scores must be above it.
+        prob_thresh: in [0, 1).
+
+    Raises:
+        ValueError: it is not in [0, 1).
     """
-    inside, first = owned(tile, shape, grid)
-    seen = probability[0][inside]
-    chosen = seen > prob_thresh
-    z, y, x = _places(chosen)
-    found = distances[:, *inside][:, z, y, x].T
-    finite = (seen.sum() + found.sum()).isfinite()  # a sum needs no memory, and NaN and infinity survive it
-    largest = math.sqrt(sum(size * size for size in shape))  # no object reaches further than the volume
-    found = found.nan_to_num_(nan=_SMALLEST).clamp_(_SMALLEST, largest).to(torch.float16).contiguous()
-    points = torch.stack([a * g + o for a, g, o in zip((z, y, x), grid, first, strict=True)], 1)
-    return Selection(points.float(), found, seen[z, y, x].float(), chosen.sum(), finite)
-
-
-def _places(chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where ``[d, h, w]`` is true, in z, y, x order; on CUDA followed by zeros, up to the number of grid points."""
-    if chosen.device.type in ("cuda", "meta"):
-        return _padded_places(chosen)
-    z, y, x = chosen.nonzero().unbind(1)
-    return z, y, x
-
-
-def _padded_places(chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """As many rows as there are grid points: the host need not know how many are true."""
-    _, height, width = chosen.shape
-    flat, count = chosen.reshape(-1), chosen.numel()
-    # The n-th true element writes its number to place n; all others write to a place at the end, which is dropped.
-    place = (flat.cumsum(0) - 1).masked_fill_(~flat, count)
-    numbers = torch.arange(count, device=chosen.device)
-    index = torch.zeros(count + 1, dtype=torch.int64, device=chosen.device).scatter_(0, place, numbers)[:-1]
-    row = index // width
-    return row // height, row % height, index % width
-
-
-def collected(selections: Sequence[Selection], transfer: Transfer) -> Callable[[], tuple[list[Found], bool]]:
-    """Start to copy the number of candidates of tiles to the host.
-
-    Returns:
-        What waits for the numbers, copies that many candidates, and returns those of each tile and whether all
-        predictions were finite.
-    """
-    known = transfer.later(torch.stack([n for one in selections for n in (one.count, one.finite.long())]))
-
-    def finish() -> tuple[list[Found], bool]:
-        counts, finite = known().view(-1, 2).unbind(1)
-        found = []
-        for one, count in zip(selections, counts.tolist(), strict=True):
-            # views only: a kernel launched here would run behind the next tile
-            rows = [column[:count] for column in (one.points, one.distances, one.scores)]
-            points, distances, scores = transfer.fetch(rows)
-            found.append((points, distances, scores))
-        return found, bool(finite.all())
-
-    return finish
-
-
-def gather(
-    probability: Tensor, distances: Tensor, tile: Tile, shape: Triple, grid: Triple, prob_thresh: float | int
-) -> Found:
-    """The candidates that :func:`select` finds, on the CPU: points, distances and scores."""
-    selection = select(probability, distances, tile, shape, grid, prob_thresh)
-    found, _ = collected([selection], transfer_to(probability.device))()
-    return found[0]
+    if not 0 <= prob_thresh < 1:
+        raise ValueError(f"prob_thresh must be between 0 and 1, got {prob_thresh}")
+    return float(prob_thresh)
 
 
 def merge(
-    parts: Iterable[Found], rays: Rays, scaling: Scaling, diameter: float | int, prob_thresh: float | int
+    parts: Iterable[TileCandidates],
+    rays: Rays,
+    scaling: Scaling,
+    diameter: float | int,
+    prob_thresh: float | int,
 ) -> Candidates:
-    """All tiles' candidates as one set, in an order that does not depend on the tiles."""
+    """The candidates of all tiles as one set, in an order that does not depend on the tiles.
+
+    Args:
+        parts: candidates of the tiles, in any order.
+        rays: rays of the network, on the CPU.
+        scaling: grids of the input and of the network.
+        diameter: object size for which the volume was scaled, in voxels of the input's finest axis.
+        prob_thresh: threshold with which the candidates were collected.
+    """
     nothing = (np.empty((0, 3), np.float32), np.empty((0, len(rays)), np.float16), np.empty(0, np.float32))
     points, distances, scores = (np.concatenate(column) for column in zip(nothing, *parts, strict=True))
     order = np.lexsort((points[:, 2], points[:, 1], points[:, 0], -scores))

@@ -1,12 +1,8 @@
-"""A second look from further away: what is an object there as well is one more surely.
+"""The coarse pass: the network also sees the volume with objects 1.5 times smaller.
 
-A network trained on objects of many sizes also knows those of a volume when they are shown smaller than they should
-be, and errs in other ways then: debris, texture and fragments of an object are gone, a faint object stands out from its
-noise. Shapes are seen better close by. So the score of a candidate is the geometric mean of its probability in both
-looks, its distances are those of the closer one, and the second look costs 30 % of the first. What is far smaller
-than the median object loses by it.
-
-No counterpart in StarDist or AnyStar, which look once.
+A candidate's score is the geometric mean of its probabilities in both passes; its distances are those of the fine pass.
+This suppresses debris, texture and fragments, which do not look like objects at the coarser scale. It costs 30 % more
+work, and objects far smaller than the median one are lost. StarDist and AnyStar have one pass only.
 """
 
 import math
@@ -14,79 +10,114 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from anystar_torch.inference.scale import Scaling, Triple
+from anystar_torch.arrays import Triple
+from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.tiles import Tile
 from anystar_torch.inference.transfer import Transfer, transfer_to
 
-FURTHER = 1.5
-"""How much smaller objects are in the second look."""
+COARSE_FACTOR = 1.5
+"""Object size of the fine pass over that of the coarse pass."""
 
 
-def stands(band: tuple[float, float, float]) -> bool:
-    """Whether a network that knows sizes of ``band`` (least, median, largest) knows the median object from there."""
-    least, median, _ = band
-    return least * FURTHER <= median
+def knows_coarse_objects(diameter_band: tuple[float, float, float]) -> bool:
+    """Whether the median object, shrunk by the coarse factor, is within the diameters the network was trained on.
+
+    Args:
+        diameter_band: 5 % quantile, median and 95 % quantile of the training objects' diameters.
+    """
+    least, median, _ = diameter_band
+    return least * COARSE_FACTOR <= median
+
+
+def grid_shape(shape: Triple, grid: Triple) -> Triple:
+    """Shape of the prediction of a volume.
+
+    Args:
+        shape: shape of the volume, (z, y, x).
+        grid: subsampling of the prediction, (z, y, x).
+    """
+    z, y, x = (-(-size // step) for size, step in zip(shape, grid, strict=True))
+    return z, y, x
 
 
 @dataclass(frozen=True)
-class SecondLook:
-    """How probable objects are from further away.
+class CoarsePass:
+    """The probabilities of the coarse pass.
 
     Attributes:
-        probability: float32 ``[d, h, w]`` on the CPU, of the whole volume: one number for 3.4 of the closer look.
-        far: where the second look's voxels lie in the input.
-        near: where the first look's lie.
-        grid: voxels per number, in both looks.
+        probability: probabilities of the whole volume on the coarse grid, on the CPU. There is one for every 3.4 of the
+            fine pass.
+        coarse: scaling of the coarse pass.
+        fine: scaling of the fine pass.
+        grid: subsampling of the predictions of both passes, (z, y, x).
     """
 
-    probability: Tensor
-    far: Scaling
-    near: Scaling
+    probability: Float32[Tensor, "d h w"]
+    coarse: Scaling
+    fine: Scaling
     grid: Triple
 
     @staticmethod
-    def size(far: Scaling, grid: Triple) -> int:
-        """Bytes that the probability takes."""
-        return 4 * math.prod(-(-size // step) for size, step in zip(far.shape, grid, strict=True))
-
-    def combined(self, probability: Tensor, tile: Tile, transfer: Transfer | None = None) -> Tensor:
-        """The geometric mean of both looks, same shape.
+    def nbytes(shape: Triple, grid: Triple) -> int:
+        """Bytes of the probabilities.
 
         Args:
-            probability: ``[1, d, h, w]`` of a tile in the first look.
-            tile: where the tile lies; its start is a multiple of the grid.
-            transfer: copies the second look's part to the device of the first; None for what suits it.
+            shape: shape of the volume in the coarse pass.
+            grid: subsampling of the prediction.
+        """
+        return 4 * math.prod(grid_shape(shape, grid))
+
+    def combine(
+        self, probability: Float32[Tensor, "1 d h w"], tile: Tile, transfer: Transfer | None = None
+    ) -> Float32[Tensor, "1 d h w"]:
+        """The geometric mean of the probabilities of both passes.
+
+        The coarse probabilities are interpolated linearly at the grid points of the fine pass.
+
+        Args:
+            probability: probabilities of a tile in the fine pass.
+            tile: the tile; its start is a multiple of the grid.
+            transfer: copies coarse probabilities to the device of the fine ones; None for the device's own.
         """
         upload = (transfer or transfer_to(probability.device)).upload
-        seen = self.probability
+        coarse = self.probability
         axes = zip(tile.start, self.grid, probability.shape[1:], range(3), strict=True)
         taps = [self._taps(start, step, count, axis) for start, step, count, axis in axes]
         for axis, (left, _) in enumerate(taps):
-            first, stop = int(left[0]), min(int(left[-1]) + 2, seen.shape[axis])
-            seen = seen.narrow(axis, first, stop - first)
-        seen = upload(seen.numpy())
+            first, stop = int(left[0]), min(int(left[-1]) + 2, coarse.shape[axis])
+            coarse = coarse.narrow(axis, first, stop - first)
+        coarse = upload(coarse.numpy())
         for axis, (left, share) in enumerate(taps):
-            seen = _between(seen, axis, upload(left - left[0]), upload(share))
-        return (probability * seen).sqrt_()
+            coarse = interpolate_axis(coarse, axis, upload(left - left[0]), upload(share))
+        return (probability * coarse).sqrt_()
 
     def _taps(
         self, start: int, step: int, count: int, axis: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """For each of ``count`` grid points the number of the second look before it, and the share of the next one."""
+    ) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
+        """For each of ``count`` fine grid points, the coarse grid point before it and the share of the next one."""
         voxel = start + step * np.arange(count)
-        there = ((voxel + 0.5) * self.near.ratio[axis] / self.far.ratio[axis] - 0.5) / step
+        place = ((voxel + 0.5) * self.fine.ratio[axis] / self.coarse.ratio[axis] - 0.5) / step
         last = self.probability.shape[axis] - 1
-        there = there.clip(0, last)
-        left = np.minimum(there.astype(np.int64), max(last - 1, 0))
-        return left, (there - left).astype(np.float32)
+        place = place.clip(0, last)
+        left = np.minimum(place.astype(np.int64), max(last - 1, 0))
+        return left, (place - left).astype(np.float32)
 
 
-def _between(seen: Tensor, axis: int, left: Tensor, share: Tensor) -> Tensor:
-    """Linear interpolation along an axis, all on one device."""
+def interpolate_axis(
+    values: Float32[Tensor, "_ _ _"], axis: int, left: Int64[Tensor, " n"], share: Float32[Tensor, " n"]
+) -> Float32[Tensor, "_ _ _"]:
+    """Linear interpolation along one axis; all tensors are on one device.
+
+    Args:
+        values: values at grid points.
+        axis: the axis, 0 to 2.
+        left: grid point before each of the n new ones.
+        share: weight of the grid point after it, in [0, 1].
+    """
     view = [1, 1, 1]
     view[axis] = -1
-    right = (left + 1).clamp_(max=seen.shape[axis] - 1)
-    return torch.lerp(seen.index_select(axis, left), seen.index_select(axis, right), share.view(view))
+    right = (left + 1).clamp_(max=values.shape[axis] - 1)
+    return torch.lerp(values.index_select(axis, left), values.index_select(axis, right), share.view(view))

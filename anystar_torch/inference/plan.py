@@ -1,149 +1,225 @@
-"""Which tiles a volume is predicted in, so that memory holds them and least is computed twice."""
+"""The plan of a pass: tiles that fit into memory and with which least is computed more than once."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from anystar_torch.inference.scale import Scaling, Triple
-from anystar_torch.inference.tile_network import Eye
-from anystar_torch.inference.tiles import Tile, cut, padded, size_within, tiles
-from anystar_torch.system.memory import Memory, available_memory, free_memory, resident
+from anystar_torch.arrays import Triple
+from anystar_torch.inference.tile_network import TileNetwork
+from anystar_torch.inference.tiles import Tile, best_tile_size, cut_tile, cut_volume, padded
+from anystar_torch.system.memory import Memory, available_memory, resident
 
-_RESERVE = (
-    0.25e9  # bytes: buffers of libraries (most with AVX-512), a piece of the input while it is resampled
-)
-_CANDIDATES = 0.1  # share of the memory left to candidates
+RESERVE = 0.25e9
+"""Bytes for buffers of libraries (most with AVX-512) and for a piece of the input while it is resampled."""
+
+_CANDIDATES = 0.1  # share of the memory that is left for candidates
 _LABELS = 8  # bytes per input voxel at the end: the labels, and the copy that is written
 _CANDIDATE = 620  # bytes: 96 distances in float16, and in float32 during suppression; measured 390 to 600
-_DRAWN = 3200  # bytes: the voxels of an object of 20 voxels, a bit each, in its box
-_MOST_DRAWN = 1.3e9  # bytes: more of them are not kept (csrc/nms.hpp), those of a chunk included
-_MOST = 16  # tiles in a batch: beyond, a GPU gains nothing
+_RENDERED = 3200  # bytes: the voxels of an object of 20 voxels during suppression, one bit each, in its box
+_MAX_RENDERED = 1.3e9  # bytes: the suppression does not keep more of them, those of a chunk included
+_MAX_BATCH = 16  # tiles: a GPU gains nothing from larger batches
+
+
+@dataclass(frozen=True)
+class TileOptions:
+    """How tiles are chosen and computed. They change time and memory, and the objects only within rounding.
+
+    Attributes:
+        size: tile size in network voxels, (z, y, x), with its halo; None for the largest that fits into memory.
+        halo: voxels around what a tile owns, (z, y, x); None for the effective receptive field of the network.
+        batch: tiles that are predicted together; None for as many as fit on a GPU, and one on a CPU.
+        precision: number type of the convolutions; None for what suits device and network.
+
+    Raises:
+        ValueError: the batch is smaller than 1.
+    """
+
+    size: Triple | None = None
+    halo: Triple | None = None
+    batch: int | None = None
+    precision: torch.dtype | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and self.batch < 1:
+            raise ValueError(f"batch must be at least 1, got {self.batch}")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Tiles of one size, and how many are looked at together."""
+    """The tiles of a pass, all of one size.
+
+    Attributes:
+        tiles: the tiles, in the order in which they are predicted.
+        batch: number of tiles that are predicted together.
+    """
 
     tiles: list[Tile]
     batch: int
 
     @property
     def batches(self) -> list[tuple[Tile, ...]]:
-        """The tiles, in order, batch by batch."""
+        """The tiles in groups of ``batch``."""
         return [tuple(self.tiles[i : i + self.batch]) for i in range(0, len(self.tiles), self.batch)]
 
     @property
     def size(self) -> Triple:
-        """Of every tile."""
+        """Size of a tile, (z, y, x)."""
         first = self.tiles[0]
         z, y, x = (b - a for a, b in zip(first.start, first.stop, strict=True))
         return z, y, x
 
 
-def room(source: Triple, eye: Eye, max_memory: float | int | None, kept: float | int = 0) -> float:
-    """How many voxels the network can be shown at once.
+@dataclass(frozen=True)
+class MemoryState:
+    """Memory in use and free.
+
+    Attributes:
+        resident: bytes that this process takes.
+        available: bytes of the machine that can still be allocated.
+        gpu: memory of the GPU; None for other devices.
+    """
+
+    resident: int
+    available: int
+    gpu: Memory | None = None
+
+    @classmethod
+    def now(cls, device: torch.device) -> "MemoryState":
+        """The present state.
+
+        Args:
+            device: device of the network.
+        """
+        return cls(resident(), available_memory(), Memory.of(device) if device.type == "cuda" else None)
+
+    def budget(
+        self,
+        device: torch.device,
+        max_memory: float | int | None,
+        source: Triple,
+        kept: float | int = 0,
+        reserve: float | int = RESERVE,
+    ) -> float:
+        """Bytes that tiles may take.
+
+        Args:
+            device: device of the network.
+            max_memory: bytes that the process may take in all, or on a GPU that tensors may take; None for most of what
+                is free on a GPU, and half of what is free in the machine. More than there is counts as what there is.
+            source: shape of the input, (z, y, x), whose labels need memory at the end.
+            kept: bytes of the host's memory that are needed during the pass.
+            reserve: bytes for buffers of libraries.
+
+        Raises:
+            ValueError: not even the labels fit.
+        """
+        if self.gpu is not None:
+            return max(self.gpu.budget(max_memory) - reserve, 0.0)
+        if max_memory is None:
+            return 0.5 * self.available - (kept if device.type == "cpu" else 0)
+        if device.type != "cpu":
+            return float(min(max_memory, self.available))
+        max_memory = min(max_memory, self.resident + self.available)
+        left = max_memory - self.resident - reserve
+        results = _LABELS * math.prod(source) + kept
+        if results > left:
+            raise ValueError(
+                f"program and volume take {self.resident / 1e9:.2f} GB, labels and buffers need "
+                f"{(results + reserve) / 1e9:.2f} GB more, and {max_memory / 1e9:.2f} GB may be used; "
+                "raise max_memory or crop the volume"
+            )
+        return left
+
+
+def voxels_that_fit(tile_network: TileNetwork, budget: float | int) -> float:
+    """Voxels that the network can process at once.
 
     Args:
-        source: shape of the input volume, whose labels must find a place later.
-        eye: what looks.
-        max_memory: bytes this process may take in all, or on a GPU; None for half of what is free.
-        kept: bytes of the processor's memory that something else will take meanwhile.
-
-    Raises:
-        ValueError: the labels do not fit.
+        tile_network: the network.
+        budget: bytes that tiles may take.
     """
-    budget = _budget(source, eye.device, max_memory, kept)
-    return min((1 - _CANDIDATES) * budget / eye.bytes_per_voxel, float(eye.most_voxels))
+    return min((1 - _CANDIDATES) * budget / tile_network.bytes_per_voxel, float(tile_network.max_voxels))
 
 
-def _budget(source: Triple, device: torch.device, max_memory: float | int | None, kept: float | int) -> float:
-    """Bytes that tiles may take; ``max_memory`` counts as no more than there is."""
-    if device.type == "cuda":
-        return max(Memory.of(device).budget(max_memory) - _RESERVE, 0.0)
-    if max_memory is None:
-        return free_memory(device) - (kept if device.type == "cpu" else 0)
-    if device.type != "cpu":
-        return float(min(max_memory, available_memory()))
-    max_memory = min(max_memory, resident() + available_memory())
-    budget = max_memory - resident() - _RESERVE
-    labels = _LABELS * math.prod(source) + kept
-    if labels > budget:
-        raise ValueError(
-            f"program and volume take {resident() / 1e9:.2f} GB, labels and buffers need "
-            f"{(labels + _RESERVE) / 1e9:.2f} GB more, and {max_memory / 1e9:.2f} GB may be used; "
-            "raise --max-memory or crop the volume"
-        )
-    return budget
-
-
-def plan(
-    scaling: Scaling, eye: Eye, most: float | int, halo: Callable[[], Triple], batch: int | None
+def plan_tiles(
+    shape: Triple, tile_network: TileNetwork, max_voxels: float | int, options: TileOptions
 ) -> Plan:
-    """Choose the tiles of a volume.
+    """The tiles of a volume.
 
     Args:
-        scaling: of the volume.
-        eye: what looks at the tiles.
-        most: voxels there is :func:`room` for.
-        halo: asked for the halo, if the volume must be cut.
-        batch: tiles to look at together; None to choose.
+        shape: shape of the resampled volume, (z, y, x).
+        tile_network: the network.
+        max_voxels: voxels that it can process at once.
+        options: how tiles are chosen.
 
     Raises:
-        ValueError: not even the smallest tile fits.
+        ValueError: not even the smallest tile fits, or the given tile size is smaller than the halo.
     """
-    divisor = eye.network.divisor
-    whole = padded(scaling.shape, divisor)
-    if math.prod(whole) <= most:
-        return Plan(tiles(scaling.shape, divisor, whole, (0, 0, 0)), 1)
-    around = halo()
-    try:
-        size = size_within(scaling.shape, divisor, around, most / (batch or 1))
-    except ValueError as error:
-        raise ValueError(
-            f"{error} into memory; raise --max-memory, free memory, or use a smaller network"
-        ) from error
-    pieces = tiles(scaling.shape, divisor, size, around)
+    divisor = tile_network.network.divisor
+    whole = padded(shape, divisor)
+    if options.size is None and math.prod(whole) <= max_voxels:
+        return Plan(cut_volume(shape, divisor, whole, (0, 0, 0)), 1)
+    halo = tile_network.halo if options.halo is None else options.halo
+    size, batch = options.size, options.batch
+    if size is None:
+        try:
+            size = best_tile_size(shape, divisor, halo, max_voxels / (batch or 1))
+        except ValueError as error:
+            raise ValueError(
+                f"{error} into memory; raise max_memory, free memory, or use a smaller network"
+            ) from error
+    tiles = cut_volume(shape, divisor, size, halo)
     if batch is None:
-        batch = 1 if eye.device.type == "cpu" else min(max(int(most / math.prod(size)), 1), _MOST)
-    return Plan(pieces, min(batch, len(pieces)))
+        on_cpu = tile_network.device.type == "cpu"
+        batch = 1 if on_cpu else min(max(int(max_voxels / math.prod(size)), 1), _MAX_BATCH)
+    return Plan(tiles, min(batch, len(tiles)))
 
 
-def smaller(plan: Plan, divisor: Triple, halo: Callable[[], Triple]) -> Plan:
-    """A plan for the same tiles that takes half the memory: fewer tiles in a batch, or smaller ones.
+def smaller_plan(plan: Plan, tile_network: TileNetwork, halo: Sequence[int] | None = None) -> Plan:
+    """A plan for the same voxels that takes half the memory: fewer tiles in a batch, or smaller tiles.
 
     Args:
-        plan: what was too large.
-        divisor: sizes and starts of tiles are multiples of it.
-        halo: asked for the halo, if tiles must be cut.
+        plan: the plan that did not fit.
+        tile_network: the network.
+        halo: voxels around what a tile owns; None for the effective receptive field of the network.
 
     Raises:
         ValueError: not even the smallest tile would fit.
     """
     if plan.batch > 1:
         return Plan(plan.tiles, plan.batch // 2)
-    around = halo()
+    divisor = tile_network.network.divisor
+    halo = tile_network.halo if halo is None else halo
     try:
-        size = size_within(plan.size, divisor, around, math.prod(plan.size) / 2)
+        size = best_tile_size(plan.size, divisor, halo, math.prod(plan.size) / 2)
     except ValueError as error:
         raise ValueError(
             f"the device's memory is full with a tile of {plan.size} voxels, and {error}; free memory, or use "
             "another device or a smaller network"
         ) from error
-    return Plan([piece for tile in plan.tiles for piece in cut(tile, divisor, size, around)], 1)
+    return Plan([piece for tile in plan.tiles for piece in cut_tile(tile, divisor, size, halo)], 1)
 
 
-def check_room_for(candidates: int, source: Triple, max_memory: float | int) -> None:
-    """Refuse to suppress what would take more memory than may be used.
+def check_suppression_memory(
+    candidates: int, source: Triple, max_memory: float | int, used: float | int
+) -> None:
+    """Refuse a suppression that would take more memory than may be used.
+
+    Args:
+        candidates: their number.
+        source: shape of the input, (z, y, x), whose labels need memory.
+        max_memory: bytes that the process may take in all.
+        used: bytes that the process takes now.
 
     Raises:
         ValueError: there are too many candidates.
     """
-    drawn = min(_DRAWN * candidates, _MOST_DRAWN)
-    need = resident() + _CANDIDATE * candidates + drawn + _LABELS * math.prod(source)
+    rendered = min(_RENDERED * candidates, _MAX_RENDERED)
+    need = used + _CANDIDATE * candidates + rendered + _LABELS * math.prod(source)
     if need > max_memory:
         raise ValueError(
-            f"{candidates} candidates need {need / 1e9:.1f} GB in all to be suppressed, and {max_memory / 1e9:.1f} GB "
-            "may be used; raise --prob-thresh or --max-memory"
+            f"the suppression of {candidates} candidates needs {need / 1e9:.1f} GB in all, and "
+            f"{max_memory / 1e9:.1f} GB may be used; raise prob_thresh or max_memory"
         )

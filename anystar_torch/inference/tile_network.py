@@ -1,4 +1,4 @@
-"""How a box of the volume is shown to the network: on a device, in its precision, with mirror images or without."""
+"""The network applied to tiles: on a device, in a precision, with or without test-time augmentation."""
 
 import math
 import sys
@@ -6,210 +6,241 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 
+import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Float32
 from torch import Tensor
 
-from anystar_torch.inference.candidates import Found, collected, owned, select
-from anystar_torch.inference.coarse_pass import SecondLook
-from anystar_torch.inference.intensity_range import IntensityRange
+from anystar_torch.arrays import Triple
+from anystar_torch.inference.coarse_pass import CoarsePass
 from anystar_torch.inference.memory import bytes_per_voxel, elements_per_voxel
-from anystar_torch.inference.scale import Scaling, Triple
-from anystar_torch.inference.test_time_augmentation import Mirror, averaged, mirrors
+from anystar_torch.inference.receptive_field import effective_receptive_field
+from anystar_torch.inference.resampling import ResampledVolume
+from anystar_torch.inference.selection import TileCandidates, owned_grid_points, select, start_collecting
+from anystar_torch.inference.test_time_augmentation import Mirror, all_mirrors, mean_over_mirrors
 from anystar_torch.inference.tiles import Tile
 from anystar_torch.inference.transfer import Transfer, transfer_to
 from anystar_torch.network.stardist import Prediction, StarDist
 from anystar_torch.system.device import exact_float32, largest_tensor, precision, without_overflow
 
-Part = tuple[tuple[slice, slice, slice], NDArray[Any]]
-"""Where a tile's probability stands in that of the whole volume, and what it is."""
 
-
-@dataclass(frozen=True)
-class View:
-    """A volume as the network sees it.
+class TileProbability(NamedTuple):
+    """The probabilities that a tile owns.
 
     Attributes:
-        volume: ``[D, H, W]``, the input.
-        scaling: where network voxels lie in it.
-        grey: how its grey values are normalised.
+        place: where they are in those of the whole volume.
+        values: the probabilities.
     """
 
-    volume: NDArray[Any]
-    scaling: Scaling
-    grey: IntensityRange
+    place: tuple[slice, slice, slice]
+    values: Float32[np.ndarray, "d h w"]
 
 
 @dataclass(frozen=True)
-class Eye:
-    """A network that looks at tiles.
+class TileNetwork:
+    """A network and how it is applied to tiles.
 
     Attributes:
         network: in evaluation mode, on ``device``.
         device: where it computes.
-        flips: whether it is shown the seven mirror images as well, and the mean is taken.
-        copies: how voxels reach the device and candidates come back; None for what suits it.
+        tta: whether predictions are means over the eight mirror images.
+        chosen_precision: number type of the convolutions; None for what suits device and network.
+        receptive_field: effective receptive field in voxels to each side, (z, y, x); None to measure
+            it when it is needed.
+        chosen_transfer: how voxels reach the device and candidates the host; None for what suits the device.
     """
 
     network: StarDist
     device: torch.device
-    flips: bool = False
-    copies: Transfer | None = field(default=None, compare=False)
+    tta: bool = False
+    chosen_precision: torch.dtype | None = None
+    receptive_field: Triple | None = None
+    chosen_transfer: Transfer | None = field(default=None, compare=False)
 
-    def candidates(
-        self,
-        volume: NDArray[Any],
-        scaling: Scaling,
-        grey: IntensityRange,
-        tiles: Sequence[Tile],
-        prob_thresh: float | int,
-        peaks_only: bool = False,
-    ) -> list[Found]:
-        """The candidates of tiles of one size, which are looked at together.
-
-        Args:
-            volume: ``[D, H, W]``, the input.
-            scaling: where the tiles lie in it.
-            grey: how its grey values are normalised.
-            tiles: a batch of them.
-            prob_thresh: what candidates need.
-            peaks_only: leave out candidates that a neighbour on the grid outdoes.
-        """
-        view = View(volume, scaling, grey)
-        found, finite = self.start(view, tiles, prob_thresh, peaks_only=peaks_only)()
-        if not finite and self.kind != torch.float32:
-            found, _ = self.start(view, tiles, prob_thresh, torch.float32, peaks_only=peaks_only)()
-        return found
-
-    def start(
-        self,
-        view: View,
-        tiles: Sequence[Tile],
-        prob_thresh: float | int,
-        kind: torch.dtype | None = None,
-        peaks_only: bool = False,
-        second: SecondLook | None = None,
-    ) -> Callable[[], tuple[list[Found], bool]]:
-        """Launch the work on tiles of one size; on CUDA the host does not wait for any of it.
-
-        Args:
-            view: the volume.
-            tiles: a batch of them.
-            prob_thresh: what candidates need.
-            kind: what convolutions compute in; None for :attr:`kind`.
-            peaks_only: leave out candidates that a neighbour on the grid outdoes.
-            second: a look from further away, whose probability counts as much.
-
-        Returns:
-            What waits for the candidates of each tile, and says whether all that the network said of them is finite.
-        """
-        probability, distances = self._shown(view, tiles, kind)
-        if second is not None:
-            pairs = zip(probability, tiles, strict=True)
-            probability = torch.stack([second.combined(*pair, self.transfer) for pair in pairs])
-        if peaks_only:
-            highest = torch.nn.functional.max_pool3d(probability, 3, 1, 1)
-            probability = torch.where(probability < highest, 0.0, probability)
-        shape, grid = view.scaling.shape, self.network.grid
-        selections = [
-            select(probability[i], distances[i], tile, shape, grid, prob_thresh)
-            for i, tile in enumerate(tiles)
-        ]
-        return collected(selections, self.transfer)
-
-    def start_probability(
-        self, view: View, tiles: Sequence[Tile], kind: torch.dtype | None = None
-    ) -> Callable[[], tuple[list[Part], bool]]:
-        """Launch the work on tiles of which the probability alone is kept; otherwise as :meth:`start`."""
-        grid = self.network.grid
-        probability = self._shown(view, tiles, kind).probability
-        places, parts = [], []
-        for seen, tile in zip(probability, tiles, strict=True):
-            inside, first = owned(tile, view.scaling.shape, grid)
-            part = seen[0][inside].contiguous()
-            z, y, x = (slice(a // g, a // g + n) for a, g, n in zip(first, grid, part.shape, strict=True))
-            places.append((z, y, x))
-            parts.append(part)
-        known = self.transfer.later(torch.stack([part.isfinite().all() for part in parts]))
-
-        def finish() -> tuple[list[Part], bool]:
-            finite = bool(known().all())
-            return list(zip(places, self.transfer.fetch(parts), strict=True)), finite
-
-        return finish
-
-    def _shown(self, view: View, tiles: Sequence[Tile], kind: torch.dtype | None) -> Prediction:
-        boxes = [
-            view.scaling.box(
-                view.volume, self._early(tile.start), tile.stop, view.grey, self.device, self.transfer
-            )
-            for tile in tiles
-        ]
-        return self(torch.cat(boxes) if len(boxes) > 1 else boxes[0], kind)
-
-    @torch.inference_mode()
-    def __call__(self, image: Tensor, kind: torch.dtype | None = None) -> Prediction:
-        """Probability and distances of boxes ``[B, 1, D, H, W]``, float32; with flips they start a margin early."""
-        if not self.flips:
-            return self.look(image, kind)
-        return averaged(lambda box: self.look(box, kind), image, self._mirrors, self.network.grid)
-
-    @torch.inference_mode()
-    def look(self, image: Tensor, kind: torch.dtype | None = None) -> Prediction:
-        """Probability and distances of boxes, whatever ``flips``; in :attr:`kind`, or another precision.
-
-        Where float32 is asked for, TensorFloat-32 is not used.
-        """
-        kind = kind or self.kind
-        # convolutions in half precision want channels last: other layouts are converted, and back, by every layer
-        last = self.device.type == "cpu" or kind != torch.float32
-        layout = torch.channels_last_3d if last else torch.contiguous_format
-        lower = kind != torch.float32
-        known = torch.amp.is_autocast_available(self.device.type)
-        context = torch.autocast(self.device.type, kind, enabled=lower) if known else nullcontext()
-        with context, nullcontext() if lower else exact_float32():
-            prediction: Prediction = self.network(image.to(memory_format=layout))
-        return prediction
-
-    @property
-    def kind(self) -> torch.dtype:
-        """What convolutions compute in."""
-        return without_overflow(precision(self.device), self.network)
+    @cached_property
+    def precision(self) -> torch.dtype:
+        """Number type of the convolutions."""
+        return self.chosen_precision or without_overflow(precision(self.device), self.network)
 
     @cached_property
     def transfer(self) -> Transfer:
-        """How voxels reach the device and candidates come back."""
-        return self.copies or transfer_to(self.device)
+        """How voxels reach the device and candidates the host."""
+        return self.chosen_transfer or transfer_to(self.device)
+
+    @cached_property
+    def halo(self) -> Triple:
+        """Voxels around what a tile owns, (z, y, x): the effective receptive field, given or measured.
+
+        It is measured in float32 without TensorFloat-32, whatever the precision.
+        """
+        if self.receptive_field is not None:
+            return self.receptive_field
+        return effective_receptive_field(
+            lambda image: self.forward(image, torch.float32),
+            self.network.divisor,
+            self.network.grid,
+            self.device,
+        )
 
     @cached_property
     def bytes_per_voxel(self) -> float:
-        """Memory a voxel of a tile takes while it is looked at, at most."""
+        """Bytes per voxel of a tile while it is predicted, at most."""
         network = self.network
-        every = bytes_per_voxel(network, network.divisor)
+        total = bytes_per_voxel(network, network.divisor)
         points = 1 / math.prod(network.grid)
         rays = len(network.rays)
-        if self.transfer.overlapped:  # the rows of two tiles: one is copied while the other is computed
-            every += 2 * points * (2 * rays + 16)
-        if self.flips:  # the mean so far, and the box turned
-            every += 4 * points * (rays + 1) + 8
-        return every
+        if self.transfer.overlapped:  # candidates of two tiles: one is copied while the other is computed
+            total += 2 * points * (2 * rays + 16)
+        if self.tta:  # the sum of the predictions, and the mirrored box
+            total += 4 * points * (rays + 1) + 8
+        return total
 
     @cached_property
-    def most_voxels(self) -> int:
-        """Voxels of a batch of tiles with which no tensor is larger than the device's operators can index."""
+    def max_voxels(self) -> int:
+        """Voxels of a batch with which no tensor is too large for the operators of the device."""
         if self.device.type == "cpu":
             return sys.maxsize
         return int(largest_tensor(self.device) / elements_per_voxel(self.network, self.network.divisor))
 
-    @cached_property
-    def _mirrors(self) -> list[Mirror]:
-        return mirrors(self.network.rays.to(self.device))
+    def candidates(
+        self,
+        volume: ResampledVolume,
+        tiles: Sequence[Tile],
+        prob_thresh: float | int,
+        peaks_only: bool = False,
+    ) -> list[TileCandidates]:
+        """The candidates of a batch of tiles. They are computed again in float32 if the output is not finite.
 
-    def _early(self, start: Triple) -> Triple:
-        """Where a box begins so that mirror images have their grid points in the right place."""
-        if not self.flips:
+        Args:
+            volume: the volume.
+            tiles: tiles of one size.
+            prob_thresh: candidates have a higher probability.
+            peaks_only: whether candidates with a better neighbour on the grid are left out.
+        """
+        found, finite = self.start(volume, tiles, prob_thresh, peaks_only=peaks_only)()
+        if not finite and self.precision != torch.float32:
+            found, _ = self.start(volume, tiles, prob_thresh, torch.float32, peaks_only=peaks_only)()
+        return found
+
+    def start(
+        self,
+        volume: ResampledVolume,
+        tiles: Sequence[Tile],
+        prob_thresh: float | int,
+        precision: torch.dtype | None = None,
+        *,
+        peaks_only: bool = False,
+        coarse: CoarsePass | None = None,
+    ) -> Callable[[], tuple[list[TileCandidates], bool]]:
+        """Launch the prediction of a batch of tiles. On CUDA the host does not wait.
+
+        Args:
+            volume: the volume.
+            tiles: tiles of one size.
+            prob_thresh: candidates have a higher score.
+            precision: number type of the convolutions; None for :attr:`precision`.
+            peaks_only: whether candidates with a better neighbour on the grid are left out.
+            coarse: coarse pass, with which probabilities are combined.
+
+        Returns:
+            A function that waits for the candidates of each tile, and also returns whether all predictions are finite.
+        """
+        probability, distances = self._predict_tiles(volume, tiles, precision)
+        if coarse is not None:
+            pairs = zip(probability, tiles, strict=True)
+            probability = torch.stack([coarse.combine(*pair, self.transfer) for pair in pairs])
+        if peaks_only:
+            highest = torch.nn.functional.max_pool3d(probability, 3, 1, 1)
+            probability = torch.where(probability < highest, 0.0, probability)
+        selections = [
+            select(probability[i], distances[i], tile, volume.shape, self.network.grid, prob_thresh)
+            for i, tile in enumerate(tiles)
+        ]
+        return start_collecting(selections, self.transfer)
+
+    def start_probability(
+        self, volume: ResampledVolume, tiles: Sequence[Tile], precision: torch.dtype | None = None
+    ) -> Callable[[], tuple[list[TileProbability], bool]]:
+        """Launch the prediction of a batch of tiles of which only the probabilities are needed.
+
+        Args:
+            volume: the volume.
+            tiles: tiles of one size.
+            precision: number type of the convolutions; None for :attr:`precision`.
+
+        Returns:
+            A function that waits for the probabilities that each tile owns, and also returns whether all are finite.
+        """
+        grid = self.network.grid
+        probability = self._predict_tiles(volume, tiles, precision).probability
+        places, parts = [], []
+        for predicted, tile in zip(probability, tiles, strict=True):
+            inside, first = owned_grid_points(tile, volume.shape, grid)
+            part = predicted[0][inside].contiguous()
+            z, y, x = (slice(a // g, a // g + n) for a, g, n in zip(first, grid, part.shape, strict=True))
+            places.append((z, y, x))
+            parts.append(part)
+        known = self.transfer.start_download(torch.stack([part.isfinite().all() for part in parts]))
+
+        def finish() -> tuple[list[TileProbability], bool]:
+            finite = bool(known().all())
+            arrays = self.transfer.download(parts)
+            return [TileProbability(*pair) for pair in zip(places, arrays, strict=True)], finite
+
+        return finish
+
+    @torch.inference_mode()
+    def __call__(
+        self, image: Float32[Tensor, "b 1 d h w"], precision: torch.dtype | None = None
+    ) -> Prediction:
+        """The prediction of boxes, with test-time augmentation if it is on.
+
+        Args:
+            image: normalised boxes. With test-time augmentation they start ``grid - 1`` voxels early on every axis.
+            precision: number type of the convolutions; None for :attr:`precision`.
+        """
+        if not self.tta:
+            return self.forward(image, precision)
+        return mean_over_mirrors(
+            lambda box: self.forward(box, precision), image, self._mirrors, self.network.grid
+        )
+
+    @torch.inference_mode()
+    def forward(
+        self, image: Float32[Tensor, "b 1 d h w"], precision: torch.dtype | None = None
+    ) -> Prediction:
+        """One forward pass over boxes, without test-time augmentation.
+
+        Args:
+            image: normalised boxes.
+            precision: number type of the convolutions; None for :attr:`precision`. For float32, TensorFloat-32 is off.
+        """
+        precision = precision or self.precision
+        # Convolutions in half precision need channels last: otherwise every layer converts its input and output.
+        last = self.device.type == "cpu" or precision != torch.float32
+        layout = torch.channels_last_3d if last else torch.contiguous_format
+        lower = precision != torch.float32
+        known = torch.amp.is_autocast_available(self.device.type)
+        context = torch.autocast(self.device.type, precision, enabled=lower) if known else nullcontext()
+        with context, nullcontext() if lower else exact_float32():
+            prediction: Prediction = self.network(image.to(memory_format=layout))
+        return prediction
+
+    def _predict_tiles(
+        self, volume: ResampledVolume, tiles: Sequence[Tile], precision: torch.dtype | None
+    ) -> Prediction:
+        boxes = [volume.box(self._box_start(tile.start), tile.stop, self.transfer) for tile in tiles]
+        return self(torch.cat(boxes) if len(boxes) > 1 else boxes[0], precision)
+
+    def _box_start(self, start: Triple) -> Triple:
+        """The start of a tile's box; with test-time augmentation it has a margin for the grid of mirror images."""
+        if not self.tta:
             return start
         z, y, x = (s - (g - 1) for s, g in zip(start, self.network.grid, strict=True))
         return z, y, x
+
+    @cached_property
+    def _mirrors(self) -> list[Mirror]:
+        return all_mirrors(self.network.rays.to(self.device))

@@ -1,8 +1,8 @@
-"""A volume in pieces: every voxel is owned by one tile, and every tile sees a halo around what it owns.
+"""Tiles of a volume. Each voxel is owned by one tile, and each tile has a halo around the voxels that it owns.
 
-All tiles of a volume have one size, so that they can share a batch; tiles at the border need no halo there and own
-more instead. Starts are multiples of the network's divisor: pooling then groups the same voxels whatever the tiling,
-and predictions inside do not depend on it once the halo covers what the network sees.
+All tiles of a volume have one size, so that they can form a batch. A tile at the border of the volume needs no halo
+there and owns more voxels instead. Tiles start at multiples of the network's divisor, so that pooling groups the same
+voxels in every tiling. Predictions then do not depend on the tiling once the halo covers the receptive field.
 """
 
 import itertools
@@ -11,12 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anystar_torch.inference.scale import Triple
+from anystar_torch.arrays import Triple
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A box for the network, ``start`` to ``stop``, and what it owns of it, ``low`` to ``high`` (z, y, x)."""
+    """A box for the network, and the box inside it that the tile owns; corners in (z, y, x).
+
+    Attributes:
+        start: first voxel of the tile.
+        stop: voxel after the last one of the tile.
+        low: first voxel that the tile owns.
+        high: voxel after the last one that the tile owns.
+    """
 
     start: Triple
     stop: Triple
@@ -25,91 +32,102 @@ class Tile:
 
 
 def padded(shape: Sequence[int], divisor: Triple) -> Triple:
-    """``shape`` rounded up to what the network can take."""
-    return _up(shape, divisor)
-
-
-def tiles(shape: Sequence[int], divisor: Triple, size: Sequence[int], halo: Sequence[int]) -> list[Tile]:
-    """Cut a volume.
+    """A shape rounded up to multiples of the divisor.
 
     Args:
-        shape: of the volume, (z, y, x).
-        divisor: sizes and starts of tiles are multiples of it.
-        size: of a tile, halo included; an axis that fits into it is not cut.
-        halo: voxels around what a tile owns, on sides where the volume goes on; rounded up to the divisor.
+        shape: (z, y, x).
+        divisor: (z, y, x).
+    """
+    z, y, x = (-(-value // d) * d for value, d in zip(shape, divisor, strict=True))
+    return z, y, x
 
-    Returns:
-        Tiles in z, y, x order, all of one size; what they own partitions the padded volume.
+
+def cut_volume(shape: Sequence[int], divisor: Triple, size: Sequence[int], halo: Sequence[int]) -> list[Tile]:
+    """The tiles of a volume, in z, y, x order. The boxes that they own partition the padded volume.
+
+    Args:
+        shape: shape of the volume, (z, y, x).
+        divisor: sizes and starts of tiles are multiples of it.
+        size: size of a tile with its halo. An axis that is not longer is not cut.
+        halo: voxels around the owned box, except at the border of the volume; rounded up to the divisor.
 
     Raises:
-        ValueError: a size that the halo fills, so that nothing is owned.
+        ValueError: the halo fills the tile, so that nothing would be owned.
     """
-    around = _up(halo, divisor)
-    axes = [_cut(*axis) for axis in zip(padded(shape, divisor), divisor, size, around, strict=True)]
+    around = padded(halo, divisor)
+    axes = [_cut_axis(*axis) for axis in zip(padded(shape, divisor), divisor, size, around, strict=True)]
     return [Tile(*zip(*boxes, strict=True)) for boxes in itertools.product(*axes)]
 
 
-def cut(tile: Tile, divisor: Triple, size: Sequence[int], halo: Sequence[int]) -> list[Tile]:
-    """Smaller tiles that own, together, what a tile owns; none of them sees more than it does.
+def cut_tile(tile: Tile, divisor: Triple, size: Sequence[int], halo: Sequence[int]) -> list[Tile]:
+    """Smaller tiles inside a tile, which together own the same box.
 
     Args:
-        tile: the larger one, whose own halo is as wide.
-        divisor: as for :func:`tiles`.
-        size: as for :func:`tiles`.
-        halo: as for :func:`tiles`.
+        tile: the larger tile, whose own halo is at least as wide.
+        divisor: as for :func:`cut_volume`.
+        size: as for :func:`cut_volume`.
+        halo: as for :func:`cut_volume`.
     """
     pieces = []
-    for piece in tiles(np.subtract(tile.stop, tile.start).tolist(), divisor, size, halo):
-        start, stop, low, high = (_moved(place, tile.start) for place in vars(piece).values())
-        low, high = _each(max, low, tile.low), _each(min, high, tile.high)
+    for piece in cut_volume(np.subtract(tile.stop, tile.start).tolist(), divisor, size, halo):
+        start, stop, low, high = (_shifted(corner, tile.start) for corner in vars(piece).values())
+        low, high = _per_axis(max, low, tile.low), _per_axis(min, high, tile.high)
         if all(a < b for a, b in zip(low, high, strict=True)):
             pieces.append(Tile(start, stop, low, high))
     return pieces
 
 
-def _moved(place: Triple, by: Triple) -> Triple:
-    return place[0] + by[0], place[1] + by[1], place[2] + by[2]
+def best_tile_size(
+    shape: Sequence[int], divisor: Triple, halo: Sequence[int], max_voxels: float | int
+) -> Triple:
+    """The size of tiles of at most ``max_voxels`` voxels with which the network computes least in total.
 
+    Every number of tiles per axis is tried. Halos are computed more than once, and how often depends on the shape.
 
-def _each(choose: Callable[[int, int], int], a: Triple, b: Triple) -> Triple:
-    return choose(a[0], b[0]), choose(a[1], b[1]), choose(a[2], b[2])
-
-
-def size_within(shape: Sequence[int], divisor: Triple, halo: Sequence[int], most: float | int) -> Triple:
-    """The size of tiles of at most ``most`` voxels with which the network has least to compute.
-
-    Every number of tiles per axis is tried: halos are computed twice, and how often depends on the shape.
+    Args:
+        shape: shape of the volume, (z, y, x).
+        divisor: as for :func:`cut_volume`.
+        halo: as for :func:`cut_volume`.
+        max_voxels: largest number of voxels in a tile.
 
     Raises:
-        ValueError: even the smallest tile, one divisor inside its halo, is larger; says how large it is.
+        ValueError: even the smallest tile, one divisor inside its halo, is larger.
     """
     lengths, counts = [], []
-    for total, d, h in zip(padded(shape, divisor), divisor, _up(halo, divisor), strict=True):
-        found = {_length(total, d, count, h) for count in range(1, total // d + 1)}
+    for total, d, h in zip(padded(shape, divisor), divisor, padded(halo, divisor), strict=True):
+        found = {_tile_length(total, d, count, h) for count in range(1, total // d + 1)}
         lengths.append(np.array(sorted(found), float))
-        counts.append(np.array([len(_cut(total, d, length, h)) for length in sorted(found)], float))
+        counts.append(np.array([len(_cut_axis(total, d, length, h)) for length in sorted(found)], float))
     voxels = lengths[0][:, None, None] * lengths[1][:, None] * lengths[2]
     work = voxels * counts[0][:, None, None] * counts[1][:, None] * counts[2]
-    if voxels.min() > most:
-        raise ValueError(f"the smallest tile has {voxels.min():.0f} voxels, and {most:.0f} fit")
-    best = np.unravel_index(np.where(voxels <= most, work, np.inf).argmin(), work.shape)
+    if voxels.min() > max_voxels:
+        raise ValueError(f"the smallest tile has {voxels.min():.0f} voxels, and {max_voxels:.0f} fit")
+    best = np.unravel_index(np.where(voxels <= max_voxels, work, np.inf).argmin(), work.shape)
     z, y, x = (int(axis[i]) for axis, i in zip(lengths, best, strict=True))
     return z, y, x
 
 
-def _length(total: int, divisor: int, count: int, halo: int) -> int:
-    """Of ``count`` tiles that cover an axis, a halo shared on both sides of every cut; never too small to own."""
+def _shifted(corner: Triple, by: Triple) -> Triple:
+    return corner[0] + by[0], corner[1] + by[1], corner[2] + by[2]
+
+
+def _per_axis(choose: Callable[[int, int], int], a: Triple, b: Triple) -> Triple:
+    return choose(a[0], b[0]), choose(a[1], b[1]), choose(a[2], b[2])
+
+
+def _tile_length(total: int, divisor: int, count: int, halo: int) -> int:
+    """Length of ``count`` tiles that cover an axis, with a halo on both sides of every cut."""
     exact = -(-(total + 2 * (count - 1) * halo) // count)
     return min(total, max(-(-exact // divisor) * divisor, 2 * halo + divisor))
 
 
-def _cut(total: int, divisor: int, size: int, halo: int) -> list[tuple[int, int, int, int]]:
-    """(start, stop, low, high) of the pieces of one axis."""
+def _cut_axis(total: int, divisor: int, size: int, halo: int) -> list[tuple[int, int, int, int]]:
+    """``(start, stop, low, high)`` of the pieces of one axis."""
     size = min(total, size // divisor * divisor)
     if size < total and size < 2 * halo + divisor:
         raise ValueError(
-            f"tiles of {size} voxels leave nothing to own inside a halo of {halo} on both sides; "
-            f"tiles must be at least {2 * halo + divisor} voxels wide: allow more memory (--max-memory)"
+            f"tiles of {size} voxels own nothing inside a halo of {halo} on both sides; they must be at least "
+            f"{2 * halo + divisor} voxels wide: raise max_memory or the tile size"
         )
     pieces = []
     low = 0
@@ -120,8 +138,3 @@ def _cut(total: int, divisor: int, size: int, halo: int) -> list[tuple[int, int,
         pieces.append((start, stop, low, high))
         low = high
     return pieces
-
-
-def _up(values: Sequence[int], divisor: Triple) -> Triple:
-    z, y, x = (-(-value // d) * d for value, d in zip(values, divisor, strict=True))
-    return z, y, x

@@ -1,8 +1,7 @@
-"""Copies between the processor's memory and the device's.
+"""Copies between the memory of the host and that of the device.
 
-On CUDA a copy is asynchronous only from or to page-locked ("pinned") memory; any other copy makes the host wait until
-all work that was launched before it is done. Everything that a tile needs therefore goes through pinned memory, and
-every result comes back into it.
+On CUDA a copy is asynchronous only from or to page-locked ("pinned") memory. Any other copy makes the host wait until
+all work that was launched before has finished. So tiles and results are copied through pinned memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,62 +10,83 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Float32, Shaped
 from torch import Tensor
 
 
 @runtime_checkable
 class Transfer(Protocol):
-    """How arrays reach a device, and how results come back.
+    """How arrays are copied to a device, and results back to the host.
 
     Attributes:
-        overlapped: whether the host may go on while the device computes, so that the next tile is launched before the
-            candidates of this one are collected.
+        overlapped: whether the host continues while the device computes. The next tiles are then launched before the
+            candidates of these are collected.
     """
 
     overlapped: bool
 
-    def upload(self, array: NDArray[Any]) -> Tensor:
-        """The array on the device, of the same type."""
+    def upload(self, array: Shaped[np.ndarray, "*shape"]) -> Shaped[Tensor, "*shape"]:
+        """The array on the device, of the same type.
+
+        Args:
+            array: any array.
+        """
         ...
 
-    def voxels(self, crop: NDArray[Any]) -> Tensor:
-        """A piece of a volume on the device as float32, in memory of its own."""
+    def upload_voxels(self, crop: Shaped[np.ndarray, "d h w"]) -> Float32[Tensor, "d h w"]:
+        """The crop of a volume on the device, in memory of its own.
+
+        Args:
+            crop: voxels of any real type.
+        """
         ...
 
-    def later(self, tensor: Tensor) -> Callable[[], Tensor]:
-        """Start to copy a small tensor to the host; what is returned waits for it."""
+    def start_download(self, tensor: Shaped[Tensor, "*shape"]) -> Callable[[], Shaped[Tensor, "*shape"]]:
+        """Start to copy a small tensor to the host.
+
+        Args:
+            tensor: may still be computed.
+
+        Returns:
+            A function that waits for the copy and returns it.
+        """
         ...
 
-    def fetch(self, tensors: Sequence[Tensor]) -> list[NDArray[Any]]:
-        """Copy to the host what is computed already, without waiting for what was launched since."""
+    def download(self, tensors: Sequence[Tensor]) -> list[Shaped[np.ndarray, "..."]]:
+        """Arrays of tensors that are computed already. Does not wait for work that was launched since.
+
+        Args:
+            tensors: on the device.
+        """
         ...
 
 
 class Direct:
-    """Copies that the host waits for: the processor itself, and devices without pinned memory."""
+    """Copies for which the host waits: the CPU itself, and devices without pinned memory.
+
+    Args:
+        device: where tensors are.
+    """
 
     overlapped = False
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
-    def upload(self, array: NDArray[Any]) -> Tensor:
+    def upload(self, array: Shaped[np.ndarray, "*shape"]) -> Shaped[Tensor, "*shape"]:
         """The array on the device, of the same type; on the CPU it shares the array's memory."""
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
-    def voxels(self, crop: NDArray[Any]) -> Tensor:
-        """Float32 on the device; converted on the host, which is the device or shares its memory with it."""
-        with np.errstate(
-            over="ignore"
-        ):  # what float32 cannot hold becomes infinite: an end of the grey values
+    def upload_voxels(self, crop: Shaped[np.ndarray, "d h w"]) -> Float32[Tensor, "d h w"]:
+        """The crop as float32, converted on the host. Values that are too large for float32 become infinite."""
+        with np.errstate(over="ignore"):
             return torch.from_numpy(np.array(crop, dtype=np.float32, order="C")).to(self.device)
 
-    def later(self, tensor: Tensor) -> Callable[[], Tensor]:
-        """The tensor on the host."""
+    def start_download(self, tensor: Shaped[Tensor, "*shape"]) -> Callable[[], Shaped[Tensor, "*shape"]]:
+        """A function that copies the tensor to the host."""
         return tensor.cpu
 
-    def fetch(self, tensors: Sequence[Tensor]) -> list[NDArray[Any]]:
+    def download(self, tensors: Sequence[Tensor]) -> list[Shaped[np.ndarray, "..."]]:
         """The tensors as arrays."""
         return [tensor.cpu().numpy() for tensor in tensors]
 
@@ -74,8 +94,11 @@ class Direct:
 class Pinned:
     """Copies through pinned memory, for CUDA: the host never waits for work that was launched later.
 
-    Voxels travel in the volume's own type where that has at most two bytes or is float32, and become float32 on the
-    device. Types of four bytes and more are converted on the host: float32 is half as much to copy.
+    Voxels of at most two bytes and of float32 are copied in their own type and converted on the device. All other types
+    are converted on the host, where float32 needs half the copy.
+
+    Args:
+        device: where tensors are.
     """
 
     overlapped = True
@@ -84,16 +107,17 @@ class Pinned:
         self.device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # results are copied beside what was launched since
 
-    def upload(self, array: NDArray[Any]) -> Tensor:
+    def upload(self, array: Shaped[np.ndarray, "*shape"]) -> Shaped[Tensor, "*shape"]:
         """The array on the device, of the same type."""
         return staged(array, pin=True).to(self.device, non_blocking=True)
 
-    def voxels(self, crop: NDArray[Any]) -> Tensor:
-        """Float32 on the device; converted there."""
-        return as_float(staged(travelling(crop), pin=True).to(self.device, non_blocking=True), crop.dtype)
+    def upload_voxels(self, crop: Shaped[np.ndarray, "d h w"]) -> Float32[Tensor, "d h w"]:
+        """The crop as float32, converted on the device."""
+        on_device = staged(transfer_type(crop), pin=True).to(self.device, non_blocking=True)
+        return as_float(on_device, crop.dtype)
 
-    def later(self, tensor: Tensor) -> Callable[[], Tensor]:
-        """Start the copy behind the work that computes the tensor."""
+    def start_download(self, tensor: Shaped[Tensor, "*shape"]) -> Callable[[], Shaped[Tensor, "*shape"]]:
+        """Start the copy after the work that computes the tensor."""
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         host.copy_(tensor, non_blocking=True)
         done = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -105,24 +129,34 @@ class Pinned:
 
         return wait
 
-    def fetch(self, tensors: Sequence[Tensor]) -> list[NDArray[Any]]:
-        """Copy on a stream of its own; the tensors must be computed (see :meth:`later`) and kept until this returns."""
+    def download(self, tensors: Sequence[Tensor]) -> list[Shaped[np.ndarray, "..."]]:
+        """Copy on a separate stream. The caller keeps the tensors until this returns."""
         with torch.cuda.stream(self._stream):
             pinned = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
             for host, tensor in zip(pinned, tensors, strict=True):
                 host.copy_(tensor, non_blocking=True)
         self._stream.synchronize()
-        return [host.numpy().copy() for host in pinned]  # pinned memory is scarce: it goes back at once
+        return [host.numpy().copy() for host in pinned]  # pinned memory is scarce: it is released at once
 
 
 @lru_cache(maxsize=16)
 def transfer_to(device: torch.device) -> Transfer:
-    """The copies that suit a device."""
+    """The transfer for a device.
+
+    Args:
+        device: where tensors are.
+    """
     return Pinned(device) if device.type == "cuda" else Direct(device)
 
 
-def travelling(crop: NDArray[Any]) -> NDArray[Any]:
-    """What is copied to a GPU for a piece of a volume: float32 for wide types, uint16 under the name of int16."""
+def transfer_type(crop: Shaped[np.ndarray, "d h w"]) -> Shaped[np.ndarray, "d h w"]:
+    """The crop in the type in which it is copied to a GPU: float32 for wide types, int16 with the bits of uint16.
+
+    Few operators of torch support uint16.
+
+    Args:
+        crop: voxels of any real type.
+    """
     if crop.dtype.itemsize > 4 or (crop.dtype.kind in "iu" and crop.dtype.itemsize == 4):
         with np.errstate(over="ignore"):
             return crop.astype(np.float32)
@@ -130,18 +164,25 @@ def travelling(crop: NDArray[Any]) -> NDArray[Any]:
     return native.view(np.int16) if native.dtype == np.uint16 else native
 
 
-def as_float(travelled: Tensor, dtype: np.dtype[Any]) -> Tensor:
-    """Float32 of what :func:`travelling` made of voxels of ``dtype``.
+def as_float(copied: Shaped[Tensor, "d h w"], dtype: np.dtype[Any]) -> Float32[Tensor, "d h w"]:
+    """The voxels that :func:`transfer_type` prepared, as float32.
 
-    uint16 goes by the name of int16, because few operators of torch take uint16.
+    Args:
+        copied: the result of :func:`transfer_type`, on a device.
+        dtype: type of the voxels before.
     """
     if dtype.kind == "u" and dtype.itemsize == 2:
-        return travelled.int().bitwise_and_(0xFFFF).float()
-    return travelled.float()
+        return copied.int().bitwise_and_(0xFFFF).float()
+    return copied.float()
 
 
-def staged(array: NDArray[Any], pin: bool) -> Tensor:
-    """The array in contiguous memory of the host, pinned or not, in the machine's byte order."""
+def staged(array: Shaped[np.ndarray, "*shape"], pin: bool) -> Shaped[Tensor, "*shape"]:
+    """The array in contiguous host memory, in the byte order of the machine.
+
+    Args:
+        array: any array.
+        pin: whether the memory is pinned.
+    """
     dtype = torch.from_numpy(np.empty(0, array.dtype.newbyteorder("="))).dtype
     host = torch.empty(array.shape, dtype=dtype, pin_memory=pin)
     np.copyto(host.numpy(), array)

@@ -19,8 +19,8 @@ from anystar_torch.evaluation.matching import (
     Matching,
     combine,
 )
-from anystar_torch.inference.instances import instances
 from anystar_torch.inference.predictor import AnyStar
+from anystar_torch.inference.stages import find_instances
 
 PROB_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(2, 18))  # 0.1 to 0.85
 NMS_THRESHOLDS = (0.3, 0.4, 0.5)  # StarDist's choices
@@ -79,11 +79,11 @@ def evaluate(
     middle = model.config.diameter_band[1]
     found: dict[tuple[float, float], list[Scores]] = {}
     for image, truth in pairs:
-        candidates, _ = model.candidates(
+        candidates = model.candidates(
             image, diameter=middle, prob_thresh=min(prob_threshs), device=device, progress=False
         )
         for nms in nms_threshs:
-            objects = instances(candidates, nms, averaged=model.averaged)
+            objects = find_instances(candidates, nms, shape_averaging=model.shape_averaging)
             for prob in prob_threshs:
                 kept = int(np.count_nonzero(objects.scores > prob))
                 prediction = np.where(objects.labels <= kept, objects.labels, 0)

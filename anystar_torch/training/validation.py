@@ -185,7 +185,7 @@ class InstanceScores(Callback):
             nms_thresh=NMS_THRESHOLDS[0],
         )
         # No coarse pass: the scores are those of the network alone.
-        return AnyStar(network, config, multiscale=False)
+        return AnyStar(network, config, coarse_pass=False)
 
     def _synthetic(self, trainer: L.Trainer, model: AnyStar) -> tuple[dict[str, float], float]:
         """The mean scores of the synthetic samples at the best threshold, and that threshold."""

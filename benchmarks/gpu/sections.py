@@ -208,7 +208,7 @@ def prediction(bench: Bench) -> None:
         if bench.skip(name):
             continue
         with bench.row(name) as figures:
-            model.multiscale = multiscale
+            model.coarse_pass = multiscale
             for call in ("first call s",) if bench.smoke else ("first call s", "seconds"):
                 began = time.perf_counter()
                 found = model.predict(image, diameter=13, device=device, progress=False)

@@ -25,7 +25,7 @@ from omegaconf import OmegaConf
 from anystar_torch import AnyStar
 from anystar_torch.configuration.compose import config_folder, load_synthesizer
 from anystar_torch.evaluation.matching import IOU_THRESHOLDS
-from anystar_torch.inference.instances import instances
+from anystar_torch.inference.stages import find_instances
 from anystar_torch.network import loading
 from anystar_torch.training.data import SynthesisData
 from anystar_torch.training.thresholds import scores_of
@@ -66,15 +66,17 @@ def real(model: AnyStar, volumes: list[Volume]) -> dict[str, Any]:
     found = {
         volume.name: model.candidates(
             volume.image, volume.spacing, volume.diameter, prob_thresh=THRESHOLDS[0], progress=False
-        )[0]
+        )
         for volume in volumes
     }
     rows: list[dict[str, Any]] = []
     for thresh in THRESHOLDS:
         f1 = {}
         for volume in volumes:
-            objects = instances(
-                found[volume.name].above(thresh), model.config.nms_thresh, averaged=model.averaged
+            objects = find_instances(
+                found[volume.name].above(thresh),
+                model.config.nms_thresh,
+                shape_averaging=model.shape_averaging,
             )
             scores = scores_of(volume.truth, objects.labels)
             f1[volume.name] = [scores[iou].f1 for iou in IOU_THRESHOLDS]
@@ -88,7 +90,7 @@ def rescaled(model: AnyStar, size: float) -> AnyStar:
     """The network, with objects rescaled to ``size`` of its voxels instead of the size it was trained on."""
     least, _, largest = model.config.diameter_band
     config = replace(model.config, diameter_band=(min(least, size), size, max(largest, size)))
-    return AnyStar(model.network, config, multiscale=model.multiscale)
+    return AnyStar(model.network, config, coarse_pass=model.coarse_pass)
 
 
 def mean(scores: Iterable[Sequence[float]]) -> dict[str, float]:
@@ -187,7 +189,7 @@ def run(options: argparse.Namespace) -> None:
     report = begin(options)
     results: Results = {}
     for path in options.models or [None]:
-        model = AnyStar.from_pretrained(path, multiscale=False if options.no_coarse_pass else None)
+        model = AnyStar.from_pretrained(path, coarse_pass=False if options.no_coarse_pass else None)
         if options.size is not None:
             model = rescaled(model, options.size)
         loss = round(synthetic(model, options.synth, options.samples), 4)

@@ -183,9 +183,9 @@ def run(options: argparse.Namespace) -> None:
     volumes = real.read(options.data)
     model = AnyStar.from_pretrained(
         options.model,
-        averaged=False if options.no_shape_averaging else None,
-        multiscale=False if options.no_coarse_pass else None,
-        flips=options.tta,
+        shape_averaging=False if options.no_shape_averaging else None,
+        coarse_pass=False if options.no_coarse_pass else None,
+        tta=options.tta,
     )
     if options.prob_thresh is not None:
         model.config = replace(model.config, prob_thresh=options.prob_thresh)

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
         for size in options.sizes:
             seen = rescaled(model, size)
             for coarse in (False, True):
-                seen.multiscale = coarse
+                seen.coarse_pass = coarse
                 passes = "both passes" if coarse else "fine pass"
                 results[f"{path or 'shipped'}, {size:g} voxels, {passes}"] = real(seen, volumes)
         tables(results, report)

@@ -45,13 +45,13 @@ def test_a_batch_has_one_bar(capsys, volume, model, tmp_path, monkeypatch):
         drawn.append(title) if shown else None
         return real(title, shown)
 
-    for place in ("system.progress", "inference.predictor", "inference.instances"):
+    for place in ("system.progress", "inference.stages"):
         monkeypatch.setattr(f"anystar_torch.{place}.bar", watched)
     predict(capsys, volume, tmp_path / "truth.tif", "-o", tmp_path, "--diameter", 13)
     assert drawn == ["predicting 2 volumes"]
     drawn.clear()
     predict(capsys, volume, "--diameter", 13, "--overwrite")
-    assert drawn == ["looking from further away", "predicting", "suppressing"]
+    assert drawn == ["coarse pass", "predicting", "suppressing"]
 
 
 def test_results_of_two_volumes_never_share_a_file(capsys, volume, model, tmp_path):

@@ -18,6 +18,7 @@ from anystar_torch.evaluation import matching
 from anystar_torch.exporting import bioimageio, card, export
 from anystar_torch.exporting.specimen import specimen
 from anystar_torch.inference.intensity_range import intensity_range
+from anystar_torch.inference.plan import TileOptions
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.network.normalisation import NORMALISATIONS
 from tests.exporting.networks import config, seeing
@@ -92,17 +93,14 @@ def test_an_imported_network_claims_no_training_data():
     assert "training_data" not in bioimageio._entries(Path(), network, imported, 20)
 
 
-def test_it_finds_the_objects_anystar_finds(description, monkeypatch):
-    monkeypatch.setattr(
-        "anystar_torch.inference.tile_network.precision", lambda device: torch.float32
-    )  # the package's
+def test_it_finds_the_objects_anystar_finds(description):
     network = seeing()
     known = config(network)
     volume = specimen(network, known)
     labels = predict(model=description, inputs={"volume": volume[None, None]}).members["labels"].to_numpy()
-    found = AnyStar(network, known, averaged=False, multiscale=False).predict(
-        volume, diameter=10, device="cpu", progress=False
-    )
+    float32 = TileOptions(precision=torch.float32)  # the package's
+    model = AnyStar(network, known, shape_averaging=False, coarse_pass=False, tile_options=float32)
+    found = model.predict(volume, diameter=10, device="cpu", progress=False)
     score = matching(found.labels, labels[0, ..., 0].astype(np.int32), iou_thresh=0.9)
     assert len(found) >= 8
     assert (score.tp, score.fp, score.fn) == (len(found), 0, 0)

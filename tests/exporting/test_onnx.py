@@ -16,6 +16,7 @@ from anystar_torch.exporting import export
 from anystar_torch.exporting import onnx as exporter
 from anystar_torch.exporting.dense import agree
 from anystar_torch.geometry.rays import Rays
+from anystar_torch.inference.plan import TileOptions
 from anystar_torch.inference.predictor import AnyStar
 from tests.conftest import ROOT
 from tests.exporting.networks import config, resnet, seeing, snippet
@@ -70,10 +71,7 @@ def test_the_snippet_of_the_page_runs(exported, monkeypatch):
 
 
 @pytest.mark.parametrize("exported", [seeing], indirect=True)
-def test_the_example_finds_what_anystar_finds(shared_data, tmp_path, exported, monkeypatch):
-    monkeypatch.setattr(
-        "anystar_torch.inference.tile_network.precision", lambda device: torch.float32
-    )  # the program's
+def test_the_example_finds_what_anystar_finds(shared_data, tmp_path, exported):
     network, path = exported
     volume, labels = (tmp_path / name for name in ("volume.tif", "labels.tif"))
     scan = io.read(shared_data / "real" / "stardist_img3d" / "image.tif")
@@ -81,7 +79,9 @@ def test_the_example_finds_what_anystar_finds(shared_data, tmp_path, exported, m
     example = ROOT / "examples" / "onnx_predict.py"
     assert len(example.read_text().splitlines()) <= 45  # the page says about 40
     subprocess.run([sys.executable, str(example), path, volume, labels, "14"], check=True)
-    found = AnyStar(network, config(network), averaged=False, multiscale=False).predict(
+    float32 = TileOptions(precision=torch.float32)  # the program's
+    model = AnyStar(network, config(network), shape_averaging=False, coarse_pass=False, tile_options=float32)
+    found = model.predict(
         scan.array, spacing=scan.spacing or (1, 1, 1), diameter=14, device="cpu", progress=False
     )
     score = matching(found.labels, io.read_labels(labels).array, iou_thresh=0.99)

@@ -5,19 +5,20 @@ import pytest
 import torch
 
 from anystar_torch.evaluation.matching import matching
-from anystar_torch.inference import candidates
-from anystar_torch.inference import tile_network as eye
-from anystar_torch.inference.coarse_pass import SecondLook, _between
+from anystar_torch.inference.coarse_pass import CoarsePass, interpolate_axis
 from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.memory import elements_per_voxel
-from anystar_torch.inference.plan import _RESERVE, plan, room
+from anystar_torch.inference.plan import RESERVE, MemoryState, TileOptions, plan_tiles, voxels_that_fit
 from anystar_torch.inference.predictor import AnyStar
-from anystar_torch.inference.scale import Scaling, interpolated
-from anystar_torch.inference.tile_network import Eye
+from anystar_torch.inference.resampling import ResampledVolume, interpolated
+from anystar_torch.inference.scaling import Scaling
+from anystar_torch.inference.selection import padded_places, select
+from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.inference.tiles import Tile
-from anystar_torch.inference.transfer import Direct, Pinned, as_float, staged, transfer_to, travelling
+from anystar_torch.inference.transfer import Direct, Pinned, as_float, staged, transfer_to, transfer_type
+from anystar_torch.inference.warnings import MemoryWarning, PrecisionWarning
 from anystar_torch.system.device import exact_float32, largest_tensor, out_of_memory
-from anystar_torch.system.memory import Memory, free_memory
+from anystar_torch.system.memory import Memory
 from tests.inference.test_memory import small
 from tests.residency import Residency
 
@@ -33,7 +34,7 @@ class Overlapped(Direct):
 
 def elsewhere(device, network=None):
     """A network planned for a device that is not there."""
-    return Eye(network or small(8, (1, 1, 1)), device, copies=Overlapped(CPU))
+    return TileNetwork(network or small(8, (1, 1, 1)), device, chosen_transfer=Overlapped(CPU))
 
 
 @pytest.mark.parametrize("kind", ["?", "u1", "i1", "<u2", ">u2", "<i2", ">i2", "f2", ">f4", "f4", "i4", "f8"])
@@ -45,13 +46,13 @@ def test_voxels_travel_in_their_own_type_and_become_the_same_floats(kind):
     )
     volume = (rng.normal(0, 9, (7, 9, 11)) if whole is None else whole).astype(dtype)
     crop = volume[1:6, ::2, ::-1]
-    sent = travelling(crop)
+    sent = transfer_type(crop)
     assert sent.dtype.itemsize <= min(dtype.itemsize, 4)
     assert sent.dtype.isnative
     arrived = as_float(staged(sent, pin=False), crop.dtype)
     assert arrived.dtype == torch.float32
     assert arrived.is_contiguous()
-    assert torch.equal(arrived, Direct(CPU).voxels(crop))
+    assert torch.equal(arrived, Direct(CPU).upload_voxels(crop))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
@@ -60,7 +61,7 @@ def test_candidates_are_found_without_the_host_as_with_it(shape, share):
     """The rows that CUDA computes for every grid point, on CPU tensors."""
     chosen = torch.from_numpy(np.random.default_rng(0).random(shape) < share)
     expected = chosen.nonzero()
-    rows = torch.stack(candidates._padded_places(chosen), 1)
+    rows = torch.stack(padded_places(chosen), 1)
     assert len(rows) == chosen.numel()
     assert torch.equal(rows[: len(expected)], expected)
     assert (rows[len(expected) :] == 0).all()
@@ -70,21 +71,21 @@ def test_candidates_are_found_without_the_host_as_with_it(shape, share):
 def test_the_work_on_a_tile_stays_on_its_device(grid):
     """Normalised, interpolated, shown to the network, combined and selected: no copy, no synchronisation."""
     network = small(8, grid).to("meta")
-    on_meta = Eye(network, META)
+    on_meta = TileNetwork(network, META)
     crop = torch.empty(24, 24, 40, dtype=torch.int16, device="meta")
     taps = torch.empty(3, 32, dtype=torch.int64, device="meta"), torch.empty(3, 32, device="meta")
     index = torch.empty(32 // grid[2], dtype=torch.int64, device="meta")
     share = torch.empty(32 // grid[2], device="meta")
     tile = Tile((0, 0, 0), (32, 32, 32), (0, 0, 0), (28, 32, 32))
     with torch.inference_mode(), Residency("meta") as mode:
-        grey = IntensityRange(3.0, 900.0, True).normalise(as_float(crop, np.dtype(np.uint16)))
-        image = interpolated(grey, [taps, taps, taps])[None, None]
+        normalised = IntensityRange(3.0, 900.0, True).normalise(as_float(crop, np.dtype(np.uint16)))
+        image = interpolated(normalised, [taps, taps, taps])[None, None]
         probability, distances = on_meta(image)
         coarse = probability[0, 0]
         for axis in range(3):
-            coarse = _between(coarse, axis, index, share)
+            coarse = interpolate_axis(coarse, axis, index, share)
         combined = (probability[0] * coarse).sqrt_()
-        found = candidates.select(combined, distances[0], tile, (28, 30, 30), grid, 0.4)
+        found = select(combined, distances[0], tile, (28, 30, 30), grid, 0.4)
         assert mode.count > 20
     assert found.distances.shape[1] == len(network.rays)
     assert found.distances.is_contiguous()
@@ -100,36 +101,35 @@ def test_memory_that_torch_caches_counts_as_free(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10 * GIB, 80 * GIB))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 6 * GIB)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2 * GIB)
-    assert free_memory(CUDA) == memory.budget(None)
-    there = elsewhere(CUDA)
-    voxels = 0.9 * (memory.budget(None) - _RESERVE) / there.bytes_per_voxel
-    assert room((64, 64, 64), there, None) == pytest.approx(voxels)
-    assert room((64, 64, 64), there, 1e15) == pytest.approx(voxels)
-    assert room((64, 64, 64), there, 8e9) < voxels
+    state = MemoryState.now(CUDA)
+    assert state.gpu == memory
+    for max_memory in (None, 1e15):
+        assert state.budget(CUDA, max_memory, (64, 64, 64)) == pytest.approx(memory.budget(None) - RESERVE)
+    assert state.budget(CUDA, 8e9, (64, 64, 64)) < memory.budget(None) - RESERVE
 
 
-def test_max_memory_counts_as_no_more_than_there_is(monkeypatch):
-    monkeypatch.setattr("anystar_torch.inference.plan.resident", lambda: 10**9)
-    monkeypatch.setattr("anystar_torch.inference.plan.available_memory", lambda: 3 * 10**9)
-    here = Eye(small(8, (1, 1, 1)), CPU)
-    assert room((64, 64, 64), here, 1e12) == room((64, 64, 64), here, 4e9) > room((64, 64, 64), here, 3e9)
-    assert room((64, 64, 64), elsewhere(MPS), 1e12) == room((64, 64, 64), elsewhere(MPS), 3e9)
+def test_max_memory_counts_as_no_more_than_there_is():
+    state = MemoryState(resident=10**9, available=3 * 10**9)
+
+    def budget(device, max_memory):
+        return state.budget(device, max_memory, (64, 64, 64))
+
+    assert budget(CPU, 1e12) == budget(CPU, 4e9) > budget(CPU, 3e9)
+    assert budget(MPS, 1e12) == budget(MPS, 3e9)
 
 
 @pytest.mark.parametrize("device", [CUDA, MPS])
 @pytest.mark.parametrize("grid", [(1, 1, 1), (2, 2, 2)])
-def test_no_tensor_is_larger_than_a_device_can_index(device, grid, monkeypatch):
+def test_no_tensor_is_larger_than_a_device_can_index(device, grid):
     """With memory for everything, of a volume of 4096^3 voxels."""
-    monkeypatch.setattr("anystar_torch.inference.plan._budget", lambda *a: 1e18)
     network = small(8, grid)
     there = elsewhere(device, network)
-    most = room((4096,) * 3, there, None)
+    most = voxels_that_fit(there, 1e18)
     each = elements_per_voxel(network, network.divisor)
-    assert each >= max(
-        24 if grid == (1, 1, 1) else 8, 32 / grid[0] ** 3
-    )  # the largest tensors of this network
+    least = 24 if grid == (1, 1, 1) else 8
+    assert each >= max(least, 32 / grid[0] ** 3)  # the largest tensors of this network
     assert most * each <= largest_tensor(device) < 1 << (30 if device == MPS else 31)
-    chosen = plan(Scaling((4096,) * 3, (4096,) * 3), there, most, lambda: (32, 32, 32), None)
+    chosen = plan_tiles((4096,) * 3, there, most, TileOptions(halo=(32, 32, 32)))
     assert chosen.batch * np.prod(chosen.size, dtype=float) * each < 1 << (30 if device == MPS else 31)
 
 
@@ -141,10 +141,10 @@ def test_float32_is_float32_in_the_halo_and_restored():
         seen = []
         network = small(4, (2, 2, 2))
         network.register_forward_pre_hook(lambda *a: seen.append((cudnn.allow_tf32, matmul.allow_tf32)))
-        one = Eye(network, CPU)
+        one = TileNetwork(network, CPU)
         with torch.inference_mode():
             network(torch.rand(1, 1, 16, 16, 16))
-        one.look(torch.rand(1, 1, 16, 16, 16), torch.float32)
+        one.forward(torch.rand(1, 1, 16, 16, 16), torch.float32)
         with exact_float32(), exact_float32():
             assert not cudnn.allow_tf32
         assert (cudnn.allow_tf32, matmul.allow_tf32) == (True, True)
@@ -170,7 +170,7 @@ def test_channels_are_last_but_in_float32_on_a_gpu(device, kind, last):
     network = small(4, (2, 2, 2)).to(device)
     layouts = []
     network.register_forward_pre_hook(lambda layer, given: layouts.append(given[0].stride(1) == 1))
-    Eye(network, device).look(torch.empty(2, 1, 16, 16, 16, device=device), kind)
+    TileNetwork(network, device).forward(torch.empty(2, 1, 16, 16, 16, device=device), kind)
     assert layouts == [last]
 
 
@@ -190,23 +190,21 @@ def scene():
     return (image[0, 0] * 60000).round().numpy().astype(np.uint16)
 
 
-def predicted(volume, device, **options):
-    model = AnyStar.from_pretrained(halo=(64, 64, 64), **options)
+def predicted(volume, device, precision=None, **options):
+    tile_options = TileOptions(halo=(64, 64, 64), precision=precision)
+    model = AnyStar.from_pretrained(tile_options=tile_options, **options)
     found = model.predict(volume, diameter=model.config.diameter_band[1], device=device, progress=False)
-    assert not any("memory was full" in note or "finite" in note for note in found.notes)
+    assert not any(isinstance(warning, MemoryWarning | PrecisionWarning) for warning in found.warnings)
     return found.labels
 
 
 @pytest.mark.gpu
 @gpu
 @pytest.mark.parametrize(("kind", "share"), [(torch.float32, 0.97), (None, 0.93)])
-def test_a_gpu_finds_the_objects_that_the_cpu_finds(scene, kind, share, monkeypatch):
+def test_a_gpu_finds_the_objects_that_the_cpu_finds(scene, kind, share):
     """Two CPUs' precisions, float32 and bfloat16, agree on 47 of 49 objects of this volume."""
-    chosen = eye.precision
-    monkeypatch.setattr(eye, "precision", lambda device: torch.float32)
-    here = predicted(scene, "cpu")
-    monkeypatch.setattr(eye, "precision", lambda device: kind or chosen(device))
-    score = matching(here, predicted(scene, "cuda"), 0.9)
+    here = predicted(scene, "cpu", torch.float32)
+    score = matching(here, predicted(scene, "cuda", kind), 0.9)
     assert score.n_true > 30
     assert score.f1 > share, score
 
@@ -236,20 +234,23 @@ def test_voxels_and_candidates_travel_through_pinned_memory(scene):
     transfer = transfer_to(torch.device("cuda", torch.cuda.current_device()))
     assert isinstance(transfer, Pinned)
     assert staged(scene, pin=True).is_pinned()
-    assert torch.equal(transfer.voxels(scene[::2, ::-1]).cpu(), Direct(CPU).voxels(scene[::2, ::-1]))
+    assert torch.equal(
+        transfer.upload_voxels(scene[::2, ::-1]).cpu(), Direct(CPU).upload_voxels(scene[::2, ::-1])
+    )
     found = torch.arange(10, device="cuda")
-    waiting = transfer.later(found)
+    waiting = transfer.start_download(found)
     assert waiting().is_pinned()
-    assert transfer.fetch([found[:4]])[0].tolist() == [0, 1, 2, 3]
-    one = AnyStar.from_pretrained()._eye(transfer.device)
-    view = eye.View(scene, near := Scaling(scene.shape, (110, 120, 130)), IntensityRange(0.0, 60000.0, True))
+    assert transfer.download([found[:4]])[0].tolist() == [0, 1, 2, 3]
+    one = AnyStar.from_pretrained()._tile_network(transfer.device)
+    fine = Scaling(scene.shape, (110, 120, 130))
+    view = ResampledVolume(scene, fine, IntensityRange(0.0, 60000.0, True))
     tile = Tile((0, 0, 0), (96, 96, 96), (0, 0, 0), (96, 96, 96))
-    second = SecondLook(torch.ones(40, 40, 40), Scaling(scene.shape, (80, 80, 80)), near, (2, 2, 2))
-    one.start(view, [tile], 0.2, second=second)()  # weights are laid out, cuDNN is warm
+    coarse = CoarsePass(torch.ones(40, 40, 40), Scaling(scene.shape, (80, 80, 80)), fine, (2, 2, 2))
+    one.start(view, [tile], 0.2, coarse=coarse)()  # weights are laid out, cuDNN is warm
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        finish = one.start(view, [tile], 0.2, second=second)  # raises where the host would wait
+        finish = one.start(view, [tile], 0.2, coarse=coarse)  # raises where the host would wait
     finally:
         torch.cuda.set_sync_debug_mode("default")
     [(points, distances, scores)], finite = finish()

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from anystar_torch.inference import memory
-from anystar_torch.inference import receptive_field as halo
-from anystar_torch.inference.tile_network import Eye
+from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.unet import UNetBackbone
 from tests.inference.scenes import Sees
@@ -35,13 +34,13 @@ def test_on_a_cpu_channels_are_last():
     network.register_forward_pre_hook(lambda layer, given: layouts.append(given[0].stride(1) == 1))
     with torch.inference_mode():
         network(torch.rand(1, 1, 16, 16, 16))  # as the tile comes
-    Eye(network, torch.device("cpu")).look(torch.rand(1, 1, 16, 16, 16))
+    TileNetwork(network, torch.device("cpu")).forward(torch.rand(1, 1, 16, 16, 16))
     assert layouts == [False, True]
 
 
 @pytest.mark.parametrize("blur", [1, 3, 6])
 def test_the_measured_halo_is_the_receptive_field_of_averaging(blur):
-    measured = halo.measure(Eye(Sees(blur=blur).eval(), torch.device("cpu")))
+    measured = TileNetwork(Sees(blur=blur).eval(), torch.device("cpu")).halo
     # The response to averaging ends where its field does, and falls to a thousandth a little before.
     assert all(h == blur for h in measured)
 
@@ -49,7 +48,7 @@ def test_the_measured_halo_is_the_receptive_field_of_averaging(blur):
 def test_predictions_inside_the_measured_halo_do_not_change():
     torch.manual_seed(0)
     network = small(4, (2, 2, 2)).eval()
-    around = halo.measure(Eye(network, torch.device("cpu")))
+    around = TileNetwork(network, torch.device("cpu")).halo
     image = torch.rand(1, 1, 96, 48, 48)
     changed = image.clone()
     changed[..., 48:, :, :] = 0.5

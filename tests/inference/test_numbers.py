@@ -6,7 +6,7 @@ import pytest
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.inference.instances import Instances
 from anystar_torch.inference.intensity_range import intensity_range
-from anystar_torch.inference.object_table import table
+from anystar_torch.inference.object_table import object_table
 from anystar_torch.inference.predictor import AnyStar
 from tests.inference.scenes import Sees, balls, config
 
@@ -36,7 +36,7 @@ def scene():
 def test_the_mean_intensity_is_that_of_the_measured_voxels(scene):
     labels, image = scene
     image[1, :, :], image[4, 6, 3], image[0, 0, 0] = np.nan, np.inf, np.nan
-    rows = table(_found(labels), image)
+    rows = object_table(_found(labels), image)
     assert rows[0]["mean_intensity"] == pytest.approx(np.nanmean(image[labels == 1]), abs=1e-6)
     measured = image[(labels == 2) & np.isfinite(image)]
     assert rows[1]["mean_intensity"] == pytest.approx(measured.mean(), abs=1e-6)
@@ -46,7 +46,7 @@ def test_the_mean_intensity_is_that_of_the_measured_voxels(scene):
 @pytest.mark.parametrize("factor", [1e-30, 1e-8, 1e30, 1e300])
 def test_the_mean_intensity_keeps_six_digits_of_any_number(scene, factor):
     labels, image = scene
-    for row, label in zip(table(_found(labels), image * factor), (1, 2, 3), strict=True):
+    for row, label in zip(object_table(_found(labels), image * factor), (1, 2, 3), strict=True):
         expected = (image[labels == label] * factor).mean()
         assert row["mean_intensity"] == pytest.approx(expected, rel=1e-5)
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from anystar_torch.inference import size
 from anystar_torch.inference.pipeline import Events, Pipeline
-from anystar_torch.inference.plan import Plan, smaller
+from anystar_torch.inference.plan import Plan, TileOptions, smaller_plan
 from anystar_torch.inference.predictor import AnyStar
-from anystar_torch.inference.tile_network import Eye
-from anystar_torch.inference.tiles import cut, tiles
+from anystar_torch.inference.size_estimator import MIN_DIAMETER
+from anystar_torch.inference.tile_network import TileNetwork
+from anystar_torch.inference.tiles import cut_tile, cut_volume
 from anystar_torch.inference.transfer import Direct
+from anystar_torch.inference.warnings import MemoryWarning, NonFiniteWarning, PrecisionWarning
 from anystar_torch.system.device import without_overflow
 from tests.inference.scenes import Sees, balls, config, lattice
 from tests.inference.test_memory import small
@@ -23,7 +24,7 @@ OPTIONS = {"diameter": 13, "device": "cpu", "progress": False}
 
 
 def pieces(count):
-    return tiles((8, 8, 8 * count), (8, 8, 8), (8, 8, 8), (0, 0, 0))
+    return cut_volume((8, 8, 8 * count), (8, 8, 8), (8, 8, 8), (0, 0, 0))
 
 
 def silent(done, total):
@@ -80,10 +81,11 @@ def test_what_is_not_finite_is_computed_again_in_float32(overlapped):
     found = pipeline(start, overlapped, events).run(Plan(pieces(5), 1), torch.float16, silent)
     assert sorted(found) == list(range(5))
     assert kinds.count(torch.float32) == 2
-    assert (events.again, events.broken) == (2, 1)
-    again, broken = events.notes(torch.float16)
-    assert "not finite in float16: 2 tiles computed in float32" in again
-    assert broken.startswith("warning: ")
+    assert (events.recomputed, events.non_finite) == (2, 1)
+    recomputed, non_finite = events.warnings(torch.float16)
+    assert isinstance(recomputed, PrecisionWarning)
+    assert "not finite in float16: 2 tiles computed in float32" in str(recomputed)
+    assert isinstance(non_finite, NonFiniteWarning)
 
 
 def test_errors_of_a_tile_arrive():
@@ -103,10 +105,9 @@ def test_errors_of_a_tile_arrive():
 @pytest.mark.parametrize("halo", [(0, 0, 0), (3, 5, 8)])
 def test_smaller_tiles_own_what_the_larger_one_did(halo):
     shape, divisor = (90, 64, 120), (4, 4, 4)
-    large = tiles(shape, divisor, (48, 64, 64), halo)
-    plan = Plan(large, 1)
+    plan = Plan(cut_volume(shape, divisor, (48, 64, 64), halo), 1)
     while np.prod(plan.size) > 40**3:
-        plan = smaller(plan, divisor, lambda: halo)
+        plan = smaller_plan(plan, TileNetwork(Sees(), CPU), halo)
     owners = np.zeros((92, 64, 120), int)
     for tile in plan.tiles:
         assert np.subtract(tile.stop, tile.start).tolist() == list(plan.size)
@@ -120,11 +121,12 @@ def test_smaller_tiles_own_what_the_larger_one_did(halo):
 
 
 def test_batches_are_halved_before_tiles_are():
-    plan = smaller(Plan(pieces(6), 5), (8, 8, 8), pytest.fail)
+    network = TileNetwork(Sees(grid=(2, 2, 2)), CPU)
+    plan = smaller_plan(Plan(pieces(6), 5), network)
     assert (len(plan.tiles), plan.batch) == (6, 2)
     with pytest.raises(ValueError, match=r"memory is full with a tile of \(8, 8, 8\) voxels"):
-        smaller(Plan(pieces(6), 1), (8, 8, 8), lambda: (0, 0, 0))
-    assert cut(pieces(1)[0], (4, 4, 4), (8, 8, 4), (0, 0, 0))[1].start == (0, 0, 4)
+        smaller_plan(Plan(pieces(6), 1), network, (0, 0, 0))
+    assert cut_tile(pieces(1)[0], (4, 4, 4), (8, 8, 4), (0, 0, 0))[1].start == (0, 0, 4)
 
 
 class Fills(Sees):
@@ -138,11 +140,12 @@ class Fills(Sees):
         return super().forward(image)
 
 
-@pytest.mark.parametrize("multiscale", [False, True])
-def test_full_memory_is_answered_by_smaller_tiles_and_one_line(multiscale):
+@pytest.mark.parametrize("coarse_pass", [False, True])
+def test_full_memory_is_answered_by_smaller_tiles_and_one_warning(coarse_pass):
     image, _ = balls(SHAPE, lattice(SHAPE, 13), 6.5)
     image += np.random.default_rng(0).random(SHAPE, np.float32) / 8
-    settings = {"averaged": False, "multiscale": multiscale, "halo": (4, 4, 4)}
+    tile_options = TileOptions(halo=(4, 4, 4))
+    settings = {"shape_averaging": False, "coarse_pass": coarse_pass, "tile_options": tile_options}
     options = {**OPTIONS, "prob_thresh": 0.4}
     whole = AnyStar(Sees(blur=3).eval(), config(), **settings).predict(image, **options)
     network = Fills(blur=3).eval()
@@ -151,16 +154,17 @@ def test_full_memory_is_answered_by_smaller_tiles_and_one_line(multiscale):
     assert np.array_equal(found.labels, whole.labels)
     assert np.array_equal(found.points, whole.points)
     assert max(np.prod(seen) for seen in network.seen) <= network.most
-    assert whole.notes == ()
-    (note,) = found.notes
-    assert "memory was full: went on with 1 tile of" in note
+    assert whole.warnings == ()
+    (warning,) = found.warnings
+    assert isinstance(warning, MemoryWarning)
+    assert "went on with 1 tile of" in str(warning)
 
 
 def test_memory_that_holds_no_tile_ends_in_one_line():
     network = Fills().eval()
     network.most = 0
     image, _ = balls(SHAPE, lattice(SHAPE, 13), 6.5)
-    model = AnyStar(network, config(), multiscale=False, halo=(0, 0, 0))
+    model = AnyStar(network, config(), coarse_pass=False, tile_options=TileOptions(halo=(0, 0, 0)))
     with pytest.raises(ValueError, match="memory is full with a tile of"):
         model.predict(image, **OPTIONS)
 
@@ -168,9 +172,9 @@ def test_memory_that_holds_no_tile_ends_in_one_line():
 def test_the_size_is_estimated_from_less_where_memory_is_full():
     image, _ = balls((64, 64, 64), lattice((64, 64, 64), 16))
     network = Fills().eval()
-    model = AnyStar(network, config(), multiscale=False, halo=(0, 0, 0))
+    model = AnyStar(network, config(), coarse_pass=False, tile_options=TileOptions(halo=(0, 0, 0)))
     found = model.predict(image, device="cpu", progress=False)
-    assert found.diameter > size._SMALLEST
+    assert found.diameter > MIN_DIAMETER
     assert max(np.prod(seen) for seen in network.seen) <= network.most
 
 
@@ -187,22 +191,22 @@ class Overflows(Sees):
 
 
 @pytest.mark.parametrize("always", [False, True])
-@pytest.mark.parametrize("multiscale", [False, True])
-def test_a_network_that_is_not_finite_is_never_silent(always, multiscale, monkeypatch):
-    monkeypatch.setattr("anystar_torch.inference.tile_network.precision", lambda device: torch.bfloat16)
+@pytest.mark.parametrize("coarse_pass", [False, True])
+def test_a_network_that_is_not_finite_is_never_silent(always, coarse_pass):
     image, _ = balls(SHAPE, lattice(SHAPE, 16))
-    settings = {"averaged": False, "multiscale": multiscale}
+    options = TileOptions(precision=torch.bfloat16)
+    settings = {"shape_averaging": False, "coarse_pass": coarse_pass, "tile_options": options}
     network = Overflows().eval()
     network.always = always
     found = AnyStar(network, config(), **settings).predict(image, **OPTIONS)
-    tiles_seen = 2 if multiscale else 1
-    assert f"not finite in bfloat16: {tiles_seen} tiles computed in float32" in found.notes[0]
+    tiles_seen = 2 if coarse_pass else 1
+    assert f"not finite in bfloat16: {tiles_seen} tiles computed in float32" in str(found.warnings[0])
     if always:
         assert len(found) == 0
-        assert "objects are missing" in found.notes[1]
+        assert isinstance(found.warnings[1], NonFiniteWarning)
     else:
         whole = AnyStar(Sees().eval(), config(), **settings).predict(image, **OPTIONS)
-        assert len(found.notes) == 1
+        assert len(found.warnings) == 1
         assert np.array_equal(found.labels, whole.labels)
 
 
@@ -213,8 +217,9 @@ def test_a_distance_that_is_not_finite_is_noticed():
             return type(found)(found.probability, found.distances / 0.0)
 
     image, _ = balls(SHAPE, lattice(SHAPE, 16))
-    model = AnyStar(Far().eval(), config(), multiscale=False, averaged=False)
-    assert any("not finite" in note for note in model.candidates(image, **OPTIONS)[1])
+    model = AnyStar(Far().eval(), config(), coarse_pass=False, shape_averaging=False)
+    warnings = model.candidates(image, **OPTIONS).warnings
+    assert any(isinstance(warning, NonFiniteWarning) for warning in warnings)
 
 
 def test_half_precision_is_for_normalised_networks(monkeypatch):
@@ -236,22 +241,22 @@ class Counting(Direct):
         super().__init__(CPU)
         self.threads, self.dtypes = set(), set()
 
-    def voxels(self, crop):
+    def upload_voxels(self, crop):
         self.dtypes.add(crop.dtype)
-        return super().voxels(crop)
+        return super().upload_voxels(crop)
 
-    def fetch(self, tensors):
+    def download(self, tensors):
         self.threads.add(threading.current_thread().name)
-        return super().fetch(tensors)
+        return super().download(tensors)
 
 
 def test_an_injected_device_gives_the_same_objects():
     image, _ = balls(SHAPE, lattice(SHAPE, 13), 6.5)
     volume = (image * 255).astype(np.uint8)
-    model = AnyStar(Sees().eval(), config(), halo=(0, 0, 0), averaged=False)
+    model = AnyStar(Sees().eval(), config(), shape_averaging=False)
     plain = model.predict(volume, **OPTIONS)
     copies = Counting()
-    model._eyes[CPU] = Eye(model.network, CPU, copies=copies)
+    model._tile_networks[CPU] = TileNetwork(model.network, CPU, chosen_transfer=copies)
     found = model.predict(volume, **OPTIONS)
     assert np.array_equal(found.labels, plain.labels)
     assert copies.dtypes == {np.dtype(np.uint8)}

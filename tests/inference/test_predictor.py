@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 
 from anystar_torch.evaluation.matching import matching
 from anystar_torch.inference.candidates import Candidates
-from anystar_torch.inference.instances import instances
+from anystar_torch.inference.plan import (
+    MemoryState,
+    TileOptions,
+    check_suppression_memory,
+    plan_tiles,
+    voxels_that_fit,
+)
 from anystar_torch.inference.predictor import AnyStar
+from anystar_torch.inference.stages import find_instances
+from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.io import RunRecord
 from tests.inference.scenes import RADIUS, Sees, balls, config, lattice
 
@@ -23,7 +31,7 @@ def model(**options):
     blur = options.pop("blur", 0)
     # its voxels do not agree on one sphere: an average would be none
     return AnyStar(
-        Sees(grid, blur=blur).eval(), config(), **{"averaged": False, "multiscale": False, **options}
+        Sees(grid, blur=blur).eval(), config(), **{"shape_averaging": False, "coarse_pass": False, **options}
     )
 
 
@@ -82,9 +90,9 @@ def test_anisotropic_voxels_are_made_isotropic_and_back():
 def test_without_spacing_voxels_have_the_networks_shape():
     network = Sees(anisotropy=(2.0, 1.0, 1.0)).eval()
     image, _ = balls((16, 32, 32), [np.array([8.0, 16, 16])], 13, (2, 1, 1))
-    found, _ = AnyStar(network, config()).candidates(image, diameter=13, device="cpu", progress=False)
+    found = AnyStar(network, config()).candidates(image, diameter=13, device="cpu", progress=False)
     assert found.scaling.shape == image.shape
-    scaled, _ = AnyStar(network, config()).candidates(
+    scaled = AnyStar(network, config()).candidates(
         image, spacing=(1, 1, 1), diameter=13, device="cpu", progress=False
     )
     assert scaled.scaling.shape == (8, 32, 32)
@@ -93,13 +101,11 @@ def test_without_spacing_voxels_have_the_networks_shape():
 @pytest.mark.parametrize(
     ("tile", "batch"), [((24, 24, 24), None), ((32, 28, 40), 1), ((60, 24, 60), 3), ((24, 24, 24), 5)]
 )
-def test_labels_do_not_depend_on_the_tiles(tile, batch, monkeypatch):
+def test_labels_do_not_depend_on_the_tiles(tile, batch):
     image, _ = balls(SHAPE, lattice(SHAPE, 13), 6.5)
     image += np.random.default_rng(0).random(SHAPE, np.float32) / 8
     whole = predict(image, 12, the=model(blur=3))
-    cut = model(blur=3, halo=(3, 3, 3), batch=batch)
-    monkeypatch.setattr("anystar_torch.inference.predictor.room", lambda *a: 1)
-    monkeypatch.setattr("anystar_torch.inference.plan.size_within", lambda *a: tile)
+    cut = model(blur=3, tile_options=TileOptions(size=tile, halo=(3, 3, 3), batch=batch))
     parts = predict(image, 12, the=cut)
     assert sum(cut.network.batches) >= 2
     assert len(set(cut.network.seen)) == 1
@@ -109,30 +115,38 @@ def test_labels_do_not_depend_on_the_tiles(tile, batch, monkeypatch):
     assert np.array_equal(parts.points, whole.points)
 
 
-def test_memory_bounds_the_tiles(monkeypatch):
-    monkeypatch.setattr("anystar_torch.inference.plan.resident", lambda: 0)
-    monkeypatch.setattr("anystar_torch.inference.plan._RESERVE", 0)
+def test_memory_bounds_the_tiles():
     image, labels = balls((48, 48, 96), lattice((48, 48, 96), 16))
-    small = model(max_memory=2.6e6)
-    found = small.candidates(image, diameter=13, device="cpu", progress=False)[0]
-    assert len(small.network.seen) > 1
-    assert matching(labels, instances(found, 0.3).labels, 0.7).f1 == 1
-    with pytest.raises(ValueError, match="raise --max-memory or crop"):
-        predict(image, the=model(max_memory=1e6))
-    with pytest.raises(ValueError, match="raise --prob-thresh or --max-memory"):
-        small.objects(found, 0.3)
+    network = TileNetwork(Sees().eval(), torch.device("cpu"))
+    state = MemoryState(resident=0, available=10**9)
+    budget = state.budget(network.device, 2.6e6, image.shape, reserve=0)
+    plan = plan_tiles(image.shape, network, voxels_that_fit(network, budget), TileOptions(halo=(0, 0, 0)))
+    assert len(plan.tiles) > 1
+    small = model(tile_options=TileOptions(size=plan.size, halo=(0, 0, 0)))
+    assert matching(labels, predict(image, the=small).labels, 0.7).f1 == 1
+    assert len(small.network.seen) == len(plan.tiles)
+    budget = state.budget(network.device, 1.8e6, image.shape, reserve=0)
     with pytest.raises(ValueError, match="the smallest tile has"):
-        predict(image, the=model(max_memory=1.8e6, halo=(24, 24, 24)))
+        plan_tiles(image.shape, network, voxels_that_fit(network, budget), TileOptions(halo=(24, 24, 24)))
+
+
+def test_too_little_memory_is_refused():
+    image, _ = balls((48, 48, 96), lattice((48, 48, 96), 16))
+    with pytest.raises(ValueError, match="raise max_memory or crop"):
+        predict(image, the=model(max_memory=1e6))
+    check_suppression_memory(1000, image.shape, max_memory=1e8, used=1e6)
+    with pytest.raises(ValueError, match="raise prob_thresh or max_memory"):
+        check_suppression_memory(1000, image.shape, max_memory=2.6e6, used=1e6)
 
 
 def test_stored_candidates_give_the_same_objects(tmp_path):
     image, _ = balls(SHAPE, lattice(SHAPE, 11))
     the = model()
     direct = predict(image, the=the, prob_thresh=0.7, nms_thresh=0.5)
-    found, _ = the.candidates(image, diameter=13, prob_thresh=0.5, device="cpu", progress=False)
+    found = the.candidates(image, diameter=13, prob_thresh=0.5, device="cpu", progress=False)
     found.save(tmp_path / "c.npz", RunRecord(source="x.tif"))
     loaded, record = Candidates.load(tmp_path / "c.npz")
-    again = instances(loaded.above(0.7), 0.5, averaged=False)
+    again = find_instances(loaded.above(0.7), 0.5, shape_averaging=False)
     assert record == RunRecord(source="x.tif")
     assert np.array_equal(again.labels, direct.labels)
     assert np.array_equal(again.distances, direct.distances)
@@ -244,7 +258,7 @@ def test_what_is_no_volume_is_refused():
     [
         ({"diameter": 0}, "positive number"),
         ({"diameter": "8 parsec"}, "length such as 8um"),
-        ({"diameter": "8um"}, "--spacing"),
+        ({"diameter": "8um"}, "give spacing"),
         ({"spacing": (1, 0, 1)}, "three positive numbers"),
         ({"spacing": (1, 1)}, "three positive numbers"),
         ({"prob_thresh": 1.5}, "prob_thresh"),
@@ -261,11 +275,11 @@ def test_an_unknown_device_is_refused():
         model().predict(np.zeros((4, 4, 4)), device="toaster", progress=False)
 
 
-def test_threads_agree_with_each_other(monkeypatch):
-    monkeypatch.setattr("anystar_torch.inference.predictor.room", lambda *a: 20000)
+def test_threads_agree_with_each_other():
+    small = TileOptions(size=(24, 24, 32), halo=(0, 0, 0))
     volumes = [balls(SHAPE, lattice(SHAPE, d))[0] for d in (12, 14, 16, 18)]
-    the = model(halo=(0, 0, 0))
-    alone = [predict(volume, the=model(halo=(0, 0, 0))).labels for volume in volumes]
+    the = model(tile_options=small)
+    alone = [predict(volume, the=model(tile_options=small)).labels for volume in volumes]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda volume: predict(volume, the=the).labels, volumes))
     assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from anystar_torch.geometry.rays import Rays
-from anystar_torch.inference import shape_averaging as module
 from anystar_torch.inference.candidates import Candidates
-from anystar_torch.inference.instances import instances
-from anystar_torch.inference.scale import Scaling
-from anystar_torch.inference.shape_averaging import consensus
+from anystar_torch.inference.scaling import Scaling
+from anystar_torch.inference.shape_averaging import average_shapes
+from anystar_torch.inference.stages import find_instances
 
 RAYS = Rays.golden_spiral(96)
 RADIUS = 9.0
@@ -43,9 +42,9 @@ def crowd(centres: list[tuple[float, float, float]], noise: float) -> Candidates
     )
 
 
-def errors(candidates: Candidates, centres: list[tuple[float, float, float]], averaged: bool) -> np.ndarray:
+def errors(candidates: Candidates, centres: list[tuple[float, float, float]], averaging: bool) -> np.ndarray:
     """Relative errors of the corners of all objects: how far they are from the spheres."""
-    found = instances(candidates, 0.3, averaged=averaged)
+    found = find_instances(candidates, 0.3, shape_averaging=averaging)
     assert len(found) == len(centres)
     corners = found.points[:, None] + found.distances[:, :, None] * found.rays.vertices.numpy()
     off = np.linalg.norm(corners[:, :, None] - np.asarray(centres), axis=3).min(2)
@@ -57,13 +56,13 @@ ONE, TWO = [(20.4, 19.7, 20.2)], [(20.4, 19.7, 20.2), (19.5, 20.3, 60.1)]
 
 @pytest.mark.parametrize("centres", [ONE, TWO])
 def test_what_agrees_is_kept(centres: list[tuple[float, float, float]]) -> None:
-    assert abs(errors(crowd(centres, 0.0), centres, averaged=False)).max() < 0.002
-    assert abs(errors(crowd(centres, 0.0), centres, averaged=True)).max() < 0.04
+    assert abs(errors(crowd(centres, 0.0), centres, averaging=False)).max() < 0.002
+    assert abs(errors(crowd(centres, 0.0), centres, averaging=True)).max() < 0.04
 
 
 def test_noise_is_averaged_out() -> None:
     noisy = crowd(TWO, 0.15)
-    alone, together = errors(noisy, TWO, averaged=False), errors(noisy, TWO, averaged=True)
+    alone, together = errors(noisy, TWO, averaging=False), errors(noisy, TWO, averaging=True)
     assert alone.std() == pytest.approx(0.15, rel=0.2)
     assert together.std() < 0.3 * alone.std()
     assert abs(together.mean()) < 0.02
@@ -71,18 +70,17 @@ def test_noise_is_averaged_out() -> None:
 
 def test_one_alone_keeps_its_shape() -> None:
     lonely = replace(crowd(ONE, 0.15), prob_thresh=0.1).first(1)
-    np.testing.assert_allclose(consensus(lonely, np.ones(1, bool)), lonely.distances, rtol=1e-3)
+    np.testing.assert_allclose(average_shapes(lonely, np.ones(1, bool)), lonely.distances, rtol=1e-3)
 
 
-def test_any_number_at_a_time_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_number_at_a_time_is_the_same() -> None:
     noisy = crowd(TWO, 0.1)
     kept = np.zeros(len(noisy.scores), bool)
     kept[::3] = True
-    whole = consensus(noisy, kept)
+    whole = average_shapes(noisy, kept)
     assert whole.shape == (kept.sum(), 96)
-    monkeypatch.setattr(module, "_TOGETHER", 7)
-    np.testing.assert_allclose(consensus(noisy, kept), whole, rtol=1e-6)
+    np.testing.assert_allclose(average_shapes(noisy, kept, chunk=7), whole, rtol=1e-6)
 
 
 def test_none_kept_is_none() -> None:
-    assert consensus(crowd(ONE, 0.1).first(0), np.zeros(0, bool)).shape == (0, 96)
+    assert average_shapes(crowd(ONE, 0.1).first(0), np.zeros(0, bool)).shape == (0, 96)

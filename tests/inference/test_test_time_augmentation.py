@@ -8,10 +8,12 @@ import torch
 
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.inference.intensity_range import IntensityRange
+from anystar_torch.inference.plan import TileOptions
 from anystar_torch.inference.predictor import AnyStar
-from anystar_torch.inference.scale import Scaling
-from anystar_torch.inference.test_time_augmentation import Mirror, mirrors
-from anystar_torch.inference.tile_network import Eye
+from anystar_torch.inference.resampling import ResampledVolume
+from anystar_torch.inference.scaling import Scaling
+from anystar_torch.inference.test_time_augmentation import Mirror, all_mirrors
+from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.network.stardist import Prediction
 from tests.inference.scenes import RADIUS, Sees, balls, config, lattice
 
@@ -56,13 +58,13 @@ def test_every_mirror_image_gives_the_ball_back(grid, rays):
     volume[11, 13, 10] = 1
     scaling = Scaling(volume.shape, volume.shape)
     start = tuple(1 - g for g in grid)
-    box = scaling.box(volume, start, volume.shape, IntensityRange(0.0, 1.0, True), CPU)
+    box = ResampledVolume(volume, scaling, IntensityRange(0.0, 1.0, True)).box(start, volume.shape)
     direct = network(torch.from_numpy(volume)[None, None])
     inside = direct.probability[0, 0] > 0
     assert inside.sum() > 20
-    for mirror in mirrors(network.rays):
+    for mirror in all_mirrors(network.rays):
         total = Prediction(torch.zeros_like(direct.probability), torch.zeros_like(direct.distances))
-        mirror.add(network(mirror.show(box, network.grid)), total, 1.0)
+        mirror.accumulate(network(mirror.apply(box, network.grid)), total, 1.0)
         assert torch.equal(total.probability, direct.probability)
         apart = (total.distances - direct.distances)[0][:, inside].abs()
         # Seen from beside its surface a ball is near in half of the directions: what lies between rays is a guess.
@@ -81,7 +83,7 @@ def test_the_mean_is_taken_over_eight_images():
 
     network = Counts().eval()
     image = torch.rand(2, 1, 4, 4, 8)
-    found = Eye(network, CPU, flips=True)(image)
+    found = TileNetwork(network, CPU, tta=True)(image)
     assert len(network.seen) == 8
     assert len({tuple(seen.flatten().tolist()) for seen in network.seen}) == 8
     for seen in network.seen:
@@ -91,17 +93,17 @@ def test_the_mean_is_taken_over_eight_images():
 
 
 @pytest.mark.parametrize("grid", [(1, 1, 1), (2, 2, 2)])
-def test_objects_are_the_same_with_and_without_flips(grid, monkeypatch):
-    """The network that sees balls has no preferred direction, so that flips must change nothing, tiles or not."""
+def test_objects_are_the_same_with_and_without_mirror_images(grid):
+    """The network has no preferred direction, so that mirror images must change nothing, in tiles or not."""
     image, _ = balls((40, 44, 52), lattice((40, 44, 52), 13))
-    plain = AnyStar(Sees(grid).eval(), config(), multiscale=False).predict(
+    plain = AnyStar(Sees(grid).eval(), config(), coarse_pass=False).predict(
         image, diameter=13, device="cpu", progress=False
     )
-    for room in (1e9, 30000):
-        monkeypatch.setattr("anystar_torch.inference.predictor.room", lambda *a, room=room: room)
-        model = AnyStar(Sees(grid).eval(), config(), flips=True, halo=(0, 0, 0), multiscale=False)
+    for size in (None, (24, 32, 32)):
+        options = TileOptions(size=size, halo=(0, 0, 0))
+        model = AnyStar(Sees(grid).eval(), config(), tta=True, coarse_pass=False, tile_options=options)
         found = model.predict(image, diameter=13, device="cpu", progress=False)
-        assert len(model.network.seen) >= (8 if room > 1e6 else 16)
+        assert len(model.network.seen) >= (8 if size is None else 16)
         assert np.array_equal(found.points, plain.points)
         assert len(found) > 20
         assert found.distances == pytest.approx(plain.distances, abs=4e-3)  # they are kept as float16

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from anystar_torch.inference.tiles import padded, size_within, tiles
+from anystar_torch.inference.tiles import best_tile_size, cut_volume, padded
 
 axis = st.tuples(st.integers(1, 97), st.sampled_from([1, 2, 4, 8]), st.integers(1, 90), st.integers(0, 17))
 
@@ -18,7 +18,7 @@ def test_tiles_partition_and_see_their_halo(axes):
     for n, d, s, h in zip(whole, divisor, size, halo, strict=True):
         assume(n <= s or s // d * d >= 2 * (-(-h // d) * d) + d)
     owners = np.zeros(whole, int)
-    pieces = tiles(shape, divisor, size, halo)
+    pieces = cut_volume(shape, divisor, size, halo)
     assert len({tuple(np.subtract(t.stop, t.start)) for t in pieces}) == 1
     for tile in pieces:
         owners[tuple(slice(a, b) for a, b in zip(tile.low, tile.high, strict=True))] += 1
@@ -38,7 +38,7 @@ def test_tiles_partition_and_see_their_halo(axes):
 
 def test_a_halo_that_fills_the_tile_is_refused():
     with pytest.raises(ValueError, match="at least 72 voxels"):
-        tiles((200, 200, 200), (8, 8, 8), (64, 64, 64), (32, 32, 32))
+        cut_volume((200, 200, 200), (8, 8, 8), (64, 64, 64), (32, 32, 32))
 
 
 @settings(max_examples=100, deadline=None)
@@ -54,13 +54,13 @@ def test_the_size_chosen_fits_and_no_other_has_less_to_compute(axes, share):
     smallest = np.prod([sizes[0] for sizes in every])
     if smallest > most:
         with pytest.raises(ValueError, match=f"smallest tile has {smallest} voxels"):
-            size_within(shape, divisor, halo, most)
+            best_tile_size(shape, divisor, halo, most)
         return
-    chosen = size_within(shape, divisor, halo, most)
+    chosen = best_tile_size(shape, divisor, halo, most)
     assert np.prod(chosen) <= most
-    work = np.prod(chosen) * len(tiles(shape, divisor, chosen, halo))
+    work = np.prod(chosen) * len(cut_volume(shape, divisor, chosen, halo))
     others = np.random.default_rng(0)
     for _ in range(20):
         size = [int(others.choice(sizes)) for sizes in every]
         if np.prod(size) <= most:
-            assert work <= np.prod(size) * len(tiles(shape, divisor, size, halo))
+            assert work <= np.prod(size) * len(cut_volume(shape, divisor, size, halo))

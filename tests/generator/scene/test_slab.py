@@ -10,7 +10,7 @@ from anystar_torch.configuration.compose import load_synthesizer
 from anystar_torch.generator.scene.slab import RandomSlab, direction_of_z, mirrored_slices
 from anystar_torch.generator.scene.stretch import stretch
 from anystar_torch.generator.spatial.coordinates import Coordinates, Step
-from anystar_torch.inference.scale import _mirrored
+from anystar_torch.inference.resampling import mirrored_indices
 from anystar_torch.random.source import Source
 
 
@@ -20,7 +20,9 @@ def test_slices_repeat_as_numpy_reflects(thickness: int) -> None:
     first = (16 - thickness) // 2
     expected = np.pad(np.arange(first, first + thickness), (0, 16 - thickness), mode="reflect")
     assert (found == expected).all()
-    assert (found - first == _mirrored(np.arange(16), thickness)).all(), "as prediction pads thin volumes"
+    assert (found - first == mirrored_indices(np.arange(16), thickness)).all(), (
+        "as prediction pads thin volumes"
+    )
 
 
 def test_a_sample_may_begin_anywhere_in_the_period() -> None:

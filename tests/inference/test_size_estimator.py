@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from anystar_torch.evaluation.matching import matching
-from anystar_torch.inference import size
+from anystar_torch.inference import size_estimator as size
+from anystar_torch.inference.input_volume import InputVolume
 from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.predictor import AnyStar
+from anystar_torch.inference.warnings import SizeWarning
 from anystar_torch.network.stardist import Prediction
 from tests.inference.scenes import RADIUS, Sees, balls, config
 
@@ -46,7 +48,9 @@ def test_the_size_of_balls_is_found(diameter):
     found = model.predict(image, device="cpu", progress=False)
     given = model.predict(image, diameter=diameter, device="cpu", progress=False)
     assert found.diameter == pytest.approx(diameter, rel=0.2)
-    assert any("estimated" in note for note in found.notes)
+    assert found.estimate is not None
+    assert found.estimate.diameter == found.diameter
+    assert given.estimate is None
     assert matching(labels, found.labels).f1 > matching(labels, given.labels).f1 - 0.03
 
 
@@ -59,23 +63,23 @@ def test_the_size_of_balls_in_flat_voxels_is_found():
 
 def crowd(count, diameter, covered, score=0.7):
     """A level on which ``count`` objects of the size assumed fill a share of what is seen."""
-    return size.Level(diameter, np.ones(count), np.full(count, score), covered)
+    return size.Measurement(diameter, np.ones(count), np.full(count, score), covered)
 
 
 def nothing(diameter):
-    return size.Level(diameter, np.empty(0), np.empty(0), 0.0)
+    return size.Measurement(diameter, np.empty(0), np.empty(0), 0.0)
 
 
 def test_an_outline_of_the_whole_does_not_outvote_what_it_consists_of():
     levels = [crowd(25, 20.0, 0.10), crowd(1, 80.0, 0.16)]
-    found = size.estimate(levels, nothing)
+    found = size.agreed_size(levels, nothing)
     assert found.diameter == pytest.approx(20, rel=0.05)
     assert found.support < 0.9  # the whole is still heard
 
 
 def test_a_lone_object_is_not_outvoted_by_its_fragments():
     fragments = [crowd(6, 80.0 / 2**k, 0.02, score=0.5) for k in (2, 3)]
-    found = size.estimate([*fragments, crowd(1, 80.0, 0.3)], nothing)
+    found = size.agreed_size([*fragments, crowd(1, 80.0, 0.3)], nothing)
     assert found.diameter == pytest.approx(80, rel=0.05)
 
 
@@ -85,20 +89,25 @@ def test_where_nothing_is_found_the_known_size_is_assumed_and_said():
     volume[3, 3, 3] = 1
     found = model.predict(volume, device="cpu", progress=False)
     assert found.diameter == 13
-    assert any("--diameter" in note for note in found.notes)
+    assert [type(warning) for warning in found.warnings] == [SizeWarning]
+    assert found.warnings[0].arguments == ("diameter",)
 
 
-def test_the_ladder_spans_what_the_volume_can_hold():
-    sizes = size.ladder((50, 100, 200), (2, 1, 1))
+def empty(shape, spacing):
+    return InputVolume(np.zeros(shape, np.uint8), spacing, IntensityRange(0.0, 0.0, True))
+
+
+def test_the_assumed_diameters_span_what_the_volume_can_hold():
+    sizes = size.assumed_diameters(empty((50, 100, 200), (2.0, 1.0, 1.0)))
     assert sizes[0] == 4
     assert 100 / size.STEP < sizes[-1] <= 100
     assert np.diff(np.log(sizes)) == pytest.approx(math.log(size.STEP))
-    assert size.ladder((1, 2, 3), (1, 1, 1)) == [4]
+    assert size.assumed_diameters(empty((1, 2, 3), (1.0, 1.0, 1.0))) == [4]
 
 
 @pytest.mark.parametrize("shape", [(10, 20, 30), (300, 300, 300), (7, 2000, 2000), (4000, 5, 5)])
-def test_the_part_looked_at_is_small_and_inside(shape):
-    start, stop = size.part(shape, (8, 8, 8), (0.9, 0.5, 0.0))
+def test_the_examined_box_is_small_and_inside(shape):
+    start, stop = size.box_around((0.9, 0.5, 0.0), shape, (8, 8, 8))
     edge = np.subtract(stop, start)
     assert edge.prod() <= 96**3
     assert (edge % 8 == 0).all()
@@ -106,11 +115,11 @@ def test_the_part_looked_at_is_small_and_inside(shape):
     assert (np.array(stop) <= [-(-s // 8) * 8 for s in shape]).all()
 
 
-def test_the_part_looked_at_is_where_something_is():
+def test_the_examined_box_is_where_something_is():
     image = np.random.default_rng(0).random((60, 70, 80), np.float32) * 0.01
     centre = [45.0, 20, 60]
     image += balls(image.shape, [centre], 9)[0]
-    place = size.interesting(image, IntensityRange(0.0, 1.0, True))
+    place = size.most_textured_place(image, IntensityRange(0.0, 1.0, True))
     assert np.array(place) * image.shape == pytest.approx(centre, abs=9)
 
 
@@ -127,9 +136,8 @@ def test_a_size_that_what_is_found_contradicts_is_doubted(diameter, doubted):
     model = AnyStar(Sure().eval(), config(prob_thresh=0.5, diameter_band=(8.0, 13.0, 21.0)))
     found = model.predict(image, diameter=diameter, device="cpu", progress=False)
     assert len(found) >= 5
-    warnings = [note for note in found.notes if note.startswith("warning")]
-    assert len(warnings) == doubted
-    assert not doubted or "those found measure" in warnings[0]
+    assert len(found.warnings) == doubted
+    assert not doubted or "those found measure" in str(found.warnings[0])
 
 
 @pytest.mark.parametrize("prob_thresh", [0.1, 0.3, 0.9])
@@ -150,9 +158,8 @@ def test_a_network_of_unknown_sizes_is_neither_rescaled_nor_contradicted():
     found = model.predict(image, device="cpu", progress=False)
     assert model.network.seen[-1] == image.shape
     assert len(found) >= 5
-    assert found.notes == (
-        "no diameter given, and the model does not say what sizes it knows: none is assumed",
-    )
+    assert [type(warning) for warning in found.warnings] == [SizeWarning]
+    assert "sizes of the model are unknown" in str(found.warnings[0])
 
 
 def test_a_threshold_that_is_none_is_refused_before_the_network_is_asked():

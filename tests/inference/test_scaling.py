@@ -9,15 +9,17 @@ from scipy import ndimage
 
 from anystar_torch.geometry.ops import render_labels
 from anystar_torch.geometry.rays import Rays
+from anystar_torch.inference.input_volume import diameter_in_voxels
 from anystar_torch.inference.intensity_range import IntensityRange
-from anystar_torch.inference.scale import Scaling, voxels
+from anystar_torch.inference.resampling import ResampledVolume
+from anystar_torch.inference.scaling import Scaling
 
 PLAIN = IntensityRange(0.0, 1.0, False)
-CPU = torch.device("cpu")
 
 
 def resampled(volume, shape):
-    return Scaling(volume.shape, tuple(shape)).box(volume, (0, 0, 0), tuple(shape), PLAIN, CPU)[0, 0]
+    resampled = ResampledVolume(volume, Scaling(volume.shape, tuple(shape)), PLAIN)
+    return resampled.box((0, 0, 0), tuple(shape))[0, 0]
 
 
 @settings(max_examples=25, deadline=None)
@@ -44,15 +46,16 @@ def test_enlarging_is_linear_interpolation():
 
 def test_boxes_agree_bit_for_bit_with_the_whole():
     volume = np.random.default_rng(0).integers(0, 60000, (31, 22, 27)).astype(np.uint16)
-    scaling, grey = Scaling(volume.shape, (23, 44, 27)), IntensityRange(100.0, 50000.0, True)
-    whole = scaling.box(volume, (0, 0, 0), scaling.shape, grey, CPU)
-    part = scaling.box(volume, (5, 16, 8), (21, 40, 27), grey, CPU)
+    scaling, intensities = Scaling(volume.shape, (23, 44, 27)), IntensityRange(100.0, 50000.0, True)
+    view = ResampledVolume(volume, scaling, intensities)
+    whole, part = view.box((0, 0, 0), scaling.shape), view.box((5, 16, 8), (21, 40, 27))
     assert torch.equal(part, whole[..., 5:21, 16:40, 8:27])
 
 
 def test_past_the_end_the_volume_is_its_mirror_image():
     volume = np.random.default_rng(0).random((3, 4, 1), np.float32)
-    box = Scaling(volume.shape, volume.shape).box(volume, (0, 0, 0), (8, 8, 4), PLAIN, CPU)[0, 0].numpy()
+    view = ResampledVolume(volume, Scaling(volume.shape, volume.shape), PLAIN)
+    box = view.box((0, 0, 0), (8, 8, 4))[0, 0].numpy()
     assert np.array_equal(box[:, :, 0], np.pad(volume[:, :, 0], ((0, 5), (0, 4)), mode="reflect"))
     assert np.array_equal(box[:, :, 3], box[:, :, 0])
 
@@ -77,19 +80,27 @@ def test_polyhedra_keep_their_place_and_shape():
 def test_points_come_back_where_the_taps_took_them_from():
     volume = np.arange(20, dtype=np.float32)[:, None, None] * np.ones((1, 3, 3), np.float32)
     scaling = Scaling(volume.shape, (40, 3, 3))
-    box = scaling.box(volume, (2, 0, 0), (38, 3, 3), PLAIN, CPU)[0, 0, :, 0, 0].numpy()
+    box = ResampledVolume(volume, scaling, PLAIN).box((2, 0, 0), (38, 3, 3))[0, 0, :, 0, 0].numpy()
     places = np.stack([np.arange(2, 38), np.zeros(36), np.zeros(36)], 1).astype(np.float32)
     assert scaling.points(places)[:, 0] == pytest.approx(box, abs=1e-5)
 
 
 @pytest.mark.parametrize(
     ("text", "spacing", "expected"),
-    [(12, None, 12), ("12", None, 12), ("8um", (2, 0.5, 0.5), 16), ("8 \u00b5m", (0.5, 1, 2), 16),
-     ("8\u03bcm", (0.5, 1, 2), 16), ("0.5mm", (5, 5, 5), 100),
-     ("500nm", (0.1, 0.25, 0.25), 5), ("1e1px", None, 10), (np.float32(3.5), None, 3.5)],
-)  # fmt: skip
+    [
+        (12, None, 12),
+        ("12", None, 12),
+        ("8um", (2, 0.5, 0.5), 16),
+        ("8 \u00b5m", (0.5, 1, 2), 16),
+        ("8\u03bcm", (0.5, 1, 2), 16),
+        ("0.5mm", (5, 5, 5), 100),
+        ("500nm", (0.1, 0.25, 0.25), 5),
+        ("1e1px", None, 10),
+        (np.float32(3.5), None, 3.5),
+    ],
+)
 def test_diameters_and_their_units(text, spacing, expected):
-    assert voxels(str(text), spacing) == pytest.approx(expected)
+    assert diameter_in_voxels(str(text), spacing) == pytest.approx(expected)
 
 
 def test_scaling_brings_any_spacing_to_the_networks():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from anystar_torch.inference.candidates import gather
+from anystar_torch.inference.selection import select, start_collecting
 from anystar_torch.inference.tiles import Tile
+from anystar_torch.inference.transfer import Direct
 
 
 @pytest.mark.parametrize("grid", [(1, 1, 1), (2, 2, 2), (1, 2, 4)])
@@ -19,7 +20,9 @@ def test_candidates_stand_where_the_tile_saw_them(grid, start):
     seen = [n // g for n, g in zip(size, grid, strict=True)]
     probability = torch.from_numpy(rng.random((1, *seen), np.float32))
     distances = torch.from_numpy(rng.random((5, *seen), np.float32) + 1)
-    points, found, scores = gather(probability, distances, Tile(start, stop, low, high), shape, grid, 0.5)
+    selection = select(probability, distances, Tile(start, stop, low, high), shape, grid, 0.5)
+    [(points, found, scores)], finite = start_collecting([selection], Direct(torch.device("cpu")))()
+    assert finite
     expected = {}
     for index in np.ndindex(*seen):
         place = tuple(a + i * g for a, i, g in zip(start, index, grid, strict=True))
