@@ -18,6 +18,7 @@ IMPORTED_AS = {
     "hydra-core": "hydra",
     "import-linter": "importlinter",
     "pillow": "PIL",
+    "pylibczirw": "pylibCZIrw",
     "pytorch-ignite": "ignite",
     "scikit-image": "skimage",
     "simpleitk": "SimpleITK",
@@ -26,6 +27,9 @@ IMPORTED_AS = {
 # Declared although nothing imports them, each with the reason.
 NOT_IMPORTED = {
     "beartype": "the checks of shapes in tests/conftest.py, by its name",
+    "bioio-czi": "a reader that bioio finds",
+    "bioio-lif": "a reader that bioio finds",
+    "bioio-nd2": "a reader that bioio finds",
     "fire": "python -m monai.bundle, which runs an exported bundle",
     "import-linter": "lint-imports, in make test",
     "ipykernel": "runs the example notebook",

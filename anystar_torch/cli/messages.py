@@ -17,6 +17,7 @@ OPTIONS = {
     "normalisation": "--normalisation",
     "overwrite": "--overwrite",
     "prob_thresh": "--prob-thresh",
+    "scene": "--scene",
     "spacing": "--spacing",
 }
 

@@ -72,6 +72,10 @@ Axes = Annotated[
         help="Meaning of the dimensions: TCZYX for time, channel, z, y, x. Default: the file's.",
     ),
 ]
+Scene = Annotated[
+    str | None,
+    typer.Option(help="Name or number (from 0) of the scene or position, where the file has several."),
+]
 Frame = Annotated[int | None, typer.Option(help="Index of the time point, from 0. Default: all.")]
 MaxMemory = Annotated[
     str | None, typer.Option(help="Memory limit: 6GB, 800MB. Default: half of the free memory.")
@@ -112,6 +116,7 @@ def predict(  # noqa: PLR0913 - one argument per option
     device: Device = "auto",
     channel: Channel = None,
     axes: Axes = None,
+    scene: Scene = None,
     frame: Frame = None,
     picture: Picture = None,
     candidates: KeptCandidates = None,
@@ -146,7 +151,9 @@ def predict(  # noqa: PLR0913 - one argument per option
         prob_thresh=network.config.prob_thresh if prob_thresh is None else prob_thresh,
         nms_thresh=network.config.nms_thresh if nms_thresh is None else checked_overlap(nms_thresh),
         progress=len(paths) == 1,
-        record=replace(_record(network, model, diameter, device), channel=channel, frame=frame, axes=axes),
+        record=replace(
+            _record(network, model, diameter, device), channel=channel, frame=frame, axes=axes, scene=scene
+        ),
     )
     if len(paths) > 1:
         return _batch(paths, places, job)

@@ -77,7 +77,14 @@ def source_volume(record: "RunRecord", labels: 'Int32[np.ndarray, "d h w"]') -> 
         return image  # old candidates do not say what their source was: another file may have its name now
     try:
         spacing = record.spacing if record.unit else None
-        source = io.read(path, channel=record.channel, frame=record.frame, axes=record.axes, spacing=spacing)
+        source = io.read(
+            path,
+            channel=record.channel,
+            frame=record.frame,
+            axes=record.axes,
+            spacing=spacing,
+            scene=record.scene,
+        )
     except ValueError as error:
         raise ValueError(f"{_other(path)} ({error})") from error
     if checksum(source.array) != record.checksum or not _same_place(source.affine, affine):

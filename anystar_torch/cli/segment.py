@@ -77,7 +77,7 @@ def segment(path: Path, outputs: Outputs, job: Job) -> Done:
     outputs.check(path)
     start = time.perf_counter()
     chosen = job.record.frame
-    count = 1 if chosen is not None else io.frames(path, job.record.axes)
+    count = 1 if chosen is not None else io.frames(path, job.record.axes, job.record.scene)
     if count > 1 and outputs.extra:
         raise ValueError(
             f"{path} has {count} time points; set frame to one of them for results beside labels"
@@ -87,7 +87,12 @@ def segment(path: Path, outputs: Outputs, job: Job) -> Done:
     series: NDArray[Any] | None = None
     for number, frame in enumerate([chosen] if count == 1 else range(count)):
         image = io.read(
-            path, channel=job.record.channel, frame=frame, axes=job.record.axes, spacing=job.spacing
+            path,
+            channel=job.record.channel,
+            frame=frame,
+            axes=job.record.axes,
+            spacing=job.spacing,
+            scene=job.record.scene,
         )
         found = _found(path, image, outputs, job)
         if count > 1:

@@ -1,7 +1,9 @@
 """Reading and writing of volumes, in the format that the ending of a file's name tells."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer
 
-from anystar_torch.io import arrays, hdf5, itk, n5, nifti, slices, tiff, zarrs
+from anystar_torch.io import arrays, bioimage, hdf5, itk, n5, nifti, slices, tiff, zarrs
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.axes import affine_of, by_letter, decide, select
 from anystar_torch.io.labels import compact, whole_numbers
@@ -17,6 +19,7 @@ from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.slice_names import natural
 from anystar_torch.io.spatial_image import SpatialImage
+from anystar_torch.io.stored import StoredImage
 from anystar_torch.io.voxel_size import Spacing, checked_spacing, voxel_size
 
 Sizes = Mapping[str, Any]  # by axis
@@ -39,13 +42,17 @@ KINDS: dict[str, ModuleType] = {
     ".h5": hdf5,
     ".hdf5": hdf5,
     ".n5": n5,
+    **dict.fromkeys(bioimage.ENDINGS, bioimage),
 }
+
+#: Formats whose files may hold several scenes: positions of a stage, or images.
+_WITH_SCENES = (tiff, bioimage)
 
 #: Formats that are folders.
 _FOLDERS = (zarrs, n5)
 
 #: Endings that are only read, and the ending that is written instead.
-_INSTEAD = {".mhd": ".mha", ".n5": ".zarr"}
+_INSTEAD = {".mhd": ".mha", ".n5": ".zarr", **dict.fromkeys(bioimage.ENDINGS, ".ome.tif")}
 
 
 def container(path: Path) -> Path:
@@ -67,6 +74,7 @@ def read(
     frame: int | None = None,
     axes: str | None = None,
     spacing: Sequence[float | int] | None = None,
+    scene: str | None = None,
 ) -> SpatialImage:
     """Read one volume.
 
@@ -77,6 +85,7 @@ def read(
         frame: index of the time point, where the file has several.
         axes: one letter of Z, Y, X, C and T per dimension; None for the names in the file.
         spacing: voxel size (z, y, x) in micrometres; None for that of the file.
+        scene: name or number of the scene (position), where the file has several.
 
     Returns:
         The volume in the number type of the file, with spacing where the file has one.
@@ -85,7 +94,8 @@ def read(
         ValueError: the file is missing, broken or not a volume, or its voxel size is implausible. The message is one
             line and names the file.
     """
-    return _read(Path(path), channel, frame, axes, lambda sizes, units: _spacing(sizes, units, spacing, path))
+    own = partial(_spacing, given=spacing, where=path)
+    return _read(Path(path), channel, frame, axes, own, scene)
 
 
 def read_labels(path: Path | str, *, frame: int | None = None, axes: str | None = None) -> SpatialImage:
@@ -111,9 +121,10 @@ def _read(
     frame: int | None,
     axes: str | None,
     spacing_of: Callable[[Sizes, Units], tuple[Spacing | None, str]],
+    scene: str | None = None,
 ) -> SpatialImage:
     """The volume, with the spacing and unit that ``spacing_of`` returns for the sizes and units of the file."""
-    with recognise(path).opened(path) as stored:
+    with _opened(path, scene) as stored:
         if stored.dtype.kind not in "uifb":
             raise ValueError(f"{path} holds {stored.dtype} voxels; expected one real number per voxel")
         letters = decide(stored, str(path), axes=axes, channel=channel, frame=frame)
@@ -124,10 +135,22 @@ def _read(
 
 
 def _spacing(
-    sizes: Sizes, units: Units, given: Sequence[float | int] | None, where: Path | str
+    sizes: Sizes, units: Units, *, given: Sequence[float | int] | None, where: Path | str
 ) -> tuple[Spacing | None, str]:
     """The spacing that the caller gave, or that of the file."""
     return (checked_spacing(given), "um") if given is not None else voxel_size(sizes, units, str(where))
+
+
+def _opened(path: Path, scene: str | None) -> AbstractContextManager[StoredImage]:
+    """The stored image of a file, or of one scene of it."""
+    module = recognise(path)
+    if module in _WITH_SCENES:
+        opened: AbstractContextManager[StoredImage] = module.opened(path, scene)
+        return opened
+    if scene not in (None, "0"):
+        raise ValueError(f"{path} has one scene, got scene={scene}; choose 0")
+    alone: AbstractContextManager[StoredImage] = module.opened(path)
+    return alone
 
 
 def _plausible(sizes: Sizes, units: Units) -> tuple[Spacing | None, str]:
@@ -236,18 +259,19 @@ def beside(path: Path, word: str = "labels") -> Path:
     return path.with_name(f"{stem}.{word}{_INSTEAD.get(ending, path.name[len(stem) :])}")
 
 
-def frames(path: Path | str, axes: str | None = None) -> int:
+def frames(path: Path | str, axes: str | None = None, scene: str | None = None) -> int:
     """Number of time points in a file; 1 where it has no time axis.
 
     Args:
         path: file or folder.
         axes: as for :func:`read`.
+        scene: as for :func:`read`.
 
     Raises:
         ValueError: the file is missing or broken, or its axes are unknown.
     """
     path = Path(path)
-    with recognise(path).opened(path) as stored:
+    with _opened(path, scene) as stored:
         # The first of four dimensions without names is a channel or a time axis; it does not count as time here.
         letters = decide(stored, str(path), axes=axes, channel=None if any(stored.axes) else 0)
         return int(dict(zip(letters, stored.shape, strict=True)).get("T", 1))

@@ -45,6 +45,7 @@ class RunRecord:
         channel: channel of the input, where it has several.
         frame: time point of the input, where one of several was chosen.
         axes: letters of the dimensions of the input, where the user gave them.
+        scene: name or number of the scene of the input, where the user chose one.
         objects: number of objects in the result.
         notes: warnings and remarks of the run.
     """
@@ -69,6 +70,7 @@ class RunRecord:
     channel: int | None = None
     frame: int | None = None
     axes: str | None = None
+    scene: str | None = None
     objects: int | None = None
     notes: tuple[str, ...] = ()
 

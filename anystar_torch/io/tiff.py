@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 from jaxtyping import Integer
 
+from anystar_torch.io.bioimage import scene_number
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
@@ -21,11 +22,12 @@ _MARK = '"anystar_torch"'  # stands in every run record, and so only in the meta
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[StoredImage]:
+def opened(path: Path, scene: str | None = None) -> Iterator[StoredImage]:
     """Open a file with one volume, or with one series of volumes.
 
     Args:
         path: the file.
+        scene: name or number of the volume in an OME-TIFF that holds several, such as positions of a stage.
 
     Yields:
         The image; it is read when its array is indexed.
@@ -34,10 +36,11 @@ def opened(path: Path) -> Iterator[StoredImage]:
         ValueError: the file is broken, or holds several volumes.
     """
     with complained(path) as file:
-        stack = Stack(file, _series(file, path), path)
+        series, number = _series(file, path, scene)
+        stack = Stack(file, series, path)
         if not set(stack.axes) - set("TCYXS") and _is_one_slice(file, stack.axes):
             stack.with_z()
-        sizes, units = _sizes(file)
+        sizes, units = _sizes(file, number)
         yield StoredImage(
             array=stack,
             dtype=stack.dtype,
@@ -60,20 +63,32 @@ def record_text(path: Path) -> str | None:
     return next((text for text in texts if text and _MARK in text), None)
 
 
-def _series(file: Any, path: Path) -> Any:
-    """The one volume, or series of volumes, of a file.
+def _series(file: Any, path: Path, scene: str | None) -> tuple[Any, int]:
+    """The volume, or series of volumes, that is meant, and its number among the images of the file.
 
     Raises:
-        ValueError: the file holds several volumes, such as the positions of a stage, or a set is not complete.
+        ValueError: the file holds several, such as the positions of a stage, and none is chosen; or a set of files is
+            not complete.
     """
     if file.is_ome:
         check_set(file, path)
     several = sum(bool(set(one.axes) - set("TCYXS")) for one in file.series)
+    if scene is not None and file.series[0].kind == "ome":
+        number = scene_number(scene, [one.name for one in file.series], path)
+        if len(file.series) != len(_pixels(file.ome_metadata)):
+            raise ValueError(
+                f"{path} describes images that it does not hold; its scenes cannot be told apart"
+            )
+        return file.series[number], number
+    if scene not in (None, "0"):
+        raise ValueError(f"{path} has one scene, got scene={scene}; choose 0")
+    if several > 1 and file.series[0].kind == "ome":
+        scene_number(None, [one.name for one in file.series], path)
     if (
         several > 1 and file.series[0].kind != "generic"
     ):  # a generic file has a series per way of storing a page
         raise ValueError(f"{path} holds {several} volumes (positions); save one of them to its own file")
-    return file.series[0]
+    return file.series[0], 0
 
 
 def _is_one_slice(file: Any, axes: str) -> bool:
@@ -85,10 +100,10 @@ def _is_one_slice(file: Any, axes: str) -> bool:
     return bool(file.is_ome) and _MARK in html.unescape(file.ome_metadata)
 
 
-def _sizes(file: Any) -> tuple[dict[str, Any], dict[str, str | None]]:
+def _sizes(file: Any, number: int) -> tuple[dict[str, Any], dict[str, str | None]]:
     """Voxel sizes and their units by axis. A plain TIFF has none: its resolution is meant for printing."""
     if file.is_ome:
-        return _ome_sizes(file.ome_metadata)
+        return _ome_sizes(file.ome_metadata, number)
     if not file.is_imagej:
         return {}, {}
     tags = file.pages[0].tags
@@ -105,13 +120,19 @@ def _per_unit(tag: Any) -> float | None:
     return float(tag.value[0] / tag.value[1])
 
 
-def _ome_sizes(xml: str) -> tuple[dict[str, Any], dict[str, str | None]]:
-    """Voxel sizes and their units by axis, from OME's XML."""
-    pixels = next((e for e in ElementTree.fromstring(xml).iter() if e.tag.endswith("Pixels")), None)
-    if pixels is None:
+def _ome_sizes(xml: str, number: int) -> tuple[dict[str, Any], dict[str, str | None]]:
+    """Voxel sizes and their units by axis of one of the images that the XML describes."""
+    found = _pixels(xml)
+    if not found:
         return {}, {}
+    pixels = found[number]
     sizes = {axis: pixels.get(f"PhysicalSize{axis.upper()}") for axis in "zyx"}
     return sizes, {axis: pixels.get(f"PhysicalSize{axis.upper()}Unit", "\u00b5m") for axis in "zyx"}
+
+
+def _pixels(xml: str) -> list[Any]:
+    """The Pixels elements of an OME description."""
+    return [element for element in ElementTree.fromstring(xml).iter() if element.tag.endswith("Pixels")]
 
 
 def write(

@@ -108,9 +108,28 @@ def test_of_several_positions_none_is_taken_silently(tmp_path, image):
     with tifffile.TiffWriter(path, ome=True) as file:
         file.write(image, metadata={"axes": "ZYX"})
         file.write(image + 1, metadata={"axes": "ZYX"})
-    for passed in (io.read, io.frames):
-        with pytest.raises(ValueError, match=r"a\.ome\.tif holds 2 volumes"):
-            passed(path)
+    for read in (io.read, io.frames):
+        with pytest.raises(ValueError, match=r"a\.ome\.tif has 2 scenes .*; choose one with scene="):
+            read(path)
+
+
+def test_of_several_positions_one_is_chosen_with_its_own_voxel_size(tmp_path, image):
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for number in range(3):
+            sizes = {f"PhysicalSize{axis}": 0.5 + number for axis in "ZYX"}
+            file.write(image + number, metadata={"axes": "ZYX", "Name": f"position {number}", **sizes})
+    for number in range(3):
+        for scene in (str(number), f"position {number}"):
+            found = io.read(path, scene=scene)
+            assert np.array_equal(found.array, image + number)
+            assert found.spacing == (0.5 + number,) * 3
+    with pytest.raises(ValueError, match="no scene 3; it has position 0, position 1, position 2"):
+        io.read(path, scene="3")
+    tifffile.imwrite(tmp_path / "b.tif", image)
+    assert np.array_equal(io.read(tmp_path / "b.tif", scene="0").array, image)
+    with pytest.raises(ValueError, match="has one scene, got scene=1"):
+        io.read(tmp_path / "b.tif", scene="1")
 
 
 def test_time_points_are_chosen_by_frame(tmp_path, image):
