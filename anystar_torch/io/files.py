@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer
 
-from anystar_torch.io import arrays, bioimage, hdf5, itk, n5, nifti, slices, tiff, zarrs
+from anystar_torch.io import arrays, bioimage, dicom, hdf5, medical, n5, nifti, slices, tiff, zarrs
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.axes import affine_of, by_letter, decide, select
 from anystar_torch.io.labels import compact, whole_numbers
@@ -33,9 +33,10 @@ KINDS: dict[str, ModuleType] = {
     ".ome.tiff": tiff,
     ".nii": nifti,
     ".nii.gz": nifti,
-    ".nrrd": itk,
-    ".mha": itk,
-    ".mhd": itk,
+    ".nrrd": medical,
+    ".mha": medical,
+    ".mhd": medical,
+    ".dcm": dicom,
     ".npy": arrays,
     ".npz": arrays,
     ".zarr": zarrs,
@@ -52,7 +53,7 @@ _WITH_SCENES = (tiff, bioimage)
 _FOLDERS = (zarrs, n5)
 
 #: Endings that are only read, and the ending that is written instead.
-_INSTEAD = {".mhd": ".mha", ".n5": ".zarr", **dict.fromkeys(bioimage.ENDINGS, ".ome.tif")}
+_INSTEAD = {".mhd": ".mha", ".dcm": ".nii.gz", ".n5": ".zarr", **dict.fromkeys(bioimage.ENDINGS, ".ome.tif")}
 
 
 def container(path: Path) -> Path:
@@ -254,6 +255,8 @@ def beside(path: Path, word: str = "labels") -> Path:
     path, inner = hdf5.split(path)
     if inner is not None:
         word = f"{inner.replace('/', '-')}.{word}"
+    if kind_of(path) is None and path.exists() and dicom.is_dicom(path):
+        return path.with_name(f"{path.name}.{word}{_INSTEAD['.dcm']}")
     ending = kind_of(path) or ("" if path.is_dir() else path.suffix)
     stem = path.name[: len(path.name) - len(ending)] if ending else path.name
     return path.with_name(f"{stem}.{word}{_INSTEAD.get(ending, path.name[len(stem) :])}")
@@ -284,8 +287,10 @@ def volumes(folder: Path) -> list[Path]:
 
 
 def is_volume(path: Path) -> bool:
-    """Whether a folder is one volume (Zarr, N5, or 2D images) and not a folder of volumes."""
-    return zarrs.is_zarr(path) or n5.is_n5(path) or slices.is_slices(path)
+    """Whether a folder is one volume (Zarr, N5, DICOM, or 2D images) and not a folder of volumes."""
+    if zarrs.is_zarr(path) or n5.is_n5(path) or slices.is_slices(path):
+        return True
+    return path.is_dir() and dicom.is_dicom(path)
 
 
 def recognise(path: Path) -> ModuleType:
@@ -310,6 +315,8 @@ def recognise(path: Path) -> ModuleType:
     if empty:
         raise ValueError(f"{path} is empty (0 bytes)")
     ending = kind_of(path)
+    if ending is None and dicom.is_dicom(path):  # files of scanners often have no ending
+        return dicom
     if ending is None:
         raise ValueError(f"{path} is in an unknown format; known endings: {', '.join(KINDS)}")
     if KINDS[ending] in _FOLDERS:
@@ -329,6 +336,8 @@ def _folder_module(path: Path) -> ModuleType:
         return n5
     if slices.is_slices(path):
         return slices
+    if dicom.is_dicom(path):
+        return dicom
     raise ValueError(
-        f"{path} is a folder, but neither Zarr nor N5 nor a stack of 2D images; give a volume file"
+        f"{path} is a folder, but neither Zarr nor N5 nor DICOM nor a stack of 2D images; give a volume file"
     )

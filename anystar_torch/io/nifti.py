@@ -41,16 +41,37 @@ def opened(path: Path) -> Iterator[StoredImage]:
             raise ValueError(f"{path} holds {image.get_data_dtype()} voxels; expected one number per voxel")
         scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)  # nibabel computes that in float64
         unit = image.header.get_xyzt_units()[0]
+        sized = unit != "unknown" or _calibrated(image)
         unit = "mm" if unit == "unknown" else unit
         yield StoredImage(
             array=image.dataobj,
             dtype=np.dtype(np.float64) if scaled else image.get_data_dtype(),
             axes=_AXES[: len(shape)],
-            sizes=dict(zip("xyz", map(float, image.header.get_zooms()[:3]), strict=False)),
+            sizes=dict(zip("xyz", _sizes(image), strict=False)) if sized else {},
             units=dict.fromkeys("xyz", unit),
             affine=_affine(image, (micrometres(unit) or 1000) / 1000),
             style=image,
         )
+
+
+def _calibrated(image: Any) -> bool:
+    """Whether a header without a unit gives a voxel size: a place, or sizes that are not the 1 of an empty header."""
+    placed = image.header["qform_code"] > 0 or image.header["sform_code"] > 0
+    return bool(placed or any(zoom != 1 for zoom in image.header.get_zooms()[:3]))
+
+
+def _sizes(image: Any) -> list[float]:
+    """Voxel sizes (x, y, z) in the unit of the header.
+
+    They are those of the affine where the header has one that disagrees with ``pixdim``: the affine places the voxels.
+    """
+    zooms = [float(zoom) for zoom in image.header.get_zooms()[:3]]
+    if not image.header["sform_code"] > 0:
+        return zooms  # a qform is made of pixdim
+    lengths = np.linalg.norm(image.affine[:3, :3], axis=0).tolist()
+    usable = np.isfinite(lengths).all() and min(lengths) > 0
+    agree = np.allclose(zooms, lengths[: len(zooms)], rtol=1e-3)
+    return lengths if usable and not agree else zooms
 
 
 def _affine(image: Any, millimetres: float) -> Float[np.ndarray, "4 4"] | None:
@@ -101,7 +122,8 @@ def write(
         spacing = like.spacing or (1.0, 1.0, 1.0)
         # Micrometres are written as millimetres, because most viewers ignore the unit.
         steps = [step / 1000 if like.unit else step for step in spacing[::-1]]
-        image = nibabel.Nifti1Image(data, np.diag([*steps, 1.0]))
+        # Without an affine both codes are 0: the header says nothing of size and place.
+        image = nibabel.Nifti1Image(data, None if like.spacing is None else np.diag([*steps, 1.0]))
         image.header.set_xyzt_units("mm" if like.unit else "unknown")
     image.set_data_dtype(data.dtype)
     image.header.set_slope_inter(1, 0)

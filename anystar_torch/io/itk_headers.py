@@ -1,0 +1,98 @@
+"""What the text headers of NRRD and MetaImage say of voxel sizes: ITK drops the units, and gives 1 where there is none.
+
+Sources: the NRRD format ("space directions", "spacings", "space units", "units"), and MetaIO's documentation of
+MetaImage ("ElementSpacing", "ElementSize", "DistanceUnits").
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_LONGEST = 1 << 20  # bytes of a header that are looked at
+_NONE = {"", "???", "none", "unknown", "?"}
+
+
+@dataclass(frozen=True)
+class HeaderUnits:
+    """Units of a header.
+
+    Attributes:
+        sized: whether the header gives a voxel size.
+        units: unit along x, y and z as the header says it; "mm" where it says none, as ITK and Slicer take it.
+    """
+
+    sized: bool
+    units: tuple[str, str, str]
+
+
+def header_units(path: Path) -> HeaderUnits:
+    """Units and presence of the voxel size of an NRRD or MetaImage file."""
+    fields = _fields(path, ":=?" if path.suffix.lower() == ".nrrd" else "=")
+    return _nrrd(fields) if path.suffix.lower() == ".nrrd" else _metaimage(fields)
+
+
+def _fields(path: Path, separator: str) -> dict[str, str]:
+    """Entries of a text header by their names in lower case without spaces."""
+    fields: dict[str, str] = {}
+    with open(path, "rb") as file:
+        for line in file.read(_LONGEST).split(b"\n"):
+            text = line.decode("utf-8", "replace").strip()
+            if not text and fields:
+                break
+            parts = re.split(f"\\s*{separator}\\s*", text, maxsplit=1)
+            if len(parts) == 2 and not text.startswith("#"):
+                name = parts[0].lower().replace(" ", "")
+                fields.setdefault(name, parts[1])
+                if name == "elementdatafile":
+                    break
+    return fields
+
+
+def _nrrd(fields: dict[str, str]) -> HeaderUnits:
+    directions = re.findall(r"none|\([^)]*\)", fields.get("spacedirections", ""))
+    spatial = [entry for entry in directions if entry != "none"]
+    spacings = [_number(text) for text in fields.get("spacings", "").split()]
+    named = re.findall(r'"([^"]*)"', fields.get("spaceunits", ""))
+    if not named:
+        units = re.findall(r'"([^"]*)"', fields.get("units", ""))
+        placed = [entry != "none" for entry in directions] or [not math.isnan(size) for size in spacings]
+        named = [unit for unit, is_space in zip(units, placed, strict=False) if is_space]
+    sized = len(spatial) >= 3 or len([size for size in spacings if math.isfinite(size) and size > 0]) >= 3
+    return HeaderUnits(sized, _three(named))
+
+
+def _metaimage(fields: dict[str, str]) -> HeaderUnits:
+    sizes = fields.get("elementspacing") or fields.get("elementsize") or ""
+    return HeaderUnits(len(sizes.split()) >= 3, _three([fields.get("distanceunits", "")]))
+
+
+def _three(named: list[str]) -> tuple[str, str, str]:
+    """Units along x, y and z: one for all of them, or one for each."""
+    known = ["mm" if unit.strip().lower() in _NONE else unit.strip() for unit in named[:3]] or ["mm"]
+    x, y, z = (known * 3)[:3] if len(known) == 1 else [*known, "mm", "mm"][:3]
+    return x, y, z
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def rewritten(content: bytes, units: tuple[str, str, str] | None, sized: bool) -> bytes:
+    """An NRRD file that ITK wrote, with what ITK leaves out: its units, or that it has no voxel size.
+
+    Args:
+        content: of the file.
+        units: of the numbers in it; None for millimetres, which need no mention.
+        sized: False removes the voxel size that ITK made up.
+    """
+    header, blank, data = content.partition(b"\n\n")
+    lines = header.split(b"\n")
+    if not sized:
+        lines = [line for line in lines if not line.startswith(b"space")]
+    elif units is not None:
+        lines.append(b"space units: " + " ".join(f'"{unit}"' for unit in units).encode())
+    return b"\n".join(lines) + blank + data
