@@ -52,6 +52,24 @@ def _n5(path):
     _n5(path, VOLUME, (3, 16, 16), "gzip")
 
 
+def _itk(path, **options):
+    import SimpleITK
+
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(VOLUME), str(path), **options)
+
+
+def _nifti(path):
+    import nibabel
+
+    nibabel.save(nibabel.Nifti1Image(VOLUME.T, np.diag([1.0, 1.0, 2.0, 1.0])), path)
+
+
+def _dicom(path):
+    from tests.io.test_dicom import write_series
+
+    write_series(path, VOLUME)
+
+
 def _slices(path):
     path.mkdir()
     for number, plane in enumerate(VOLUME):
@@ -75,6 +93,13 @@ WRITERS = {
     "a.h5": _hdf5,
     "a.n5": _n5,
     "slices": _slices,
+    "a.nii": _nifti,
+    "a.nii.gz": _nifti,
+    "a.nrrd": _itk,
+    "zlib.nrrd": lambda path: _itk(path, useCompression=True),
+    "a.mha": _itk,
+    "zlib.mha": lambda path: _itk(path, useCompression=True),
+    "dicom": _dicom,
 }
 FILES = sorted(WRITERS)
 
