@@ -39,12 +39,12 @@ class CheckedArray:
         shape: sizes of the dimensions.
     """
 
-    def __init__(self, array: Any, folder: Path) -> None:
+    def __init__(self, array: Any) -> None:
         self._array, self.shape = array, tuple(array.shape)
         codecs = " ".join(type(codec).__name__.lower() for codec in getattr(array, "compressors", ()) or ())
-        self._folder = (
-            folder / array.path if "blosc" in codecs and not getattr(array, "shards", None) else None
-        )
+        root = getattr(array.store, "root", None)  # of a store in a folder
+        checked = root is not None and "blosc" in codecs and not getattr(array, "shards", None)
+        self._folder = Path(str(root)) / array.path if checked else None
 
     def __getitem__(self, index: tuple[Any, ...]) -> Shaped[np.ndarray, "..."]:
         decoded = int(np.prod(self._array.chunks, dtype=np.int64)) * self._array.dtype.itemsize

@@ -58,7 +58,7 @@ def _array(array: Any, path: Path) -> StoredImage:
     spacing = attributes.get("spacing") or ()
     check_size(array.chunks, array.dtype, str(path))
     return StoredImage(
-        array=CheckedArray(array, path),
+        array=CheckedArray(array),
         dtype=np.dtype(array.dtype),
         axes=axes,
         sizes=dict(zip("zyx", spacing, strict=len(spacing) > 0)),
@@ -70,7 +70,10 @@ def _array(array: Any, path: Path) -> StoredImage:
 def _image(store: Any, path: Path) -> StoredImage:
     """The finest level of an OME image."""
     attributes = dict(store.attrs)
-    multiscales = attributes.get("ome", attributes).get("multiscales")
+    about = attributes.get("ome", attributes)
+    if "bioformats2raw.layout" in about:
+        return _image(*_series(store, path))
+    multiscales = about.get("multiscales")
     if not multiscales:
         raise ValueError(f"{path} is a Zarr group without an OME image; give the path of an array in it")
     level = multiscales[0]["datasets"][0]
@@ -82,13 +85,26 @@ def _image(store: Any, path: Path) -> StoredImage:
     array = store[level["path"]]
     check_size(array.chunks, array.dtype, str(path))
     return StoredImage(
-        array=CheckedArray(array, path),
+        array=CheckedArray(array),
         dtype=np.dtype(array.dtype),
         axes=tuple(names),
         sizes=_scale(names, transforms),
         units={name: axis.get("unit") for name, axis in zip(names, described, strict=True)},
         style="image",
     )
+
+
+def _series(store: Any, path: Path) -> tuple[Any, Path]:
+    """The only image in a store of bioformats2raw, and its path.
+
+    Raises:
+        ValueError: the store holds several images.
+    """
+    names = sorted(name for name, _ in store.groups() if name.isdecimal())
+    if len(names) != 1:
+        example = f"; give one of them, as in {path / names[0]}" if names else ""
+        raise ValueError(f"{path} holds {len(names)} images ({', '.join(names)}){example}")
+    return store[names[0]], path / names[0]
 
 
 def _name(axis: dict[str, Any]) -> str:

@@ -143,3 +143,20 @@ def test_sizes_and_place_go_with_dimensions_that_are_renamed(tmp_path):
     for index in ((0, 0, 0), (1, 2, 3), (4, 6, 8)):
         there = image.TransformIndexToPhysicalPoint(index[::-1])
         assert swapped.TransformIndexToPhysicalPoint(index) == pytest.approx(there)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_an_image_of_bioformats2raw_is_found_and_of_several_one_is_named(tmp_path, version):
+    path = tmp_path / "a.zarr"
+    layout = {"bioformats2raw.layout": 3}
+    group = zarr.open_group(path, mode="w", zarr_format=2 if version == "0.4" else 3)
+    group.attrs.update(layout if version == "0.4" else {"ome": {"version": version, **layout}})
+    axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+    _ome(path / "0", VOLUME, axes, [2, 1, 1], version)
+    found = io.read(path)
+    assert np.array_equal(found.array, VOLUME)
+    assert found.spacing == (2, 1, 1)
+    _ome(path / "1", VOLUME + 1, axes, [2, 1, 1], version)
+    with pytest.raises(ValueError, match=r"a\.zarr holds 2 images \(0, 1\); give one of them"):
+        io.read(path)
+    assert np.array_equal(io.read(path / "1").array, VOLUME + 1)
