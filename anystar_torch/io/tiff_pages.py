@@ -36,6 +36,7 @@ class _Complaints(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.lines: list[str] = []
+        self.errors: list[str] = []  # those of ``lines`` that say that the file is broken
         self.reader = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -44,6 +45,7 @@ class _Complaints(logging.Handler):
             return
         if record.levelno >= logging.ERROR or not _HARMLESS.search(line):
             self.lines.append(re.sub(r"^<tifffile\.Tiff\w+ [^>]*> ", "", line))
+            self.errors += self.lines[-1:] if record.levelno >= logging.ERROR else []
 
 
 @contextmanager
@@ -63,6 +65,10 @@ def complained(path: Path) -> Iterator[Any]:
                 raise ValueError("it has no pages")
             try:
                 yield file
+            except ValueError as error:  # what is left of a broken file is rarely a volume
+                if complaints.errors:
+                    raise ValueError(complaints.errors[0]) from error
+                raise
             except RuntimeError as error:
                 if "incompatible keyframe" not in str(error):
                     raise
