@@ -115,7 +115,7 @@ def _series(path: Path) -> list[Slice]:
     folder = path if path.is_dir() else path.parent
     wanted = None if path.is_dir() else _tags(path)[_SERIES]
     found: dict[str, list[Slice]] = {}
-    for file in sorted(file for file in folder.iterdir() if file.is_file() and is_dicom(file)):
+    for file in _files(folder):
         tags = _tags(file)
         name = tags.get(_SERIES, "")
         if wanted is None or name == wanted:
@@ -129,6 +129,24 @@ def _series(path: Path) -> list[Slice]:
     if len(slices) < 2:
         raise ValueError(f"{path} is one DICOM slice, a 2D image; a volume needs a series of slices")
     return slices
+
+
+def _files(folder: Path) -> list[Path]:
+    """The DICOM files of a folder.
+
+    Raises:
+        ValueError: a file is named like them and is not one: it is damaged, and its slice would be missing.
+    """
+    files = sorted(
+        f for f in folder.iterdir() if f.is_file() and f.name.upper() != "DICOMDIR" and f.name[0] != "."
+    )
+    found = [file for file in files if is_dicom(file)]
+    endings = {file.suffix.lower() for file in found}
+    for file in files:
+        alike = file.suffix.lower() in endings and (file.suffix or any(map(str.isdigit, file.name)))
+        if alike and not is_dicom(file):
+            raise ValueError(f"{file} is no DICOM file, but is named like those beside it; is it damaged?")
+    return found
 
 
 def _tags(path: Path) -> dict[str, str]:

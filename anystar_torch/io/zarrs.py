@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer
 
+from anystar_torch.io import ome_place
 from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
@@ -84,13 +85,19 @@ def _image(store: Any, path: Path) -> StoredImage:
     transforms = [t for part in (level, multiscales[0]) for t in part.get("coordinateTransformations", [])]
     array = store[level["path"]]
     check_size(array.chunks, array.dtype, str(path))
+    sizes, units = (
+        _scale(names, transforms),
+        {n: a.get("unit") for n, a in zip(names, described, strict=True)},
+    )
+    origin = ome_place.origin(names, transforms)
     return StoredImage(
         array=CheckedArray(array),
         dtype=np.dtype(array.dtype),
         axes=tuple(names),
-        sizes=_scale(names, transforms),
-        units={name: axis.get("unit") for name, axis in zip(names, described, strict=True)},
-        style="image",
+        sizes=sizes,
+        units=units,
+        affine=ome_place.affine(sizes, units, origin),
+        style=ome_place.Origin(origin),
     )
 
 
@@ -154,7 +161,11 @@ def _multiscale(dimensions: int, like: SpatialImage) -> dict[str, Any]:
         for letter in letters
     ]
     scale = [1.0] * (dimensions - 3) + list(like.spacing or (1.0, 1.0, 1.0))
-    level = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+    translation = ome_place.translation(like, dimensions)
+    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+    if translation is not None:
+        transforms.append({"type": "translation", "translation": translation})
+    level = {"path": "0", "coordinateTransformations": transforms}
     return {"version": "0.4", "axes": axes, "datasets": [level]}
 
 
