@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float16, Float32
+from jaxtyping import Bool, Float16, Float32
 
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.inference.object_size import SizeEstimate
@@ -23,6 +23,27 @@ from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.run_record import RunRecord
 
 _FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """The result of a suppression.
+
+    Attributes:
+        nms_thresh: its overlap threshold.
+        kept: which candidates survive.
+    """
+
+    nms_thresh: float
+    kept: Bool[np.ndarray, " n"]
+
+    def first(self, count: int) -> "Survivors":
+        """The result for the best candidates alone. Worse ones do not change it.
+
+        Args:
+            count: their number, at most.
+        """
+        return replace(self, kept=self.kept[:count])
 
 
 @dataclass(frozen=True)
@@ -39,6 +60,7 @@ class Candidates:
         prob_thresh: all scores are above it.
         estimate: how the diameter was estimated; None if it was not. It is not saved.
         warnings: warnings of the prediction so far. They are not saved.
+        survivors: what a suppression during the prediction has found; None if there was none. They are not saved.
     """
 
     points: Float32[np.ndarray, "n 3"]
@@ -50,6 +72,7 @@ class Candidates:
     prob_thresh: float
     estimate: SizeEstimate | None = None
     warnings: tuple[PredictionWarning, ...] = ()
+    survivors: Survivors | None = None
 
     def above(self, prob_thresh: float | int) -> "Candidates":
         """The candidates above a higher threshold.
@@ -75,7 +98,11 @@ class Candidates:
             count: their number, at most.
         """
         return replace(
-            self, points=self.points[:count], distances=self.distances[:count], scores=self.scores[:count]
+            self,
+            points=self.points[:count],
+            distances=self.distances[:count],
+            scores=self.scores[:count],
+            survivors=None if self.survivors is None else self.survivors.first(count),
         )
 
     def save(self, path: Path | str, record: RunRecord | None = None, overwrite: bool = True) -> None:
@@ -168,6 +195,7 @@ def merge(
     scaling: Scaling,
     diameter: float | int,
     prob_thresh: float | int,
+    survivors: Survivors | None = None,
 ) -> Candidates:
     """The candidates of all tiles as one set, in an order that does not depend on the tiles.
 
@@ -177,10 +205,18 @@ def merge(
         scaling: grids of the input and of the network.
         diameter: object size for which the volume was scaled, in voxels of the input's finest axis.
         prob_thresh: threshold with which the candidates were collected.
+        survivors: which of them survive, in the order of the parts; None if they were not suppressed.
     """
     nothing = (np.empty((0, 3), np.float32), np.empty((0, len(rays)), np.float16), np.empty(0, np.float32))
     points, distances, scores = (np.concatenate(column) for column in zip(nothing, *parts, strict=True))
     order = np.lexsort((points[:, 2], points[:, 1], points[:, 0], -scores))
     return Candidates(
-        points[order], distances[order], scores[order], rays, scaling, float(diameter), float(prob_thresh)
+        points[order],
+        distances[order],
+        scores[order],
+        rays,
+        scaling,
+        float(diameter),
+        float(prob_thresh),
+        survivors=None if survivors is None else replace(survivors, kept=survivors.kept[order]),
     )

@@ -1,9 +1,8 @@
 """The order of the work on tiles: what is launched when, what is computed again, what is cut smaller.
 
 On a GPU the host launches the next batch of tiles before the candidates of this one have arrived. A thread waits for
-them meanwhile and copies them. Suppression follows the last tile: whether a candidate survives depends on all better
-candidates within its reach, and the reach of a candidate is unknown before its tile is predicted. So no region is final
-earlier.
+them meanwhile and copies them. Who takes the results learns which tiles are still to come
+(:class:`anystar_torch.inference.early_suppression.EarlySuppression` does, and decides what they cannot change).
 """
 
 from collections import deque
@@ -108,8 +107,10 @@ class Pipeline(Generic[T]):
     overlapped: bool
     events: Events
 
-    def run(self, plan: Plan, precision: torch.dtype, tick: Tick) -> Iterator[T]:
-        """The results of all tiles, in the order in which they are finished.
+    def run(self, plan: Plan, precision: torch.dtype, tick: Tick) -> Iterator[tuple[list[T], list[Tile]]]:
+        """The results of all tiles, batch by batch in the order in which they are finished.
+
+        Each item holds the results of a batch, one per tile, and the tiles whose results come later.
 
         Args:
             plan: the tiles.
@@ -126,7 +127,8 @@ class Pipeline(Generic[T]):
                 full = bool(tasks) and finish is None
                 task = tasks.popleft() if finish is not None else None
                 if waiting is not None:
-                    yield from self._results(*waiting, tasks)
+                    found = self._results(*waiting, tasks)
+                    yield found, [tile for later in (task, *tasks) if later for tile in later.tiles]
                     waiting, done = None, done + 1
                 if task is not None and finish is not None:
                     waiting = task, collect(finish)
@@ -142,15 +144,15 @@ class Pipeline(Generic[T]):
                 raise
         return None  # outside of the handler: its traceback holds the tensors
 
-    def _results(self, task: Task, finish: Finish[T], tasks: deque[Task]) -> Iterator[T]:
+    def _results(self, task: Task, finish: Finish[T], tasks: deque[Task]) -> list[T]:
         """The results of a batch. If they are not finite: none, and a new task to compute the batch in float32."""
         found, finite = finish()
         if finite or task.precision == torch.float32:
             self.events.non_finite += 0 if finite else len(task.tiles)
-            yield from found
-        else:
-            self.events.recomputed += len(task.tiles)
-            tasks.appendleft(Task(task.tiles, torch.float32))
+            return found
+        self.events.recomputed += len(task.tiles)
+        tasks.appendleft(Task(task.tiles, torch.float32))
+        return []
 
     def _use_smaller_tiles(self, tasks: deque[Task]) -> None:
         """Replace the tasks by those of a smaller plan."""

@@ -126,7 +126,7 @@ class AnyStar:
             ValueError: the volume or an argument is not valid, or the memory is too small.
         """
         used = checked_overlap(self.config.nms_thresh if nms_thresh is None else nms_thresh)
-        found = self.candidates(volume, spacing, diameter, prob_thresh, device, progress)
+        found = self.candidates(volume, spacing, diameter, prob_thresh, device, progress, used)
         return self.instances(found, used, progress=progress)
 
     def candidates(
@@ -137,8 +137,13 @@ class AnyStar:
         prob_thresh: float | int | None = None,
         device: str = "auto",
         progress: bool = True,
+        nms_thresh: float | int | None = None,
     ) -> Candidates:
-        """The candidates of a volume, from which :meth:`instances` makes objects; arguments as for :meth:`predict`."""
+        """The candidates of a volume, from which :meth:`instances` makes objects.
+
+        Arguments and errors are those of :meth:`predict`. On a GPU candidates are suppressed at ``nms_thresh`` while
+        the network runs, if it is given; :meth:`instances` with this threshold then takes the result.
+        """
         prob_thresh = checked_probability(self.config.prob_thresh if prob_thresh is None else prob_thresh)
         given = None if diameter is None else diameter_in_voxels(diameter, spacing)
         settings = stages.Settings(
@@ -148,6 +153,7 @@ class AnyStar:
             options=self.tile_options,
             max_memory=self.max_memory,
             progress=progress,
+            nms_thresh=None if nms_thresh is None else checked_overlap(nms_thresh),
         )
         opened = stages.open_volume(volume, spacing, self.config.normalisation, self.network.rays)
         return stages.find_candidates(opened, given, prob_thresh, settings)

@@ -15,6 +15,7 @@
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -27,8 +28,9 @@ from torch import Tensor
 
 from anystar_torch.arrays import Triple
 from anystar_torch.geometry.rays import Rays
-from anystar_torch.inference.candidates import Candidates, merge
+from anystar_torch.inference.candidates import Candidates, Survivors, merge
 from anystar_torch.inference.coarse_pass import COARSE_FACTOR, CoarsePass, grid_shape
+from anystar_torch.inference.early_suppression import EarlySuppression
 from anystar_torch.inference.input_volume import InputVolume, checked_array, validated_spacing
 from anystar_torch.inference.instances import Instances, render_instances
 from anystar_torch.inference.intensity_range import intensity_range
@@ -60,6 +62,8 @@ class Settings:
             free on a GPU, and half of what is free in the machine.
         progress: whether progress bars are drawn.
         memory: memory in use and free; None to find out when it is needed.
+        nms_thresh: overlap threshold at which candidates are suppressed while tiles are predicted, where the host is
+            free meanwhile (on a GPU); None to suppress them later.
     """
 
     tile_network: TileNetwork
@@ -69,6 +73,7 @@ class Settings:
     max_memory: float | int | None = None
     progress: bool = False
     memory: MemoryState | None = None
+    nms_thresh: float | None = None
 
     def max_voxels(self, source: Triple, kept: float | int = 0) -> float:
         """Voxels that the network can process at once.
@@ -99,8 +104,10 @@ class TileRun:
     max_voxels: float | int
     events: Events = field(default_factory=Events)
 
-    def results(self, start: Start[T], volume: ResampledVolume, tick: Tick) -> Iterator[T]:
-        """The results of all tiles of a volume, in the order in which they are finished.
+    def results(
+        self, start: Start[T], volume: ResampledVolume, tick: Tick
+    ) -> Iterator[tuple[list[T], list[Tile]]]:
+        """The results of the tiles of a volume, batch by batch, with the tiles that come later.
 
         Args:
             start: launches the work on a batch of tiles.
@@ -181,15 +188,16 @@ def coarse_pass(volume: ResampledVolume, fine: Scaling, run: TileRun) -> CoarseP
     grid = tile_network.network.grid
     whole = torch.zeros(grid_shape(volume.shape, grid))
     with bar("coarse pass", run.settings.progress) as tick:
-        for part in run.results(partial(tile_network.start_probability, volume), volume, tick):
-            whole[part.place] = torch.from_numpy(part.values)
+        for parts, _ in run.results(partial(tile_network.start_probability, volume), volume, tick):
+            for part in parts:
+                whole[part.place] = torch.from_numpy(part.values)
     return CoarsePass(whole, volume.scaling, fine, grid)
 
 
 def tile_candidates(
     volume: ResampledVolume, coarse: CoarsePass | None, prob_thresh: float, run: TileRun
-) -> list[TileCandidates]:
-    """Stages 5 and 6: the candidates of all tiles.
+) -> tuple[list[TileCandidates], Survivors | None]:
+    """Stages 5 and 6: the candidates of all tiles, and which of them survive if that was asked for and is known.
 
     Args:
         volume: the volume at the scale of the fine pass.
@@ -201,8 +209,19 @@ def tile_candidates(
     def start(tiles: tuple[Tile, ...], precision: torch.dtype) -> Finish[TileCandidates]:
         return run.settings.tile_network.start(volume, tiles, prob_thresh, precision, coarse=coarse)
 
-    with bar("predicting", run.settings.progress) as tick:
-        return list(run.results(start, volume, tick))
+    settings = run.settings
+    found: list[TileCandidates] = []
+    rays = settings.tile_network.network.rays.to("cpu")
+    suppression = None
+    with ExitStack() as stack:
+        tick = stack.enter_context(bar("predicting", settings.progress))
+        if settings.nms_thresh is not None and settings.tile_network.transfer.overlapped:
+            suppression = stack.enter_context(EarlySuppression(rays, settings.nms_thresh))
+        for parts, later in run.results(start, volume, tick):
+            found += parts
+            if suppression is not None:
+                suppression.receive(parts, later)
+        return found, None if suppression is None else suppression.finish()
 
 
 def find_candidates(
@@ -232,9 +251,9 @@ def find_candidates(
     run = TileRun(settings, settings.max_voxels(volume.shape, kept))
     if view is not None:
         coarse = coarse_pass(view, fine.scaling, run)
-    parts = tile_candidates(fine, coarse, prob_thresh, run)
+    parts, survivors = tile_candidates(fine, coarse, prob_thresh, run)
     warnings = (*size.warnings, *run.events.warnings(settings.tile_network.precision))
-    found = merge(parts, rays, fine.scaling, size.diameter, prob_thresh)
+    found = merge(parts, rays, fine.scaling, size.diameter, prob_thresh, survivors)
     return replace(found, estimate=size.estimate, warnings=warnings)
 
 

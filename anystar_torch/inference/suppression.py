@@ -33,6 +33,8 @@ def suppress(candidates: Candidates, nms_thresh: float | int, tick: Tick = silen
     """
     if not len(candidates.scores):
         return np.zeros(0, bool)
+    if candidates.survivors is not None and candidates.survivors.nms_thresh == float(nms_thresh):
+        return candidates.survivors.kept
     keep = nms(
         torch.from_numpy(candidates.points),
         torch.from_numpy(candidates.distances.astype(np.float32)),

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from anystar_torch.geometry.suppression_in_rounds import SuppressionInRounds
 from anystar_torch.inference.pipeline import Events, Pipeline
 from anystar_torch.inference.plan import Plan, TileOptions, smaller_plan
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.inference.size_estimator import MIN_DIAMETER
+from anystar_torch.inference.suppression import suppress
 from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.inference.tiles import cut_tile, cut_volume
 from anystar_torch.inference.transfer import Direct
@@ -35,6 +37,10 @@ def pipeline(start, overlapped, events=None):
     return Pipeline(start, pytest.fail, CPU, overlapped, events or Events())
 
 
+def flat(batches):
+    return [result for results, _ in batches for result in results]
+
+
 def test_a_tile_is_launched_before_the_one_before_is_collected():
     """Collecting a tile takes until the next one is launched: it would wait for ever if the launch waited for it."""
     launched = [threading.Event() for _ in range(5)]
@@ -53,7 +59,7 @@ def test_a_tile_is_launched_before_the_one_before_is_collected():
 
         return finish
 
-    assert list(pipeline(start, True).run(Plan(pieces(5), 1), torch.float16, silent)) == list(range(5))
+    assert flat(pipeline(start, True).run(Plan(pieces(5), 1), torch.float16, silent)) == list(range(5))
     for number in range(3):  # no more than two tiles are on the device
         assert order.index(("collect", number)) < order.index(("launch", number + 2))
 
@@ -65,7 +71,7 @@ def test_on_the_processor_a_tile_is_collected_before_the_next_one():
         order.append("launch")
         return lambda: (order.append("collect") or [len(order)], True)
 
-    assert len(list(pipeline(start, False).run(Plan(pieces(6), 2), torch.float32, silent))) == 3
+    assert len(flat(pipeline(start, False).run(Plan(pieces(6), 2), torch.float32, silent))) == 3
     assert order == ["launch", "collect"] * 3
 
 
@@ -78,8 +84,12 @@ def test_what_is_not_finite_is_computed_again_in_float32(overlapped):
         number = batch[0].start[2] // 8
         return lambda: ([number], number not in (1, 3) or (kind == torch.float32 and number == 1))
 
-    found = pipeline(start, overlapped, events).run(Plan(pieces(5), 1), torch.float16, silent)
-    assert sorted(found) == list(range(5))
+    found = list(pipeline(start, overlapped, events).run(Plan(pieces(5), 1), torch.float16, silent))
+    assert sorted(flat(found)) == list(range(5))
+    for results, later in found:  # what is computed again comes later
+        assert {tile.start[2] // 8 for tile in later}.isdisjoint(results)
+    seen = [len(flat(found[: n + 1])) + len(later) for n, (_, later) in enumerate(found)]
+    assert seen == [5] * len(found)
     assert kinds.count(torch.float32) == 2
     assert (events.recomputed, events.non_finite) == (2, 1)
     recomputed, non_finite = events.warnings(torch.float16)
@@ -261,3 +271,24 @@ def test_an_injected_device_gives_the_same_objects():
     assert np.array_equal(found.labels, plain.labels)
     assert copies.dtypes == {np.dtype(np.uint8)}
     assert all(name.startswith("candidates") for name in copies.threads)
+
+
+def test_candidates_are_suppressed_while_other_tiles_are_predicted(monkeypatch):
+    image, _ = balls(SHAPE, lattice(SHAPE, 13), 6.5)
+    options = TileOptions(size=(24, 24, 24), halo=(8, 8, 8))
+    model = AnyStar(Sees().eval(), config(), shape_averaging=False, tile_options=options)
+    plain = model.candidates(image, **OPTIONS)
+    assert plain.survivors is None
+    model._tile_networks[CPU] = TileNetwork(model.network, CPU, chosen_transfer=Counting())
+    undecided = []
+    settle = SuppressionInRounds.settle
+    monkeypatch.setattr(SuppressionInRounds, "settle", lambda *a: undecided.append((settle(*a), len(a[0]))))
+    early = model.candidates(image, nms_thresh=0.3, **OPTIONS)
+    assert np.array_equal(early.survivors.kept, suppress(plain, 0.3))
+    assert any(open_ < total for open_, total in undecided)
+    assert np.array_equal(suppress(early, 0.3), suppress(plain, 0.3))
+    assert np.array_equal(
+        suppress(early, 0.6), suppress(plain, 0.6)
+    )  # another threshold is another suppression
+    high = float(np.median(early.scores))
+    assert np.array_equal(suppress(early.above(high), 0.3), suppress(plain.above(high), 0.3))
