@@ -50,13 +50,15 @@ class ResidencyError(AssertionError):
 
 
 class Residency(TorchDispatchMode):
-    """Fails on what must not happen on the training device, and counts operators.
+    """Raises an error at operations that must not run on the training device, and counts operators.
 
-    Refused: operators outside ``aten``, but for ours with a device kernel on ``meta``;
-    operators that synchronise, boolean masks as indices among them;
-    tensors on any device but ``device``, be they arguments or results (so also every copy between devices);
-    constants uploaded from the host (``torch.tensor(..., device=...)``, lists as indices: on CUDA each is a
-    blocking copy); draws from generators, the global one or one of another device.
+    Refused are:
+
+    - operators outside of ``aten``, except those of this package with a device kernel, on ``meta``;
+    - operators that synchronise, such as boolean masks as indices;
+    - tensors on any other device, as arguments or results, and so every copy between devices;
+    - constants uploaded from the host (``torch.tensor(..., device=...)``, lists as indices): CUDA waits for each;
+    - draws from the global generator or from one of another device.
 
     Args:
         device: where everything has to live.

@@ -44,9 +44,9 @@ def object_table(
             spacing or unit.
 
     Returns:
-        Rows with :data:`COLUMNS`: the centre in voxels, the score, the volume of the label in voxels, the
-        volume-equivalent diameter in voxels of the finest axis, the mean intensity of the label's finite voxels (absent
-        if there is none), and whether a voxel of the label lies at the border of the volume.
+        Rows with :data:`COLUMNS`. Centre and volume are in voxels. The diameter is volume-equivalent, in voxels of the
+        finest axis. The mean intensity is that of the label's finite voxels, and absent if there are none. The last
+        column says whether the label touches the border of the volume.
     """
     count = len(found)
     volume, measured = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)

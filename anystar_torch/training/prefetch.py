@@ -63,7 +63,7 @@ def _like(made: Made, tensors: Iterable[Tensor]) -> Made:
 
 
 class ThreadPrefetch(Sized, Generic[Made]):
-    """Loader whose batches are made by a second thread, one call ahead.
+    """Loader whose batches are made by a second thread, one call in advance.
 
     Args:
         batches: ids of every step.
@@ -172,7 +172,7 @@ class Repeated(Generic[Made]):
 
 
 class StreamPrefetch(Sized, Generic[Made]):
-    """Loader whose batches are made on the side stream, one call ahead of the training stream.
+    """Loader whose batches are made on the side stream, one call before the training stream needs them.
 
     There are two sets of buffers. While the training stream uses the batches of one call, the side stream fills the
     other set with those of the next call. A batch is valid during its step only.

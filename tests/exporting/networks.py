@@ -1,9 +1,8 @@
-"""Small networks for the exporters: every layer has weights that matter, and one of them sees bright things.
+"""Small networks for the exporters, in which every weight changes the output and one network finds bright objects.
 
-A path leads the image through the first channel of every convolution to the probability head, and blurs it on the
-way, so that bright balls are brightest in the middle; the other channels are random, and move distances and
-probability a little. So the network needs no training to find objects in a real volume, and no weight can be lost
-without a trace.
+The first channel of every convolution passes the image on to the probability head and blurs it, so that bright balls
+are brightest in the middle. The other channels are random and change distances and probability a little. The network
+therefore finds objects in a real volume without training, and a lost weight changes its output.
 """
 
 import re

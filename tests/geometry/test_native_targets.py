@@ -125,10 +125,14 @@ GOOD: dict[str, tuple[Any, ...]] = {
     "connected_components": (INT, 3, INT.copy(), 2),
     "remove_small": (INT, 3, INT.copy(), 2),
     "weighted_error": (
-        np.ones((2, 4, 5), np.float32), np.ones((2, 5, 4), np.float32), np.ones((2, 4), np.float32),
-        np.ones((2, 4), np.float32), np.empty((2, 4, 5), np.float32), 2,
+        np.ones((2, 4, 5), np.float32),
+        np.ones((2, 5, 4), np.float32),
+        np.ones((2, 4), np.float32),
+        np.ones((2, 4), np.float32),
+        np.empty((2, 4, 5), np.float32),
+        2,
     ),
-}  # fmt: skip
+}
 NUMBERS = st.sampled_from(
     [0, -1, 1, 2**31, 2**62, -(2**63), 10**30, float("nan"), float("inf"), 1e-300, None, "1"]
 )

@@ -131,8 +131,8 @@ def test_dense_prediction_gives_stardists_points(border: int, shared_data: Path)
             distances = torch.from_numpy(data["dist"][candidates]).clamp_min(1e-3)
             expected = set(map(tuple, data[f"points_b{border}_p{prob_thresh}_t{nms_thresh}"].tolist()))
             # Among equal scores StarDist's order is numpy's: let its survivors come first there.
-            ranks = np.unique(data["prob"][candidates], return_inverse=True)[1]
+            order = np.unique(data["prob"][candidates], return_inverse=True)[1]
             theirs = torch.tensor([tuple(point) in expected for point in points.tolist()])
-            scores = 2.0 * torch.from_numpy(ranks) + theirs
+            scores = 2.0 * torch.from_numpy(order) + theirs
             ours = points[ops.nms(points.float(), distances, scores.float(), rays, nms_thresh)]
             assert set(map(tuple, ours.tolist())) == expected

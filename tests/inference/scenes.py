@@ -42,9 +42,13 @@ class Sees(StarDist):
 
 def config(**changes):
     settings = {
-        "architecture": {}, "normalisation": "minmax", "diameter_band": (6.0, 13.0, 21.0),
-        "prob_thresh": 0.6, "nms_thresh": 0.3, "provenance": {},
-    }  # fmt: skip
+        "architecture": {},
+        "normalisation": "minmax",
+        "diameter_band": (6.0, 13.0, 21.0),
+        "prob_thresh": 0.6,
+        "nms_thresh": 0.3,
+        "provenance": {},
+    }
     return ModelConfig(**{**settings, **changes})
 
 

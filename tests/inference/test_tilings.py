@@ -96,8 +96,11 @@ def test_the_process_stays_below_max_memory(small, tmp_path):
     command = [sys.executable, "-c", PROGRAM, "predict", "volume.tif", "--model", "model", "--diameter", "13"]
     done = subprocess.run(
         [*command, "--max-memory", "0.8GB", "--device", "cpu"],
-        cwd=tmp_path, env=environment, text=True, capture_output=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment,
+        text=True,
+        capture_output=True,
+    )
     assert done.returncode == 0, done.stderr
     assert ": 0 objects" not in done.stdout
     peak, sizes = json.loads(done.stdout.splitlines()[-1])

@@ -125,5 +125,5 @@ def test_a_path_that_does_not_exist_is_an_error():
         main(["nowhere"])
 
 
-def test_the_rooms_that_are_held_to_the_rules_follow_them():
+def test_the_repository_follows_the_rules():
     assert main([]) == 0

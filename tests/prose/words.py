@@ -25,10 +25,12 @@ INFERENCE = r"inference|cli/|docs/(predict|best_practices|model_card|results)|be
 
 # In docstrings, comments, messages and pages. Spaces in a pattern also match line breaks.
 PROSE = (
-    Rule(r"grounds?", "background", (r"ground truth",)),
+    # "ground texture", "hollow" and "window" in quotes are names of random streams. A stream is a hash of its name, so
+    # another name would change the samples.
+    Rule(r"grounds?", "background", (r"ground truth", r"ground texture")),
     Rule(r"surround", "background", (r"(that|which|to|objects|voxels) surround",)),
     Rule(r"haz[ey]|hazes", "out-of-focus light"),
-    Rule(r"hollows?", "displaced background"),
+    Rule(r"hollows?", "displaced background", (r'"hollow"',)),
     Rule(r"lit|shin(e|es|ing)|shone", "emitting (or absorbing) voxels"),
     Rule(
         r"worlds?",
@@ -56,6 +58,7 @@ PROSE = (
         (
             r"(napari|new|sliding|hann|gaussian|weighting|boxcar)[- ]windows?",
             r"window (function|cent(re|er)|width)",
+            r'"window"',
         ),
     ),
     Rule(r"crumbs?", "debris, small fragments"),

@@ -84,12 +84,12 @@ def test_targets_belong_to_the_labels(data):
 
 
 @pytest.mark.parametrize("steps_per_call", [1, 2])
-def test_a_cpu_makes_the_same_batches_ahead(data, steps_per_call):
+def test_a_cpu_prefetches_the_same_batches(data, steps_per_call):
     """To the bit on as many threads; transforms to k-space round differently on more."""
     data.steps_per_call = steps_per_call
-    ahead = attach(data, device="cpu", max_steps=3).train_dataloader()
-    assert len(ahead) == 3
-    made = list(ahead)
+    loader = attach(data, device="cpu", max_steps=3).train_dataloader()
+    assert len(loader) == 3
+    made = list(loader)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -81,7 +81,7 @@ def test_samples_of_several_steps_in_one_call():
 
 
 def test_a_batch_stays_whole_until_its_step_has_run():
-    """The host is far ahead of a training stream that is slow: buffers may not be refilled before it has read them."""
+    """With a slow training stream, the host does not refill buffers that the stream has yet to read."""
     data, said = source("plain"), []
     sums = []
     for batch in prefetch(data, said, count=12):

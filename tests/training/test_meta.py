@@ -21,7 +21,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from anystar_torch.configuration.resolvers import register_resolvers
 from anystar_torch.training import callbacks, data
-from anystar_torch.training import module as lit
+from anystar_torch.training import module as training_module
 from anystar_torch.training.callbacks import SamplePicture
 from tests.conftest import ROOT
 from tests.residency import Residency, ResidencyError
@@ -127,7 +127,7 @@ def on_meta(monkeypatch):
     """Replaces what is below the reach of the dispatch mode: streams, pinned memory, and a picture once per run."""
     monkeypatch.setattr(data, "streams_of", MetaStreams)
     monkeypatch.setattr(callbacks, "HostCopy", MetaCopy)
-    monkeypatch.setattr(lit, "HostCopy", MetaCopy)
+    monkeypatch.setattr(training_module, "HostCopy", MetaCopy)
     monkeypatch.setattr(SamplePicture, "_write", lambda self, trainer: setattr(self, "_seen", None))
     optimizer = importlib.import_module("torch.optim.optimizer")
     for kind in ("fused", "foreach"):  # as on CUDA
@@ -185,7 +185,7 @@ def test_no_step_stalls_or_leaves_the_device(experiment, update, tmp_path, on_me
 
 def test_samples_of_several_steps_in_one_call(tmp_path, on_meta):
     _, replays = fitted(tmp_path, "+experiment=plain", "hardware=gpu", "data.samples_per_call=6")
-    assert replays == 4, "three steps a call, one call ahead"
+    assert replays == 4, "three steps a call, one call in advance"
 
 
 class Reads(Callback):

@@ -1,4 +1,4 @@
-"""Batches made in advance: in order, each once, one call ahead, and an error reaches whoever waits."""
+"""Batches are made one call in advance, in order and once each, and an error reaches the thread that waits."""
 
 import threading
 import time
@@ -41,7 +41,7 @@ def test_the_next_batch_is_made_while_the_last_is_used():
 
     for batch in ThreadPrefetch(batches(8), make, nothing):
         time.sleep(0.1)
-        assert began[-1] == min(int(batch[0]) + 2, 6), "one batch ahead, no more and no less"
+        assert began[-1] == min(int(batch[0]) + 2, 6), "one batch in advance, no more and no less"
 
 
 def test_one_call_makes_the_batches_of_several_steps():
@@ -170,7 +170,7 @@ def test_a_batch_is_whole_during_its_step_when_the_next_is_made_already():
     streams = Recorded(refuse="runs eagerly, so that it is seen when")
     prefetch = StreamPrefetch(batches(12), Repeated(noted, 2, streams, nothing), streams, nothing)
     for number, (ids, values) in enumerate(prefetch):
-        assert made[-1] == [min(2 * number + 2, 10), min(2 * number + 3, 11)], "one batch ahead"
+        assert made[-1] == [min(2 * number + 2, 10), min(2 * number + 3, 11)], "one batch in advance"
         assert ids.tolist() == [2 * number, 2 * number + 1]
         assert values.tolist() == [20 * number, 20 * number + 10]
 

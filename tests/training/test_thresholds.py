@@ -54,7 +54,7 @@ def test_the_best_has_the_highest_mean_accuracy(pairs):
     assert best(choices).accuracy == pytest.approx(max(means))
 
 
-def test_crumbs_of_the_truth_do_not_count():
+def test_small_fragments_of_the_truth_do_not_count():
     _, truth = balls(SHAPE, lattice(SHAPE, 14))
     prediction = truth.copy()
     truth[0, 0, 0] = truth.max() + 1

@@ -55,7 +55,7 @@ def run(folder, *overrides):
 
 
 def losses(folder):
-    """step -> loss over every stretch of a run."""
+    """Loss by step, over all parts of a run that was resumed."""
     found = {}
     for path in sorted((folder / "csv").rglob("metrics.csv")):
         for row in csv.DictReader(path.read_text().splitlines()):

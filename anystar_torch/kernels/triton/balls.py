@@ -29,9 +29,24 @@ def _length(z, y, x):
 
 @triton.jit
 def _aim(
-    centres, radii, pitches, positions, ball_out, centre_out, radius_out, direction_out, distance_out,
-    count, n, m, k, origin_z, origin_y, origin_x, BLOCK: tl.constexpr,
-):  # fmt: skip
+    centres,
+    radii,
+    pitches,
+    positions,
+    ball_out,
+    centre_out,
+    radius_out,
+    direction_out,
+    distance_out,
+    count,
+    n,
+    m,
+    k,
+    origin_z,
+    origin_y,
+    origin_x,
+    BLOCK: tl.constexpr,
+):
     row = tl.program_id(1).to(tl.int64)
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = index < count
@@ -73,10 +88,28 @@ def _aim(
 
 @triton.jit
 def _star_reach(
-    balls, radii, directions, stars, noise, out, count, total, n, m, k,
-    factor_z, factor_y, factor_x, offset_z, offset_y, offset_x, bumps, strength,
-    STAR: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    balls,
+    radii,
+    directions,
+    stars,
+    noise,
+    out,
+    count,
+    total,
+    n,
+    m,
+    k,
+    factor_z,
+    factor_y,
+    factor_x,
+    offset_z,
+    offset_y,
+    offset_x,
+    bumps,
+    strength,
+    STAR: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     row = tl.program_id(1).to(tl.int64)
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = index < count
@@ -114,9 +147,21 @@ def aim(
     count = ball[0].numel()
     with on_device_of(position):
         _aim[(blocks(count, BLOCK), batch)](
-            centre, radius, pitch, position, ball, centres, radii, directions, distances,
-            count, *radius.shape[1:], *origin, BLOCK=BLOCK, enable_fp_fusion=False,
-        )  # fmt: skip
+            centre,
+            radius,
+            pitch,
+            position,
+            ball,
+            centres,
+            radii,
+            directions,
+            distances,
+            count,
+            *radius.shape[1:],
+            *origin,
+            BLOCK=BLOCK,
+            enable_fp_fusion=False,
+        )
     return ball, centres, radii, directions, distances
 
 
@@ -136,9 +181,22 @@ def star_reach(voxels: Sequence[Tensor], stars: Tensor, noise: Tensor, shape: Se
     half, bumps, strength = shape
     with on_device_of(ball):
         _star_reach[(blocks(count, BLOCK), len(ball))](
-            ball, radius, direction, stars, noise, out, count, stars.shape[1], *nodes,
-            *fitted(nodes, [half] * 3), bumps, strength, STAR=STAR, BLOCK=BLOCK, enable_fp_fusion=False,
-        )  # fmt: skip
+            ball,
+            radius,
+            direction,
+            stars,
+            noise,
+            out,
+            count,
+            stars.shape[1],
+            *nodes,
+            *fitted(nodes, [half] * 3),
+            bumps,
+            strength,
+            STAR=STAR,
+            BLOCK=BLOCK,
+            enable_fp_fusion=False,
+        )
     return out
 
 

@@ -32,9 +32,20 @@ def _boxed(p, half):
 
 @triton.jit
 def _evaluate(
-    displacement, parameters, position, piece, cover, fraction, depth, height, width,
-    LIMITS: tl.constexpr, STEPS: tl.constexpr, DISPLACED: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    displacement,
+    parameters,
+    position,
+    piece,
+    cover,
+    fraction,
+    depth,
+    height,
+    width,
+    LIMITS: tl.constexpr,
+    STEPS: tl.constexpr,
+    DISPLACED: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """``LIMITS`` has two bits per step: 0 nothing, 1 reflection, 2 box."""
     sample = tl.program_id(1).to(tl.int64)
     voxels = depth * height * width
@@ -93,10 +104,19 @@ def evaluate(
     code = sum(limit << (2 * number) for number, limit in enumerate(limits))
     with on_device_of(parameters):
         _evaluate[(blocks(shape[0] * shape[1] * shape[2], BLOCK), batch)](
-            parameters if displacement is None else displacement, parameters, position, piece, cover, fraction,
-            *shape, LIMITS=code, STEPS=len(limits), DISPLACED=displacement is not None, BLOCK=BLOCK,
+            parameters if displacement is None else displacement,
+            parameters,
+            position,
+            piece,
+            cover,
+            fraction,
+            *shape,
+            LIMITS=code,
+            STEPS=len(limits),
+            DISPLACED=displacement is not None,
+            BLOCK=BLOCK,
             enable_fp_fusion=False,
-        )  # fmt: skip
+        )
     return position, piece, cover, fraction
 
 

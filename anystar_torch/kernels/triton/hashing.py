@@ -201,9 +201,16 @@ def normal(roots: Tensor, word: int, count: int) -> Tensor:
 _STREAM = {"roots": "*i64", "word": "i64", "count": "i32"}
 _RANGE = {"out": "*fp32", "low": "fp32", "width": "fp32"}
 _COLUMNS = {
-    "words": "*i64", "places": "*i32", "kinds": "*i32", "lows": "*fp32", "widths": "*fp32",
-    "starts": "*i32", "counts": "*i32", "batch": "i32", "columns": "i32",
-}  # fmt: skip
+    "words": "*i64",
+    "places": "*i32",
+    "kinds": "*i32",
+    "lows": "*fp32",
+    "widths": "*fp32",
+    "starts": "*i32",
+    "counts": "*i32",
+    "batch": "i32",
+    "columns": "i32",
+}
 SPECIALISATIONS = {
     "hashing.roots": Specialisation(
         _roots, {"ids": "*i64", "out": "*i64", "word": "i64", "count": "i32"}, {"BLOCK": BLOCK}

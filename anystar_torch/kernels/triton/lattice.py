@@ -60,10 +60,23 @@ def interpolated(field, start, step_z, step_y, step_x, z, y, x):
 
 @triton.jit
 def _sample(
-    fields, positions, out, count, channels, n, m, k,
-    factor_z, factor_y, factor_x, offset_z, offset_y, offset_x,
-    PERIODIC: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    fields,
+    positions,
+    out,
+    count,
+    channels,
+    n,
+    m,
+    k,
+    factor_z,
+    factor_y,
+    factor_x,
+    offset_z,
+    offset_y,
+    offset_x,
+    PERIODIC: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     row = tl.program_id(1).to(tl.int64)
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = index < count
@@ -90,11 +103,33 @@ def _sample(
 
 @triton.jit
 def _strongest(
-    fields, counts, warps, positions, out, count, channels, n, m, k, wn, wm, wk,
-    factor_z, factor_y, factor_x, offset_z, offset_y, offset_x,
-    warp_factor_z, warp_factor_y, warp_factor_x, warp_offset_z, warp_offset_y, warp_offset_x,
+    fields,
+    counts,
+    warps,
+    positions,
+    out,
+    count,
+    channels,
+    n,
+    m,
+    k,
+    wn,
+    wm,
+    wk,
+    factor_z,
+    factor_y,
+    factor_x,
+    offset_z,
+    offset_y,
+    offset_x,
+    warp_factor_z,
+    warp_factor_y,
+    warp_factor_x,
+    warp_offset_z,
+    warp_offset_y,
+    warp_offset_x,
     BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     row = tl.program_id(1).to(tl.int64)
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = index < count
@@ -142,9 +177,18 @@ def sample(
     factor = [1.0 / size for size in nodes] if periodic else factor
     with on_device_of(position):
         _sample[(blocks(count, BLOCK), batch)](
-            fields, position, out, count, channels, *nodes, *factor, *offset,
-            PERIODIC=periodic, BLOCK=BLOCK, enable_fp_fusion=False,
-        )  # fmt: skip
+            fields,
+            position,
+            out,
+            count,
+            channels,
+            *nodes,
+            *factor,
+            *offset,
+            PERIODIC=periodic,
+            BLOCK=BLOCK,
+            enable_fp_fusion=False,
+        )
     return out
 
 
@@ -165,9 +209,20 @@ def strongest(
     count = out[0].numel()
     with on_device_of(position):
         _strongest[(blocks(count, BLOCK), batch)](
-            fields, counts, warp, position, out, count, channels, *nodes, *warp.shape[2:],
-            *fitted(nodes, half), *fitted(warp.shape[2:], half), BLOCK=BLOCK, enable_fp_fusion=False,
-        )  # fmt: skip
+            fields,
+            counts,
+            warp,
+            position,
+            out,
+            count,
+            channels,
+            *nodes,
+            *warp.shape[2:],
+            *fitted(nodes, half),
+            *fitted(warp.shape[2:], half),
+            BLOCK=BLOCK,
+            enable_fp_fusion=False,
+        )
     return out
 
 
@@ -180,8 +235,14 @@ def fitted(nodes: Sequence[int], half: Sequence[float]) -> list[float]:
 _AXES = ("z", "y", "x")
 _FITTED = {f"{name}_{axis}": "fp32" for name in ("factor", "offset") for axis in _AXES}
 _COMMON = {
-    "fields": "*fp32", "positions": "*fp32", "count": "i32", "channels": "i32", "n": "i32", "m": "i32", "k": "i32",
-} | _FITTED  # fmt: skip
+    "fields": "*fp32",
+    "positions": "*fp32",
+    "count": "i32",
+    "channels": "i32",
+    "n": "i32",
+    "m": "i32",
+    "k": "i32",
+} | _FITTED
 _SAMPLE = _COMMON | {"out": "*fp32"}
 _STRONGEST = (
     _COMMON

@@ -41,12 +41,35 @@ def _level(fields, row, z, y, x, n, m, k, ratio_z, ratio_y, ratio_x):
 
 @triton.jit
 def _resampled_sum(
-    out, depth, height, width,
-    first, n0, m0, k0, z0, y0, x0,
-    second, n1, m1, k1, z1, y1, x1,
-    third, n2, m2, k2, z2, y2, x2,
-    COUNT: tl.constexpr, ADD: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    out,
+    depth,
+    height,
+    width,
+    first,
+    n0,
+    m0,
+    k0,
+    z0,
+    y0,
+    x0,
+    second,
+    n1,
+    m1,
+    k1,
+    z1,
+    y1,
+    x1,
+    third,
+    n2,
+    m2,
+    k2,
+    z2,
+    y2,
+    x2,
+    COUNT: tl.constexpr,
+    ADD: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     row = tl.program_id(1).to(tl.int64)
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     count = depth * height * width
@@ -118,9 +141,14 @@ def resampled_sum(levels: Sequence[Tensor], nodes: Sequence[int]) -> Tensor:
                 arguments += [level, *level.shape[2:]]
                 arguments += [(a - 1) / (b - 1) if b > 1 else 0.0 for a, b in sizes]
             _resampled_sum[grid](
-                out, *nodes, *arguments,
-                COUNT=len(group), ADD=start > 0, BLOCK=BLOCK, enable_fp_fusion=False,
-            )  # fmt: skip
+                out,
+                *nodes,
+                *arguments,
+                COUNT=len(group),
+                ADD=start > 0,
+                BLOCK=BLOCK,
+                enable_fp_fusion=False,
+            )
     return out
 
 
@@ -141,8 +169,14 @@ for _number, _name in enumerate(("first", "second", "third")):
     _LEVELS[_name] = "*fp32"
     _LEVELS |= {f"{size}{_number}": "i32" for size in "nmk"} | {f"{axis}{_number}": "fp32" for axis in "zyx"}
 _GRADIENTS = {
-    "gradients": "*fp32", "out": "*fp32", "n": "i32", "m": "i32", "k": "i32", "samples": "i32", "inverse": "fp32"
-}  # fmt: skip
+    "gradients": "*fp32",
+    "out": "*fp32",
+    "n": "i32",
+    "m": "i32",
+    "k": "i32",
+    "samples": "i32",
+    "inverse": "fp32",
+}
 SPECIALISATIONS = {
     "lattice_sum.resampled_sum": Specialisation(
         _resampled_sum, _LEVELS, {"COUNT": LEVELS, "ADD": True, "BLOCK": BLOCK}

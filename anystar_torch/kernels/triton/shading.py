@@ -43,9 +43,22 @@ def _emitting(depth, reach, offsets, out, sizes_z, sizes_y, sizes_x, most, BLOCK
 
 @triton.jit
 def _intensities(
-    objects, unit, deviation, displaced, texture, noise, patch, means, deviations, shading, mean_out, grain_out,
-    count, patches, BLOCK: tl.constexpr,
-):  # fmt: skip
+    objects,
+    unit,
+    deviation,
+    displaced,
+    texture,
+    noise,
+    patch,
+    means,
+    deviations,
+    shading,
+    mean_out,
+    grain_out,
+    count,
+    patches,
+    BLOCK: tl.constexpr,
+):
     row = tl.program_id(1).to(tl.int64)
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = index < count
@@ -84,9 +97,17 @@ def emitting(depth: Tensor, reach: Tensor, offset: Tensor, most: float) -> Tenso
 
 
 def intensities(
-    objects: Tensor, unit: Tensor, deviation: Tensor, displaced: Tensor, texture: Tensor, noise: Tensor,
-    patch: Tensor, means: Tensor, deviations: Tensor, shading: Tensor,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    objects: Tensor,
+    unit: Tensor,
+    deviation: Tensor,
+    displaced: Tensor,
+    texture: Tensor,
+    noise: Tensor,
+    patch: Tensor,
+    means: Tensor,
+    deviations: Tensor,
+    shading: Tensor,
+) -> tuple[Tensor, Tensor]:
     """Mean intensity of every voxel, and deviation times noise; see :mod:`anystar_torch.kernels.shading`.
 
     Arguments are contiguous; ``displaced`` is bool, ``objects`` and ``patch`` are int32.
@@ -95,9 +116,23 @@ def intensities(
     count = texture[0].numel()
     with on_device_of(texture):
         _intensities[(blocks(count, BLOCK), len(texture))](
-            objects, unit, deviation, displaced.view(torch.uint8), texture, noise, patch, means, deviations, shading,
-            mean, grain, count, means.shape[1], BLOCK=BLOCK, enable_fp_fusion=False,
-        )  # fmt: skip
+            objects,
+            unit,
+            deviation,
+            displaced.view(torch.uint8),
+            texture,
+            noise,
+            patch,
+            means,
+            deviations,
+            shading,
+            mean,
+            grain,
+            count,
+            means.shape[1],
+            BLOCK=BLOCK,
+            enable_fp_fusion=False,
+        )
     return mean, grain
 
 
