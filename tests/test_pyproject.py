@@ -43,7 +43,6 @@ NOT_IMPORTED = {
     "ruff": "make test",
     "stardist": "bioimageio.core computes its postprocessing with it",
     "tensorboard": "lightning.pytorch.loggers.TensorBoardLogger of configs/logger",
-    "torchio": "the medical formats are to be read with it; generator/effects/adapter.py adapts its transforms",
 }
 # Imported at the top of a module although an extra brings them: modules that are imported only where they are used.
 OPTIONAL_MODULES = {
