@@ -97,6 +97,7 @@ def current_config(config: DictConfig) -> DictConfig:
     current = OmegaConf.create(_current(OmegaConf.to_container(config, resolve=False)))
     assert isinstance(current, DictConfig)
     OmegaConf.set_struct(current, OmegaConf.is_struct(config))
+    OmegaConf.copy_cache(config, current)  # the time of day in the run folder's name is resolved once
     return current
 
 

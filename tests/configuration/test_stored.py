@@ -106,3 +106,12 @@ def test_its_run_is_resumed_and_its_network_predicts(tmp_path):
     assert run.report(run.trainer, run.training, run.data) == 0
     model = AnyStar.from_pretrained(tmp_path)
     assert model.config.architecture == run.training.network.architecture
+
+
+def test_the_time_in_a_run_folder_is_resolved_once():
+    """Hydra makes the folder before the configuration is translated; both must name the same one."""
+    calls = iter(range(9))
+    OmegaConf.register_new_resolver("count_once", lambda: next(calls), use_cache=True, replace=True)
+    config = OmegaConf.create({"run_folder": "${count_once:}", "report": {"folder": "${run_folder}"}})
+    assert config.run_folder == 0
+    assert current_config(config).report.folder == 0
