@@ -16,21 +16,21 @@ from anystar_torch.inference.scaling import Scaling
 def predict(network, volume, spacing, diameter):
     """Labels of ``volume`` [z, y, x], whose objects are about ``diameter`` voxels of the finest axis wide."""
     session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
-    about = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
-    vertices, faces, anisotropy = (about["rays"][name] for name in ("vertices", "faces", "anisotropy"))
+    metadata = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
+    vertices, faces, anisotropy = (metadata["rays"][name] for name in ("vertices", "faces", "anisotropy"))
     rays = Rays(torch.tensor(vertices), torch.tensor(faces), tuple(anisotropy))
-    scaling = Scaling.of(volume.shape, spacing, diameter, about["diameter_band"][1], rays)
-    size = tuple(-(-n // d) * d for n, d in zip(scaling.shape, about["divisor"], strict=True))
-    intensities = intensity_range(volume, about["normalisation"])
+    scaling = Scaling.of(volume.shape, spacing, diameter, metadata["diameter_band"][1], rays)
+    size = tuple(-(-n // d) * d for n, d in zip(scaling.shape, metadata["divisor"], strict=True))
+    intensities = intensity_range(volume, metadata["normalisation"])
     image = ResampledVolume(volume, scaling, intensities).box((0, 0, 0), size)
     probability, distances = session.run(None, {"image": image.numpy()})
-    where = np.argwhere(probability[0, 0] > about["prob_thresh"])
-    where = where[(where * about["grid"] < scaling.shape).all(axis=1)]  # not in the padding
+    where = np.argwhere(probability[0, 0] > metadata["prob_thresh"])
+    where = where[(where * metadata["grid"] < scaling.shape).all(axis=1)]  # not in the padding
     scores = torch.from_numpy(probability[0, 0][tuple(where.T)])
     order = torch.argsort(scores, descending=True, stable=True)
-    points = torch.from_numpy((where * about["grid"]).astype(np.float32))[order]
+    points = torch.from_numpy((where * metadata["grid"]).astype(np.float32))[order]
     distances = torch.from_numpy(distances[0][:, *where.T].T)[order].clamp_min(1e-3).half().float()
-    keep = ops.nms(points, distances, scores[order], rays, about["nms_thresh"])
+    keep = ops.nms(points, distances, scores[order], rays, metadata["nms_thresh"])
     turned, growth = scaling.rays(rays)  # from the network's voxels to the volume's
     centres = torch.from_numpy(scaling.points(points[keep].numpy()))
     return ops.render_labels(centres, distances[keep] * torch.from_numpy(growth), turned, volume.shape)

@@ -1,5 +1,6 @@
 """Examples, links, commands and repeated numbers of the documentation agree with the code."""
 
+import importlib
 import importlib.util
 import json
 import re
@@ -67,6 +68,57 @@ def test_what_a_page_links_to_is_there(page):
         assert target.suffix != ".png" or target.stat().st_size < 300_000, f"{link} is too large"
         if anchor:
             assert anchor in anchors(target), f"{page.name} links to {target.name}#{anchor}"
+
+
+SOURCES = [
+    file
+    for room in ("anystar_torch", "benchmarks", "configs", "export", "examples", "tests")
+    for file in sorted((ROOT / room).rglob("*"))
+    if file.suffix in (".py", ".yaml", ".md", ".hpp", ".cpp")
+]
+TEMPLATE = re.compile(r"NAME|[a-z]_$")  # a part of a path that stands for several files
+
+
+def in_the_package(name):
+    """Whether a dotted name of the package is a module, or something in one."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:count]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[count:]:
+            if part in getattr(found, "__annotations__", {}):
+                return True
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("page", PRESENT, ids=page_id)
+def test_files_that_a_page_names_exist(page):
+    folders = "anystar_torch|benchmarks|configs|docs|examples|export|tests"
+    for path in re.findall(rf"(?<![\w./-])((?:{folders})/[\w./-]*\w)", page.read_text()):
+        assert (ROOT / path).exists() or TEMPLATE.search(path), f"{page.name} names {path}"
+
+
+def test_the_files_of_the_architecture_exist():
+    text = (DOCS / "architecture.md").read_text()
+    rooms = {folder.name for folder in (ROOT / "anystar_torch").iterdir() if folder.is_dir()}
+    for path in re.findall(r"`(\w+/[\w./]*)`", text):
+        if path.split("/")[0] in rooms:
+            assert (ROOT / "anystar_torch" / path).exists(), path
+
+
+def test_names_of_the_package_in_docstrings_and_comments_exist():
+    quoted = re.compile(r"(?:`~?|\.\. )(anystar_torch(?:\.\w+)+)")
+    wrong = []
+    for file in SOURCES:
+        names = set(quoted.findall(file.read_text())) - {"anystar_torch.json"}
+        wrong += [f"{file.relative_to(ROOT)}: {name}" for name in sorted(names) if not in_the_package(name)]
+    assert not wrong
 
 
 def test_every_page_is_in_the_index():

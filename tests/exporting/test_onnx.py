@@ -50,13 +50,17 @@ def test_the_file_is_valid_and_says_what_post_processing_needs(exported):
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
     assert model.opset_import[0].version >= 18
-    about = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    metadata = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
     known = config(network)
-    assert about["grid"] == list(network.grid)
-    assert about["divisor"] == list(network.divisor)
-    assert (about["normalisation"], about["prob_thresh"], about["nms_thresh"]) == ("percentile", 0.6, 0.3)
-    assert about["diameter_band"] == list(known.diameter_band)
-    rays = Rays(torch.tensor(about["rays"]["vertices"]), torch.tensor(about["rays"]["faces"]))
+    assert metadata["grid"] == list(network.grid)
+    assert metadata["divisor"] == list(network.divisor)
+    assert (metadata["normalisation"], metadata["prob_thresh"], metadata["nms_thresh"]) == (
+        "percentile",
+        0.6,
+        0.3,
+    )
+    assert metadata["diameter_band"] == list(known.diameter_band)
+    rays = Rays(torch.tensor(metadata["rays"]["vertices"]), torch.tensor(metadata["rays"]["faces"]))
     assert torch.equal(rays.vertices, network.rays.vertices)
     assert torch.equal(rays.faces, network.rays.faces)
 

@@ -1,6 +1,6 @@
 """Positions of voxels in the synthetic scene on a GPU: all steps of the spatial effects in one pass.
 
-Reference: :func:`anystar_torch.generator.spatial.coordinates.torch_evaluate`, to rounding (1e-6 of the position).
+Reference: :func:`anystar_torch.kernels.coordinates.torch_evaluate`, to rounding (1e-6 of the position).
 """
 
 import triton
