@@ -9,10 +9,10 @@ samples with a plain background, 75 with a uniform one of random brightness and 
 are of mirrored scenes, which have eight times the objects. Fresh samples are made in the same proportions.
 
 A statistic agrees if its median lies within the reference's 25 to 75 % quantiles, and its 5 and 95 % quantiles lie
-within half an interquartile range of the reference's. For a quantile that does not agree the table
-has a chance. Sets of as many fresh samples as the reference has are drawn at random; the chance is the share of these
-sets whose quantile lies as far out, on either side, as the reference's. The reference has three samples per image, so
-true chances are larger.
+within half an interquartile range of the reference's. For a quantile that does not agree the table has a chance. Sets
+of fresh samples, as large as the reference, are drawn at random. The chance is the share of these sets whose quantile
+differs at least as much as that of the reference, on either side. The reference has three samples per image, so true
+chances are larger.
 """
 
 import argparse

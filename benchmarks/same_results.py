@@ -1,9 +1,12 @@
 """Which results of this tree are the same bits as those of another commit.
 
-Run by ``python -m benchmarks.same_results COMMIT``. Compared are samples and training targets of every generator that
-both trees have, suppression and rendering of the parity cases, and predictions of the shipped weights on the
-development volumes, with the size given and, with ``--estimated``, without it. Each tree computes in a process of its
-own; only names of the public interface are used, which both trees have.
+Run by ``python -m benchmarks.same_results COMMIT``. It compares:
+
+- samples and training targets of every generator that both trees have;
+- suppression and rendering of the parity cases;
+- predictions of the shipped weights on the development volumes with the size given; ``--estimated`` adds those without.
+
+Each tree computes in a process of its own. Both use only names of the public interface, which both trees have.
 """
 
 import argparse

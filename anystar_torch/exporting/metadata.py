@@ -15,10 +15,10 @@ def metadata(network: StarDist, config: ModelConfig) -> dict[str, Any]:
         config: normalisation, object size, thresholds and provenance.
 
     Returns:
-        ``rays`` (n, anisotropy, vertices as (z, y, x), faces), ``grid``, ``divisor`` (sizes must be multiples),
-        ``normalisation``, ``diameter_band``, ``prob_thresh``, ``nms_thresh``, ``imported_from``, ``sizes_known``,
-        ``receptive_field``, ``architecture``, ``provenance``
-        and ``anystar_torch`` (the version that wrote it).
+        ``rays`` has n, anisotropy, vertices as (z, y, x), and faces. Sizes of inputs must be multiples of ``divisor``.
+        ``anystar_torch`` is the version that wrote the metadata. The other keys are ``grid``, ``normalisation``,
+        ``diameter_band``, ``prob_thresh``, ``nms_thresh``, ``imported_from``, ``sizes_known``, ``receptive_field``,
+        ``architecture`` and ``provenance``.
     """
     rays = network.rays.to("cpu")
     return {

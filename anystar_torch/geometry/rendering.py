@@ -22,8 +22,9 @@ def render_labels(
     """Draw polyhedra 1..N into a volume; where they overlap, earlier ones win.
 
     A voxel belongs to a polyhedron when its centre is inside; a centre on a facet is inside. Parts outside the volume
-    are clipped. The result equals StarDist's ``polyhedron_to_label(mode="full")`` for polyhedra in order of falling
-    score, but ids are never renumbered: entry i of the arguments is label i + 1, unless other polyhedra hide it.
+    are clipped. For polyhedra in order of falling score the result equals StarDist's
+    ``polyhedron_to_label(mode="full")``, except that ids are not renumbered. Entry i of the arguments is label i + 1,
+    unless other polyhedra hide it.
 
     Args:
         points: ``[N, 3]`` centres (z, y, x) in voxels, fractions allowed; magnitude below 2^23.

@@ -20,9 +20,10 @@ def star_distances(
 ) -> Float32[Tensor, "b r gd gh gw"]:
     """Distances in voxels from every grid point to the border of its object, along each ray.
 
-    From the grid point, steps of one voxel length along the ray. The distance is the length of the rounded offset of
-    the first voxel that has another label or lies outside the volume, so its square is an integer and at least 1. This
-    is StarDist's ``star_dist3D`` down to the rounding (half to even, of float32 sums), but ids do not wrap at 65,536.
+    From the grid point, steps of one voxel length go along the ray to the first voxel that has another label or lies
+    outside the volume. The distance is the length of the rounded offset of that voxel, so its square is an integer of
+    at least 1. The result equals that of StarDist's ``star_dist3D``, including the rounding (half to even, of float32
+    sums), except that ids do not wrap at 65,536.
 
     Args:
         labels: int32 ``[B, 1, D, H, W]``, ids to 2^31 - 1; 0 (and below) is background.

@@ -106,8 +106,8 @@ class MemoryState:
 
         Args:
             device: device of the network.
-            max_memory: bytes that the process may take in all, or on a GPU that tensors may take; None for most of what
-                is free on a GPU, and half of what is free in the machine. More than there is counts as what there is.
+            max_memory: bytes that the whole process may take, or on a GPU that tensors may take. None for half of the
+                free memory of the machine, or most of the free memory of a GPU. A limit above that has no effect.
             source: shape of the input, (z, y, x), whose labels need memory at the end.
             kept: bytes of the host's memory that are needed during the pass.
             reserve: bytes for buffers of libraries.

@@ -50,8 +50,8 @@ class AnyStar:
             best candidate, as in StarDist. None for the mean, except for networks imported from StarDist.
         normalisation: a name of :data:`~anystar_torch.network.normalisation.NORMALISATIONS`; None for that of the
             configuration.
-        max_memory: bytes that the process may take in all, including the volume and its labels; on a GPU, bytes that
-            tensors may take. None for most of what is free on a GPU, and half of what is free in the machine.
+        max_memory: bytes that the whole process may take, including the volume and its labels, or on a GPU that tensors
+            may take. None for half of the free memory of the machine, or most of the free memory of a GPU.
         tile_options: how tiles are chosen and computed; None for the default.
 
     Raises:

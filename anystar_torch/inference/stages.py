@@ -58,8 +58,8 @@ class Settings:
         config: its configuration.
         coarse_pass: whether scores are combined with those of a coarse pass.
         options: how tiles are chosen and computed.
-        max_memory: bytes that the process may take in all, or on a GPU that tensors may take; None for most of what is
-            free on a GPU, and half of what is free in the machine.
+        max_memory: bytes that the whole process may take, or on a GPU that tensors may take. None for half of the free
+            memory of the machine, or most of the free memory of a GPU.
         progress: whether progress bars are drawn.
         memory: memory in use and free; None to find out when it is needed.
         nms_thresh: overlap threshold at which candidates are suppressed while tiles are predicted, where the host is

@@ -103,8 +103,9 @@ def intensities(
         patch: ``[B, D, H, W]``, index of the patch of the background that each voxel belongs to.
         means: ``[B, P]``, mean intensity of each patch, before the texture.
         stds: ``[B, P]``, standard deviation of the noise in each patch, before the texture.
-        shading: ``[B, 5]``: start and width of the means of objects; share of the texture that the background shows,
-            and its level where it shows none; share of the intensity of a displaced background that is left.
+        shading: ``[B, 5]``. The columns 0 and 1 are start and width of the means of objects. Column 2 is the share of
+            the texture that the background shows, and column 3 its level without texture. Column 4 is the share of the
+            intensity of a displaced background that remains.
     """
     if implementation(shading.device) == "torch":
         return torch_intensities(fields, patch, means, stds, shading)

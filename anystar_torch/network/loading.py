@@ -16,9 +16,9 @@ def load_model(path: Path | str | None = None) -> tuple[StarDist, ModelConfig]:
     """The network of ``path``, in evaluation mode on the CPU, and its configuration.
 
     Args:
-        path: a folder with ``weights.safetensors`` and ``config.json``; the run folder of a training, which contains
-            such a folder; or the folder of a StarDist or AnyStar model trained with Keras (``config.json`` and
-            ``*.h5``). None for the shipped weights.
+        path: a model folder (``weights.safetensors`` and ``config.json``), or the run folder of a training, which
+            contains one. The folder of a StarDist or AnyStar model trained with Keras (``config.json`` and ``*.h5``)
+            is read too. None for the shipped weights.
 
     Raises:
         ValueError: there is no model at ``path``, or it cannot be read.

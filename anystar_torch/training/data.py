@@ -1,8 +1,8 @@
 """The data module: the data set is a list of integer ids, and samples are made from ids on the training device.
 
 Samples and targets of the next step are made while the network trains on those of this step
-(:mod:`anystar_torch.training.prefetch`): on a CPU by a thread, on CUDA on a side stream. On other devices, and for
-validation on a CPU, :meth:`SynthesisData.on_after_batch_transfer` makes them after Lightning has moved the ids.
+(:mod:`anystar_torch.training.prefetch`). A thread makes them on a CPU, and a side stream on CUDA. On other devices, and
+for validation on a CPU, :meth:`SynthesisData.on_after_batch_transfer` makes them after Lightning has moved the ids.
 
 The batch of step s depends only on the seed, s, the batch size and the number of ranks. Resumed and distributed runs
 therefore need no further state.

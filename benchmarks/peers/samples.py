@@ -1,7 +1,7 @@
 """Samples with targets of one tree of this repository; only what every commit has.
 
 Settings: ``tree`` (folder), ``synth``, ``threads``, ``batch``, ``rays``, ``grid``. A request is the first id of a
-batch; the answer has seconds (wall, CPU) per sample, the peak memory of the process in GiB and a hash of the labels.
+batch. The answer has seconds per sample (wall, CPU), the peak memory of the process in GiB and a hash of the labels.
 """
 
 import contextlib

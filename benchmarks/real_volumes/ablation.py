@@ -3,13 +3,14 @@
     python -m benchmarks.real_volumes ablate generator --runs outputs/generator [--steps 400] [VARIANT ...]
     python -m benchmarks.real_volumes ablate recipe --runs outputs/recipe [--steps 500] [VARIANT ...]
 
-``generator`` continues from the shipped weights with ``experiment=zero_shot`` (medium network, 64^3): once as it is
-and once with each change below, from the same seed for the same number of steps, and once from another seed to measure
-chance. A network loses what the removed part kept it able to do. Trainings from nothing are too short on two cores:
-two seeds then differ by more than most changes do.
+``generator`` continues from the shipped weights with ``experiment=zero_shot`` (medium network, 64^3). One training has
+no change, one has another seed, and one has each change below. All others have the same seed, and all have the same
+number of steps. The second seed measures chance. Trainings from random weights are too short on two cores: two seeds
+then differ by more than most changes.
 
-``recipe`` trains the small network from nothing with the same generator. The loss on the same synthetic samples
-compares them; F1 is imprecise so early. Rows have seen the same number of samples unless their name says otherwise.
+``recipe`` trains the small network from random weights with the same generator. The loss on the same synthetic samples
+compares the trainings, because F1 is imprecise so early. Rows have seen the same number of samples unless their name
+says otherwise.
 
 Every network is scored as in the command ``compare``, each at the threshold that suits it best. A run that is complete
 in the folder is not trained again. A folder belongs to one generator: give another one where configs/ has changed.

@@ -14,7 +14,7 @@ from bioimageio.core.digest_spec import create_sample_for_model
 from bioimageio.spec.model import v0_5
 from matplotlib.image import imread
 
-from anystar_torch.evaluation import matching
+from anystar_torch.evaluation.matching import matching
 from anystar_torch.exporting import bioimageio, card, export
 from anystar_torch.exporting.specimen import specimen
 from anystar_torch.inference.intensity_range import intensity_range

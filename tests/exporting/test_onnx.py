@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from anystar_torch import io
-from anystar_torch.evaluation import matching
+from anystar_torch.evaluation.matching import matching
 from anystar_torch.exporting import export
 from anystar_torch.exporting import onnx as exporter
 from anystar_torch.exporting.dense import agree

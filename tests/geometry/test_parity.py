@@ -1,7 +1,7 @@
 """Suppression against StarDist's stored answers.
 
-StarDist puts analytic bounds in the place of the voxel count where they decide, so its effective overlap differs from
-the count by up to BAND; survivors may differ only where that shows.
+Where analytic bounds decide, StarDist does not count voxels. Its effective overlap therefore differs from the count by
+up to BAND. Survivors may differ only where an overlap is that close to the threshold.
 """
 
 import itertools

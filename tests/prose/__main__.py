@@ -1,7 +1,7 @@
 """Print the faults of language in files, and exit with 1 if there are any.
 
-Checked are docstrings, comments, messages, pages and names: words that the project does not use (tests/prose/words.py),
-sentences of more than 40 words, and words of a diary on the pages that are a reference.
+It reads docstrings, comments, messages, pages and names. Faults are words that the project does not use
+(tests/prose/words.py), sentences of more than 40 words, and words of a diary on reference pages.
 
     python -m tests.prose              the whole repository
     python -m tests.prose docs cli.py  the given files and folders

@@ -1,9 +1,9 @@
 """A whole training step on ``meta`` tensors, through Lightning's own loop: what CUDA would run, without a stall.
 
-The accelerator's device is ``meta``. From the third step on (the first create the state of the optimiser and the logged
-figures) everything a step does runs under :class:`tests.residency.Residency`: moving the samples, network, loss,
-optimiser, average of the weights, logging and all callbacks of ``configs/callbacks/default.yaml``. So does making the
-samples where it is captured; a capture that is refused would end the test.
+The accelerator's device is ``meta``. From the third step on, everything a step does runs under
+:class:`tests.residency.Residency`; the first two steps create the state of the optimiser and the logged figures. A step
+moves the samples and runs the network, loss, optimiser, average of the weights, logging and all callbacks of
+``configs/callbacks/default.yaml``. Captured synthesis runs there too; a refused capture ends the test.
 """
 
 import importlib

@@ -2,8 +2,8 @@
 
 These transforms draw from generators on the host and process one volume at a time. An adapted effect therefore loops
 over the samples and makes the device wait. Use it to test an idea, then write the effect as a batched function. The
-generator of each sample is seeded from the random stream of the sample, so the rules of the chain hold: the same id
-gives the same bits, and other effects change nothing.
+generator of each sample is seeded from the random stream of the sample. So the rules of the chain hold: the same id
+gives the same bits, and the other effects of the chain do not change them.
 """
 
 from collections.abc import Callable

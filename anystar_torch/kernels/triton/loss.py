@@ -180,11 +180,12 @@ def stardist_loss(
         target: float32 ``[B, R, d, h, w]``, the true distances.
         weights: of the probability and of the distances in the total.
         background: weight of the pull of the distances to zero.
-        gradient: whether the gradients are wanted; they are empty otherwise.
+        gradient: whether the gradients are computed; they are empty otherwise.
 
     Returns:
-        Total, probability loss and distance loss (float32 scalars); the gradients of the total with respect to logits
-        and distances, in their types and memory formats; and float32 ``[2]``, what these are still to be multiplied by.
+        Total, probability loss and distance loss, float32 scalars. Then the gradients of the total with respect to
+        logits and distances, in their types and memory formats. Then float32 ``[2]``, the factors by which the caller
+        must multiply both gradients.
     """
     logits, distances = logits.contiguous(), dense(distances)
     targets = probability.contiguous(), target.contiguous()
