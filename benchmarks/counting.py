@@ -147,7 +147,7 @@ def traffic(func: Any, args: Any, kwargs: Any, result: Any) -> tuple[int, int]:
 
 
 def _voxels(tensor: Tensor) -> int:
-    """Voxels of all samples of a batch, whatever its channels."""
+    """Voxels of all samples of a batch, without regard to channels."""
     return tensor.shape[0] * math.prod(tensor.shape[2:])
 
 

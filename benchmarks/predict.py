@@ -6,7 +6,7 @@
 StarDist runs in a process of its own: in this environment's Python, where it computes without TensorFlow, or in that
 of an environment that has both (--peer-python). FOLDER is a StarDist model with config.json and weights_best.h5, which
 both load. The network sees a noisy volume of blobs. The candidates that follow are made from the ground truth, so that
-both suppress and draw the same objects whatever the network says. The two take turns; times are medians.
+both suppress and draw the same objects for any output of the network. The two take turns; times are medians.
 """
 
 import argparse

@@ -20,7 +20,7 @@ class Report:
 
     Args:
         header: what the figures are measured on; printed at once.
-        path: JSON file that is written anew after every table; None for none.
+        path: JSON file that is written again after every table; None for none.
     """
 
     def __init__(self, header: Header, path: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Tiles: memory, time, and whether objects are the same whatever the tiles.
+"""Tiles: memory, time, and whether objects are the same for all tilings.
 
     python -m benchmarks.tiles                                        identical objects, then 128^3, 256^3 and 512^3
     python -m benchmarks.tiles --sizes 128 --max-memory 1.5GB --no-tilings

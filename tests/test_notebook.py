@@ -1,4 +1,4 @@
-"""The example notebook runs from top to bottom on a real volume, and what it shows is stored in it."""
+"""The example notebook runs from top to bottom on a real volume, and contains its outputs."""
 
 from pathlib import Path
 

@@ -88,7 +88,7 @@ def imports(*folders, everywhere=True):
 
 
 def top_level(tree):
-    """Statements that run when a module is imported, but for those under TYPE_CHECKING."""
+    """Statements that run when a module is imported, except those under TYPE_CHECKING."""
     for node in tree.body:
         checked = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
         if isinstance(node, ast.If | ast.Try) and not checked:

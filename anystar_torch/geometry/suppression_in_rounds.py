@@ -25,7 +25,7 @@ class SuppressionInRounds:
 
     A candidate is decided in a round when no candidate of an unfinished part of the volume can meet it and no better
     candidate that it conflicts with is undecided. How far later candidates reach is not known, so it is assumed:
-    1.5 times the largest distance so far. Where one reaches further, the last round decides all candidates anew. The
+    1.5 times the largest distance so far. Where one reaches further, the last round decides all candidates again. The
     result is therefore always that of one suppression of all candidates.
 
     Args:

@@ -1,6 +1,6 @@
 """What the network learns to predict, computed from labels as StarDist does (Weigert et al., WACV 2020).
 
-The functions never wait for a value on the host, and run the same operators whatever the labels and the batch size.
+The functions never wait for a value on the host, and run the same operators for all labels and batch sizes.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Suppression while tiles are still predicted: on a GPU the host has nothing else to do."""
+"""Suppression while tiles are still predicted: with a GPU, the host is idle then."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor

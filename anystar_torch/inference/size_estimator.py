@@ -232,7 +232,7 @@ def measure_candidates(
 def agreed_size(found: Sequence[Measurement], measure: Measure) -> SizeEstimate | None:
     """The size on which most of the objects agree; None if there are none.
 
-    Every object votes for its predicted size, at whatever scale it was found.
+    Every object votes for its predicted size, independent of the scale at which it was found.
 
     Args:
         found: measurements at a series of scales.

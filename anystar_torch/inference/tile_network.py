@@ -73,7 +73,7 @@ class TileNetwork:
     def halo(self) -> Triple:
         """Voxels around what a tile owns, (z, y, x): the effective receptive field, given or measured.
 
-        It is measured in float32 without TensorFloat-32, whatever the precision.
+        It is measured in float32 without TensorFloat-32, for every precision.
         """
         if self.receptive_field is not None:
             return self.receptive_field

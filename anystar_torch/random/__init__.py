@@ -1,1 +1,1 @@
-"""Counter-based random numbers: the same values for a sample whatever the batch, the device or the order."""
+"""Counter-based random numbers: the values of a sample do not depend on batch, device or order."""

@@ -68,7 +68,7 @@ def start_from(network: StarDist, probability: float, distance: float) -> None:
 def warm_start(network: StarDist, path: str) -> None:
     """Load the weights of a trained network into ``network``.
 
-    Only the weights are loaded. Optimiser, schedule and averages start anew.
+    Only the weights are loaded. Optimiser, schedule and averages start again.
 
     Args:
         network: a network of the same architecture, changed in place.

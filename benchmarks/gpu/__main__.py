@@ -3,7 +3,7 @@
     python -m benchmarks.gpu [--out outputs/gpu] [--seconds 300] [--sections agreement throughput ...] [--smoke]
 
 Every section runs in a process of its own with a time limit, so a failure loses only the rest of its section. Figures
-are printed as they are measured. After each figure OUT/gpu.json and OUT/gpu.md are written anew. With --smoke all
+are printed as they are measured. After each figure OUT/gpu.json and OUT/gpu.md are written again. With --smoke all
 sections are rehearsed on the CPU with tiny sizes: the figures mean nothing, and an error is exit status 1.
 ``benchmarks/gpu.sh`` also installs, builds, tests and, if asked, trains.
 """

@@ -28,7 +28,7 @@ def same(one, other):
 
 
 def layout(path):
-    """Everything an HDF5 reader can see, but for the numbers in automatic names and Keras' version."""
+    """Everything an HDF5 reader can see, except the numbers in automatic names and Keras' version."""
 
     def name(text):
         return AUTOMATIC.sub(r"\1", text)

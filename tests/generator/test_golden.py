@@ -1,7 +1,7 @@
 """Four samples, summarised: a change that alters what is generated must say so.
 
-The numbers are statistics, not bits, so that they hold on every machine. Where the change is meant,
-``python -m tests.generator.test_golden`` writes them anew, and the difference belongs in the change's description.
+The numbers are statistics, not bits, so that they hold on every machine. If the change is intended,
+``python -m tests.generator.test_golden`` writes them again, and the difference belongs in the change's description.
 """
 
 import json

@@ -20,7 +20,7 @@ def random_labels(seed, shape, ids=5, scale=2.0):
 
 
 def in_torch(labels, anisotropy=(1.0, 1.0, 1.0)):
-    """The plain torch implementation, whatever the device."""
+    """The plain torch implementation, for every device."""
     return torch_distances(labels, tuple(map(float, anisotropy)))
 
 

@@ -1,4 +1,4 @@
-"""Whatever is handed over, the answer is an exception of Python, never a crash."""
+"""Malformed arguments raise an exception of Python and never crash."""
 
 import contextlib
 from typing import Any

@@ -1,4 +1,4 @@
-"""Suppression and rendering equal their definitions whatever the polyhedra."""
+"""Suppression and rendering equal their definitions for all polyhedra."""
 
 from typing import NamedTuple
 
@@ -72,7 +72,7 @@ def test_rendering_equals_its_definition(recipe: Recipe, shape: tuple[int, int, 
 
 
 def survivors(crowd: Crowd, thresh: float) -> list[list[float]]:
-    """The polyhedra that survive, as sorted rows: of exact twins, it does not matter which one does."""
+    """The polyhedra that survive, as sorted rows: which of two identical ones survives does not matter."""
     keep = ops.nms(*crowd, thresh)
     return sorted(torch.cat([crowd.scores[:, None], crowd.points, crowd.distances], dim=1)[keep].tolist())
 

@@ -1,4 +1,4 @@
-"""Suppression in rounds finds the survivors of one suppression, whatever arrives when."""
+"""Suppression in rounds finds the survivors of one suppression, for any order of arrival."""
 
 import pytest
 import torch

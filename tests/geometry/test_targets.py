@@ -16,7 +16,7 @@ EDT_PROB = pytest.importorskip("stardist.utils").edt_prob
 
 
 def distances_in_torch(labels, rays, grid=(1, 1, 1)):
-    """The plain torch implementation, whatever the device."""
+    """The plain torch implementation, for every device."""
     return torch_star_distances(labels, rays.vertices, tuple(grid))
 
 

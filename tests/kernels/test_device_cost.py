@@ -79,7 +79,7 @@ def rows(x: torch.Tensor) -> torch.Tensor:
 
 @rows.register_fake
 def _(x):
-    return (x.double() * 2).sum(1).float()  # whatever a fake computes with, it is one launch
+    return (x.double() * 2).sum(1).float()  # the operators of a fake implementation count as one launch
 
 
 def made(*shape):

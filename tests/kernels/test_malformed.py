@@ -1,4 +1,4 @@
-"""Whatever array a native kernel of the generator gets, the answer is a result or an exception, never a crash."""
+"""Native kernels of the generator answer any array with a result or an exception and never crash."""
 
 import contextlib
 
@@ -45,7 +45,7 @@ SIZES = st.lists(st.sampled_from([0, 1, 2, 3, 7, 8, 9, 10, 16]), max_size=6).map
 
 
 def shape_like(shape):
-    """The right shape but for one size or one axis, or any other."""
+    """The right shape with one wrong size or one axis too many, or any other shape."""
     changed = st.integers(0, max(len(shape) - 1, 0)).flatmap(
         lambda axis: st.sampled_from([0, 1, 2, 3, 5, 64]).map(
             lambda size: (*shape[:axis], size, *shape[axis + 1 :])[: len(shape) or 1]

@@ -1,4 +1,4 @@
-"""Star distances of the Triton kernel are those of the C++ kernel and of the torch operators, to the bit."""
+"""Star distances of the Triton kernel are those of the C++ kernel and of the torch operators, bit for bit."""
 
 import pytest
 import torch

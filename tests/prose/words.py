@@ -62,7 +62,7 @@ PROSE = (
         ),
     ),
     Rule(r"crumbs?", "debris, small fragments"),
-    Rule(r"whoever|whatever", "a reader's words: 'the caller', 'any'", (), r"\.md$"),
+    Rule(r"whoever|whatever", "'the caller', 'any'", (), r"^(?!.*(io|cli)/)"),
 )
 
 # Whole words inside of identifiers, keys of YAML files and names of files: random_haze, RandomHaze, haze.py.

@@ -285,7 +285,7 @@ def test_a_signal_lets_the_step_finish(tmp_path, number):
     callback.on_train_batch_end(state, MODULE, {}, batch(), 6)
     assert last.read_text() == "7"
     assert state.should_stop
-    assert state.limit_val_batches == 0, "whoever stops a run does not want to wait for a validation"
+    assert state.limit_val_batches == 0, "a stopped run must not wait for a validation"
     callback.on_train_end(state, MODULE)
     assert signal.getsignal(number) is before
 

@@ -85,7 +85,7 @@ def test_targets_belong_to_the_labels(data):
 
 @pytest.mark.parametrize("steps_per_call", [1, 2])
 def test_a_cpu_prefetches_the_same_batches(data, steps_per_call):
-    """To the bit on as many threads; transforms to k-space round differently on more."""
+    """Bit for bit with the same number of threads; Fourier transforms round differently with more threads."""
     data.steps_per_call = steps_per_call
     loader = attach(data, device="cpu", max_steps=3).train_dataloader()
     assert len(loader) == 3

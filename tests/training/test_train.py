@@ -220,7 +220,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_ids(tmp_path):
 
 
 def test_a_warm_start_goes_on_from_the_weights_of_another_run(whole, tmp_path):
-    """With a learning rate of zero the new run's model is the old one's, but for the rounding of its average."""
+    """With a learning rate of zero the new run's model equals the old one, except for the rounding of its average."""
     code, output = run(
         tmp_path / "run", f"warm_start={whole[0]}", "trainer.max_steps=2", "training.optimizer.lr=0"
     )

@@ -103,7 +103,7 @@ def scores(folder, **settings):
 
 
 def test_equal_predicting_and_matching_by_hand(tmp_path, expected):
-    """Of four validation samples the first three are scored; a second validation starts afresh."""
+    """Of four validation samples the first three are scored; a second validation starts again."""
     run = Run(scores(tmp_path))
     for _ in range(2):
         assert run.validate((0, 1), (2, 3)) == pytest.approx(expected, abs=1e-6)

@@ -26,8 +26,8 @@ def kspace_spike(image: Volume, frequency: Int64[Tensor, "b 3"], strength: PerSa
     Args:
         image: ``[B, 1, D, H, W]``.
         frequency: ``[B, 3]``, periods per volume along z, y, x, from 0 to below D, H, W (wrapping round).
-        strength: ``[B]``, log-magnitude of the spike over the mean log-magnitude. No value leaves the image
-            unchanged whatever its content.
+        strength: ``[B]``, log-magnitude of the spike over the mean log-magnitude. There is no value
+            that leaves every image unchanged.
     """
     depth, height, width = image.shape[2:]
     spectrum = torch.view_as_real(transform(image)[:, 0])

@@ -18,7 +18,7 @@
 
 namespace anystar {
 
-// Voxel centres on a facet count as inside, whatever the rounding: polyhedra are enlarged by this relative amount before
+// Voxel centres on a facet count as inside for any rounding: polyhedra are enlarged by this relative amount before
 // voxels are tested. Volumes are those of the polyhedra themselves.
 constexpr double kGrowth = 1.0 + 1e-9;
 
@@ -156,8 +156,8 @@ struct Bitmap {
 //
 // Scan conversion. Each plane z = integer cuts every edge at most once, which gives the corners of the cross-section.
 // Each row y = integer of the plane is cut by the sides of that contour, and each cut changes inside to outside along x.
-// A corner is computed once and shared by the two sides that meet there, so a row is cut an even number of times whatever
-// the rounding. The cost grows with the surface, not with the volume.
+// A corner is computed once and shared by the two sides that meet there, so a row is cut an even number of times for
+// any rounding. The cost grows with the surface, not with the volume.
 class Rasteriser {
 public:
     explicit Rasteriser(const RaySet &rays)

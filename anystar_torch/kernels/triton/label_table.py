@@ -1,4 +1,4 @@
-"""A hash table of the labels of each sample in device memory: one number for each label, whatever its id.
+"""A hash table of the labels of each sample in device memory: one number for each label, for ids of any size.
 
 Open addressing with linear probing. A sample has no more labels than voxels, and its table no fewer slots than voxels,
 so that every label finds one. Which slot a label gets may differ from run to run; what is read from it does not.

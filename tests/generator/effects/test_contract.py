@@ -1,4 +1,4 @@
-"""What every intensity effect must keep, whatever it does to an image."""
+"""Properties that every intensity effect must have."""
 
 import os
 from collections.abc import Callable
