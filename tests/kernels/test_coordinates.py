@@ -7,6 +7,7 @@ from anystar_torch import load_synthesizer
 from anystar_torch.generator.spatial.coordinates import Coordinates
 from anystar_torch.kernels.coordinates import torch_evaluate
 from anystar_torch.kernels.implementations import forced
+from anystar_torch.random.source import Source
 
 IDS = torch.tensor([0, 3, 8, 2**61])
 
@@ -14,7 +15,7 @@ IDS = torch.tensor([0, 3, 8, 2**61])
 def placed(shape):
     """The coordinates of a few samples with every kind of step, the density of the scene included."""
     synth = load_synthesizer("mix", shape=shape, seed=4)
-    source = synth.source(IDS)
+    source = Source.of(IDS, seed=synth.seed, split=synth.split)
     coordinates = synth.placement(shape, source("placement"))
     return synth.scene.density(coordinates, synth.placement.scene_shape(shape), source("density"))
 
