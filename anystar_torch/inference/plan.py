@@ -107,7 +107,8 @@ class MemoryState:
         Args:
             device: device of the network.
             max_memory: bytes that the whole process may take, or on a GPU that tensors may take. None for half of the
-                free memory of the machine, or most of the free memory of a GPU. A limit above the free memory is lowered to it.
+                free memory of the machine, or most of the free memory of a GPU. A limit above the free memory is
+                lowered to it.
             source: shape of the input, (z, y, x), whose labels need memory at the end.
             kept: bytes of the host's memory that are needed during the pass.
             reserve: bytes for buffers of libraries.
