@@ -118,7 +118,7 @@ def test_what_stardist_has_not_is_refused(tmp_path):
 def test_damaged_settings_are_one_line(tmp_path, text):
     export("keras", seeing(), config(seeing()), tmp_path / "model")
     (tmp_path / "model" / "anystar_torch.json").write_text(text)
-    with pytest.raises(ValueError, match=r"anystar_torch\.json is not what") as error:
+    with pytest.raises(ValueError, match=r"anystar_torch\.json is not a file of anystar export") as error:
         loading.load_model(tmp_path / "model")
     assert "\n" not in str(error.value)
 
