@@ -47,6 +47,9 @@ class BlurringEffect(Protocol):
         """Standard deviation along z, y, x of the blur that is drawn from ``source``, ``[B, 3]``, voxels.
 
         More generally, of the Gaussian blur that puts a quarter of the height of a flat edge at the same place.
+
+        Args:
+            source: draws of the effect, as in its call.
         """
         ...
 

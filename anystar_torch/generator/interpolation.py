@@ -12,7 +12,11 @@ MEAN = 1.0 / 6.0
 
 
 def side_tap(variance: float) -> float:
-    """The weight of each neighbour that spreads an edge by ``variance``, at most 1/2."""
+    """The weight of each neighbour that spreads an edge by ``variance``, at most 1/2.
+
+    Args:
+        variance: by which the filter spreads an edge, squared voxels, from 0 to 1.
+    """
     return variance / 2.0
 
 
@@ -20,5 +24,8 @@ def noise_side_tap(variance: float) -> float:
     """The weight of each neighbour that keeps as much white noise as interpolation of this variance does.
 
     Taps (a, 1 - 2a, a) keep ``1 - 4a + 6a^2``; interpolation keeps ``1 - 2 variance``.
+
+    Args:
+        variance: by which interpolation spreads an edge, squared voxels, from 0 to 1/3.
     """
     return (1.0 - math.sqrt(1.0 - 3.0 * variance)) / 3.0

@@ -14,6 +14,10 @@ Range = Sequence[float]
 def check_chance(name: str, value: float) -> None:
     """Refuse a probability outside [0, 1].
 
+    Args:
+        name: of the parameter, for the message.
+        value: the probability.
+
     Raises:
         ValueError: ``value`` is no probability.
     """
@@ -23,6 +27,12 @@ def check_chance(name: str, value: float) -> None:
 
 def check_range(name: str, value: Range, low: float = -math.inf, high: float = math.inf) -> None:
     """Refuse anything but two finite numbers in order inside [low, high].
+
+    Args:
+        name: of the parameter, for the message.
+        value: the two numbers.
+        low: least number that is allowed.
+        high: largest number that is allowed.
 
     Raises:
         ValueError: not two numbers, not in order, not finite, or outside the bounds.
@@ -35,6 +45,13 @@ def check_range(name: str, value: Range, low: float = -math.inf, high: float = m
 
 
 def draw(source: Source, name: str, bounds: Range, *shape: int) -> Tensor:
-    """Uniform between two bounds, ``[B, *shape]``."""
+    """Uniform between two bounds, ``[B, *shape]``.
+
+    Args:
+        source: draws.
+        name: of the draw.
+        bounds: the two bounds.
+        shape: of the draw of one sample.
+    """
     low, high = bounds
     return source.uniform(name, low, high, *shape)

@@ -60,7 +60,11 @@ class Synthesizer:
             self.effects.check_blur_is_known()
 
     def on(self, split: str) -> "Synthesizer":
-        """The same generator with the samples of another split."""
+        """The same generator with the samples of another split.
+
+        Args:
+            split: "train", "validation" or any other name.
+        """
         return replace(self, split=split)
 
     @torch.no_grad()
@@ -74,7 +78,11 @@ class Synthesizer:
         return self.render(self.draw(ids if device is None else ids.to(device)))
 
     def draw(self, ids: Int64[Tensor, " b"]) -> Draws:
-        """Everything that is drawn for the samples ``ids`` ``[B]``, as one object that can be printed and stored."""
+        """Everything that is drawn for the samples ``ids`` ``[B]``, as one object that can be printed and stored.
+
+        Args:
+            ids: ``[B]``, each from 0 to 2^62. The draws are made on their device.
+        """
         return self.slots.draw(Source.of(ids, seed=self.seed, split=self.split).root)
 
     @torch.no_grad()

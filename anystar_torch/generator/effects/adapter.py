@@ -22,7 +22,12 @@ class Seedable(Protocol):
     """Random transforms and ``Compose`` of MONAI."""
 
     def set_random_state(self, seed: int | None = None, state: Any = None) -> Any:
-        """Seed all draws of the transform."""
+        """Seed all draws of the transform.
+
+        Args:
+            seed: a whole number of at least 0; None for ``state``.
+            state: generator to use where ``seed`` is None.
+        """
         ...
 
 

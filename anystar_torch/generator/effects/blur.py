@@ -15,7 +15,11 @@ NEGLIGIBLE = 0.5
 
 
 def reach(sigma: float) -> int:
-    """Taps on each side of the centre of a kernel with standard deviation ``sigma`` (MONAI ``gaussian_1d``)."""
+    """Taps on each side of the centre of a kernel with standard deviation ``sigma`` (MONAI ``gaussian_1d``).
+
+    Args:
+        sigma: standard deviation, voxels.
+    """
     return int(max(sigma * TRUNCATED, 0.5) + 0.5)
 
 
@@ -57,7 +61,11 @@ class RandomBlur:
         return with_chance(self.p, self._always, image, source)
 
     def blur_width(self, source: Source) -> PerSampleAxis:
-        """Standard deviation of the blur, ``[B, 3]``, voxels; 0 if ``sigma`` never exceeds :data:`NEGLIGIBLE`."""
+        """Standard deviation of the blur, ``[B, 3]``, voxels; 0 if ``sigma`` never exceeds :data:`NEGLIGIBLE`.
+
+        Args:
+            source: draws of the effect, as in its call.
+        """
         if self.p == 0.0 or self.sigma[1] <= NEGLIGIBLE:
             return torch.zeros(len(source.root), 3, device=source.root.device)
         return torch.where(source.coin("applied", self.p)[:, None], draw(source, "sigma", self.sigma, 3), 0.0)

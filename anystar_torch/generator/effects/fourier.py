@@ -10,7 +10,11 @@ _AXES = (-3, -2, -1)
 
 
 def transform(image: Volume) -> Spectrum:
-    """Discrete Fourier transform over D, H, W, zero frequency first; ``[B, 1, D, H, W]`` complex."""
+    """Discrete Fourier transform over D, H, W, zero frequency first; ``[B, 1, D, H, W]`` complex.
+
+    Args:
+        image: ``[B, 1, D, H, W]``.
+    """
     if image.device.type != "cpu":
         spectrum: Tensor = torch.fft.fftn(image, dim=_AXES)
         return spectrum
@@ -20,7 +24,11 @@ def transform(image: Volume) -> Spectrum:
 
 
 def inverse(spectrum: Spectrum) -> Volume:
-    """Real part of the inverse transform, ``[B, 1, D, H, W]``."""
+    """Real part of the inverse transform, ``[B, 1, D, H, W]``.
+
+    Args:
+        spectrum: ``[B, 1, D, H, W]`` complex, zero frequency first.
+    """
     if spectrum.device.type != "cpu":
         image: Tensor = torch.fft.ifftn(spectrum, dim=_AXES).real
         return image

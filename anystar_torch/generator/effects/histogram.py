@@ -30,7 +30,11 @@ def histogram_shift(image: Volume, response: Float32[Tensor, "b n"]) -> Volume:
 
 
 def even_steps(like: Float32[Tensor, "b n"]) -> Float32[Tensor, " n"]:
-    """The curve that leaves an image unchanged, with as many points as ``like``."""
+    """The curve that leaves an image unchanged, with as many points as ``like``.
+
+    Args:
+        like: ``[B, N]``, any curves on the same device.
+    """
     return torch.linspace(0.0, 1.0, like.shape[1], device=like.device)
 
 
@@ -64,7 +68,11 @@ class RandomHistogramShift:
         return histogram_shift(image, self.response(source))
 
     def response(self, source: Source) -> Float32[Tensor, "b n"]:
-        """A curve per sample, ``[B, points]``, from 0 to 1."""
+        """A curve per sample, ``[B, points]``, from 0 to 1.
+
+        Args:
+            source: draws of the effect.
+        """
         share = source.uniform("points", 0.0, 1.0, self.points)
         # The recurrence r[p] = (1 - s[p]) r[p-1] + s[p] a[p] in closed form: the sum over q <= p of s[q] a[q] times
         # the product of 1 - s over the points between. A loop would launch three operators per point.

@@ -51,6 +51,9 @@ class RandomMicroscope:
 
         It combines the optics, the means over coarse voxels and the linear interpolation between them. The latter two
         have variances of 1/12 and 1/6 of the squared size of a voxel.
+
+        Args:
+            source: draws of the effect, as in its call.
         """
         sigma, voxel = self._drawn(source)
         coarse = torch.where(voxel > 1.0, voxel.square() / 4.0, 0.0)

@@ -68,7 +68,11 @@ class RandomArrangement:
         check_chance("order", self.order)
 
     def applied(self, source: Source) -> Bool[Tensor, " b"]:
-        """Whether each sample is arranged, ``[B]``."""
+        """Whether each sample is arranged, ``[B]``.
+
+        Args:
+            source: draws of the arrangement.
+        """
         return source.coin("applied", self.p)
 
     def share(self, occupancy: PerSample, pitch: PerSample, source: Source) -> PerSample:

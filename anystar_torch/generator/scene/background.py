@@ -141,7 +141,11 @@ class RandomBackground:
         check_range("plain_std", self.plain_std, 0.0)
 
     def draw(self, source: Source) -> BackgroundDraws:
-        """Draw the parameters of the background of each sample."""
+        """Draw the parameters of the background of each sample.
+
+        Args:
+            source: draws of the background.
+        """
         mode, most = source.uniform("mode", 0.0, 1.0), self.patches.most
         return BackgroundDraws(
             plain=mode < self.plain,

@@ -119,7 +119,11 @@ class Mixture:
         check_range("brightest", self.brightest, self.darkest[1])
 
     def draw(self, source: Source) -> IntensityDraws:
-        """Draw the parameters of each sample. "ground texture" and "hollow" are names of random streams."""
+        """Draw the parameters of each sample. "ground texture" and "hollow" are names of random streams.
+
+        Args:
+            source: draws of the mixture.
+        """
         least, most = self.mean
         spread = draw(source, "spread", self.spread)
         return IntensityDraws(
@@ -177,7 +181,12 @@ class Mixture:
         return (image - per_voxel(drawn.darkest)) * per_voxel(1.0 / (drawn.brightest - drawn.darkest))
 
     def noise(self, coordinates: Coordinates, source: Source) -> Volume:
-        """White noise of the voxels of the scene, interpolated at the position of every voxel of the sample."""
+        """White noise of the voxels of the scene, interpolated at the position of every voxel of the sample.
+
+        Args:
+            coordinates: positions of the voxels of the sample in the scene.
+            source: draws of the mixture.
+        """
         return sample_periodic(source.normal("noise", 1, PERIOD, PERIOD, PERIOD), coordinates.position)
 
 

@@ -20,6 +20,12 @@ def draw_gradients(source: Source, n: int, m: int, k: int) -> Float32[Tensor, "b
     """Unit vectors at the nodes of a lattice, ``[B, 3, n, m, k]``.
 
     Both spherical angles are uniform, as in AnyStar. Directions are therefore denser around the first and last axis.
+
+    Args:
+        source: draws.
+        n: nodes along the first axis.
+        m: nodes along the second axis.
+        k: nodes along the third axis.
     """
     polar, azimuth = source.uniform("angles", 0.0, 2.0 * math.pi, 2, n, m, k).unbind(1)
     ring = polar.sin()

@@ -90,7 +90,11 @@ class Scene:
         return self.outline[1] > 0.0
 
     def draw(self, source: Source) -> SceneDraws:
-        """The draws that several parts of the scene use. A plain background is dark and would hide a rim."""
+        """The draws that several parts of the scene use. A plain background is dark and would hide a rim.
+
+        Args:
+            source: draws of the samples.
+        """
         intensities = self.mixture.draw(source("mixture"))
         rim = self.displaced_background(source("hollow"))  # "hollow" is the name of a random stream
         outline = draw(source("outline"), "widths", self.outline)

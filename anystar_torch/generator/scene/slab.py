@@ -34,7 +34,11 @@ def mirrored_slices(depth: int, thickness: Tensor, first: Tensor) -> Int64[Tenso
 
 
 def direction_of_z(coordinates: Coordinates) -> PerSampleAxis:
-    """Direction of the z axis of the sample in the scene, in the middle of the sample; ``[B, 3]``, unit vectors."""
+    """Direction of the z axis of the sample in the scene, in the middle of the sample; ``[B, 3]``, unit vectors.
+
+    Args:
+        coordinates: positions of the voxels of the sample in the scene.
+    """
     depth, height, width = coordinates.position.shape[2:]
     middle = coordinates.position[:, :, :, height // 2, width // 2]
     apart = max(depth // _APART, 1)
@@ -71,14 +75,25 @@ class RandomSlab:
         check_range("length", self.length, 1.0, 10.0)
 
     def stretched(self, coordinates: Coordinates, source: Source) -> Coordinates:
-        """Coordinates into a scene in which the objects of slabs are longer along the z axis of the sample."""
+        """Coordinates into a scene in which the objects of slabs are longer along the z axis of the sample.
+
+        Args:
+            coordinates: positions of the voxels of the sample in the scene.
+            source: draws of the slab.
+        """
         if self.p == 0.0:
             return coordinates
         length: PerSample = torch.where(self._there(source), draw(source, "length", self.length), 1.0)
         return stretch(coordinates, direction_of_z(coordinates), length, torch.ones_like(length))
 
     def repeated(self, image: Volume, labels: Labels, source: Source) -> tuple[Volume, Labels]:
-        """Image and labels ``[B, 1, D, H, W]`` with the slices of the slab repeated, in samples that are slabs."""
+        """Image and labels ``[B, 1, D, H, W]`` with the slices of the slab repeated, in samples that are slabs.
+
+        Args:
+            image: ``[B, 1, D, H, W]``.
+            labels: ``[B, 1, D, H, W]``.
+            source: draws of the slab.
+        """
         if self.p == 0.0:
             return image, labels
         depth = image.shape[2]

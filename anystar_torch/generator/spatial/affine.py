@@ -18,6 +18,9 @@ def rotation(angles: PerSampleAxis) -> Float32[Tensor, "b 3 3"]:
     """``R_z(a) R_y(b) R_x(c)``, rotations about the z, y and x axes of ``[B, 3]`` angles (a, b, c), radians.
 
     With arrays ZYX this is MONAI's ``create_rotate`` for three radians: the first turns the last two axes.
+
+    Args:
+        angles: ``[B, 3]``, radians.
     """
     (ca, cb, cc), (sa, sb, sc) = angles.cos().unbind(1), angles.sin().unbind(1)
     rows = [

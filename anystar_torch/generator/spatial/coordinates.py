@@ -61,16 +61,29 @@ class Coordinates:
 
     @classmethod
     def of_grid(cls, shape: Sequence[int], size: PerSampleAxis) -> "Coordinates":
-        """A finished sample of ``shape`` in the centre of a recorded volume of ``size`` ``[B, 3]`` voxels."""
+        """A finished sample of ``shape`` in the centre of a recorded volume of ``size`` ``[B, 3]`` voxels.
+
+        Args:
+            shape: (D, H, W) of the finished sample.
+            size: ``[B, 3]``, size of the recorded volume, voxels.
+        """
         depth, height, width = shape
         return cls((depth, height, width), size, torch.zeros_like(size[:, 0]))
 
     def then(self, step: Step) -> "Coordinates":
-        """The same with one more step."""
+        """The same with one more step.
+
+        Args:
+            step: applied after all others.
+        """
         return replace(self, steps=(*self.steps, step))
 
     def reflected(self, half: PerSampleAxis) -> "Coordinates":
-        """Positions outside ``-half .. half`` (``[B, 3]``, voxels) are reflected once at the faces."""
+        """Positions outside ``-half .. half`` (``[B, 3]``, voxels) are reflected once at the faces.
+
+        Args:
+            half: ``[B, 3]``, distance of the faces from the centre, voxels.
+        """
         return self.then(Step(identity(self.size), half=half, limit=REFLECT))
 
     @property
@@ -118,5 +131,9 @@ class Coordinates:
 
 
 def identity(like: PerSampleAxis) -> Float32[Tensor, "b 3 3"]:
-    """The identity matrix for every sample of ``like``, ``[B, 3, 3]``."""
+    """The identity matrix for every sample of ``like``, ``[B, 3, 3]``.
+
+    Args:
+        like: ``[B, 3]``, any values on the same device.
+    """
     return torch.eye(3, device=like.device).expand(len(like), -1, -1)

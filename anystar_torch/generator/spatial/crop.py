@@ -28,7 +28,12 @@ class RandomCrop:
         check_range("share", self.share, 0.05, 1.0)
 
     def size(self, scene_shape: Sequence[int], source: Source) -> PerSampleAxis:
-        """Draw the size of the box of each sample, ``[B, 3]``, whole voxels."""
+        """Draw the size of the box of each sample, ``[B, 3]``, whole voxels.
+
+        Args:
+            scene_shape: (Z, Y, X), voxels.
+            source: draws of the crop.
+        """
         least, most = self.share
         low, high = ([share * n for n in scene_shape] for share in (least, most))
         unit = source.uniform("size", 0.0, 1.0, 3)

@@ -45,7 +45,11 @@ class Placement:
             )
 
     def scene_shape(self, shape: Sequence[int]) -> tuple[int, int, int]:
-        """Size (Z, Y, X) of the scene for samples of ``shape`` (D, H, W), voxels; multiples of 32."""
+        """Size (Z, Y, X) of the scene for samples of ``shape`` (D, H, W), voxels; multiples of 32.
+
+        Args:
+            shape: (D, H, W) of a sample, voxels.
+        """
         z, y, x = (max(self.least, self.times * n) for n in shape)
         return -(-z // 32) * 32, -(-y // 32) * 32, -(-x // 32) * 32
 
