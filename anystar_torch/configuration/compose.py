@@ -78,7 +78,11 @@ def _in_synth(override: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Message of the innermost cause of ``error``, as one line, without Hydra's additions."""
+    """Message of the innermost cause of ``error``, as one line, without Hydra's additions.
+
+    Args:
+        error: any error; its causes are followed.
+    """
     while error.__cause__ is not None:
         error = error.__cause__
     return " ".join(str(error).split())

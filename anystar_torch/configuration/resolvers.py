@@ -52,7 +52,11 @@ def portion(steps: int, share: float) -> int:
 
 
 def decay_over(steps: int) -> float:
-    """Decay of an exponential moving average over about ``steps`` steps."""
+    """Decay of an exponential moving average over about ``steps`` steps.
+
+    Args:
+        steps: number of steps; below 1 it counts as 1.
+    """
     return 1.0 - 1.0 / max(steps, 1)
 
 

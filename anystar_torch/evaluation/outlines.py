@@ -34,7 +34,11 @@ def contours(plane: Integer[np.ndarray, "h w"]) -> list[tuple[int, list[Float64[
 
 
 def colour(label: int) -> tuple[float, float, float]:
-    """Bright colour (red, green, blue) of a label, 0 to 1. Consecutive labels have different hues (golden ratio)."""
+    """Bright colour (red, green, blue) of a label, 0 to 1. Consecutive labels have different hues (golden ratio).
+
+    Args:
+        label: of an object, at least 0.
+    """
     from matplotlib.colors import hsv_to_rgb
 
     r, g, b = hsv_to_rgb((label * 0.618034 % 1.0, 0.9, 1.0))

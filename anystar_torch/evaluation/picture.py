@@ -219,6 +219,9 @@ def _save(figure: Any, path: Path | str) -> Path:
 def check(path: Path | str) -> None:
     """Check that a picture can be written to ``path``.
 
+    Args:
+        path: the file; the case of its ending does not matter.
+
     Raises:
         ValueError: the ending of ``path`` is not one of :data:`ENDINGS`.
     """

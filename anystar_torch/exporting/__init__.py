@@ -55,7 +55,14 @@ class Format:
         return path.is_dir() == bool(self.ending) or bool(self.mark and not (path / self.mark).is_file())
 
     def write(self, path: Path, network: StarDist, config: ModelConfig, **options: Any) -> Sequence[Path]:
-        """Write the network to ``path`` and return the files that were written."""
+        """Write the network to ``path`` and return the files that were written.
+
+        Args:
+            path: file or folder to write.
+            network: the network to export.
+            config: its settings.
+            options: further arguments of the format's ``write``.
+        """
         written: Sequence[Path] = import_module(f"{__name__}.{self.module}").write(
             path, network, config, **options
         )

@@ -102,14 +102,22 @@ _SMALLEST_DISTANCE = {_SMALLEST_DISTANCE}
 
 
 def stacked(network: StarDist) -> StackedStarDist:
-    """A copy of a network with both outputs in one tensor, on the CPU and in evaluation mode."""
+    """A copy of a network with both outputs in one tensor, on the CPU and in evaluation mode.
+
+    Args:
+        network: the network to copy.
+    """
     copy = StackedStarDist(**arguments(network))
     copy.load_state_dict({name: value.detach().cpu() for name, value in network.state_dict().items()})
     return copy.eval()
 
 
 def source(network: StarDist) -> str:
-    """The text of the file. Its ``StackedStarDist(**arguments(network))`` loads ``network.state_dict()``."""
+    """The text of the file. Its ``StackedStarDist(**arguments(network))`` loads ``network.state_dict()``.
+
+    Args:
+        network: the network that the file defines.
+    """
     kind = network.architecture["backbone"]["kind"]
     head = _HEAD.replace("from collections", f"{_IMPORTS[kind]}from collections", 1)
     table = f'BACKBONES = {{"{kind}": {BACKBONES[kind].__name__}}}\n'
@@ -119,6 +127,10 @@ def source(network: StarDist) -> str:
 
 
 def arguments(network: StarDist) -> dict[str, Any]:
-    """The arguments of the file's class for a network, as JSON values."""
+    """The arguments of the file's class for a network, as JSON values.
+
+    Args:
+        network: the network.
+    """
     names = ("rays", "backbone", "grid", "features", "channels")
     return {name: network.architecture[name] for name in names}

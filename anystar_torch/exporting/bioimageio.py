@@ -47,6 +47,11 @@ labels = predict(model=load_model_description("PACKAGE.zip"), inputs="volume.npy
 def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     """Write the package ``path`` (.zip).
 
+    Args:
+        path: the file to write.
+        network: the network to export.
+        config: its settings.
+
     Raises:
         ValueError: the network has a class head or several input channels, finds nothing in the test volume, or
             bioimageio.core does not accept the package.

@@ -35,7 +35,11 @@ TRAINING_DATA = (
 
 
 def description(config: ModelConfig) -> str:
-    """The description of a network in one or two sentences."""
+    """The description of a network in one or two sentences.
+
+    Args:
+        config: settings of the network.
+    """
     return IMPORTED if config.imported else DESCRIPTION
 
 

@@ -49,6 +49,11 @@ _FIXED: dict[str, dict[str, Any]] = {
 def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     """Write the folder ``path``.
 
+    Args:
+        path: the folder to write.
+        network: the network to export.
+        config: its settings.
+
     Raises:
         ValueError: StarDist has no such backbone or layer.
         ImportError: h5py is missing.
@@ -71,6 +76,9 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
 
 def stardist_config(network: StarDist) -> dict[str, Any]:
     """The content of StarDist's ``config.json`` for a network.
+
+    Args:
+        network: the network to export.
 
     Raises:
         ValueError: StarDist has no such backbone.

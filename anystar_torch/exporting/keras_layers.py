@@ -67,7 +67,11 @@ def layers(network: StarDist) -> list[Layer]:
 
 
 def values(layer: Layer) -> dict[str, NDArray[np.float32]]:
-    """The weights of a layer by their Keras names, with axes in Keras' order (z, y, x, in, out)."""
+    """The weights of a layer by their Keras names, with axes in Keras' order (z, y, x, in, out).
+
+    Args:
+        layer: a layer of the network, with or without weights.
+    """
     if layer.module is None:
         return {}
     kernel = isinstance(layer.module, nn.Conv3d)

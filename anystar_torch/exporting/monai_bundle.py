@@ -37,6 +37,11 @@ object in voxels of the finest axis. Without it the diameter is estimated."""
 def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     """Write the bundle, a folder.
 
+    Args:
+        path: the folder to write.
+        network: the network to export.
+        config: its settings.
+
     Raises:
         ValueError: the network has a class head or several input channels.
         ImportError: a library that ``monai.bundle`` needs is missing.
@@ -59,7 +64,11 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
 
 
 def inference_config(config: ModelConfig) -> dict[str, Any]:
-    """The content of ``configs/inference.json`` in MONAI's configuration language."""
+    """The content of ``configs/inference.json`` in MONAI's configuration language.
+
+    Args:
+        config: settings of the network.
+    """
     postprocessing = {
         "_target_": "SaveImaged",
         "keys": "pred",
@@ -120,7 +129,12 @@ def inference_config(config: ModelConfig) -> dict[str, Any]:
 
 
 def bundle_metadata(network: StarDist, config: ModelConfig) -> dict[str, Any]:
-    """The content of ``configs/metadata.json``, which follows MONAI's schema."""
+    """The content of ``configs/metadata.json``, which follows MONAI's schema.
+
+    Args:
+        network: the network to export.
+        config: its settings.
+    """
     version = importlib.metadata.version
     packages = {
         "anystar_torch": __version__,

@@ -27,6 +27,11 @@ _LARGEST = 1_900_000_000  # bytes; a protobuf file has at most 2 GiB
 def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     """Write ``path`` (.onnx).
 
+    Args:
+        path: the file to write.
+        network: the network to export.
+        config: its settings.
+
     Raises:
         ValueError: the network has a class head or too many weights for one file, or onnxruntime computes other values
             than torch.

@@ -141,8 +141,9 @@ class AnyStar:
     ) -> Candidates:
         """The candidates of a volume, from which :meth:`instances` makes objects.
 
-        Arguments and errors are those of :meth:`predict`. On a GPU candidates are suppressed at ``nms_thresh`` while
-        the network runs, if it is given; :meth:`instances` with this threshold then takes the result.
+        Arguments are those of :meth:`predict`, and errors are the same. On a GPU candidates are suppressed at
+        ``nms_thresh`` while the network runs, if it is given; :meth:`instances` with this threshold then takes the
+        result.
         """
         prob_thresh = checked_probability(self.config.prob_thresh if prob_thresh is None else prob_thresh)
         given = None if diameter is None else diameter_in_voxels(diameter, spacing)

@@ -74,20 +74,32 @@ class Direct:
         self.device = device
 
     def upload(self, array: Shaped[np.ndarray, "*shape"]) -> Shaped[Tensor, "*shape"]:
-        """The array on the device, of the same type; on the CPU it shares the array's memory."""
+        """The array on the device, of the same type; on the CPU it shares the array's memory.
+
+        Arguments are those of :meth:`Transfer.upload`.
+        """
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
     def upload_voxels(self, crop: Shaped[np.ndarray, "d h w"]) -> Float32[Tensor, "d h w"]:
-        """The crop as float32, converted on the host. Values that are too large for float32 become infinite."""
+        """The crop as float32, converted on the host. Values that are too large for float32 become infinite.
+
+        Arguments are those of :meth:`Transfer.upload_voxels`.
+        """
         with np.errstate(over="ignore"):
             return torch.from_numpy(np.array(crop, dtype=np.float32, order="C")).to(self.device)
 
     def start_download(self, tensor: Shaped[Tensor, "*shape"]) -> Callable[[], Shaped[Tensor, "*shape"]]:
-        """A function that copies the tensor to the host."""
+        """A function that copies the tensor to the host.
+
+        Arguments are those of :meth:`Transfer.start_download`.
+        """
         return tensor.cpu
 
     def download(self, tensors: Sequence[Tensor]) -> list[Shaped[np.ndarray, "..."]]:
-        """The tensors as arrays."""
+        """The tensors as arrays.
+
+        Arguments are those of :meth:`Transfer.download`.
+        """
         return [tensor.cpu().numpy() for tensor in tensors]
 
 
@@ -108,16 +120,25 @@ class Pinned:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # results are copied beside what was launched since
 
     def upload(self, array: Shaped[np.ndarray, "*shape"]) -> Shaped[Tensor, "*shape"]:
-        """The array on the device, of the same type."""
+        """The array on the device, of the same type.
+
+        Arguments are those of :meth:`Transfer.upload`.
+        """
         return staged(array, pin=True).to(self.device, non_blocking=True)
 
     def upload_voxels(self, crop: Shaped[np.ndarray, "d h w"]) -> Float32[Tensor, "d h w"]:
-        """The crop as float32, converted on the device."""
+        """The crop as float32, converted on the device.
+
+        Arguments are those of :meth:`Transfer.upload_voxels`.
+        """
         on_device = staged(transfer_type(crop), pin=True).to(self.device, non_blocking=True)
         return as_float(on_device, crop.dtype)
 
     def start_download(self, tensor: Shaped[Tensor, "*shape"]) -> Callable[[], Shaped[Tensor, "*shape"]]:
-        """Start the copy after the work that computes the tensor."""
+        """Start the copy after the work that computes the tensor.
+
+        Arguments are those of :meth:`Transfer.start_download`.
+        """
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         host.copy_(tensor, non_blocking=True)
         done = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -130,7 +151,10 @@ class Pinned:
         return wait
 
     def download(self, tensors: Sequence[Tensor]) -> list[Shaped[np.ndarray, "..."]]:
-        """Copy on a separate stream. The caller keeps the tensors until this returns."""
+        """Copy on a separate stream. The caller keeps the tensors until this returns.
+
+        Arguments are those of :meth:`Transfer.download`.
+        """
         with torch.cuda.stream(self._stream):
             pinned = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
             for host, tensor in zip(pinned, tensors, strict=True):

@@ -119,14 +119,22 @@ def largest_tensor(device: torch.device) -> int:
 
 
 def out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error means that the device's memory is full. cuDNN, cuBLAS and MPS have their own messages."""
+    """Whether an error means that the device's memory is full. cuDNN, cuBLAS and MPS have their own messages.
+
+    Args:
+        error: any error of torch.
+    """
     words = str(error)
     known = ("out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(word in words for word in known)
 
 
 def release(device: torch.device) -> None:
-    """Give memory back to the device that torch caches and no tensor uses."""
+    """Give memory back to the device that torch caches and no tensor uses.
+
+    Args:
+        device: CUDA or MPS; nothing happens for others.
+    """
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":

@@ -2,12 +2,20 @@
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message: the reason in errors of torch, which explain it below."""
+    """The first line of an error's message: the reason in errors of torch, which explain it below.
+
+    Args:
+        error: any error.
+    """
     return _lines(error)[0]
 
 
 def last_line(error: BaseException) -> str:
-    """The last line of an error's message: the reason in errors of ITK and other readers of files."""
+    """The last line of an error's message: the reason in errors of ITK and other readers of files.
+
+    Args:
+        error: any error.
+    """
     return _lines(error)[-1]
 
 

@@ -21,7 +21,11 @@ def resident() -> int:
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes that a prediction may use: most of the free memory of a GPU, half of that of the machine."""
+    """Bytes that a prediction may use: most of the free memory of a GPU, half of that of the machine.
+
+    Args:
+        device: where the prediction runs.
+    """
     if device.type == "cuda":
         return Memory.of(device).budget(None)
     return 0.5 * available_memory()
@@ -43,7 +47,11 @@ class Memory:
 
     @classmethod
     def of(cls, device: torch.device) -> "Memory":
-        """The present state of a CUDA device."""
+        """The present state of a CUDA device.
+
+        Args:
+            device: a CUDA device.
+        """
         return cls(
             torch.cuda.mem_get_info(device)[0],
             torch.cuda.memory_reserved(device),

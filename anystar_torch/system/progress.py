@@ -8,7 +8,12 @@ Tick = Callable[[int, int], None]
 
 
 def silent(done: int, total: int) -> None:
-    """Ignore progress."""
+    """Ignore progress.
+
+    Args:
+        done: number of parts that are done.
+        total: number of all parts.
+    """
 
 
 @contextmanager
