@@ -61,12 +61,21 @@ def write(
 
 
 def sidecar(path: Path) -> Path:
-    """The JSON file with the run record of a NumPy file."""
+    """The JSON file with the run record of a NumPy file.
+
+    Args:
+        path: of the NumPy file.
+    """
     return path.with_name(path.name + ".json")
 
 
 def write_sidecar(path: Path, record: RunRecord | None) -> None:
-    """Write the record of the labels in ``path`` to its JSON file; None removes that of earlier labels."""
+    """Write the record of the labels in ``path`` to its JSON file; None removes that of earlier labels.
+
+    Args:
+        path: of the NumPy file.
+        record: what made the labels; None removes the JSON file of earlier labels.
+    """
     if record is None:
         sidecar(path).unlink(missing_ok=True)
         return
@@ -75,5 +84,9 @@ def write_sidecar(path: Path, record: RunRecord | None) -> None:
 
 
 def record_text(path: Path) -> str | None:
-    """The text of the run record; None where there is none."""
+    """The text of the run record; None where there is none.
+
+    Args:
+        path: of the NumPy file.
+    """
     return sidecar(path).read_text() if sidecar(path).is_file() else None

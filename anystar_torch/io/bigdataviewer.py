@@ -15,7 +15,11 @@ _TIME, _SETUP = re.compile(r"t([0-9]{5,})"), re.compile(r"s([0-9]{2,})")
 
 
 def is_bigdataviewer(file: Any) -> bool:
-    """Whether an open HDF5 file has BigDataViewer's groups."""
+    """Whether an open HDF5 file has BigDataViewer's groups.
+
+    Args:
+        file: an HDF5 file that h5py opened.
+    """
     return "__DATA_TYPES__" in file or any(
         _TIME.fullmatch(name) and any(_SETUP.fullmatch(inner) for inner in file[name]) for name in file
     )

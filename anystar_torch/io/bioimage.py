@@ -52,7 +52,11 @@ def opened(path: Path, scene: str | None = None) -> Iterator[StoredImage]:
 
 
 def record_text(path: Path) -> str | None:
-    """None: nothing is written in these formats."""
+    """None: nothing is written in these formats.
+
+    Args:
+        path: not used.
+    """
     return None
 
 

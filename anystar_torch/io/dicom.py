@@ -27,7 +27,11 @@ _RAS = np.array([-1.0, -1.0, 1.0])  # DICOM's axes point left, posterior, superi
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, or a folder holds a file that is, by the mark at byte 128."""
+    """Whether a file is DICOM, or a folder holds a file that is, by the mark at byte 128.
+
+    Args:
+        path: file or folder; of a folder, the first 20 entries by name are looked at.
+    """
     try:
         if path.is_dir():
             return any(is_dicom(file) for file in sorted(path.iterdir())[:20] if file.is_file())
@@ -69,6 +73,9 @@ class Slice:
 @contextmanager
 def opened(path: Path) -> Iterator[StoredImage]:
     """Yield the series of a folder, or the one that a file belongs to. Planes are read when they are indexed.
+
+    Args:
+        path: a folder of slices, or one file of the series.
 
     Raises:
         ValueError: several series, slices of different sizes or directions, two slices at one position, missing slices,
@@ -247,7 +254,11 @@ def _sorted(slices: list[Slice], path: Path) -> list[Slice]:
 
 
 def record_text(path: Path) -> str | None:
-    """None: this package writes no DICOM."""
+    """None: this package writes no DICOM.
+
+    Args:
+        path: not used.
+    """
     return None
 
 
@@ -255,6 +266,12 @@ def write(
     path: Path, labels: Integer[np.ndarray, "*t d h w"], like: SpatialImage, record: RunRecord | None
 ) -> None:
     """Refuse to write: labels of DICOM series are written as another format.
+
+    Args:
+        path: named in the error.
+        labels: not used.
+        like: not used.
+        record: not used.
 
     Raises:
         ValueError: always.

@@ -57,12 +57,20 @@ _INSTEAD = {".mhd": ".mha", ".dcm": ".nii.gz", ".n5": ".zarr", **dict.fromkeys(b
 
 
 def container(path: Path) -> Path:
-    """The file that holds an image: ``file.h5`` for the name ``file.h5:/group/dataset``, else the path itself."""
+    """The file that holds an image: ``file.h5`` for the name ``file.h5:/group/dataset``, else the path itself.
+
+    Args:
+        path: a name; it may name a dataset of an HDF5 file.
+    """
     return hdf5.split(path)[0]
 
 
 def kind_of(path: Path) -> str | None:
-    """The ending in :data:`KINDS` that the name of ``path`` has; None where it has none."""
+    """The ending in :data:`KINDS` that the name of ``path`` has; None where it has none.
+
+    Args:
+        path: a name, of a file or folder that need not exist; it may name a dataset of an HDF5 file.
+    """
     name = container(path).name.lower()
     endings = [ending for ending in KINDS if name.endswith(ending) and len(name) > len(ending)]
     return max(endings, key=len) if endings else None
@@ -281,13 +289,21 @@ def frames(path: Path | str, axes: str | None = None, scene: str | None = None) 
 
 
 def volumes(folder: Path) -> list[Path]:
-    """The volumes in a folder, by their endings, ordered by the numbers in their names, without hidden files."""
+    """The volumes in a folder, by their endings, ordered by the numbers in their names, without hidden files.
+
+    Args:
+        folder: its inner folders are not searched.
+    """
     found = (p for p in folder.iterdir() if kind_of(p) and not p.name.startswith("."))
     return sorted(found, key=lambda path: natural(path.name))
 
 
 def is_volume(path: Path) -> bool:
-    """Whether a folder is one volume (Zarr, N5, DICOM, or 2D images) and not a folder of volumes."""
+    """Whether a folder is one volume (Zarr, N5, DICOM, or 2D images) and not a folder of volumes.
+
+    Args:
+        path: of a folder; a file gives False.
+    """
     if zarrs.is_zarr(path) or n5.is_n5(path) or slices.is_slices(path):
         return True
     return path.is_dir() and dicom.is_dicom(path)
@@ -295,6 +311,9 @@ def is_volume(path: Path) -> bool:
 
 def recognise(path: Path) -> ModuleType:
     """The module that reads an existing file or folder.
+
+    Args:
+        path: the file or folder; it may name a dataset of an HDF5 file.
 
     Raises:
         ValueError: the file is missing, empty, not accessible or in an unknown format.

@@ -62,7 +62,15 @@ def opened(path: Path) -> Iterator[StoredImage]:
 
 
 def record_text(path: Path) -> str | None:
-    """The text of the run record in the attributes of the dataset; None where there is none."""
+    """The text of the run record in the attributes of the dataset; None where there is none.
+
+    Args:
+        path: the file, with the name of a dataset where it holds several.
+
+    Raises:
+        ValueError: which of the datasets is meant is unknown.
+        ImportError: h5py is not installed.
+    """
     name, inner = split(path)
     with _h5py().File(name, "r") as file:
         text = _dataset(file, inner, path).attrs.get(_KEY)

@@ -27,7 +27,11 @@ class HeaderUnits:
 
 
 def header_units(path: Path) -> HeaderUnits:
-    """Units and presence of the voxel size of an NRRD or MetaImage file."""
+    """Units and presence of the voxel size of an NRRD or MetaImage file.
+
+    Args:
+        path: the file; .nrrd is read as NRRD, every other ending as MetaImage.
+    """
     fields = _fields(path, ":=?" if path.suffix.lower() == ".nrrd" else "=")
     return _nrrd(fields) if path.suffix.lower() == ".nrrd" else _metaimage(fields)
 

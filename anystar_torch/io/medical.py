@@ -40,7 +40,14 @@ class Units:
 
 @contextmanager
 def opened(path: Path) -> Iterator[StoredImage]:
-    """Yield the image, with the unit that the header gives; without one, sizes are millimetres."""
+    """Yield the image, with the unit that the header gives; without one, sizes are millimetres.
+
+    Args:
+        path: the file, .nrrd, .mha or .mhd.
+
+    Raises:
+        ValueError: the file is broken, or larger than free memory.
+    """
     with readable(path, "NRRD or MetaImage"):
         import SimpleITK
         from torchio.data.io import get_ras_affine_from_sitk
@@ -73,7 +80,14 @@ def _millimetres(units: tuple[str, str, str]) -> float | None:
 
 
 def itemsize(reader: Any) -> int:
-    """Bytes of a number in the image of an ITK reader."""
+    """Bytes of a number in the image of an ITK reader.
+
+    Args:
+        reader: an ITK reader that has read the header.
+
+    Returns:
+        8 where ITK's name of the number type tells no size.
+    """
     import SimpleITK
 
     kind = SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
@@ -94,7 +108,11 @@ def _reader(path: Path) -> Any:
 
 
 def record_text(path: Path) -> str | None:
-    """The text of the run record in the header; None where there is none."""
+    """The text of the run record in the header; None where there is none.
+
+    Args:
+        path: the file.
+    """
     reader = _reader(path)
     return str(reader.GetMetaData(_KEY)) if reader.HasMetaDataKey(_KEY) else None
 

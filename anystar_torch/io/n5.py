@@ -25,7 +25,11 @@ _MOST_DIMENSIONS = 6
 
 
 def is_n5(path: Path) -> bool:
-    """Whether a folder is an N5 container, or an array or a group in one."""
+    """Whether a folder is an N5 container, or an array or a group in one.
+
+    Args:
+        path: of a folder; a file gives False.
+    """
     return path.is_dir() and (path / _ATTRIBUTES).is_file()
 
 
@@ -58,7 +62,11 @@ def opened(path: Path) -> Iterator[StoredImage]:
 
 
 def record_text(path: Path) -> str | None:
-    """None: nothing is written as N5."""
+    """None: nothing is written as N5.
+
+    Args:
+        path: not used.
+    """
     return None
 
 

@@ -88,7 +88,11 @@ def _affine(image: Any, millimetres: float) -> Float[np.ndarray, "4 4"] | None:
 
 
 def record_text(path: Path) -> str | None:
-    """The text of the run record, the last comment of the header that is JSON; None where there is none."""
+    """The text of the run record, the last comment of the header that is JSON; None where there is none.
+
+    Args:
+        path: the file.
+    """
     import nibabel
 
     comments = [e.get_content() for e in nibabel.load(path).header.extensions if e.get_code() == 6]

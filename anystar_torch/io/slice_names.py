@@ -23,7 +23,11 @@ _MOST_NAMED = 3  # names that a message lists
 
 
 def natural(name: str) -> list[tuple[str, int]]:
-    """A key that sorts names by the numbers in them: z2 before z10."""
+    """A key that sorts names by the numbers in them: z2 before z10.
+
+    Args:
+        name: of a file.
+    """
     parts = re.split(r"([0-9]+)", name)
     return [(text, int(number)) for text, number in zip(parts[::2], [*parts[1::2], "-1"], strict=True)]
 

@@ -23,6 +23,9 @@ def is_slices(path: Path) -> bool:
     """Whether a folder holds 2D images.
 
     The first and the last image are checked, because a folder of volumes may also hold a 2D projection.
+
+    Args:
+        path: of a folder; a file gives False.
     """
     images = _images(path) if path.is_dir() else []
     if len(images) < 2:
@@ -100,7 +103,11 @@ def write(
 
 
 def record_text(path: Path) -> str | None:
-    """The text of the run record; None where there is none."""
+    """The text of the run record; None where there is none.
+
+    Args:
+        path: the folder.
+    """
     return (path / RECORD).read_text() if (path / RECORD).is_file() else None
 
 

@@ -53,7 +53,11 @@ def opened(path: Path, scene: str | None = None) -> Iterator[StoredImage]:
 
 
 def record_text(path: Path) -> str | None:
-    """The text of the run record in the metadata; None where there is none."""
+    """The text of the run record in the metadata; None where there is none.
+
+    Args:
+        path: the file.
+    """
     with complained(path) as file:
         if file.is_ome:
             elements = ElementTree.fromstring(file.ome_metadata).iter()

@@ -52,6 +52,12 @@ class _Complaints(logging.Handler):
 def complained(path: Path) -> Iterator[Any]:
     """Open a TIFF file; what tifffile only logs (a truncated file, missing planes) is an error here.
 
+    Args:
+        path: the file.
+
+    Yields:
+        The file, opened by tifffile.
+
     Raises:
         ValueError: the file is no TIFF file, or part of it is not there; one line.
     """
@@ -83,6 +89,10 @@ def complained(path: Path) -> Iterator[Any]:
 
 def check_set(file: Any, path: Path) -> None:
     """Refuse an OME-TIFF whose planes lie in other files that are not there or cannot be opened.
+
+    Args:
+        file: an OME-TIFF that tifffile opened.
+        path: of that file; the others of its set lie in the same folder.
 
     Raises:
         ValueError: names the first such file.

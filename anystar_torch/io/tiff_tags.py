@@ -72,6 +72,9 @@ def stored_pages(file: Any) -> dict[int, StoredPage]:
     """The pages of an open file of tifffile, by the offsets of their tags, in their order in the file.
 
     The walk ends where the file does, or where its pages point back; tifffile logs both as errors.
+
+    Args:
+        file: a TIFF file that tifffile opened.
     """
     tiff, handle = file.tiff, file.filehandle
     handle.seek(4 if tiff.offsetsize == 4 else 8)

@@ -56,14 +56,22 @@ _ROUNDING = 1e-6  # sizes are stored as fractions and single precision
 
 
 def micrometres(unit: str | None) -> float | None:
-    """Micrometres per ``unit``; None where it is not a unit of length ("pixel", "", None)."""
+    """Micrometres per ``unit``; None where it is not a unit of length ("pixel", "", None).
+
+    Args:
+        unit: name or symbol as in a file, in upper or lower case.
+    """
     return MICROMETRES.get(
         unescaped(unit or "").strip().lower().replace("\u00b5", "u").replace("\u03bc", "u")
     )
 
 
 def unescaped(text: str) -> str:
-    r"""Text with Java's escapes (``\u00B5m``, ``\u00b5m``) as characters; ImageJ writes units so."""
+    r"""Text with Java's escapes (``\u00B5m``, ``\u00b5m``) as characters; ImageJ writes units so.
+
+    Args:
+        text: of a file's metadata.
+    """
     return re.sub(r"\\u([0-9A-Fa-f]{4})", lambda found: chr(int(found[1], 16)), text)
 
 

@@ -21,7 +21,11 @@ _MARKS = ("zarr.json", ".zarray", ".zgroup")
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a folder is a Zarr store, by the files in it."""
+    """Whether a folder is a Zarr store, by the files in it.
+
+    Args:
+        path: of a folder; a file gives False.
+    """
     return path.is_dir() and any((path / mark).is_file() for mark in _MARKS)
 
 
@@ -46,7 +50,11 @@ def opened(path: Path) -> Iterator[StoredImage]:
 
 
 def record_text(path: Path) -> str | None:
-    """The text of the run record in the attributes; None where there is none."""
+    """The text of the run record in the attributes; None where there is none.
+
+    Args:
+        path: the folder.
+    """
     record = dict(_zarr().open(str(path), mode="r").attrs).get(_KEY)
     return None if record is None else json.dumps(record)
 
