@@ -48,7 +48,11 @@ def export(
 
 
 def disk_size(path: Path) -> int:
-    """Size of a file, or of all files in a folder, in bytes."""
+    """Size of a file, or of all files in a folder, in bytes.
+
+    Args:
+        path: of the file or folder; inner folders count.
+    """
     return sum(p.stat().st_size for p in ([path] if path.is_file() else path.rglob("*")) if p.is_file())
 
 

@@ -62,6 +62,9 @@ def gallery(
 def parse_ids(text: str) -> list[int]:
     """The numbers that ``0:24`` or ``3,5,8`` means.
 
+    Args:
+        text: numbers from 0 on, with commas between them; the range 0:24 ends before 24.
+
     Raises:
         ValueError: the text is neither.
     """

@@ -39,7 +39,11 @@ def with_options(line: str, parameters: Iterable[str] = OPTIONS) -> str:
 
 
 def line_of(error: BaseException) -> str:
-    """One line for an error: its message, and the class of an error that is not expected."""
+    """One line for an error: its message, and the class of an error that is not expected.
+
+    Args:
+        error: that a command raised.
+    """
     from anystar_torch.system.errors import last_line
 
     if isinstance(error, typer.Abort):

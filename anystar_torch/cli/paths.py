@@ -136,7 +136,11 @@ def _labels(path: Path, output: Path | None) -> Path:
 
 
 def stem(path: Path) -> str:
-    """The name of a volume without its ending: ``nuclei`` for ``nuclei.tif`` and for ``nuclei.labels.tif``."""
+    """The name of a volume without its ending: ``nuclei`` for ``nuclei.tif`` and for ``nuclei.labels.tif``.
+
+    Args:
+        path: of the volume; it may name a dataset of an HDF5 file, which is then added to the name.
+    """
     from anystar_torch import io
 
     held, ending = io.container(path), io.kind_of(path) or ""
@@ -180,12 +184,19 @@ def _is_result(path: Path) -> bool:
 
 
 def is_candidates(path: Path) -> bool:
-    """Whether a file holds candidates of one of several volumes, by its name."""
+    """Whether a file holds candidates of one of several volumes, by its name.
+
+    Args:
+        path: of the file, which need not exist.
+    """
     return path.name.endswith(".candidates.npz")
 
 
 def bytes_of(text: str | None) -> float | None:
     """The number of bytes that a text such as ``6GB`` means; None for None.
+
+    Args:
+        text: a positive number and KB, MB, GB or TB, in powers of 1000.
 
     Raises:
         ValueError: the text is not a size.
