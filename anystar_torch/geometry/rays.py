@@ -73,7 +73,11 @@ class Rays:
         return {"n": len(self), "anisotropy": list(self.anisotropy)}
 
     def to(self, device: torch.device | str) -> "Rays":
-        """The same rays on ``device``."""
+        """The same rays on ``device``.
+
+        Args:
+            device: of the tensors of the new rays.
+        """
         return replace(self, vertices=self.vertices.to(device), faces=self.faces.to(device))
 
     def scaled(self, factors: Sequence[float | int]) -> "Rays":

@@ -97,7 +97,14 @@ def _empty_on_ball(position: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Te
 def torch_aim_at_balls(
     centre: Centres, radius: Radii, pitch: Float32[Tensor, " b"], position: Positions
 ) -> OnBall:
-    """The reference of :func:`aim_at_balls`, at positions among the balls."""
+    """The reference of :func:`aim_at_balls`, at positions among the balls.
+
+    Args:
+        centre: ``[B, 3, n, m, k]``, voxels.
+        radius: ``[B, n, m, k]``, voxels; far below 0 where no ball is.
+        pitch: ``[B]``, voxels between lattice points.
+        position: ``[B, 3, D, H, W]``, voxels, counted from lattice point (0, 0, 0).
+    """
     nearest = nearest_ball(centre, radius, pitch, position)
     centres = torch.stack([_lookup(column.reshape(-1), nearest) for column in centre.unbind(1)], dim=1)
     radii = _lookup(radius.reshape(-1), nearest)[:, None]
@@ -217,7 +224,10 @@ def torch_star_reach(
     noise: Float32[Tensor, "b 1 p q r"],
     shape: tuple[float, float, float],
 ) -> Float32[Tensor, "b 1 d h w"]:
-    """The reference of :func:`star_reach`."""
+    """The reference of :func:`star_reach`.
+
+    Arguments are those of :func:`star_reach`.
+    """
     half, bumps, strength = shape
     index = ball.flatten(1).to(torch.int64)[:, None].expand(-1, 8, -1)
     own = stars.transpose(1, 2).gather(2, index).view(-1, 8, *ball.shape[2:])

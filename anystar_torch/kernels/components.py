@@ -47,7 +47,10 @@ _connected_components.register_fake(like_first)
 
 
 def torch_components(labels: Labels, min_voxels: int = 1) -> Labels:
-    """The reference of :func:`connected_components`."""
+    """The reference of :func:`connected_components`.
+
+    Arguments are those of :func:`connected_components`.
+    """
     shape = labels.shape[2:]
     volume = labels.clamp_min(0).squeeze(1)
     index = torch.arange(shape.numel(), dtype=torch.int32, device=labels.device)

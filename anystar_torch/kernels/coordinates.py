@@ -97,7 +97,10 @@ def torch_evaluate(
     parameters: Float32[Tensor, "b n"],
     limits: list[int],
 ) -> Evaluated:
-    """The reference of :func:`evaluate`."""
+    """The reference of :func:`evaluate`.
+
+    Arguments are those of :func:`evaluate`.
+    """
     batch, device = len(parameters), parameters.device
     axes = [torch.arange(n, dtype=torch.float32, device=device) - (n - 1) / 2 for n in shape]
     position = torch.stack(torch.meshgrid(*axes, indexing="ij")).expand(batch, -1, -1, -1, -1)

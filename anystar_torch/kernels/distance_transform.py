@@ -90,7 +90,10 @@ def _(labels: Tensor, z: int, y: int, x: int, length_z: float, length_y: float, 
 
 
 def torch_probability(labels: Labels, grid: Triple, spacing: Spacing) -> Float32[Tensor, "b 1 gd gh gw"]:
-    """The reference of :func:`object_probability`."""
+    """The reference of :func:`object_probability`.
+
+    Arguments are those of :func:`object_probability`.
+    """
     distance = torch_distances(labels, spacing)
     largest = _largest_of_label(labels.flatten(1), distance.flatten(1)).view_as(distance)
     z, y, x = grid
@@ -110,6 +113,8 @@ def torch_distances(labels: Labels, spacing: Spacing) -> Volume:
     Along a line, the squared distance f(j) of voxel j plus (i - j)^2 is the squared distance from voxel i to a voxel of
     another label than j's. If j has another label than i, that voxel may have the label of i, but then j itself is
     nearer. So the minimum over all j and over the ends of i's own run needs no comparison of labels.
+
+    Arguments are those of :func:`distance_transform`.
     """
     field = labels.clamp_min(0).squeeze(1)
     squared = (_to_other_label(field, 3) * spacing[2]).square()

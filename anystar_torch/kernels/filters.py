@@ -46,7 +46,10 @@ def _gaussian_filter(image: Tensor, sigma: Tensor, axis: int, taps: int) -> Tens
 
 
 def torch_gaussian_filter(image: Volume, sigma: PerSampleAxis, taps: int) -> Volume:
-    """The reference of :func:`gaussian_filter`."""
+    """The reference of :func:`gaussian_filter`.
+
+    Arguments are those of :func:`gaussian_filter`.
+    """
     kernels = gaussian_kernels(sigma, taps)
     for axis in range(3):
         image = _convolve(image, kernels[:, axis], axis + 2)
@@ -107,7 +110,10 @@ def _thick_slices(image: Tensor, thickness: Tensor, start: Tensor, axis: int) ->
 
 
 def torch_thick_slices(image: Volume, thickness: PerSampleAxis, start: PerSampleAxis) -> Volume:
-    """The reference of :func:`thick_slices`."""
+    """The reference of :func:`thick_slices`.
+
+    Arguments are those of :func:`thick_slices`.
+    """
     for axis in range(3):
         moved = image.movedim(axis + 2, 4)
         sliced = _slices_along_last(moved, thickness[:, axis], start[:, axis]).movedim(4, axis + 2)

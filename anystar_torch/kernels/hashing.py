@@ -137,7 +137,11 @@ def table(root: Int64[Tensor, " b"], columns: Sequence[Tensor], order: Callable[
 
 
 def open_unit(bits: Int32[Tensor, "..."]) -> Float32[Tensor, "..."]:
-    """The middle of one of 2^23 equal steps of (0, 1): exact in float32, and never 0 or 1."""
+    """The middle of one of 2^23 equal steps of (0, 1): exact in float32, and never 0 or 1.
+
+    Args:
+        bits: uniform 32-bit words, any shape; the lowest 9 bits are not used.
+    """
     return _shift_right(bits, 9, 32).to(torch.float32).add_(0.5).mul_(2.0**-23)
 
 

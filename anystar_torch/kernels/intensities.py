@@ -56,7 +56,10 @@ def _to_unit(image: Tensor, limits: Tensor) -> Tensor:
 
 
 def torch_to_unit(image: Volume, limits: Limits) -> Volume:
-    """The reference of :func:`to_unit`."""
+    """The reference of :func:`to_unit`.
+
+    Arguments are those of :func:`to_unit`.
+    """
     low, high = (per_voxel(limit) for limit in limits.unbind(1))
     return ((image - low) / torch.where(high > low, high - low, 1.0)).clamp_(0.0, 1.0)
 
@@ -92,7 +95,10 @@ def _(image: Tensor, dark: Tensor, bright: Tensor) -> Tensor:
 
 
 def torch_lattice_quantiles(image: Volume, dark: PerSample, bright: PerSample) -> Limits:
-    """The reference of :func:`lattice_quantiles`."""
+    """The reference of :func:`lattice_quantiles`.
+
+    Arguments are those of :func:`lattice_quantiles`.
+    """
     ordered = image.flatten(1)[:, ::QUANTILE_STRIDE].sort(dim=1).values
     last = ordered.shape[1] - 1
     place = torch.stack([dark, 1.0 - bright], dim=1) * last
@@ -123,7 +129,10 @@ def _contrast(image: Tensor, limits: Tensor, gamma: Tensor, headroom: Tensor) ->
 
 
 def torch_contrast(image: Volume, limits: Limits, gamma: PerSample, headroom: PerSample) -> Volume:
-    """The reference of :func:`contrast`."""
+    """The reference of :func:`contrast`.
+
+    Arguments are those of :func:`contrast`.
+    """
     low, high = (per_voxel(limit) for limit in limits.unbind(1))
     span = (high - low) * (1.0 + per_voxel(headroom))
     # exp(gamma log x) and not pow: pow on the CPU rounds differently in the last elements of a tensor.
@@ -154,7 +163,10 @@ def _histogram_shift(image: Tensor, limits: Tensor, response: Tensor) -> Tensor:
 
 
 def torch_response_curve(image: Volume, limits: Limits, response: Float32[Tensor, "b n"]) -> Volume:
-    """The reference of :func:`response_curve`."""
+    """The reference of :func:`response_curve`.
+
+    Arguments are those of :func:`response_curve`.
+    """
     pieces = response.shape[1] - 1
     low, high = (per_voxel(limit) for limit in limits.unbind(1))
     span = high - low
@@ -187,7 +199,10 @@ def _bias_field(image: Tensor, coefficients: Tensor, extent: Tensor) -> Tensor:
 
 
 def torch_bias_field(image: Volume, coefficients: Float32[Tensor, "b 20"], extent: PerSampleAxis) -> Volume:
-    """The reference of :func:`bias_field`."""
+    """The reference of :func:`bias_field`.
+
+    Arguments are those of :func:`bias_field`.
+    """
     depth, height, width = (
         _legendre(extent[:, axis, None] * torch.linspace(-1.0, 1.0, n, device=image.device))
         for axis, n in enumerate(image.shape[2:])
@@ -251,7 +266,10 @@ def _(image: Tensor, labels: Tensor, corner: Tensor, size: Tensor) -> tuple[Tens
 def torch_cut_holes(
     image: Volume, labels: Labels, corner: Int64[Tensor, "b n 3"], size: Int64[Tensor, " b"]
 ) -> tuple[Volume, Labels]:
-    """The reference of :func:`cut_holes`."""
+    """The reference of :func:`cut_holes`.
+
+    Arguments are those of :func:`cut_holes`.
+    """
     depth, height, width = (
         _membership(corner[:, :, axis], size, n) for axis, n in enumerate(image.shape[2:])
     )

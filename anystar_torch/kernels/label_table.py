@@ -44,7 +44,10 @@ _remove_small.register_fake(like_first)
 
 
 def torch_remove_small(labels: Labels, min_voxels: int) -> Labels:
-    """The reference of :func:`remove_small`."""
+    """The reference of :func:`remove_small`.
+
+    Arguments are those of :func:`remove_small`.
+    """
     place = dense_ids(labels.flatten(1))
     ones = torch.ones_like(place, dtype=torch.int32)
     counts = torch.zeros_like(ones).scatter_add_(1, place, ones)

@@ -71,7 +71,10 @@ def _noise_shape(gradients: Tensor, samples: int) -> list[int]:
 def torch_gradient_noise(
     gradients: Float32[Tensor, "b 3 n m k"], samples: int
 ) -> Float32[Tensor, "b 1 p q r"]:
-    """The reference of :func:`gradient_noise`."""
+    """The reference of :func:`gradient_noise`.
+
+    Arguments are those of :func:`gradient_noise`.
+    """
     batch, _, *corners = gradients.shape
     n, m, k = (size - 1 for size in corners)
     f = torch.arange(samples, dtype=torch.float32, device=gradients.device) / samples
@@ -127,7 +130,10 @@ def _(levels: list[Tensor], nodes: list[int]) -> Tensor:
 def torch_resampled_sum(
     levels: Sequence[Float32[Tensor, "b c _ _ _"]], nodes: Sequence[int]
 ) -> LatticeValues:
-    """The reference of :func:`resampled_sum`."""
+    """The reference of :func:`resampled_sum`.
+
+    Arguments are those of :func:`resampled_sum`.
+    """
     total: Tensor | float = 0.0
     for level in levels:
         if list(level.shape[2:]) != list(nodes):
@@ -214,7 +220,12 @@ def _torch_sample_periodic(lattice: LatticeValues, position: Positions) -> Float
 
 
 def shifted(position: Positions, by: Sequence[float]) -> Positions:
-    """Positions ``[B, 3, D, H, W]`` moved by (z, y, x)."""
+    """Positions ``[B, 3, D, H, W]`` moved by (z, y, x).
+
+    Args:
+        position: ``[B, 3, D, H, W]``, (z, y, x), any unit.
+        by: (z, y, x), added to every position, in the same unit.
+    """
     return torch.stack([position[:, axis] + by[axis] for axis in range(3)], dim=1)
 
 

@@ -60,7 +60,10 @@ class _WeightedError(torch.autograd.Function):
 def torch_weighted_error(
     distances: Distances, target: Distances, on_error: OnePerPoint, on_size: OnePerPoint
 ) -> tuple[Tensor, Tensor]:
-    """The sum of :func:`weighted_error`, and its gradient in the type and memory format of the distances."""
+    """The sum of :func:`weighted_error`, and its gradient in the type and memory format of the distances.
+
+    Arguments are those of :func:`weighted_error`.
+    """
     values = distances.float()
     error = torch.empty_like(values).copy_(target).sub_(values)
     weighted = error.abs().sum(1, keepdim=True) * on_error + values.abs().sum(1, keepdim=True) * on_size
@@ -72,7 +75,10 @@ def torch_weighted_error(
 def native_weighted_error(
     distances: Tensor, target: Tensor, on_error: Tensor, on_size: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The C++ kernel of :func:`torch_weighted_error`."""
+    """The C++ kernel of :func:`torch_weighted_error`.
+
+    Arguments are those of :func:`weighted_error`.
+    """
     from anystar_torch.kernels import _native
 
     b, r = distances.shape[:2]

@@ -39,12 +39,21 @@ def equally_strided(*volumes: Tensor) -> list[Tensor]:
 
 
 def like_first(first: Tensor, *others: object) -> Tensor:
-    """Fake result of a kernel whose result has the shape and type of its first argument, without gaps."""
+    """Fake result of a kernel whose result has the shape and type of its first argument, without gaps.
+
+    Args:
+        first: the first argument of the kernel.
+        others: its other arguments, not used.
+    """
     return first.new_empty(first.shape)
 
 
 def native_array(tensor: Tensor) -> NDArray[Any]:
-    """The tensor as a contiguous array in host memory, copied only where it has to be."""
+    """The tensor as a contiguous array in host memory, copied only where it has to be.
+
+    Args:
+        tensor: any shape, on any device.
+    """
     array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
     return array
 

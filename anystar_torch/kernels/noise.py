@@ -46,7 +46,10 @@ def _rician_noise(image: Tensor, std: Tensor, real: Tensor, imaginary: Tensor) -
 
 
 def torch_rician_noise(image: Volume, std: PerSample, real: Volume, imaginary: Volume) -> Volume:
-    """The reference of :func:`rician_noise`."""
+    """The reference of :func:`rician_noise`.
+
+    Arguments are those of :func:`rician_noise`.
+    """
     width = per_voxel(std)
     noisy = torch.addcmul(image, width, real)
     quadrature = imaginary * width
@@ -80,7 +83,10 @@ def _detector_noise(image: Tensor, widths: Tensor, field: Tensor) -> Tensor:
 
 
 def torch_detector_noise(image: Volume, widths: Float32[Tensor, "b 3"], field: Volume) -> Volume:
-    """The reference of :func:`detector_noise`."""
+    """The reference of :func:`detector_noise`.
+
+    Arguments are those of :func:`detector_noise`.
+    """
     additive, speckle, shot = (per_voxel(width) for width in widths.unbind(1))
     scaled = image * speckle
     variance = scaled.mul_(scaled).add_(additive * additive).add_(image.clamp(min=0.0).mul_(shot))
@@ -119,7 +125,10 @@ def _camera(image: Tensor, limits: Tensor, cameras: Tensor, shot: Tensor, electr
 def torch_camera(
     image: Volume, limits: Limits, cameras: Float32[Tensor, "b 3"], shot: Volume, electronic: Volume
 ) -> Volume:
-    """The reference of :func:`camera`."""
+    """The reference of :func:`camera`.
+
+    Arguments are those of :func:`camera`.
+    """
     low, high = (per_voxel(limit) for limit in limits.unbind(1))
     span = high - low
     photons, background, read = cameras.unbind(1)

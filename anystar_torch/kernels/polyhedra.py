@@ -31,7 +31,12 @@ class Polyhedron(Protocol):
 
 
 def volume(distances: Float32[Tensor, " rays"], rays: Polyhedron) -> float:
-    """Analytic volume of one polyhedron in voxels: the sum of its tetrahedra (centre, face)."""
+    """Analytic volume of one polyhedron in voxels: the sum of its tetrahedra (centre, face).
+
+    Args:
+        distances: ``[R]``, lengths along the rays, voxels, positive.
+        rays: directions and triangles of the polyhedra; R of them.
+    """
     corners = (rays.vertices.double() * distances.double()[:, None])[rays.faces.long()]
     return float(torch.linalg.det(corners).abs().sum() / 6)
 
@@ -46,6 +51,12 @@ def inside(
 
     With q = voxel - point written as a u_a + b u_b + c u_c in the directions of a face, q is in the tetrahedron when
     a, b, c >= 0 and a / d_a + b / d_b + c / d_c <= 1.
+
+    Args:
+        voxels: ``[M, 3]``, (z, y, x).
+        point: ``[3]``, centre of the polyhedron (z, y, x), voxels.
+        distances: ``[R]``, lengths along the rays, voxels, positive.
+        rays: directions and triangles of the polyhedra; R of them.
     """
     corners = rays.vertices.double()[rays.faces.long()]
     coefficients = torch.einsum("mk,fkc->mfc", voxels.double() - point.double(), torch.linalg.inv(corners))
@@ -58,7 +69,13 @@ def inside(
 def voxels_inside(
     point: Float32[Tensor, "3"], distances: Float32[Tensor, " rays"], rays: Polyhedron
 ) -> Int64[Tensor, "m 3"]:
-    """All voxels (z, y, x) whose centres lie in the polyhedron."""
+    """All voxels (z, y, x) whose centres lie in the polyhedron.
+
+    Args:
+        point: ``[3]``, centre of the polyhedron (z, y, x), voxels.
+        distances: ``[R]``, lengths along the rays, voxels, positive.
+        rays: directions and triangles of the polyhedra; R of them.
+    """
     corners = point.double() + distances.double()[:, None] * rays.vertices.double()
     low, high = corners.amin(0).floor().long().tolist(), corners.amax(0).ceil().long().tolist()
     axes = [torch.arange(first, last + 1) for first, last in zip(low, high, strict=True)]
@@ -67,14 +84,27 @@ def voxels_inside(
 
 
 def overlap(voxels_a: Voxels, volume_a: float, voxels_b: Voxels, volume_b: float) -> float:
-    """Voxels inside both polyhedra, over the smaller analytic volume."""
+    """Voxels inside both polyhedra, over the smaller analytic volume.
+
+    Args:
+        voxels_a: voxels (z, y, x) inside of one polyhedron.
+        volume_a: its analytic volume, voxels, positive.
+        voxels_b: voxels (z, y, x) inside of the other polyhedron.
+        volume_b: its analytic volume, voxels, positive.
+    """
     return len(voxels_a & voxels_b) / min(volume_a, volume_b)
 
 
 def processing_order(
     points: Float32[Tensor, "n 3"], distances: Float32[Tensor, "n rays"], scores: Float32[Tensor, " n"]
 ) -> list[int]:
-    """Indices by falling score, then rising z, y, x, then rising distances."""
+    """Indices by falling score, then rising z, y, x, then rising distances.
+
+    Args:
+        points: ``[N, 3]``, centres (z, y, x), voxels.
+        distances: ``[N, R]``, lengths along the rays, voxels, positive.
+        scores: ``[N]``; higher is better.
+    """
     keys = torch.cat([-scores.double()[:, None], points.double(), distances.double()], dim=1).tolist()
     return sorted(range(len(keys)), key=keys.__getitem__)
 
@@ -86,7 +116,15 @@ def nms(
     rays: Polyhedron,
     nms_thresh: float,
 ) -> Bool[Tensor, " n"]:
-    """The definition of :func:`anystar_torch.geometry.suppression.nms`."""
+    """The definition of :func:`anystar_torch.geometry.suppression.nms`.
+
+    Args:
+        points: ``[N, 3]``, centres (z, y, x), voxels.
+        distances: ``[N, R]``, lengths along the rays, voxels, positive.
+        scores: ``[N]``; higher is better.
+        rays: directions and triangles of the polyhedra; R of them.
+        nms_thresh: largest overlap that survives, in [0, 1].
+    """
     voxels = [
         set(map(tuple, voxels_inside(*pair, rays).tolist())) for pair in zip(points, distances, strict=True)
     ]
@@ -106,7 +144,14 @@ def render_labels(
     rays: Polyhedron,
     shape: Sequence[int],
 ) -> Int32[Tensor, "d h w"]:
-    """The definition of :func:`anystar_torch.geometry.rendering.render_labels`."""
+    """The definition of :func:`anystar_torch.geometry.rendering.render_labels`.
+
+    Args:
+        points: ``[N, 3]``, centres (z, y, x), voxels.
+        distances: ``[N, R]``, lengths along the rays, voxels, positive.
+        rays: directions and triangles of the polyhedra; R of them.
+        shape: (D, H, W) of the volume, voxels.
+    """
     voxels = torch.cartesian_prod(*(torch.arange(size) for size in shape))
     labels = torch.zeros(len(voxels), dtype=torch.int32)
     for i in reversed(range(points.shape[0])):

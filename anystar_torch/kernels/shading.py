@@ -59,7 +59,10 @@ def _(depth: Tensor, reach: Tensor, offset: Tensor, largest_share: float) -> Ten
 def torch_emitting(
     depth: Volume, reach: Volume, offset: PerSampleAxis, largest_share: float
 ) -> Bool[Tensor, "b 1 d h w"]:
-    """The reference of :func:`emitting`."""
+    """The reference of :func:`emitting`.
+
+    Arguments are those of :func:`emitting`.
+    """
     total = torch.zeros_like(depth)
     for axis in range(3):
         if depth.shape[axis + 2] > 1:
@@ -145,7 +148,10 @@ def torch_intensities(
     stds: Float32[Tensor, "b most"],
     shading: Float32[Tensor, "b 5"],
 ) -> tuple[Volume, Volume]:
-    """The reference of :func:`intensities`."""
+    """The reference of :func:`intensities`.
+
+    Arguments are those of :func:`intensities`.
+    """
     start, width, share, level, displaced = (per_voxel(column) for column in shading.unbind(1))
     inside = fields.objects > 0
     factor = torch.where(inside, fields.texture, torch.lerp(level, fields.texture, share))

@@ -42,7 +42,10 @@ def _cut_spectrum(spectrum: Tensor, alpha: Tensor, recorded: Tensor) -> Tensor:
 
 
 def torch_cut_spectrum(spectrum: Spectrum, alpha: PerSample, recorded: PerSampleAxis) -> Spectrum:
-    """The reference of :func:`cut_spectrum`."""
+    """The reference of :func:`cut_spectrum`.
+
+    Arguments are those of :func:`cut_spectrum`.
+    """
     shape = spectrum.shape[2:]
     sizes = [recorded[:, axis] * n for axis, n in enumerate(shape)]
     depth, height, width = (
@@ -90,7 +93,14 @@ def _add_wave(image: Tensor, frequency: Tensor, cosine: Tensor, sine: Tensor) ->
 def torch_wave(
     frequency: Int64[Tensor, "b 3"], cosine: PerSample, sine: PerSample, shape: tuple[int, int, int]
 ) -> Float32[Tensor, "b d h w"]:
-    """What :func:`add_wave` adds; its reference, a product of three one-dimensional waves."""
+    """What :func:`add_wave` adds; its reference, a product of three one-dimensional waves.
+
+    Args:
+        frequency: ``[B, 3]``, periods per volume along z, y, x.
+        cosine: ``[B]``, amplitude of the real part, in units of the image.
+        sine: ``[B]``, amplitude of the imaginary part, in units of the image.
+        shape: (D, H, W) of the volume, voxels.
+    """
     (zr, zi), (yr, yi), (xr, xi) = (_turns(frequency[:, axis], n) for axis, n in enumerate(shape))
     xr, xi = xr * cosine[:, None] - xi * sine[:, None], xr * sine[:, None] + xi * cosine[:, None]
     yr, yi, xr, xi = yr[:, :, None], yi[:, :, None], xr[:, None], xi[:, None]

@@ -70,6 +70,8 @@ def torch_star_distances(
     """The reference of :func:`star_distances`.
 
     All rays of a pass take a step together; a ray that met another label stays where it is.
+
+    Arguments are those of :func:`star_distances`.
     """
     field = labels.clamp_min(0)
     z, y, x = grid

@@ -51,7 +51,12 @@ class Recording:
     slots: dict[str, Slot] = field(default_factory=dict)
 
     def find(self, name: str, slot: Slot) -> None:
-        """Record the draw ``name``; the caller hashes the numbers itself."""
+        """Record the draw ``name``; the caller hashes the numbers itself.
+
+        Args:
+            name: path and name of the draw.
+            slot: its bounds and shape.
+        """
         self.slots.setdefault(name, slot)
 
     def __getitem__(self, rows: Tensor) -> "Recording":
@@ -156,5 +161,9 @@ class Slots:
 
 
 def sizes(shape: Sequence[int]) -> tuple[int, ...]:
-    """A shape as a slot holds it."""
+    """A shape as a slot holds it.
+
+    Args:
+        shape: sizes of the draw of one sample; empty for a single number.
+    """
     return tuple(int(n) for n in shape)

@@ -53,11 +53,19 @@ class Source:
 
     @classmethod
     def of_draws(cls, draws: Draws) -> "Source":
-        """The streams that the draws of a batch were made from."""
+        """The streams that the draws of a batch were made from.
+
+        Args:
+            draws: the table of a batch.
+        """
         return cls(draws.root, "", draws)
 
     def with_draws(self, draws: Draws | Recording) -> "Source":
-        """The same streams with a table of scalar draws."""
+        """The same streams with a table of scalar draws.
+
+        Args:
+            draws: the table of the same samples, or a recording.
+        """
         return replace(self, draws=draws)
 
     def __call__(self, effect: str) -> "Source":
