@@ -139,6 +139,8 @@ def aim(
 
     All arguments are contiguous: ``[B, 3, n, m, k]``, ``[B, n, m, k]``, ``[B]`` and ``[B, 3, D, H, W]``, which is
     moved by ``origin`` into the frame of the balls.
+
+    Arguments are those of :func:`anystar_torch.kernels.balls.aim_at_balls`.
     """
     batch, _, *shape = position.shape
     ball = empty(batch, 1, *shape, dtype=int32, device=position.device)

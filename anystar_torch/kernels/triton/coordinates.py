@@ -95,7 +95,10 @@ def _evaluate(
 def evaluate(
     shape: list[int], displacement: Tensor | None, parameters: Tensor, limits: list[int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Position ``[B, 3, D, H, W]``, piece, cover ``[B, 1, D, H, W]`` and fraction ``[B, 3, D, H, W]``."""
+    """Position ``[B, 3, D, H, W]``, piece, cover ``[B, 1, D, H, W]`` and fraction ``[B, 3, D, H, W]``.
+
+    Arguments are those of :func:`anystar_torch.kernels.coordinates.evaluate`.
+    """
     batch, device = len(parameters), parameters.device
     position = empty(batch, 3, *shape, dtype=float32, device=device)
     fraction = empty(batch, 3, *shape, dtype=float32, device=device)

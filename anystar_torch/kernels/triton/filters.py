@@ -143,7 +143,14 @@ def _axis(image: Tensor, axis: int) -> tuple[int, int, int]:
 
 
 def gaussian_filter(image: Tensor, sigma: Tensor, axis: int, taps: int) -> Tensor:
-    """Blur contiguous volumes ``[B, 1, D, H, W]`` along axis 0, 1 or 2 with the widths ``sigma`` ``[B, 3]``."""
+    """Blur contiguous volumes ``[B, 1, D, H, W]`` along axis 0, 1 or 2 with the widths ``sigma`` ``[B, 3]``.
+
+    Args:
+        image: ``[B, 1, D, H, W]``, contiguous.
+        sigma: ``[B, 3]``, standard deviation along z, y, x, voxels.
+        axis: 0, 1 or 2 for z, y or x.
+        taps: half-width of the kernel, voxels.
+    """
     out = empty(image.shape, device=image.device)
     count, size, inner = _axis(image, axis)
     with on_device_of(image):
@@ -158,6 +165,11 @@ def smooth(image: Tensor, sides: Tensor, per_voxel: bool) -> Tensor:
 
     ``sides`` is ``[N]``, the weight of each neighbour, or, ``per_voxel``, ``[N, 3, D, H, W]``: fractions at which
     linear interpolation would keep as much white noise.
+
+    Args:
+        image: ``[N, D, H, W]``, contiguous.
+        sides: ``[N]``, or ``[N, 3, D, H, W]`` in [0, 1), contiguous.
+        per_voxel: whether ``sides`` has a fraction for each axis and voxel.
     """
     out = empty(image.shape, device=image.device)
     count = image[0].numel()
@@ -176,7 +188,14 @@ def smooth(image: Tensor, sides: Tensor, per_voxel: bool) -> Tensor:
 
 
 def thick_slices(image: Tensor, thickness: Tensor, start: Tensor, axis: int) -> Tensor:
-    """Slice contiguous volumes ``[B, 1, D, H, W]`` along axis 0, 1 or 2; ``thickness`` and ``start`` are ``[B, 3]``."""
+    """Slice contiguous volumes ``[B, 1, D, H, W]`` along axis 0, 1 or 2; ``thickness`` and ``start`` are ``[B, 3]``.
+
+    Args:
+        image: ``[B, 1, D, H, W]``, contiguous.
+        thickness: ``[B, 3]``, voxels along z, y, x, at least 1.
+        start: ``[B, 3]`` in (-1/2, 1/2), distance of the first slice from the face, in thicknesses.
+        axis: 0, 1 or 2 for z, y or x.
+    """
     out = empty(image.shape, device=image.device)
     count, size, inner = _axis(image, axis)
     with on_device_of(image):

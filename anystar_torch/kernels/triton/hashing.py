@@ -142,7 +142,12 @@ def _normal(roots, out, word, count, half, BLOCK: tl.constexpr):
 
 
 def roots(ids: Tensor, word: int) -> Tensor:
-    """One number for each (seed, split, id): int64 ``[B]``."""
+    """One number for each (seed, split, id): int64 ``[B]``.
+
+    Args:
+        ids: int64 ``[B]``, sample ids, contiguous.
+        word: the word of a seed and split.
+    """
     out = empty_like(ids)
     with on_device_of(ids):
         _roots[(blocks(len(ids), BLOCK),)](ids, out, word, len(ids), BLOCK=BLOCK)
@@ -150,7 +155,12 @@ def roots(ids: Tensor, word: int) -> Tensor:
 
 
 def table(roots: Tensor, columns: list[Tensor]) -> Tensor:
-    """All scalar draws of a batch, float32 ``[B * C]``, the ``[B, n]`` block of each slot after the one before."""
+    """All scalar draws of a batch, float32 ``[B * C]``, the ``[B, n]`` block of each slot after the one before.
+
+    Args:
+        roots: int64 ``[B]``, one number for each sample.
+        columns: ``[C]`` each, as in :func:`anystar_torch.kernels.hashing.table`.
+    """
     batch, width = len(roots), len(columns[0])
     out = empty(batch * width, dtype=float32, device=roots.device)
     with on_device_of(roots):
@@ -161,7 +171,13 @@ def table(roots: Tensor, columns: list[Tensor]) -> Tensor:
 
 
 def words(roots: Tensor, word: int, count: int) -> Tensor:
-    """Uniform 32-bit words, int32 ``[B, count]``."""
+    """Uniform 32-bit words, int32 ``[B, count]``.
+
+    Args:
+        roots: int64 ``[B]``, one number for each sample.
+        word: the word of the draw.
+        count: numbers per sample.
+    """
     out = empty(len(roots), count, dtype=int32, device=roots.device)
     with on_device_of(roots):
         _words[(blocks(count, BLOCK), len(roots))](roots, out, word, count, BLOCK=BLOCK)
@@ -169,7 +185,15 @@ def words(roots: Tensor, word: int, count: int) -> Tensor:
 
 
 def uniform(roots: Tensor, word: int, count: int, low: float, width: float) -> Tensor:
-    """Uniform numbers in (low, low + width), float32 ``[B, count]``."""
+    """Uniform numbers in (low, low + width), float32 ``[B, count]``.
+
+    Args:
+        roots: int64 ``[B]``, one number for each sample.
+        word: the word of the draw.
+        count: numbers per sample.
+        low: lower bound.
+        width: upper bound less lower bound.
+    """
     out = empty(len(roots), count, dtype=float32, device=roots.device)
     with on_device_of(roots):
         _uniform[(blocks(count, BLOCK), len(roots))](
@@ -179,7 +203,15 @@ def uniform(roots: Tensor, word: int, count: int, low: float, width: float) -> T
 
 
 def uniform_at(roots: Tensor, word: int, places: Tensor, low: float, width: float) -> Tensor:
-    """Uniform numbers as a function of ``places``, contiguous int32 ``[B, ...]``; float32 of the same shape."""
+    """Uniform numbers as a function of ``places``, contiguous int32 ``[B, ...]``; float32 of the same shape.
+
+    Args:
+        roots: int64 ``[B]``, one number for each sample.
+        word: the word of the draw.
+        places: int32 ``[B, ...]``, contiguous.
+        low: lower bound.
+        width: upper bound less lower bound.
+    """
     out = empty(places.shape, dtype=float32, device=roots.device)
     count = out[0].numel()
     with on_device_of(roots):
@@ -190,7 +222,13 @@ def uniform_at(roots: Tensor, word: int, places: Tensor, low: float, width: floa
 
 
 def normal(roots: Tensor, word: int, count: int) -> Tensor:
-    """Standard normal numbers, float32 ``[B, count]`` (Box-Muller; both numbers of a pair are used)."""
+    """Standard normal numbers, float32 ``[B, count]`` (Box-Muller; both numbers of a pair are used).
+
+    Args:
+        roots: int64 ``[B]``, one number for each sample.
+        word: the word of the draw.
+        count: numbers per sample.
+    """
     out = empty(len(roots), count, dtype=float32, device=roots.device)
     half = (count + 1) // 2
     with on_device_of(roots):

@@ -115,7 +115,10 @@ def _cut_holes(
 
 
 def bias_field(image: Tensor, coefficients: Tensor, extent: Tensor) -> Tensor:
-    """Multiply contiguous ``[B, 1, D, H, W]`` by a bias field; ``coefficients`` ``[B, 20]``, ``extent`` ``[B, 3]``."""
+    """Multiply contiguous ``[B, 1, D, H, W]`` by a bias field; ``coefficients`` ``[B, 20]``, ``extent`` ``[B, 3]``.
+
+    Arguments are those of :func:`anystar_torch.kernels.intensities.bias_field`.
+    """
     out, count = empty(image.shape, device=image.device), image[0].numel()
     with on_device_of(image):
         _bias_field[(blocks(count, BLOCK), len(image))](
@@ -125,7 +128,10 @@ def bias_field(image: Tensor, coefficients: Tensor, extent: Tensor) -> Tensor:
 
 
 def contrast(image: Tensor, limits: Tensor, gamma: Tensor, headroom: Tensor) -> Tensor:
-    """Apply a power law to contiguous volumes; ``limits`` ``[B, 2]``, ``gamma``, ``headroom`` ``[B]``."""
+    """Apply a power law to contiguous volumes; ``limits`` ``[B, 2]``, ``gamma``, ``headroom`` ``[B]``.
+
+    Arguments are those of :func:`anystar_torch.kernels.intensities.contrast`.
+    """
     out, count = empty(image.shape, device=image.device), image[0].numel()
     with on_device_of(image):
         _contrast[(blocks(count, BLOCK), len(image))](
@@ -135,7 +141,10 @@ def contrast(image: Tensor, limits: Tensor, gamma: Tensor, headroom: Tensor) -> 
 
 
 def to_unit(image: Tensor, limits: Tensor) -> Tensor:
-    """Map the ``limits`` ``[B, 2]`` of contiguous volumes to 0 and 1, and clip."""
+    """Map the ``limits`` ``[B, 2]`` of contiguous volumes to 0 and 1, and clip.
+
+    Arguments are those of :func:`anystar_torch.kernels.intensities.to_unit`.
+    """
     out, count = empty(image.shape, device=image.device), image[0].numel()
     with on_device_of(image):
         _to_unit[(blocks(count, BLOCK), len(image))](
@@ -145,7 +154,10 @@ def to_unit(image: Tensor, limits: Tensor) -> Tensor:
 
 
 def histogram_shift(image: Tensor, limits: Tensor, response: Tensor) -> Tensor:
-    """Map contiguous volumes, relative to their ``limits`` ``[B, 2]``, by the curve ``response`` ``[B, N]``."""
+    """Map contiguous volumes, relative to their ``limits`` ``[B, 2]``, by the curve ``response`` ``[B, N]``.
+
+    Arguments are those of :func:`anystar_torch.kernels.intensities.response_curve`.
+    """
     out, count = empty(image.shape, device=image.device), image[0].numel()
     with on_device_of(image):
         _histogram_shift[(blocks(count, BLOCK), len(image))](
@@ -155,7 +167,10 @@ def histogram_shift(image: Tensor, limits: Tensor, response: Tensor) -> Tensor:
 
 
 def cut_holes(image: Tensor, labels: Tensor, corner: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    """Set cubes to 0 in contiguous image and labels; ``corner`` int64 ``[B, N, 3]``, ``size`` int64 ``[B]``."""
+    """Set cubes to 0 in contiguous image and labels; ``corner`` int64 ``[B, N, 3]``, ``size`` int64 ``[B]``.
+
+    Arguments are those of :func:`anystar_torch.kernels.intensities.cut_holes`.
+    """
     cut, cut_labels, count = empty_like(image), empty_like(labels), image[0].numel()
     with on_device_of(image):
         _cut_holes[(blocks(count, BLOCK), len(image))](

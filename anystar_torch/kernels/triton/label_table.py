@@ -74,7 +74,14 @@ def _keep(labels, table, out, voxels, slots, least, BLOCK: tl.constexpr):
 
 
 def check_voxels(labels: Tensor) -> int:
-    """Voxels of a sample of ``labels`` ``[B, 1, D, H, W]``; refuses more than :data:`MOST_VOXELS`."""
+    """Voxels of a sample of ``labels`` ``[B, 1, D, H, W]``; refuses more than :data:`MOST_VOXELS`.
+
+    Args:
+        labels: int32 ``[B, 1, D, H, W]``.
+
+    Raises:
+        ValueError: a sample has more than :data:`MOST_VOXELS` voxels.
+    """
     voxels = labels[0].numel()
     if voxels > MOST_VOXELS:
         raise ValueError(f"labels must have at most {MOST_VOXELS} voxels a sample on a GPU, got {voxels}")
@@ -82,17 +89,34 @@ def check_voxels(labels: Tensor) -> int:
 
 
 def slots_for(labels: Tensor) -> int:
-    """Slots of the table of a sample of ``labels`` ``[B, 1, D, H, W]``: a power of two."""
+    """Slots of the table of a sample of ``labels`` ``[B, 1, D, H, W]``: a power of two.
+
+    Args:
+        labels: int32 ``[B, 1, D, H, W]``.
+
+    Raises:
+        ValueError: a sample has more than :data:`MOST_VOXELS` voxels.
+    """
     return 1 << (check_voxels(labels) - 1).bit_length()
 
 
 def empty_table(labels: Tensor, slots: int) -> Tensor:
-    """Keys (0: free) and numbers (0), int32 ``[B, 2, slots]``."""
+    """Keys (0: free) and numbers (0), int32 ``[B, 2, slots]``.
+
+    Args:
+        labels: ``[B, 1, D, H, W]``; the table has as many samples and lies on the same device.
+        slots: slots per sample, a power of two.
+    """
     return zeros(len(labels), 2, slots, dtype=int32, device=labels.device)
 
 
 def remove_small(labels: Tensor, least: int) -> Tensor:
-    """Contiguous int32 labels ``[B, 1, D, H, W]`` without those of fewer than ``least`` voxels in their sample."""
+    """Contiguous int32 labels ``[B, 1, D, H, W]`` without those of fewer than ``least`` voxels in their sample.
+
+    Args:
+        labels: int32 ``[B, 1, D, H, W]``, contiguous; 0 (and below) is background.
+        least: least number of voxels.
+    """
     out = empty(labels.shape, dtype=int32, device=labels.device)
     if labels.numel() == 0:
         return out

@@ -9,7 +9,12 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def lanes(compiled: int, interpreted: int) -> int:
-    """Elements of a block. The interpreter gets larger blocks, because its time depends on the number of operations."""
+    """Elements of a block. The interpreter gets larger blocks, because its time depends on the number of operations.
+
+    Args:
+        compiled: elements of a block of a compiled kernel, a power of two.
+        interpreted: elements of a block under the interpreter, a power of two.
+    """
     return interpreted if INTERPRETED else compiled
 
 

@@ -170,6 +170,13 @@ def sample(
     """Fields ``[B, C, n, m, k]`` at positions ``[B, 3, D, H, W]``, both contiguous; float32 ``[B, C, D, H, W]``.
 
     A position p lies at node ``p * factor + offset`` of its axis; ``periodic``: at node p, modulo the axis' size.
+
+    Args:
+        fields: ``[B, C, n, m, k]``, contiguous.
+        position: ``[B, 3, D, H, W]``, (z, y, x), contiguous.
+        factor: nodes per unit of ``position`` along (z, y, x).
+        offset: node of position 0 along (z, y, x).
+        periodic: whether the lattice is one period; then ``factor`` is not used.
     """
     batch, channels, *nodes = fields.shape
     out = empty(batch, channels, *position.shape[2:], dtype=float32, device=position.device)
@@ -227,7 +234,12 @@ def strongest(
 
 
 def fitted(nodes: Sequence[int], half: Sequence[float]) -> list[float]:
-    """Factors and offsets of a lattice whose outermost nodes lie at ``-half`` and ``half``."""
+    """Factors and offsets of a lattice whose outermost nodes lie at ``-half`` and ``half``.
+
+    Args:
+        nodes: nodes of the lattice along (z, y, x).
+        half: half the extent of the lattice along (z, y, x), in the units of the positions.
+    """
     offset = [(size - 1) / 2 for size in nodes]
     return [o / h for o, h in zip(offset, half, strict=True)] + offset
 

@@ -128,7 +128,10 @@ def _gradient_noise(gradients, out, n, m, k, samples, inverse, BLOCK: tl.constex
 
 
 def resampled_sum(levels: Sequence[Tensor], nodes: Sequence[int]) -> Tensor:
-    """Sum of ``levels``, each ``[B, C, n, m, k]`` contiguous, interpolated from face to face to ``nodes``."""
+    """Sum of ``levels``, each ``[B, C, n, m, k]`` contiguous, interpolated from face to face to ``nodes``.
+
+    Arguments are those of :func:`anystar_torch.kernels.lattice.resampled_sum`.
+    """
     batch, channels = levels[0].shape[:2]
     out = empty(batch, channels, *nodes, dtype=float32, device=levels[0].device)
     grid = (blocks(out[0, 0].numel(), BLOCK), batch * channels)
@@ -153,7 +156,10 @@ def resampled_sum(levels: Sequence[Tensor], nodes: Sequence[int]) -> Tensor:
 
 
 def gradient_noise(gradients: Tensor, samples: int) -> Tensor:
-    """Perlin's gradient noise of unit vectors ``[B, 3, n, m, k]``, contiguous; ``[B, 1, (n - 1) samples, ...]``."""
+    """Perlin's gradient noise of unit vectors ``[B, 3, n, m, k]``, contiguous; ``[B, 1, (n - 1) samples, ...]``.
+
+    Arguments are those of :func:`anystar_torch.kernels.lattice.gradient_noise`.
+    """
     batch, _, *corners = gradients.shape
     size = [(corner - 1) * samples for corner in corners]
     out = empty(batch, 1, *size, dtype=float32, device=gradients.device)

@@ -27,10 +27,19 @@ class Specialisation:
 
 
 def on_device_of(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Make the GPU of the tensor the current one, because Triton launches on the current device."""
+    """Make the GPU of the tensor the current one, because Triton launches on the current device.
+
+    Args:
+        tensor: on any device; only a CUDA device is changed.
+    """
     return torch.cuda.device(tensor.device) if tensor.device.type == "cuda" else nullcontext()
 
 
 def blocks(count: int, size: int) -> int:
-    """Number of blocks of ``size`` that cover ``count`` elements."""
+    """Number of blocks of ``size`` that cover ``count`` elements.
+
+    Args:
+        count: number of elements.
+        size: elements of a block, positive.
+    """
     return -(-count // size)

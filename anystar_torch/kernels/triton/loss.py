@@ -157,7 +157,11 @@ def _finish(
 
 
 def dense(distances: Tensor) -> Tensor:
-    """The distances ``[B, R, d, h, w]`` with channels first or channels last and no gaps, copied if need be."""
+    """The distances ``[B, R, d, h, w]`` with channels first or channels last and no gaps, copied if need be.
+
+    Args:
+        distances: ``[B, R, d, h, w]``, in any memory format.
+    """
     last = distances.is_contiguous(memory_format=channels_last_3d)
     return distances if last else distances.contiguous()
 

@@ -83,6 +83,8 @@ def camera(image: Tensor, limits: Tensor, cameras: Tensor, shot: Tensor, electro
 
     ``limits`` ``[B, 2]`` is their range; ``cameras`` ``[B, 3]`` are photons, background and read noise. The normal
     fields are ``[B, 1, D, H, W]``, contiguous within a sample and equally strided.
+
+    Arguments are those of :func:`anystar_torch.kernels.noise.camera`.
     """
     out, count = empty(image.shape, device=image.device), image[0].numel()
     with on_device_of(image):
@@ -102,7 +104,10 @@ def camera(image: Tensor, limits: Tensor, cameras: Tensor, shot: Tensor, electro
 
 
 def rician_noise(image: Tensor, std: Tensor, real: Tensor, imaginary: Tensor) -> Tensor:
-    """Magnitude of noisy complex volumes; ``std`` ``[B]``, normal fields as in :func:`camera`."""
+    """Magnitude of noisy complex volumes; ``std`` ``[B]``, normal fields as in :func:`camera`.
+
+    Arguments are those of :func:`anystar_torch.kernels.noise.rician_noise`.
+    """
     out, count = empty(image.shape, device=image.device), image[0].numel()
     with on_device_of(image):
         _rician_noise[(blocks(count, BLOCK), len(image))](
@@ -112,7 +117,10 @@ def rician_noise(image: Tensor, std: Tensor, real: Tensor, imaginary: Tensor) ->
 
 
 def detector_noise(image: Tensor, widths: Tensor, field: Tensor) -> Tensor:
-    """Add detector noise; ``widths`` ``[B, 3]``: additive, speckle, shot; ``field`` is contiguous."""
+    """Add detector noise; ``widths`` ``[B, 3]``: additive, speckle, shot; ``field`` is contiguous.
+
+    Arguments are those of :func:`anystar_torch.kernels.noise.detector_noise`.
+    """
     out, count = empty(image.shape, device=image.device), image[0].numel()
     with on_device_of(image):
         _detector_noise[(blocks(count, BLOCK), len(image))](

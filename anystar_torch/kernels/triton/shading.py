@@ -80,7 +80,14 @@ def _intensities(
 
 
 def emitting(depth: Tensor, reach: Tensor, offset: Tensor, most: float) -> Tensor:
-    """Mask of emitting voxels; see :mod:`anystar_torch.kernels.shading`. Arguments are contiguous."""
+    """Mask of emitting voxels; see :mod:`anystar_torch.kernels.shading`. Arguments are contiguous.
+
+    Args:
+        depth: ``[B, 1, D, H, W]``, distance of each voxel below the surface of its object, voxels of the scene.
+        reach: ``[B, 1, D, H, W]``, distance of that surface from the centre, voxels of the scene.
+        offset: ``[B, 3]`` along z, y, x, voxels of the sample; 0 for no erosion.
+        most: largest share of ``reach`` that is eroded.
+    """
     out = empty(depth.shape, dtype=torch.bool, device=depth.device)
     with on_device_of(depth):
         _emitting[(blocks(depth[0].numel(), BLOCK), len(depth))](
@@ -111,6 +118,18 @@ def intensities(
     """Mean intensity of every voxel, and deviation times noise; see :mod:`anystar_torch.kernels.shading`.
 
     Arguments are contiguous; ``displaced`` is bool, ``objects`` and ``patch`` are int32.
+
+    Args:
+        objects: ``[B, 1, D, H, W]``; above 0 in objects, 0 in the background.
+        unit: ``[B, 1, D, H, W]``, place of the mean of the object in the range of means, 0 to 1.
+        deviation: ``[B, 1, D, H, W]``, standard deviation of the noise in the object.
+        displaced: ``[B, 1, D, H, W]``, True where an object displaces the background.
+        texture: ``[B, 1, D, H, W]``, about 0 to 1.
+        noise: ``[B, 1, D, H, W]``, white noise of standard deviation 1.
+        patch: ``[B, D, H, W]``, index of the patch of the background.
+        means: ``[B, P]``, mean intensity of each patch, before the texture.
+        deviations: ``[B, P]``, standard deviation of the noise in each patch, before the texture.
+        shading: ``[B, 5]``, the columns of :func:`anystar_torch.kernels.shading.intensities`.
     """
     mean, grain = empty_like(texture), empty_like(texture)
     count = texture[0].numel()

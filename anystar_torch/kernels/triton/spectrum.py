@@ -70,7 +70,10 @@ def _cut_spectrum(spectrum, alpha, recorded, out, count, depth, height, width, B
 
 
 def add_wave(image: Tensor, frequency: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Add a wave to each contiguous ``[B, 1, D, H, W]``; ``frequency`` int64 ``[B, 3]``, amplitudes ``[B]``."""
+    """Add a wave to each contiguous ``[B, 1, D, H, W]``; ``frequency`` int64 ``[B, 3]``, amplitudes ``[B]``.
+
+    Arguments are those of :func:`anystar_torch.kernels.spectrum.add_wave`.
+    """
     out, count = empty(image.shape, device=image.device), image[0].numel()
     with on_device_of(image):
         _add_wave[(blocks(count, BLOCK), len(image))](
@@ -80,7 +83,13 @@ def add_wave(image: Tensor, frequency: Tensor, cosine: Tensor, sine: Tensor) -> 
 
 
 def cut_spectrum(spectrum: Tensor, alpha: Tensor, recorded: Tensor) -> Tensor:
-    """Set contiguous ``[B, D, H, W, 2]`` to 0 outside of a ball; ``alpha`` ``[B]``, ``recorded`` ``[B, 3]``."""
+    """Set contiguous ``[B, D, H, W, 2]`` to 0 outside of a ball; ``alpha`` ``[B]``, ``recorded`` ``[B, 3]``.
+
+    Args:
+        spectrum: ``[B, D, H, W, 2]``, real and imaginary parts, contiguous.
+        alpha: ``[B]`` in [0, 1], as in :func:`anystar_torch.kernels.spectrum.cut_spectrum`.
+        recorded: ``[B, 3]``, size along z, y, x of the volume whose spectrum is cut, in sizes of this one.
+    """
     out, count = empty(spectrum.shape, device=spectrum.device), spectrum[0].numel()
     with on_device_of(spectrum):
         _cut_spectrum[(blocks(count, BLOCK), len(spectrum))](
