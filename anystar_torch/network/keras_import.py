@@ -26,7 +26,11 @@ Arrays = dict[str, NDArray[np.float32]]
 
 
 def is_stardist_folder(folder: Path) -> bool:
-    """Whether ``folder`` contains ``config.json`` and Keras weights."""
+    """Whether ``folder`` contains ``config.json`` and Keras weights.
+
+    Args:
+        folder: the folder to check.
+    """
     return (folder / "config.json").is_file() and any(folder.glob("*.h5"))
 
 

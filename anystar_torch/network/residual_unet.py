@@ -168,10 +168,18 @@ class ResidualUNetBackbone:
         return ResidualUNet(channels, grid, self.widths, self.blocks, self.kernel)
 
     def outputs(self, grid: Triple) -> int:
-        """Output channels of the backbone on ``grid``."""
+        """Output channels of the backbone on ``grid``.
+
+        Args:
+            grid: subsampling of the output, (z, y, x).
+        """
         return self.widths[0]
 
     def divisor(self, grid: Triple) -> Triple:
-        """Divisor of the input sizes on ``grid``, (z, y, x)."""
+        """Divisor of the input sizes on ``grid``, (z, y, x).
+
+        Args:
+            grid: subsampling of the output, (z, y, x).
+        """
         z, y, x = (g * 2 ** (len(self.widths) - 1) for g in grid)
         return z, y, x

@@ -120,11 +120,19 @@ class ResNetBackbone:
         return nn.Sequential(*layers)
 
     def outputs(self, grid: Triple) -> int:
-        """Output channels of the backbone on ``grid``."""
+        """Output channels of the backbone on ``grid``.
+
+        Args:
+            grid: subsampling of the output, (z, y, x).
+        """
         return self.filters << sum(stride != (1, 1, 1) for stride in self._strides(grid))
 
     def divisor(self, grid: Triple) -> Triple:
-        """Divisor of the input sizes on ``grid``, (z, y, x)."""
+        """Divisor of the input sizes on ``grid``, (z, y, x).
+
+        Args:
+            grid: subsampling of the output, (z, y, x).
+        """
         return grid
 
     def _strides(self, grid: Triple) -> list[Triple]:

@@ -268,10 +268,18 @@ class UNetBackbone:
         return nn.Sequential(stage, unet)
 
     def outputs(self, grid: Triple) -> int:
-        """Output channels of the backbone on ``grid``."""
+        """Output channels of the backbone on ``grid``.
+
+        Args:
+            grid: subsampling of the output, (z, y, x).
+        """
         return self.filters
 
     def divisor(self, grid: Triple) -> Triple:
-        """Divisor of the input sizes on ``grid``, (z, y, x)."""
+        """Divisor of the input sizes on ``grid``, (z, y, x).
+
+        Args:
+            grid: subsampling of the output, (z, y, x).
+        """
         z, y, x = (g * p**self.depth for g, p in zip(grid, self.pool, strict=True))
         return z, y, x

@@ -161,7 +161,11 @@ def last_checkpoint(run_folder: str | None) -> Path | None:
 
 
 def best_score(folder: Path) -> float | None:
-    """The monitored figure of ``best.ckpt`` in ``folder``; None if there is no such file. Tensors are not read."""
+    """The monitored figure of ``best.ckpt`` in ``folder``; None if there is no such file. Tensors are not read.
+
+    Args:
+        folder: the folder of checkpoints of a run.
+    """
     path = folder / BEST
     if not path.is_file():
         return None

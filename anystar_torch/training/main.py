@@ -142,6 +142,10 @@ def complain(error: Exception, status: int) -> int:
     """Print ``error`` as one line on the error stream and return ``status``.
 
     With ``HYDRA_FULL_ERROR=1`` the error is raised instead, with its traceback.
+
+    Args:
+        error: the error that ended the run.
+        status: exit status of the process.
     """
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         raise error

@@ -162,6 +162,10 @@ class Training(L.LightningModule):
         checkpoint[ARCHITECTURE] = self.network.architecture
 
     def training_losses(self, batch: Batch) -> Losses:
-        """The losses of a batch, with their gradients with respect to the network's weights."""
+        """The losses of a batch, with their gradients with respect to the network's weights.
+
+        Args:
+            batch: images and the targets on the grid.
+        """
         image = batch.image.contiguous(memory_format=self.memory_format)
         return self.loss(self._logits(image), batch.probability, batch.distances)

@@ -250,7 +250,11 @@ class Buffers(Generic[Made]):
         self._kept: Made | None = None
 
     def filled(self, made: Made) -> Made:
-        """Copy ``made`` into the buffers on the current stream, and return the buffers."""
+        """Copy ``made`` into the buffers on the current stream, and return the buffers.
+
+        Args:
+            made: a tensor or a tuple of tensors, of the same shapes at every call.
+        """
         if self._kept is None:
             several = (made,) if isinstance(made, Tensor) else made
             fresh = [self.streams.buffer(tensor) for tensor in several]

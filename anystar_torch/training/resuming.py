@@ -63,7 +63,12 @@ def check_same_network(path: Path, network: nn.Module) -> None:
 
 
 def flat(architecture: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested entries of an architecture by their dotted names."""
+    """Nested entries of an architecture by their dotted names.
+
+    Args:
+        architecture: name -> value, or name -> mapping of further entries.
+        prefix: put before every name.
+    """
     entries: dict[str, Any] = {}
     for name, value in architecture.items():
         inner = flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
@@ -72,7 +77,12 @@ def flat(architecture: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """One phrase per entry that differs: ``backbone.filters is 4 there and 2 here``."""
+    """One phrase per entry that differs: ``backbone.filters is 4 there and 2 here``.
+
+    Args:
+        there: entries of the checkpoint's network, by dotted names.
+        here: entries of the new run's network, by dotted names.
+    """
     return [
         f"{name} is {there.get(name)} there and {here.get(name)} here"
         for name in {**here, **there}

@@ -28,7 +28,11 @@ class Streams(Protocol):
         ...
 
     def wait(self, mark: Mark) -> None:
-        """Make the current stream wait for ``mark``. The host does not wait."""
+        """Make the current stream wait for ``mark``. The host does not wait.
+
+        Args:
+            mark: a point that ``mark`` of this class returned.
+        """
         ...
 
     def finish(self) -> None:
@@ -36,15 +40,28 @@ class Streams(Protocol):
         ...
 
     def seconds(self, first: Mark, second: Mark) -> float | None:
-        """Seconds between two marks of a stream; None if the device has not reached the second."""
+        """Seconds between two marks of a stream; None if the device has not reached the second.
+
+        Args:
+            first: the earlier mark.
+            second: the later mark.
+        """
         ...
 
     def pinned(self, ids: list[int]) -> Tensor:
-        """The ids as int64 ``[B]`` in memory from which the device copies while the host continues."""
+        """The ids as int64 ``[B]`` in memory from which the device copies while the host continues.
+
+        Args:
+            ids: ids of the samples of a batch.
+        """
         ...
 
     def buffer(self, like: Tensor) -> Tensor:
-        """An empty tensor like ``like``, for the side stream to write and the training stream to read."""
+        """An empty tensor like ``like``, for the side stream to write and the training stream to read.
+
+        Args:
+            like: tensor whose shape, dtype and device the new one has.
+        """
         ...
 
     def capture(self, work: Callable[[], Made]) -> tuple[Callable[[], None], Made]:
@@ -67,7 +84,11 @@ class Streams(Protocol):
 
 
 def streams_of(device: torch.device) -> Streams | None:
-    """The streams of a CUDA device; None for other devices."""
+    """The streams of a CUDA device; None for other devices.
+
+    Args:
+        device: a device; if it is a CUDA device, with its index.
+    """
     return CudaStreams(device) if device.type == "cuda" else None
 
 
@@ -100,7 +121,11 @@ class CudaStreams:
         return event
 
     def wait(self, mark: torch.cuda.Event) -> None:
-        """Make the current stream wait for ``mark``. The host does not wait."""
+        """Make the current stream wait for ``mark``. The host does not wait.
+
+        Args:
+            mark: a point that ``mark`` of this class returned.
+        """
         torch.cuda.current_stream(self.device).wait_event(mark)
 
     def finish(self) -> None:
@@ -108,22 +133,36 @@ class CudaStreams:
         self._side.synchronize()
 
     def seconds(self, first: torch.cuda.Event, second: torch.cuda.Event) -> float | None:
-        """Seconds between two marks of a stream; None if the device has not reached the second."""
+        """Seconds between two marks of a stream; None if the device has not reached the second.
+
+        Args:
+            first: the earlier mark.
+            second: the later mark.
+        """
         reached: bool = second.query()  # type: ignore[no-untyped-call]
         return first.elapsed_time(second) / 1000.0 if reached else None
 
     def pinned(self, ids: list[int]) -> Tensor:
-        """The ids in pinned memory. PyTorch reuses the memory only after the copy to the device."""
+        """The ids in pinned memory. PyTorch reuses the memory only after the copy to the device.
+
+        Arguments are those of :meth:`Streams.pinned`.
+        """
         return torch.tensor(ids, dtype=torch.int64).pin_memory()
 
     def buffer(self, like: Tensor) -> Tensor:
-        """An empty tensor. After it is freed, its memory is reused only when the training stream has read it."""
+        """An empty tensor. After it is freed, its memory is reused only when the training stream has read it.
+
+        Arguments are those of :meth:`Streams.buffer`.
+        """
         buffer = torch.empty_like(like, memory_format=torch.contiguous_format)
         buffer.record_stream(self._training)
         return buffer
 
     def capture(self, work: Callable[[], Made]) -> tuple[Callable[[], None], Made]:
-        """Record ``work`` as a CUDA graph. The side stream must be the current one."""
+        """Record ``work`` as a CUDA graph. The side stream must be the current one.
+
+        Arguments are those of :meth:`Streams.capture`.
+        """
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()

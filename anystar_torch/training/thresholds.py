@@ -97,5 +97,9 @@ def evaluate(
 
 
 def best(choices: Sequence[Choice]) -> Choice:
-    """The combination with the highest mean AP, the first of equal ones."""
+    """The combination with the highest mean AP, the first of equal ones.
+
+    Args:
+        choices: the combinations, at least one.
+    """
     return max(choices, key=lambda choice: choice.accuracy)
