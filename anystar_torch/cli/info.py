@@ -73,5 +73,5 @@ def _model(path: Path | None) -> dict[str, Any]:
         "nms_thresh": config.nms_thresh,
         "imported from": config.imported_from,
         "receptive field in voxels": config.receptive_field,
-        **{f"provenance {name}": value for name, value in config.provenance.items()},
+        **{f"provenance {name}": value for name, value in config.provenance.as_dict().items()},
     }

@@ -61,7 +61,7 @@ def readme(network: StarDist, config: ModelConfig, use: str) -> str:
         "rays, grid": f"{len(network.rays)}, {network.grid}",
         "thresholds": f"probability {config.prob_thresh:g}, overlap {config.nms_thresh:g}",
         **({"imported from": config.imported_from} if config.imported_from else {}),
-        **{f"provenance: {name}": value for name, value in config.provenance.items()},
+        **{f"provenance: {name}": value for name, value in config.provenance.as_dict().items()},
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
     data = (

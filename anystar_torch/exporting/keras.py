@@ -7,7 +7,6 @@ has no place. StarDist ignores this file; :mod:`anystar_torch.network.keras_impo
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     """
     need("keras", "h5py")
     described, weighted = stardist_config(network), layers(network)
-    settings = {name: value for name, value in asdict(config).items() if name != "architecture"}
+    settings = {name: value for name, value in config.as_dict().items() if name != "architecture"}
     thresholds = {"prob": config.prob_thresh, "nms": config.nms_thresh}
     with atomic_write(path) as folder:
         folder.mkdir()

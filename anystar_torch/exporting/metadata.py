@@ -34,5 +34,5 @@ def metadata(network: StarDist, config: ModelConfig) -> dict[str, Any]:
         "sizes_known": config.sizes_known,
         "receptive_field": config.receptive_field,
         "architecture": config.architecture,
-        "provenance": config.provenance,
+        "provenance": config.provenance.as_dict(),
     }

@@ -7,7 +7,6 @@ be installed. ``required_packages_version`` says so.
 import importlib.metadata
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +102,7 @@ def inference_config(config: ModelConfig) -> dict[str, Any]:
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
         "inferer": {
             "_target_": "anystar_torch.exporting.inferer.InstanceInferer",
-            "settings": asdict(config),
+            "settings": config.as_dict(),
             "diameter": "@diameter",
         },
         "postprocessing": postprocessing,

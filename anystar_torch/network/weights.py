@@ -8,7 +8,7 @@ import json
 import math
 import os
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from safetensors.torch import save as serialised
 
 from anystar_torch import __version__
 from anystar_torch.network.normalisation import NORMALISATIONS
+from anystar_torch.network.provenance import Provenance
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.system.errors import first_line
 
@@ -41,7 +42,7 @@ class ModelConfig:
         imported_from: software that trained the network, for networks of other software ("StarDist"); else None.
         sizes_known: whether ``diameter_band`` describes the training objects. False if it is assumed.
         receptive_field: effective receptive field in voxels to each side, (z, y, x); None if it was not measured.
-        provenance: seed, recipe, steps, version and scores, for readers and for ``anystar info``.
+        provenance: the training that made the weights.
 
     Raises:
         ValueError: an unknown normalisation, a band that does not ascend, or a threshold outside 0 to 1.
@@ -55,7 +56,7 @@ class ModelConfig:
     imported_from: str | None = None
     sizes_known: bool = True
     receptive_field: tuple[int, int, int] | None = None
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
         if self.normalisation not in NORMALISATIONS:
@@ -92,6 +93,11 @@ class ModelConfig:
         entries.pop("anystar_torch", None)
         return cls(**entries)
 
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as a JSON object, from which :meth:`from_dict` makes an equal configuration."""
+        entries = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {**entries, "provenance": self.provenance.as_dict()}
+
 
 def current_entries(entries: Any) -> dict[str, Any]:
     """Entries of a stored configuration, as arguments of :class:`ModelConfig`.
@@ -113,7 +119,7 @@ def current_entries(entries: Any) -> dict[str, Any]:
         current["sizes_known"] = provenance.pop("sizes") != "unknown"
     if "halo" in provenance:
         current["receptive_field"] = provenance.pop("halo")
-    current["provenance"] = provenance
+    current["provenance"] = Provenance.from_dict(provenance)
     for name in ("diameter_band", "receptive_field"):
         if current.get(name) is not None:
             current[name] = tuple(current[name])
@@ -141,7 +147,7 @@ def save(
     state = {name: _stored(name, value, dtype) for name, value in network.state_dict().items()}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"anystar_torch": __version__, **asdict(config)}, indent=2) + "\n"
+    text = json.dumps({"anystar_torch": __version__, **config.as_dict()}, indent=2) + "\n"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as parts:
         # safetensors' save_file makes files that only their owner may read.
         Path(parts, WEIGHTS).write_bytes(serialised(state))

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
@@ -22,6 +21,7 @@ from anystar_torch.evaluation import picture
 from anystar_torch.generator.synthesizer import Synthesizer
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.network import weights
+from anystar_torch.network.provenance import Provenance
 from anystar_torch.system.progress import bar
 from anystar_torch.training.checkpoints import BEST, LAST, averaged_weights
 from anystar_torch.training.data import SynthesisData
@@ -150,17 +150,17 @@ class Report:
         weights.save(self.folder / "model", network, replace(model.config, provenance=provenance))
         return model, scores[0.3].f1
 
-    def _provenance(self, trainer: L.Trainer, data: SynthesisData, scores: Scores) -> dict[str, Any]:
-        return {
-            "version": __version__,
-            "recipe": self.export["recipe"],
-            "seed": data.synthesizer.seed,
-            "steps": trainer.global_step,
-            "weights": self.export["weights"],
-            "batch_size": data.batch_size * trainer.world_size,
-            "command": shlex.join(["python", *sys.argv]),
-            "synthetic_f1": {f"{thresh:g}": round(score.f1, 4) for thresh, score in scores.items()},
-        }
+    def _provenance(self, trainer: L.Trainer, data: SynthesisData, scores: Scores) -> Provenance:
+        return Provenance(
+            version=__version__,
+            recipe=self.export["recipe"],
+            seed=data.synthesizer.seed,
+            steps=trainer.global_step,
+            weights=self.export["weights"],
+            batch_size=data.batch_size * trainer.world_size,
+            command=shlex.join(["python", *sys.argv]),
+            synthetic_f1={f"{thresh:g}": round(score.f1, 4) for thresh, score in scores.items()},
+        )
 
     def _pairs(self, synthesizer: Synthesizer, doing: str) -> Iterator[Pair]:
         """Image and labels of the scored samples, made in small batches with a progress bar."""

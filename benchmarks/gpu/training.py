@@ -229,7 +229,7 @@ def keep(run: Path, model: str, out: Path, figures: dict[str, Any]) -> None:
     checkpoint = run / "checkpoints" / LAST
     if (run / "model" / weights.WEIGHTS).is_file():
         network, config = weights.load(run / "model")
-        figures["synthetic F1"] = config.provenance.get("synthetic_f1")
+        figures["synthetic F1"] = config.provenance.synthetic_f1
     elif checkpoint.is_file():
         network = configs.network(model)
         network.load_state_dict(averaged_weights(checkpoint))

@@ -195,7 +195,7 @@ def run(options: argparse.Namespace) -> None:
         loss = round(synthetic(model, options.synth, options.samples), 4)
         row = {
             "weights": hash_of_weights(path or loading.SHIPPED),
-            "steps": model.config.provenance.get("steps", 0),
+            "steps": model.config.provenance.steps or 0,
             "loss": loss,
         } | real(model, volumes)
         if options.appearances:

@@ -10,6 +10,7 @@ import re
 import torch
 from torch import nn
 
+from anystar_torch.network.provenance import Provenance
 from anystar_torch.network.residual_unet import ResidualUNetBackbone
 from anystar_torch.network.resnet import ResNetBackbone
 from anystar_torch.network.stardist import StarDist
@@ -95,7 +96,7 @@ def config(network, **changes):
         "diameter_band": (8.0, 10.0, 12.0),
         "prob_thresh": 0.6,
         "nms_thresh": 0.3,
-        "provenance": {"seed": 0},
+        "provenance": Provenance(seed=0),
     }
     return ModelConfig(**{**settings, **changes})
 

@@ -131,7 +131,7 @@ def test_a_bundle_of_an_earlier_version_runs(bundle):
 def test_the_inferer_takes_batches_and_our_networks_alone():
     network = seeing()
     known = config(network)
-    inferer = InstanceInferer({**vars(known)}, diameter=10, progress=False)
+    inferer = InstanceInferer(known.as_dict(), diameter=10, progress=False)
     volume = torch.from_numpy(specimen(network, known))
     image = volume.permute(2, 1, 0)[None, None]
     labels = inferer(torch.cat([image, image.flip(2)]), network)

@@ -47,7 +47,6 @@ def config(**changes):
         "diameter_band": (6.0, 13.0, 21.0),
         "prob_thresh": 0.6,
         "nms_thresh": 0.3,
-        "provenance": {},
     }
     return ModelConfig(**{**settings, **changes})
 

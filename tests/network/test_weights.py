@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from anystar_torch.network import loading, weights
+from anystar_torch.network.provenance import Provenance
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.unet import UNetBackbone
 
@@ -34,7 +35,7 @@ def config(network):
         prob_thresh=0.5,
         nms_thresh=0.3,
         receptive_field=(8, 16, 16),
-        provenance={"seed": 3},
+        provenance=Provenance(seed=3),
     )
 
 
@@ -103,7 +104,12 @@ def test_the_shipped_config_is_read_and_says_nothing_of_another_software():
     content = json.loads((loading.SHIPPED / weights.CONFIG).read_text())
     read = weights.ModelConfig.from_dict(content)
     assert (read.imported, read.sizes_known, read.receptive_field) == (False, True, None)
-    assert read.provenance == content["provenance"]
+    assert read.provenance.as_dict() == content["provenance"]
+    assert (read.provenance.recipe, read.provenance.seed, read.provenance.notes["hours"]) == (
+        "zero_shot",
+        12345,
+        7.7,
+    )
 
 
 def damage_missing(folder):
