@@ -65,7 +65,7 @@ def summaries(rows: list[Row]) -> list[Row]:
     Args:
         rows: of single volumes; ``embryos/0`` belongs to the source (the folder) ``embryos``.
     """
-    from anystar_torch.evaluation.matching import combine
+    from anystar_torch.evaluation.scores import combine
 
     sources: dict[str, list[Any]] = {}
     for name, scores in rows:

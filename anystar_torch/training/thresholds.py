@@ -12,13 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anystar_torch.evaluation.matching import (
-    IOU_THRESHOLDS,
-    SMALLEST_TRUTH,
-    ContingencyTable,
-    Matching,
-    combine,
-)
+from anystar_torch.evaluation.matching import IOU_THRESHOLDS, SMALLEST_TRUTH, ContingencyTable
+from anystar_torch.evaluation.scores import Matching, combine
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.inference.stages import find_instances
 

@@ -162,7 +162,7 @@ def test_a_signal_ends_it_with_nothing_half_written(tmp_path, number):
         "def slow(*a, **k):\n"
         "    with io.atomic_write('out.tif') as t:\n"
         "        t.write_bytes(b'half'); print('ready', flush=True); time.sleep(30)\n"
-        "import anystar_torch.evaluation.matching as m; m.combine = None\n"
+        "import anystar_torch.evaluation.scores as m; m.combine = None\n"
         "evaluate.matched = slow\n"
         "main(['evaluate', 'a.tif', 'b.tif'])\n"
     )

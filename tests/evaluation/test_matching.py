@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import anystar_torch
-from anystar_torch.evaluation.matching import ContingencyTable, combine, matching
+from anystar_torch.evaluation.matching import ContingencyTable, matching
+from anystar_torch.evaluation.scores import combine
 
 SCORES = ["tp", "fp", "fn", "n_true", "n_pred", "precision", "recall", "accuracy", "f1"]
 SCORES += ["mean_true_score", "mean_matched_score", "panoptic_quality"]

@@ -9,7 +9,8 @@ import pytest
 import tifffile
 import torch
 
-from anystar_torch.evaluation.matching import combine, matching
+from anystar_torch.evaluation.matching import matching
+from anystar_torch.evaluation.scores import combine
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.training.callbacks import Average
 from anystar_torch.training.data import Batch
