@@ -1,11 +1,19 @@
-# make train : environment, build, then the main job on a recipe that fits the hardware
-# make test  : the same set-up, then every check
+# make train : environment, build, then the main job on a recipe that fits the hardware.
+# make test  : the same set-up, then the checks of every change. About ten minutes on two cores.
+# make fast  : the quick tests alone, with their coverage. Under two minutes.
+# make slow  : the tests that make test leaves out.
+# make lint  : style, types, layers and words, without a test.
 #
 #   make train ARGS="trainer.max_steps=2000 seed=3"          any Hydra overrides
 #   make train IMAGE=nuclei.tif TRUTH=labels.tif             the real volume segmented at the end
+#   make test PYTHON=python3.13 VENV=.venv-3.13              another Python, 3.11 or newer
+#   make train UV=uv                                         uv in place of venv and pip
+#   make test WORKERS=8                                      processes that share the tests
 
-PYTHON   ?= python3.11
+PYTHON   ?=
+UV       ?=
 VENV     ?= .venv
+WORKERS  ?= 2
 HARDWARE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo laptop)
 ARGS     ?=
 IMAGE    ?=
@@ -15,7 +23,20 @@ TRUTH    ?=
 CONSTRAINTS = $(if $(filter gpu,$(HARDWARE)),,-c constraints-cpu.txt)
 BIN         = $(VENV)/bin
 
-.PHONY: train test setup lint check wheel clean
+ifeq ($(UV),)
+CREATE  = python=$$(.ci/python $(PYTHON)) && "$$python" -m venv $(VENV) \
+	&& $(BIN)/python -m pip install --quiet --upgrade pip
+INSTALL = $(BIN)/python -m pip install --quiet $(CONSTRAINTS)
+else
+CREATE  = $(UV) venv --python "$(or $(PYTHON),>=3.11)" $(VENV)
+INSTALL = $(UV) pip install --quiet --python $(BIN)/python $(CONSTRAINTS)
+endif
+
+# Work is shared by processes of one thread each: torch gains less from a second thread than the tests from a worker.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+HERE   = not compile and not interpreter
+
+.PHONY: help train test fast slow setup lint check compiled interpreted clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,17 +45,16 @@ help:
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml CMakeLists.txt constraints-cpu.txt $(wildcard anystar_torch/kernels/csrc/*)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) torch
-	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --editable ".[dev]"
+	test -x $(BIN)/python || { $(CREATE); }
+	$(INSTALL) torch
+	$(INSTALL) --editable ".[dev]"
 	touch $@
 
 train: setup
 	$(BIN)/python train.py +experiment=mix hardware=$(HARDWARE) \
 		$(if $(IMAGE),report.image=$(IMAGE)) $(if $(TRUTH),report.truth=$(TRUTH)) $(ARGS)
 
-test: lint check
+test: lint check compiled interpreted
 
 lint: setup
 	$(BIN)/ruff check .
@@ -44,9 +64,21 @@ lint: setup
 	$(BIN)/python -m tests.prose
 
 check: setup
-	$(BIN)/python -m pytest -m "not compile and not interpreter"
-	ANYSTAR_UNCHECKED=1 $(BIN)/python -m pytest -m compile
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest -m interpreter tests/kernels
+	$(PYTEST) -m "$(HERE) and not slow"
+
+compiled: setup
+	ANYSTAR_UNCHECKED=1 $(PYTEST) -m "compile and not slow"
+
+interpreted: setup
+	TRITON_INTERPRET=1 $(PYTEST) -m "interpreter and not slow" tests/kernels
+
+fast: setup
+	$(PYTEST) -m "$(HERE) and not slow and not long" --cov --cov-report=term:skip-covered
+
+slow: setup
+	$(PYTEST) -m "$(HERE) and slow"
+	ANYSTAR_UNCHECKED=1 $(PYTEST) -m "compile and slow"
+	TRITON_INTERPRET=1 $(PYTEST) -m "interpreter and slow" tests/kernels
 
 clean:
 	rm -rf $(VENV) build dist outputs anystar_torch/kernels/_native*.so

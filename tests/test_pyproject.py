@@ -40,6 +40,8 @@ NOT_IMPORTED = {
     "onnxscript": "torch.onnx.export",
     "pydantic": "an upper bound for bioimageio.spec",
     "pytorch-ignite": "the evaluator of an exported MONAI bundle",
+    "pytest-cov": "make fast",
+    "pytest-xdist": "make test",
     "ruff": "make test",
     "stardist": "bioimageio.core computes its postprocessing with it",
     "tensorboard": "lightning.pytorch.loggers.TensorBoardLogger of configs/logger",
