@@ -17,6 +17,7 @@ IMPORTED_AS = {
     "bioimageio-core": "bioimageio",
     "hydra-core": "hydra",
     "import-linter": "importlinter",
+    "ome-zarr-models": "ome_zarr_models",
     "pillow": "PIL",
     "pylibczirw": "pylibCZIrw",
     "pytorch-ignite": "ignite",

@@ -21,7 +21,10 @@ from anystar_torch.io.files import (
     write_image,
     writer,
 )
+from anystar_torch.io.label_store import LabelStore
 from anystar_torch.io.labels import int32_ids
+from anystar_torch.io.lazy_volume import LazyVolume, open_volume
+from anystar_torch.io.location import Location, is_url
 from anystar_torch.io.orientation import reoriented
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
@@ -29,14 +32,19 @@ from anystar_torch.io.tables import write_meshes, write_table
 
 __all__ = [
     "KINDS",
+    "LabelStore",
+    "LazyVolume",
+    "Location",
     "RunRecord",
     "SpatialImage",
     "beside",
     "container",
     "frames",
     "int32_ids",
+    "is_url",
     "is_volume",
     "kind_of",
+    "open_volume",
     "read",
     "read_labels",
     "read_record",

@@ -80,15 +80,20 @@ def atomic_write(path: Path | str, overwrite: bool = True) -> Iterator[Path]:
     temporary = _temporary(path)
     try:
         yield temporary
-        _replace(temporary, path)
+        replace_path(temporary, path)
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
         _remove(temporary)
 
 
-def _replace(temporary: Path, path: Path) -> None:
-    """Rename ``temporary`` to ``path``. A folder cannot replace one with content, so the old one is moved first."""
+def replace_path(temporary: Path, path: Path) -> None:
+    """Rename a complete file or folder. A folder cannot replace one with content, so the old one is moved first.
+
+    Args:
+        temporary: name of the complete file or folder.
+        path: its final name; what is there is removed.
+    """
     if path.is_dir() and temporary.is_dir():
         aside = path.with_name(f"{temporary.name}.old")
         os.replace(path, aside)

@@ -16,6 +16,7 @@ _NAMES = {
     "C": ("c", "channel", "channels", "s", "sample", "samples"),
     "T": ("t", "time", "frame", "frames"),
 }
+Box = tuple[slice, slice, slice]  # along (z, y, x)
 LETTERS = {name: letter for letter, names in _NAMES.items() for name in names}
 
 _UNUSED = "-"  # a dimension of size 1 without a meaning
@@ -77,9 +78,15 @@ def not_a_volume(where: str, shape: tuple[int, ...], letters: str = "") -> str:
 
 
 def select(
-    array: Any, letters: str, *, channel: int | None = None, frame: int | None = None, where: str
+    array: Any,
+    letters: str,
+    *,
+    channel: int | None = None,
+    frame: int | None = None,
+    where: str,
+    box: Box | None = None,
 ) -> NDArray[Any]:
-    """The volume ``[D, H, W]`` of a stored array; only that volume is read.
+    """The volume ``[D, H, W]`` of a stored array, or a box of it; only that is read.
 
     Args:
         array: is indexed with a tuple of integers and slices.
@@ -87,16 +94,39 @@ def select(
         channel: index of the channel, where there are several.
         frame: index of the time point, where there are several.
         where: name of the array in errors.
+        box: slices along (z, y, x), without steps; None for the whole volume.
 
     Raises:
         ValueError: an index is missing, or out of range.
     """
-    index: list[Any] = []
+    picked = picks(letters, array.shape, channel=channel, frame=frame, where=where)
+    along = dict(zip("ZYX", box or (slice(None),) * 3, strict=True))
+    index = tuple(along.get(letter, pick) for letter, pick in zip(letters, picked, strict=True))
+    kept = [letter for letter in letters if letter in "ZYX"]
+    return np.asarray(array[index]).transpose([kept.index(letter) for letter in "ZYX"])
+
+
+def picks(
+    letters: str, shape: Sequence[int], *, channel: int | None = None, frame: int | None = None, where: str
+) -> list[int]:
+    """The index of one channel and one time point along every dimension; 0 along z, y and x.
+
+    Args:
+        letters: from :func:`decide`.
+        shape: sizes of the dimensions.
+        channel: index of the channel, where there are several.
+        frame: index of the time point, where there are several.
+        where: name of the array in errors.
+
+    Raises:
+        ValueError: an index is missing, or out of range.
+    """
+    index = []
     wanted = {"C": channel, "T": frame}
-    for letter, size in zip(letters, array.shape, strict=True):
+    for letter, size in zip(letters, shape, strict=True):
         word, pick = _WORDS.get(letter), wanted.pop(letter, None)
         if word is None:
-            index.append(0 if letter == _UNUSED else slice(None))
+            index.append(0)
         elif pick is None and size > 1:
             raise ValueError(f"{where} has {size} {word}s; choose one with {word}= (0 to {size - 1})")
         elif pick is not None and not 0 <= pick < size:
@@ -106,8 +136,7 @@ def select(
     for letter, pick in wanted.items():
         if pick:
             raise ValueError(f"{where} has one {_WORDS[letter]}, got {_WORDS[letter]}={pick}; choose 0")
-    kept = [letter for letter in letters if letter in "ZYX"]
-    return np.asarray(array[tuple(index)]).transpose([kept.index(letter) for letter in "ZYX"])
+    return index
 
 
 def _given(axes: str, shape: tuple[int, ...], where: str) -> str:

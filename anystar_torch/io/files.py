@@ -133,7 +133,7 @@ def _read(
     scene: str | None = None,
 ) -> SpatialImage:
     """The volume, with the spacing and unit that ``spacing_of`` returns for the sizes and units of the file."""
-    with _opened(path, scene) as stored:
+    with opened(path, scene) as stored:
         if stored.dtype.kind not in "uifb":
             raise ValueError(f"{path} holds {stored.dtype} voxels; expected one real number per voxel")
         letters = decide(stored, str(path), axes=axes, channel=channel, frame=frame)
@@ -150,12 +150,20 @@ def _spacing(
     return (checked_spacing(given), "um") if given is not None else voxel_size(sizes, units, str(where))
 
 
-def _opened(path: Path, scene: str | None) -> AbstractContextManager[StoredImage]:
-    """The stored image of a file, or of one scene of it."""
+def opened(path: Path, scene: str | None = None) -> AbstractContextManager[StoredImage]:
+    """Open the stored image of a file, or of one scene of it.
+
+    Args:
+        path: file or folder.
+        scene: name or number of the scene, where the file has several.
+
+    Raises:
+        ValueError: the file is missing or in an unknown format, or it has no such scene.
+    """
     module = recognise(path)
     if module in _WITH_SCENES:
-        opened: AbstractContextManager[StoredImage] = module.opened(path, scene)
-        return opened
+        chosen: AbstractContextManager[StoredImage] = module.opened(path, scene)
+        return chosen
     if scene not in (None, "0"):
         raise ValueError(f"{path} has one scene, got scene={scene}; choose 0")
     alone: AbstractContextManager[StoredImage] = module.opened(path)
@@ -282,7 +290,7 @@ def frames(path: Path | str, axes: str | None = None, scene: str | None = None) 
         ValueError: the file is missing or broken, or its axes are unknown.
     """
     path = Path(path)
-    with _opened(path, scene) as stored:
+    with opened(path, scene) as stored:
         # The first of four dimensions without names is a channel or a time axis; it does not count as time here.
         letters = decide(stored, str(path), axes=axes, channel=None if any(stored.axes) else 0)
         return int(dict(zip(letters, stored.shape, strict=True)).get("T", 1))

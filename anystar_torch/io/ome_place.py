@@ -1,13 +1,13 @@
 """Where an OME-Zarr image lies: its translations, which crops have, as an affine and back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 
-from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.voxel_size import micrometres
 
 
@@ -17,9 +17,13 @@ class Origin:
 
     Attributes:
         translation: place of the first voxel by axis name, in the units of the image; empty where it has none.
+        sizes: voxel size by axis name.
+        units: by axis name.
     """
 
     translation: Mapping[str, float]
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    units: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def origin(names: Sequence[str], transforms: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -59,20 +63,20 @@ def affine(
     return matrix if np.isfinite(matrix).all() and np.linalg.det(matrix) else None
 
 
-def translation(like: SpatialImage, dimensions: int) -> list[float] | None:
-    """The translation (t), z, y, x of labels in the unit of their spacing; None where the volume has none.
+def translation_of(unit: str, style: Any, affine: Float[NDArray[Any], "4 4"] | None) -> list[float] | None:
+    """The translation z, y, x of labels in the unit of their spacing; None where the volume has none.
 
     An affine that turns or mirrors axes cannot be expressed, and gives none.
 
     Args:
-        like: the volume that the labels belong to.
-        dimensions: of the labels, 3 or 4.
+        unit: "um", or "" where only the ratios of the spacing are known.
+        style: of the file that the volume was read from.
+        affine: of the volume.
     """
-    time = [0.0] * (dimensions - 3)
-    if like.affine is not None:
-        steps = like.affine[:3, :3]
+    if affine is not None:
+        steps = affine[:3, :3]
         straight = np.allclose(steps, np.diag(np.diag(steps))) and (np.diag(steps) > 0).all()
-        return [*time, *(like.affine[:3, 3][::-1] * 1000).tolist()] if straight and like.unit else None
-    if isinstance(like.geometry, Origin) and like.geometry.translation and not like.unit:
-        return [*time, *(like.geometry.translation.get(axis, 0.0) for axis in "zyx")]
+        return [float(place) for place in affine[:3, 3][::-1] * 1000] if straight and unit else None
+    if isinstance(style, Origin) and style.translation and not unit:
+        return [style.translation.get(axis, 0.0) for axis in "zyx"]
     return None

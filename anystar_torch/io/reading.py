@@ -37,11 +37,11 @@ def check_size(shape: tuple[int, ...], dtype: Any, where: str, axes: str = "") -
 
 
 @contextmanager
-def readable(path: Path, kind: str) -> Iterator[None]:
+def readable(path: Path | str, kind: str) -> Iterator[None]:
     """Turn every error of a format's reader into a ValueError of one line.
 
     Args:
-        path: the file that is read.
+        path: the file that is read, or its URL.
         kind: name of the format.
 
     Raises:

@@ -24,6 +24,10 @@ class StoredImage:
         affine: maps a voxel index (x, y, z) to millimetres right, anterior, superior; None where the file has none.
         style: what the format's writer needs to write labels in the same style.
         whole: whether reading any part needs the whole image.
+        levels: number of resolution levels of a pyramid.
+        coarser: size of a voxel in those of the finest level, along every dimension; None for the finest level.
+        blocks: sizes of the blocks along every dimension that are read at once; None where any part can be read.
+        group: name of the OME-Zarr group of the image; None for other formats.
     """
 
     array: Any
@@ -34,6 +38,10 @@ class StoredImage:
     affine: Float[NDArray[Any], "4 4"] | None = None
     style: Any = None
     whole: bool = False
+    levels: int = 1
+    coarser: tuple[float, ...] | None = None
+    blocks: tuple[int, ...] | None = None
+    group: str | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

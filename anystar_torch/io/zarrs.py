@@ -1,22 +1,25 @@
-"""Zarr: a plain array, or the finest level of an OME-Zarr image."""
+"""Zarr: a plain array, or a level of an OME-Zarr image."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Integer
 
-from anystar_torch.io import ome_place
+from anystar_torch.io import label_store, ome_place
+from anystar_torch.io.label_metadata import RECORD
+from anystar_torch.io.location import Location, inner, is_url, store
 from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
 from anystar_torch.io.zarr_chunks import CheckedArray
 
-_KEY = "anystar"  # of the run record in the attributes
+_MOST_IMAGES = 100  # at a URL, that are counted
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
 
 
@@ -30,23 +33,29 @@ def is_zarr(path: Path) -> bool:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[StoredImage]:
-    """Open an array, or the finest level of an OME image.
+def opened(path: Location, level: int = 0) -> Iterator[StoredImage]:
+    """Open an array, or one level of an OME image.
 
     Args:
-        path: the folder.
+        path: the folder, or a URL.
+        level: of the pyramid; 0 is the finest.
 
     Yields:
         The image; it is read when its array is indexed.
 
     Raises:
-        ValueError: the store is broken, or a group without an OME image.
+        ValueError: the store is broken, a group without an OME image, or it has no such level.
         ImportError: zarr is not installed.
     """
     zarr = _zarr()
     with readable(path, "Zarr"):
-        store = zarr.open(str(path), mode="r")
-        yield _array(store, path) if hasattr(store, "shape") else _image(store, path)
+        found = zarr.open(store(path), mode="r")
+        if not hasattr(found, "shape"):
+            yield _image(found, path, level)
+        elif level:
+            raise ValueError(f"{path} has one resolution level, got level={level}; choose 0")
+        else:
+            yield _array(found, path)
 
 
 def record_text(path: Path) -> str | None:
@@ -55,11 +64,11 @@ def record_text(path: Path) -> str | None:
     Args:
         path: the folder.
     """
-    record = dict(_zarr().open(str(path), mode="r").attrs).get(_KEY)
+    record = dict(_zarr().open(str(path), mode="r").attrs).get(RECORD)
     return None if record is None else json.dumps(record)
 
 
-def _array(array: Any, path: Path) -> StoredImage:
+def _array(array: Any, path: Location) -> StoredImage:
     """A plain array. Voxel size and unit are read from the attributes that :func:`write` writes."""
     attributes = dict(array.attrs)
     names = getattr(array.metadata, "dimension_names", None) or attributes.get("_ARRAY_DIMENSIONS")
@@ -73,30 +82,37 @@ def _array(array: Any, path: Path) -> StoredImage:
         sizes=dict(zip("zyx", spacing, strict=len(spacing) > 0)),
         units=dict.fromkeys("zyx", attributes.get("unit")),
         style="array",
+        blocks=tuple(array.chunks),
     )
 
 
-def _image(store: Any, path: Path) -> StoredImage:
-    """The finest level of an OME image."""
+def _image(store: Any, path: Location, level: int) -> StoredImage:
+    """One level of an OME image."""
     attributes = dict(store.attrs)
     about = attributes.get("ome", attributes)
     if "bioformats2raw.layout" in about:
-        return _image(*_series(store, path))
+        return _image(*_series(store, path), level)
+    if "plate" in about:
+        raise ValueError(f"{path} is a plate; give one of its images, as in {inner(path, 'A', '1', '0')}")
     multiscales = about.get("multiscales")
     if not multiscales:
         raise ValueError(f"{path} is a Zarr group without an OME image; give the path of an array in it")
-    level = multiscales[0]["datasets"][0]
+    datasets = multiscales[0]["datasets"]
+    if not 0 <= level < len(datasets):
+        raise ValueError(
+            f"{path} has {len(datasets)} resolution levels, got level={level}; choose 0 to {len(datasets) - 1}"
+        )
     described = [
         axis if isinstance(axis, dict) else {"name": axis} for axis in multiscales[0].get("axes") or "tczyx"
     ]
     names = [_name(axis) for axis in described]
-    transforms = [t for part in (level, multiscales[0]) for t in part.get("coordinateTransformations", [])]
-    array = store[level["path"]]
+    transforms = [
+        t for part in (datasets[level], multiscales[0]) for t in part.get("coordinateTransformations", [])
+    ]
+    array = store[datasets[level]["path"]]
     check_size(array.chunks, array.dtype, str(path))
-    sizes, units = (
-        _scale(names, transforms),
-        {n: a.get("unit") for n, a in zip(names, described, strict=True)},
-    )
+    sizes = _scale(names, transforms)
+    units = {n: a.get("unit") for n, a in zip(names, described, strict=True)}
     origin = ome_place.origin(names, transforms)
     return StoredImage(
         array=CheckedArray(array),
@@ -105,21 +121,42 @@ def _image(store: Any, path: Path) -> StoredImage:
         sizes=sizes,
         units=units,
         affine=ome_place.affine(sizes, units, origin),
-        style=ome_place.Origin(origin),
+        style=ome_place.Origin(origin, sizes, units),
+        levels=len(datasets),
+        coarser=_coarser(store, datasets, level),
+        blocks=tuple(array.chunks),
+        group=str(path),
     )
 
 
-def _series(store: Any, path: Path) -> tuple[Any, Path]:
+def _coarser(store: Any, datasets: list[dict[str, Any]], level: int) -> tuple[float, ...] | None:
+    """Size of a voxel of a level in those of the finest one: from their scales, or from their shapes without scales."""
+    if not level:
+        return None
+    scales = [
+        [t["scale"] for t in datasets[one].get("coordinateTransformations", []) if t["type"] == "scale"]
+        for one in (0, level)
+    ]
+    if all(scales):
+        return tuple((np.asarray(scales[1][0], float) / np.asarray(scales[0][0], float)).tolist())
+    fine, coarse = (store[datasets[one]["path"]].shape for one in (0, level))
+    return tuple((np.asarray(fine, float) / np.asarray(coarse, float)).tolist())
+
+
+def _series(store: Any, path: Location) -> tuple[Any, Location]:
     """The only image in a store of bioformats2raw, and its path.
 
     Raises:
         ValueError: the store holds several images.
     """
-    names = sorted(name for name, _ in store.groups() if name.isdecimal())
+    if is_url(path):  # a web server does not list its folders; the numbers are consecutive
+        names = list(takewhile(lambda name: name in store, map(str, range(_MOST_IMAGES))))
+    else:
+        names = sorted(name for name, _ in store.groups() if name.isdecimal())
     if len(names) != 1:
-        example = f"; give one of them, as in {path / names[0]}" if names else ""
+        example = f"; give one of them, as in {inner(path, names[0])}" if names else ""
         raise ValueError(f"{path} holds {len(names)} images ({', '.join(names)}){example}")
-    return store[names[0]], path / names[0]
+    return store[names[0]], inner(path, names[0])
 
 
 def _name(axis: dict[str, Any]) -> str:
@@ -136,7 +173,7 @@ def _scale(names: list[str], transforms: list[dict[str, Any]]) -> dict[str, floa
 def write(
     path: Path, labels: Integer[np.ndarray, "*t d h w"], like: SpatialImage, record: RunRecord | None
 ) -> None:
-    """Write labels as an OME-Zarr image of one level, or as a plain array where ``like`` was read from one.
+    """Write labels as an OME-Zarr 0.5 label image, or as a plain array where ``like`` was read from one.
 
     Args:
         path: the folder.
@@ -145,36 +182,16 @@ def write(
         record: what made the labels; it is stored in the attributes.
     """
     zarr = _zarr()
-    made = {} if record is None else {_KEY: json.loads(record.to_json())}
+    if like.geometry != "array":
+        label_store.write(path, labels, like, record)
+        return
+    made = {} if record is None else {RECORD: json.loads(record.to_json())}
     chunks = tuple(min(size, 128) for size in labels.shape)
     layout: dict[str, Any] = {"shape": labels.shape, "chunks": chunks, "dtype": labels.dtype}
-    if like.geometry == "array":
-        plain = zarr.open_array(str(path), mode="w", zarr_format=2, **layout)
-        plain[...] = labels
-        sizes = {"spacing": list(like.spacing), "unit": like.unit} if like.spacing else {}
-        plain.attrs.update({**sizes, **made})
-        return
-    group = zarr.open_group(str(path), mode="w", zarr_format=2)
-    array = group.create_array("0", **layout)
-    array[...] = labels
-    group.attrs.update({"multiscales": [_multiscale(labels.ndim, like)], **made})
-
-
-def _multiscale(dimensions: int, like: SpatialImage) -> dict[str, Any]:
-    """OME's description of an image of one level, with the axes (t), z, y, x."""
-    letters = "tzyx"[-dimensions:]
-    length = {"unit": "micrometer"} if like.unit else {}
-    axes = [
-        {"name": "t", "type": "time"} if letter == "t" else {"name": letter, "type": "space", **length}
-        for letter in letters
-    ]
-    scale = [1.0] * (dimensions - 3) + list(like.spacing or (1.0, 1.0, 1.0))
-    translation = ome_place.translation(like, dimensions)
-    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
-    if translation is not None:
-        transforms.append({"type": "translation", "translation": translation})
-    level = {"path": "0", "coordinateTransformations": transforms}
-    return {"version": "0.4", "axes": axes, "datasets": [level]}
+    plain = zarr.open_array(str(path), mode="w", zarr_format=2, **layout)
+    plain[...] = labels
+    sizes = {"spacing": list(like.spacing), "unit": like.unit} if like.spacing else {}
+    plain.attrs.update({**sizes, **made})
 
 
 def _zarr() -> Any:

@@ -189,7 +189,7 @@ def test_zarr_arrays_and_ome_images(tmp_path, image, labels):
     assert (back.spacing, back.unit) == (SPACING, "um")
     group = zarr.open_group(tmp_path / "labels.zarr", mode="r")
     assert group.attrs["anystar"] == json.loads(RECORD.to_json())
-    assert [axis["name"] for axis in group.attrs["multiscales"][0]["axes"]] == ["z", "y", "x"]
+    assert [axis["name"] for axis in group.attrs["ome"]["multiscales"][0]["axes"]] == ["z", "y", "x"]
     io.write(tmp_path / "labels.zarr", labels + 1, back)
     assert io.read_labels(tmp_path / "labels.zarr").array.min() == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["labels.zarr", "plain.zarr"]

@@ -24,7 +24,8 @@ def _image(path, level, image=(), names="zyx", unit="micrometer"):
 
 
 def _transforms(path):
-    return zarr.open_group(path, mode="r").attrs["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    about = zarr.open_group(path, mode="r").attrs["ome"]["multiscales"][0]
+    return about["datasets"][0]["coordinateTransformations"]
 
 
 LEVEL = [{"type": "scale", "scale": [2, 0.5, 0.25]}, {"type": "translation", "translation": [10, 20, 30]}]
