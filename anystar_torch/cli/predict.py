@@ -126,8 +126,8 @@ def predict(  # noqa: PLR0913 - one argument per option
     overwrite: Overwrite = False,
 ) -> int:
     """Segment volumes and write their labels."""
+    from anystar_torch.inference.candidates import checked_overlap
     from anystar_torch.inference.predictor import AnyStar
-    from anystar_torch.inference.suppression import checked_overlap
     from anystar_torch.system.allocator import keep_freed_memory, return_freed_memory
 
     if max_memory is None:  # a third faster on a CPU; the process keeps its peak memory
@@ -165,10 +165,10 @@ def predict(  # noqa: PLR0913 - one argument per option
 def _record(network: "AnyStar", model: Path | None, diameter: str | None, device: str) -> "RunRecord":
     """The settings of the network, which all results have in common."""
     from anystar_torch.io import RunRecord
-    from anystar_torch.system.device import precision, resolve, without_overflow
+    from anystar_torch.system.device import preferred_precision, resolve, without_overflow
 
     place = resolve(device)
-    kind = without_overflow(precision(place), network.network)
+    kind = without_overflow(preferred_precision(place), network.network)
     source: Literal["given", "estimated", "assumed"]
     source = "given" if diameter is not None else "estimated" if network.config.sizes_known else "assumed"
     return RunRecord(

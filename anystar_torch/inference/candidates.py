@@ -2,7 +2,7 @@
 
 Candidates stay in network voxels, in which every object has about the size the network was trained on. The
 suppression then costs the same for a volume and for its magnification, and the thresholds were chosen at this scale.
-Survivors are scaled to input voxels before they are rendered.
+Survivors of the suppression are scaled to input voxels before they are rendered.
 """
 
 from collections.abc import Iterable
@@ -15,12 +15,14 @@ import torch
 from jaxtyping import Bool, Float16, Float32
 
 from anystar_torch.geometry.rays import Rays
+from anystar_torch.geometry.suppression import nms
 from anystar_torch.inference.object_size import SizeEstimate
 from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.selection import TileCandidates
 from anystar_torch.inference.warnings import PredictionWarning
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.run_record import RunRecord
+from anystar_torch.system.progress import Tick, silent
 
 _FORMAT = 2
 
@@ -189,6 +191,20 @@ def checked_probability(prob_thresh: float | int) -> float:
     return float(prob_thresh)
 
 
+def checked_overlap(nms_thresh: float | int) -> float:
+    """The overlap threshold as a float.
+
+    Args:
+        nms_thresh: in [0, 1].
+
+    Raises:
+        ValueError: it is not in [0, 1].
+    """
+    if not 0 <= nms_thresh <= 1:
+        raise ValueError(f"nms_thresh must be between 0 and 1, got {nms_thresh}")
+    return float(nms_thresh)
+
+
 def merge(
     parts: Iterable[TileCandidates],
     rays: Rays,
@@ -220,3 +236,27 @@ def merge(
         float(prob_thresh),
         survivors=None if survivors is None else replace(survivors, kept=survivors.kept[order]),
     )
+
+
+def suppress(candidates: Candidates, nms_thresh: float | int, tick: Tick = silent) -> Bool[np.ndarray, " n"]:
+    """Which candidates survive.
+
+    Args:
+        candidates: all candidates of a volume.
+        nms_thresh: overlap (intersection over the smaller volume) above which the worse candidate is removed.
+        tick: receives the amount of work that is done, and that of all work.
+    """
+    if not len(candidates.scores):
+        return np.zeros(0, bool)
+    if candidates.survivors is not None and candidates.survivors.nms_thresh == float(nms_thresh):
+        return candidates.survivors.kept
+    keep = nms(
+        torch.from_numpy(candidates.points),
+        torch.from_numpy(candidates.distances.astype(np.float32)),
+        torch.from_numpy(candidates.scores),
+        candidates.rays,
+        float(nms_thresh),
+        progress=tick,
+    )
+    kept: Bool[np.ndarray, " n"] = keep.cpu().numpy()
+    return kept

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int32
 
-from anystar_torch.geometry.ops import render_labels
 from anystar_torch.geometry.rays import Rays
+from anystar_torch.geometry.rendering import render_labels
 from anystar_torch.inference.candidates import Candidates
 from anystar_torch.inference.object_size import SizeEstimate
 from anystar_torch.inference.shape_averaging import average_shapes

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from anystar_torch.inference import stages
-from anystar_torch.inference.candidates import Candidates, checked_probability
+from anystar_torch.inference.candidates import Candidates, checked_overlap, checked_probability
 from anystar_torch.inference.coarse_pass import knows_coarse_objects
 from anystar_torch.inference.input_volume import diameter_in_voxels
 from anystar_torch.inference.instances import Instances
 from anystar_torch.inference.plan import TileOptions, check_suppression_memory
-from anystar_torch.inference.suppression import checked_overlap
 from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.network import loading
 from anystar_torch.network.stardist import StarDist

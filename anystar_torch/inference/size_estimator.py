@@ -20,13 +20,12 @@ from scipy import ndimage
 
 from anystar_torch.arrays import Triple
 from anystar_torch.geometry.diameter import equivalent_diameter
-from anystar_torch.inference.candidates import Candidates, merge
+from anystar_torch.inference.candidates import Candidates, merge, suppress
 from anystar_torch.inference.input_volume import InputVolume
 from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.object_size import ObjectSize, SizeEstimate
 from anystar_torch.inference.resampling import ResampledVolume
 from anystar_torch.inference.scaling import Scaling
-from anystar_torch.inference.suppression import suppress
 from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.inference.tiles import Tile, padded
 from anystar_torch.inference.warnings import SizeWarning

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from anystar_torch.arrays import Triple
 from anystar_torch.geometry.rays import Rays
-from anystar_torch.inference.candidates import Candidates, Survivors, merge
+from anystar_torch.inference.candidates import Candidates, Survivors, checked_overlap, merge, suppress
 from anystar_torch.inference.coarse_pass import COARSE_FACTOR, CoarsePass, grid_shape
 from anystar_torch.inference.early_suppression import EarlySuppression
 from anystar_torch.inference.input_volume import InputVolume, checked_array, validated_spacing
@@ -41,7 +41,6 @@ from anystar_torch.inference.resampling import ResampledVolume
 from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.selection import TileCandidates
 from anystar_torch.inference.size_estimator import SizeEstimator
-from anystar_torch.inference.suppression import checked_overlap, suppress
 from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.inference.tiles import Tile
 from anystar_torch.inference.warnings import ConstantVolumeWarning, SizeWarning

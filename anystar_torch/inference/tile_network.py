@@ -23,7 +23,7 @@ from anystar_torch.inference.test_time_augmentation import Mirror, all_mirrors, 
 from anystar_torch.inference.tiles import Tile
 from anystar_torch.inference.transfer import Transfer, transfer_to
 from anystar_torch.network.stardist import Prediction, StarDist
-from anystar_torch.system.device import exact_float32, largest_tensor, precision, without_overflow
+from anystar_torch.system.device import exact_float32, largest_tensor, preferred_precision, without_overflow
 
 
 class TileProbability(NamedTuple):
@@ -62,7 +62,7 @@ class TileNetwork:
     @cached_property
     def precision(self) -> torch.dtype:
         """Number type of the convolutions."""
-        return self.chosen_precision or without_overflow(precision(self.device), self.network)
+        return self.chosen_precision or without_overflow(preferred_precision(self.device), self.network)
 
     @cached_property
     def transfer(self) -> Transfer:

@@ -35,8 +35,8 @@ def resolve(device: str) -> torch.device:
     return place
 
 
-def precision(device: torch.device) -> torch.dtype:
-    """The number type of convolutions: float16 on a GPU, bfloat16 on a CPU with AMX, float32 elsewhere.
+def preferred_precision(device: torch.device) -> torch.dtype:
+    """The fastest number type of convolutions: float16 on a GPU, bfloat16 on a CPU with AMX, float32 elsewhere.
 
     On a GPU float16 is preferred to bfloat16 because distances keep about one more decimal digit, and activations of a
     network with batch normalisation stay far below 65504. Sigmoid, distances and all later steps are float32.

@@ -17,7 +17,7 @@ from anystar_torch.inference.plan import TileOptions
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.network import weights
-from anystar_torch.system.device import precision
+from anystar_torch.system.device import preferred_precision
 from tests.inference.scenes import config
 
 REACH = 96  # voxels to each side that the layers of the small network see, rounded up
@@ -134,7 +134,7 @@ def test_a_gpu_agrees_with_the_cpu_in_batches_and_in_half_precision(small):
 
     volume = np.random.default_rng(0).random((96, 96, 160), np.float32)
     settings = config(architecture=small.architecture, prob_thresh=0.6)
-    assert precision(torch.device("cuda")) == torch.float16
+    assert preferred_precision(torch.device("cuda")) == torch.float16
     here = AnyStar(small, settings).predict(volume, diameter=13, device="cpu", progress=False)
     there = AnyStar(small, settings, tile_options=TileOptions(halo=(32, 32, 32), batch=4)).predict(
         volume, diameter=13, progress=False
