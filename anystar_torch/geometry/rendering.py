@@ -46,3 +46,32 @@ def render_labels(
     if len(shape) != 3 or any(size < 0 for size in shape):
         raise ValueError(f"shape must be three sizes (D, H, W) of at least 0, got {tuple(shape)}")
     return kernel.render_labels(points, distances, rays.vertices, rays.faces.long(), shape)
+
+
+def render_box(
+    points: Float32[Tensor, "n 3"],
+    distances: Float32[Tensor, "n rays"],
+    rays: "Rays",
+    low: Sequence[int],
+    shape: Sequence[int],
+) -> Int32[Tensor, "d h w"]:
+    """Draw polyhedra 1..N into a box of a volume: the same voxels as :func:`render_labels`, cropped.
+
+    Polyhedra keep their coordinates in the whole volume. To move them into the box would round them.
+
+    Args:
+        points: ``[N, 3]`` centres (z, y, x) in voxels of the volume.
+        distances: ``[N, R]`` lengths along the rays in voxels, positive and finite.
+        rays: directions and triangles of the polyhedra; R of them.
+        low: first voxel (z, y, x) of the box.
+        shape: (D, H, W) of the box in voxels.
+
+    Returns:
+        int32 ``[D, H, W]``, 0 = background, on the CPU.
+
+    Raises:
+        TypeError: for a wrong dtype.
+        ValueError: for a wrong shape or value.
+    """
+    check_polyhedra(points, distances, rays)
+    return kernel.render_box(points, distances, rays.vertices, rays.faces.long(), low, shape)

@@ -23,6 +23,7 @@ class Suppression:
         distances: NDArray[Any],
         scores: NDArray[Any],
         unfinished: NDArray[Any] | None = None,
+        held: NDArray[Any] | None = None,
     ) -> None: ...
     def advance(self, seconds: float) -> int: ...
     def read(self, states: NDArray[Any]) -> None: ...
@@ -36,6 +37,7 @@ def render_labels(
     first: int,
     last: int,
     threads: int,
+    low: tuple[int, int, int] = (0, 0, 0),
 ) -> None: ...
 def star_distances(
     labels: NDArray[Any], vertices: NDArray[Any], gz: int, gy: int, gx: int, out: NDArray[Any], threads: int

@@ -54,3 +54,30 @@ def _render_labels(
 @_render_labels.register_fake
 def _(points: Tensor, distances: Tensor, vertices: Tensor, faces: Tensor, shape: Sequence[int]) -> Tensor:
     return points.new_empty(tuple(shape), dtype=torch.int32)
+
+
+def render_box(
+    points: Float32[Tensor, "n 3"],
+    distances: Float32[Tensor, "n rays"],
+    vertices: Float32[Tensor, "rays 3"],
+    faces: Int64[Tensor, "faces 3"],
+    low: Sequence[int],
+    shape: Sequence[int],
+) -> Int32[Tensor, "d h w"]:
+    """Labels 1..N of the polyhedra in a box of the volume; where two overlap, the earlier one wins.
+
+    Args:
+        points: ``[N, 3]`` centres (z, y, x), voxels of the volume.
+        distances: ``[N, R]`` lengths along the rays, voxels.
+        vertices: ``[R, 3]`` directions.
+        faces: ``[F, 3]`` triangles, indices into ``vertices``.
+        low: first voxel of the box.
+        shape: (D, H, W) of the box, voxels.
+    """
+    from anystar_torch.kernels import _native
+
+    labels = torch.zeros(tuple(shape), dtype=torch.int32)
+    polyhedra = native_array(points), native_array(distances), native_array(vertices), native_array(faces)
+    z, y, x = low
+    _native.render_labels(*polyhedra, labels.numpy(), 0, shape[0], torch.get_num_threads(), (z, y, x))
+    return labels

@@ -86,7 +86,10 @@ def _suppress(
 
 
 def empty_suppression(
-    vertices: Float32[Tensor, "rays 3"], faces: Int64[Tensor, "faces 3"], nms_thresh: float
+    vertices: Float32[Tensor, "rays 3"],
+    faces: Int64[Tensor, "faces 3"],
+    nms_thresh: float,
+    cache_bytes: int = 1 << 30,
 ) -> "Suppression":
     """A native suppression without candidates, to which rounds of candidates are given.
 
@@ -94,6 +97,7 @@ def empty_suppression(
         vertices: ``[R, 3]`` directions.
         faces: ``[F, 3]`` triangles, indices into ``vertices``.
         nms_thresh: largest overlap that survives, in [0, 1].
+        cache_bytes: memory for voxels of survivors; those of others are computed again when they are needed.
     """
     from anystar_torch.kernels import _native
 
@@ -106,6 +110,7 @@ def empty_suppression(
         native_array(faces),
         nms_thresh,
         torch.get_num_threads(),
+        cache_bytes,
     )
 
 

@@ -5,6 +5,7 @@
 // Arrays are C-contiguous on the CPU and are never converted: a wrong dtype, order or number of dimensions is a
 // TypeError. std::invalid_argument from a kernel becomes ValueError. Nothing here or below prints.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <memory>
 #include <mutex>
@@ -13,6 +14,7 @@
 #include <string>
 #include <utility>
 
+#include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 
 #include "arrays.hpp"
@@ -62,12 +64,13 @@ public:
     }
 
     void begin(Array<const float, 2> points, Array<const float, 2> distances, Array<const float, 1> scores,
-               std::optional<Boxes> unfinished) {
+               std::optional<Boxes> unfinished, std::optional<Array<const uint8_t, 1>> held = std::nullopt) {
         std::lock_guard<std::mutex> lock(mutex_);
         work_->begin(nullptr, nullptr, nullptr, 0, {});  // the arrays of the round before are not read any more
         points_ = std::move(points);
         distances_ = std::move(distances);
         scores_ = std::move(scores);
+        held_ = std::move(held);
         check_polyhedra(points_, distances_, rays_.rays());
         const auto n = int64_t(points_.shape(0));
         require(int64_t(scores_.shape(0)) == n, "scores must be [" + std::to_string(n) + "], one per point, got [" +
@@ -75,6 +78,7 @@ public:
         for (int64_t i = 0; i < n; ++i)
             require(std::isfinite(scores_.data()[i]), "scores must be finite, got " + std::to_string(scores_.data()[i]) +
                                                           " at [" + std::to_string(i) + "]");
+        require(!held_ || int64_t(held_->shape(0)) == n, "held must have one element per candidate");
         std::vector<anystar::Box> boxes;
         if (unfinished) {
             require(unfinished->shape(1) == 2 && unfinished->shape(2) == 3, "unfinished must be [M, 2, 3]");
@@ -86,7 +90,7 @@ public:
             }
         }
         nb::gil_scoped_release release;
-        work_->begin(points_.data(), distances_.data(), scores_.data(), n, boxes);
+        work_->begin(points_.data(), distances_.data(), scores_.data(), n, boxes, held_ ? held_->data() : nullptr);
     }
 
     int64_t advance(double seconds) {
@@ -107,6 +111,7 @@ public:
 private:
     Array<const float, 2> points_, distances_;
     Array<const float, 1> scores_;
+    std::optional<Array<const uint8_t, 1>> held_;
     anystar::RaySet rays_;
     std::unique_ptr<anystar::Suppression> work_;
     std::mutex mutex_;
@@ -123,7 +128,9 @@ static void bind_nms(nb::module_ &module) {
              "Work for about this long; returns the number of candidates decided by now.")
         .def("begin", &Suppression::begin, nb::arg("points").noconvert(), nb::arg("distances").noconvert(),
              nb::arg("scores").noconvert(), nb::arg("unfinished").noconvert().none() = nb::none(),
-             "Begin the next round, with new candidates and those that are open; others may come from unfinished boxes.")
+             nb::arg("held").noconvert().none() = nb::none(),
+             "Begin the next round, with new candidates and those that are open; others may come from unfinished boxes. "
+             "Candidates that are held stay open unless a survivor suppresses them.")
         .def("read", &Suppression::read, nb::arg("states").noconvert(),
              "Copy 0 (goes), 1 (survives) or 2 (open) per candidate of this round to `states`.");
 }
@@ -132,24 +139,26 @@ static void bind_nms(nb::module_ &module) {
 
 static void render_labels(Array<const float, 2> points, Array<const float, 2> distances, Array<const float, 2> vertices,
                           Array<const int64_t, 2> faces, Array<int32_t, 3> labels, int64_t first, int64_t last,
-                          int threads) {
+                          int threads, std::array<int64_t, 3> low) {
     const anystar::RaySet rays = ray_set(vertices, faces);
     check_polyhedra(points, distances, rays.rays());
     const int64_t shape[3] = {int64_t(labels.shape(0)), int64_t(labels.shape(1)), int64_t(labels.shape(2))};
     for (int64_t size : shape) require(size < (1 << 30), "shape must be below 2^30 along each axis");
+    for (int64_t voxel : low) require(std::abs(voxel) < (1 << 23), "low must lie within 2^23 voxels of the origin");
     require(points.shape(0) < (size_t{1} << 31), "labels are int32: at most 2^31 - 1 polyhedra");
     require(0 <= first && first <= last && last <= shape[0], "slices must lie within the labels");
     check_threads(threads);
     nb::gil_scoped_release release;
     anystar::render_labels(rays, points.data(), distances.data(), int64_t(points.shape(0)), labels.data(), shape, first,
-                           last, threads);
+                           last, low.data(), threads);
 }
 
 static void bind_render(nb::module_ &module) {
     module.def("render_labels", &render_labels, nb::arg("points").noconvert(), nb::arg("distances").noconvert(),
                nb::arg("vertices").noconvert(), nb::arg("faces").noconvert(), nb::arg("labels").noconvert(),
-               nb::arg("first"), nb::arg("last"), nb::arg("threads"),
-               "Draw the slices [first, last) of polyhedra 1..N into zeroed labels; earlier ones win.");
+               nb::arg("first"), nb::arg("last"), nb::arg("threads"), nb::arg("low") = std::array<int64_t, 3>{0, 0, 0},
+               "Draw the slices [first, last) of polyhedra 1..N into zeroed labels; earlier ones win. The first voxel of "
+               "the labels is voxel `low` of the volume.");
 }
 
 // ---- targets and components ---------------------------------------------------------------------------------------

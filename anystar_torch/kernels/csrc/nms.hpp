@@ -63,8 +63,8 @@ class Suppression {
     using Clock = std::chrono::steady_clock;
 
 public:
-    // The rays must outlive this object. Up to cache_bytes of the voxels of survivors are kept. Those of later survivors
-    // are computed again when they are needed.
+    // The rays must outlive this object. Up to cache_bytes of the voxels of survivors and open candidates are kept. Those
+    // of later ones are computed again when they are needed.
     Suppression(const RaySet &rays, double threshold, int threads, int64_t cache_bytes)
         : rays_(rays), threshold_(threshold), threads_(std::max(threads, 1)), cache_bytes_(cache_bytes) {
         for (int t = 0; t < threads_; ++t) {
@@ -77,17 +77,20 @@ public:
 
     // Begins a round with points [n, 3], distances [n, rays], scores [n], which must live until the round ends. They are
     // new candidates and those that the round before left open. All later candidates lie within the boxes `unfinished`,
-    // which the caller has enlarged by the reach of those candidates.
+    // which the caller has enlarged by the reach of those candidates. `held` [n], if given, is not 0 for candidates that
+    // stay open unless a survivor suppresses them.
     void begin(const float *points, const float *distances, const float *scores, int64_t n,
-               const std::vector<Box> &unfinished) {
+               const std::vector<Box> &unfinished, const uint8_t *held = nullptr) {
         points_ = points;
         distances_ = distances;
+        held_ = held;
         states_.assign(n, kGone);
         order_.resize(n);
         std::iota(order_.begin(), order_.end(), int64_t{0});
         std::sort(order_.begin(), order_.end(), [&](int64_t i, int64_t j) { return before(scores, i, j); });
         decided_ = 0;
         chunk_ = kSmallestChunk;
+        for (const Candidate &candidate : open_) cache_bytes_ += kept_bytes(candidate);
         open_.clear();
         open_index_ = BoxIndex();
         unfinished_ = BoxIndex();
@@ -175,12 +178,10 @@ private:
             state[j] = candidate.open || any_better(kOpen) ? kOpen : kSurvives;
             states_[candidate.index] = state[j];
             if (candidate.box.voxels() == 0) continue;  // contains no voxel centre, so it suppresses nothing
-            if (state[j] == kOpen) {
-                open_index_.insert(static_cast<int64_t>(open_.size()), candidate.box);
-                open_.push_back(std::move(candidate));
-            } else {
-                add_survivor(std::move(candidate));
-            }
+            if (state[j] == kOpen)
+                store(std::move(candidate), open_, open_index_);
+            else
+                store(std::move(candidate), survivors_, survivors_index_);
         }
         decided_ += count;
     }
@@ -224,7 +225,7 @@ private:
         candidate.index = index;
         candidate.rows.reset(new uint64_t[rows.size()]);
         std::copy(rows.begin(), rows.end(), candidate.rows.get());
-        candidate.open = stays_open(candidate, worker);
+        candidate.open = (held_ && held_[index]) || stays_open(candidate, worker);
         fresh = std::move(candidate);
     }
 
@@ -278,18 +279,18 @@ private:
         return double(shared_voxels({survivor.box, rows.data()}, bitmap, limit)) > limit;
     }
 
-    void add_survivor(Candidate &&candidate) {
-        const int64_t bytes = 8 * Bitmap::words(candidate.box);
-        if (bytes <= cache_bytes_) {
-            cache_bytes_ -= bytes;
-        } else {
+    static int64_t kept_bytes(const Candidate &candidate) { return candidate.rows ? 8 * Bitmap::words(candidate.box) : 0; }
+
+    void store(Candidate &&candidate, std::vector<Candidate> &list, BoxIndex &index) {
+        if (kept_bytes(candidate) > cache_bytes_) {
             candidate.rows.reset();
             const float *point = points_ + 3 * candidate.index, *distances = distances_ + rays_.rays() * candidate.index;
             candidate.shape.assign(point, point + 3);
             candidate.shape.insert(candidate.shape.end(), distances, distances + rays_.rays());
         }
-        survivors_index_.insert(static_cast<int64_t>(survivors_.size()), candidate.box);
-        survivors_.push_back(std::move(candidate));
+        cache_bytes_ -= kept_bytes(candidate);
+        index.insert(static_cast<int64_t>(list.size()), candidate.box);
+        list.push_back(std::move(candidate));
     }
 
     static constexpr int64_t kSmallestChunk = 128;
@@ -297,6 +298,7 @@ private:
 
     const RaySet &rays_;
     const float *points_ = nullptr, *distances_ = nullptr;  // of this round
+    const uint8_t *held_ = nullptr;
     double threshold_;
     int threads_;
     int64_t cache_bytes_;  // left
