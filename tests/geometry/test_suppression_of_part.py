@@ -1,5 +1,7 @@
 """Suppression part by part, in rounds, finds the survivors of one suppression; boxes are drawn like whole volumes."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -56,7 +58,7 @@ def test_what_is_decided_stays_so_and_every_round_decides_something():
     crowd = random_crowd(4, 400, rays=RAYS, extent=30.0, radius=4.0)
     history = in_rounds(crowd, 0.3, torch.arange(400) % 7, 1 << 30)
     assert len(history) > 3
-    for before, after in zip(history, history[1:], strict=False):
+    for before, after in itertools.pairwise(history):
         decided = before != OPEN
         assert torch.equal(before[decided], after[decided])
         assert (after == OPEN).sum() < (before == OPEN).sum()
