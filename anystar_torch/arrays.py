@@ -7,7 +7,9 @@ accepts nothing else inside; :mod:`anystar_torch.io` converts.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from jaxtyping import Bool, Float32, Int32
 from torch import Tensor
 
@@ -21,6 +23,30 @@ Triple = tuple[int, int, int]
 """Three whole numbers along (z, y, x): a shape, a grid, a position in voxels."""
 Spacing = tuple[float, float, float]
 """Three lengths along (z, y, x)."""
+
+
+@runtime_checkable
+class LazyVoxels(Protocol):
+    """A volume of which boxes are read on demand.
+
+    Attributes:
+        shape: number of voxels, (z, y, x).
+        dtype: number type of the voxels.
+    """
+
+    @property
+    def shape(self) -> Triple: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __getitem__(self, box: Any) -> Any:
+        """The voxels of a box, as a NumPy array.
+
+        Args:
+            box: three slices with a start and a stop, (z, y, x).
+        """
+        ...
 
 
 @dataclass(frozen=True)

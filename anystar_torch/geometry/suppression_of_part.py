@@ -60,11 +60,11 @@ def suppress_part(
         ValueError: for a wrong shape or value.
     """
     work = empty_suppression(rays.vertices, rays.faces.long(), float(nms_thresh), cache_bytes)
-    arrays = []
     for part in (survivors, candidates):
         check_polyhedra(part.points, part.distances, rays)
-        arrays.append([native_array(column) for column in part])
-    work.begin(*arrays[0], None)
-    advance(work, len(survivors.scores), None)
-    work.begin(*arrays[1], None, native_array(held.to(torch.uint8)))
-    return advance(work, len(candidates.scores), None)
+    points, distances, scores = map(native_array, survivors)
+    work.begin(points, distances, scores, None)
+    advance(work, len(scores), None)
+    points, distances, scores = map(native_array, candidates)
+    work.begin(points, distances, scores, None, native_array(held.to(torch.uint8)))
+    return advance(work, len(scores), None)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from anystar_torch.arrays import Triple
+from anystar_torch.arrays import LazyVoxels, Triple
 from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.tiles import Tile
 from anystar_torch.inference.transfer import Transfer, transfer_to
@@ -48,14 +48,14 @@ class CoarsePass:
     """The probabilities of the coarse pass.
 
     Attributes:
-        probability: probabilities of the whole volume on the coarse grid, on the CPU. There is one for every 3.4 of the
-            fine pass.
+        probability: probabilities of the whole volume on the coarse grid, on the CPU: a tensor, or what reads a box of
+            them from files. There is one for every 3.4 of the fine pass.
         coarse: scaling of the coarse pass.
         fine: scaling of the fine pass.
         grid: subsampling of the predictions of both passes, (z, y, x).
     """
 
-    probability: Float32[Tensor, "d h w"]
+    probability: Float32[Tensor, "d h w"] | LazyVoxels
     coarse: Scaling
     fine: Scaling
     grid: Triple
@@ -83,13 +83,11 @@ class CoarsePass:
             transfer: copies coarse probabilities to the device of the fine ones; None for the device's own.
         """
         upload = (transfer or transfer_to(probability.device)).upload
-        coarse = self.probability
         axes = zip(tile.start, self.grid, probability.shape[1:], range(3), strict=True)
         taps = [self._taps(start, step, count, axis) for start, step, count, axis in axes]
-        for axis, (left, _) in enumerate(taps):
-            first, stop = int(left[0]), min(int(left[-1]) + 2, coarse.shape[axis])
-            coarse = coarse.narrow(axis, first, stop - first)
-        coarse = upload(coarse.numpy())
+        bounds = zip(taps, self.probability.shape, strict=True)
+        place = tuple(slice(int(left[0]), min(int(left[-1]) + 2, size)) for (left, _), size in bounds)
+        coarse = upload(np.asarray(self.probability[place]))
         for axis, (left, share) in enumerate(taps):
             coarse = interpolate_axis(coarse, axis, upload(left - left[0]), upload(share))
         return (probability * coarse).sqrt_()

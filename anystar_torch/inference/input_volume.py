@@ -12,7 +12,7 @@ from jaxtyping import Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anystar_torch.arrays import Spacing, Triple
+from anystar_torch.arrays import LazyVoxels, Spacing, Triple
 from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.io.axes import not_a_volume
 from anystar_torch.io.voxel_size import micrometres
@@ -28,7 +28,7 @@ class InputVolume:
         intensity_range: grey values that are mapped to 0 and 1.
     """
 
-    voxels: Shaped[np.ndarray, "d h w"]
+    voxels: Shaped[np.ndarray, "d h w"] | LazyVoxels
     spacing: Spacing
     intensity_range: IntensityRange
 

@@ -72,6 +72,21 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How a volume is cut into tiles, without the tiles themselves.
+
+    Attributes:
+        size: size of a tile with its halo, (z, y, x).
+        halo: voxels around what a tile owns, (z, y, x).
+        batch: number of tiles that are predicted together, at most.
+    """
+
+    size: Triple
+    halo: Triple
+    batch: int
+
+
+@dataclass(frozen=True)
 class MemoryState:
     """Memory in use and free.
 
@@ -158,10 +173,19 @@ def plan_tiles(
     Raises:
         ValueError: not even the smallest tile fits, or the given tile size is smaller than the halo.
     """
+    layout = plan_layout(shape, tile_network, max_voxels, options)
+    tiles = cut_volume(shape, tile_network.network.divisor, layout.size, layout.halo)
+    return Plan(tiles, min(layout.batch, len(tiles)))
+
+
+def plan_layout(
+    shape: Triple, tile_network: TileNetwork, max_voxels: float | int, options: TileOptions
+) -> Layout:
+    """How :func:`plan_tiles` cuts a volume. Arguments and errors are the same."""
     divisor = tile_network.network.divisor
     whole = padded(shape, divisor)
     if options.size is None and math.prod(whole) <= max_voxels:
-        return Plan(cut_volume(shape, divisor, whole, (0, 0, 0)), 1)
+        return Layout(whole, (0, 0, 0), 1)
     halo = tile_network.halo if options.halo is None else options.halo
     size, batch = options.size, options.batch
     if size is None:
@@ -171,11 +195,10 @@ def plan_tiles(
             raise ValueError(
                 f"{error} into memory; raise max_memory, free memory, or use a smaller network"
             ) from error
-    tiles = cut_volume(shape, divisor, size, halo)
     if batch is None:
         on_cpu = tile_network.device.type == "cpu"
         batch = 1 if on_cpu else min(max(int(max_voxels / math.prod(size)), 1), _MAX_BATCH)
-    return Plan(tiles, min(batch, len(tiles)))
+    return Layout(size, halo, batch)
 
 
 def smaller_plan(plan: Plan, tile_network: TileNetwork, halo: Sequence[int] | None = None) -> Plan:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float32, Int64, Shaped
 from torch import Tensor
 
-from anystar_torch.arrays import Triple
+from anystar_torch.arrays import LazyVoxels, Triple
 from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.transfer import Transfer, transfer_to
@@ -31,7 +31,7 @@ class ResampledVolume:
         intensity_range: grey values that are mapped to 0 and 1.
     """
 
-    voxels: Shaped[np.ndarray, "d h w"]
+    voxels: Shaped[np.ndarray, "d h w"] | LazyVoxels
     scaling: Scaling
     intensity_range: IntensityRange
 

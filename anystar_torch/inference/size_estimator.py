@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float64, Shaped
 from scipy import ndimage
 
-from anystar_torch.arrays import Triple
+from anystar_torch.arrays import LazyVoxels, Triple
 from anystar_torch.geometry.diameter import equivalent_diameter
 from anystar_torch.inference.candidates import Candidates, merge, suppress
 from anystar_torch.inference.input_volume import InputVolume
@@ -156,7 +156,7 @@ def assumed_diameters(volume: InputVolume) -> list[float]:
 
 
 def most_textured_place(
-    voxels: Shaped[np.ndarray, "d h w"], intensities: IntensityRange
+    voxels: Shaped[np.ndarray, "d h w"] | LazyVoxels, intensities: IntensityRange
 ) -> tuple[float, float, float]:
     """The place around which grey values vary most, on a coarse map of the volume; (z, y, x) from 0 to 1.
 

@@ -36,7 +36,7 @@ from anystar_torch.inference.instances import Instances, render_instances
 from anystar_torch.inference.intensity_range import intensity_range
 from anystar_torch.inference.object_size import ObjectSize, check_found_size, check_given_size
 from anystar_torch.inference.pipeline import Events, Finish, Pipeline, Start, T
-from anystar_torch.inference.plan import MemoryState, TileOptions, plan_tiles, smaller_plan, voxels_that_fit
+from anystar_torch.inference.plan import MemoryState, Plan, TileOptions, plan_tiles, smaller_plan, voxels_that_fit
 from anystar_torch.inference.resampling import ResampledVolume
 from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.selection import TileCandidates
@@ -104,7 +104,7 @@ class TileRun:
     events: Events = field(default_factory=Events)
 
     def results(
-        self, start: Start[T], volume: ResampledVolume, tick: Tick
+        self, start: Start[T], volume: ResampledVolume, tick: Tick, plan: Plan | None = None
     ) -> Iterator[tuple[list[T], list[Tile]]]:
         """The results of the tiles of a volume, batch by batch, with the tiles that come later.
 
@@ -112,9 +112,10 @@ class TileRun:
             start: launches the work on a batch of tiles.
             volume: the volume at the scale of a pass.
             tick: receives the number of batches that are done, and that of all batches.
+            plan: the tiles; None for those of the whole volume.
         """
         network, options = self.settings.tile_network, self.settings.options
-        plan = plan_tiles(volume.shape, network, self.max_voxels, options)
+        plan = plan or plan_tiles(volume.shape, network, self.max_voxels, options)
         smaller = partial(smaller_plan, tile_network=network, halo=options.halo)
         pipeline = Pipeline(start, smaller, network.device, network.transfer.overlapped, self.events)
         return pipeline.run(plan, network.precision, tick)
@@ -194,15 +195,20 @@ def coarse_pass(volume: ResampledVolume, fine: Scaling, run: TileRun) -> CoarseP
 
 
 def tile_candidates(
-    volume: ResampledVolume, coarse: CoarsePass | None, prob_thresh: float, run: TileRun
+    volume: ResampledVolume,
+    coarse: CoarsePass | None,
+    prob_thresh: float,
+    run: TileRun,
+    plan: Plan | None = None,
 ) -> tuple[list[TileCandidates], Survivors | None]:
-    """Stages 5 and 6: the candidates of all tiles, and which of them survive if that was asked for and is known.
+    """Stages 5 and 6: the candidates of the tiles, and which of them survive if that was asked for and is known.
 
     Args:
         volume: the volume at the scale of the fine pass.
         coarse: coarse pass, with which probabilities are combined; None for the fine pass only.
         prob_thresh: candidates have a higher score.
         run: what the passes share.
+        plan: the tiles; None for those of the whole volume.
     """
 
     def start(tiles: tuple[Tile, ...], precision: torch.dtype) -> Finish[TileCandidates]:
@@ -216,7 +222,7 @@ def tile_candidates(
         tick = stack.enter_context(bar("predicting", settings.progress))
         if settings.nms_thresh is not None and settings.tile_network.transfer.overlapped:
             suppression = stack.enter_context(EarlySuppression(rays, settings.nms_thresh))
-        for parts, later in run.results(start, volume, tick):
+        for parts, later in run.results(start, volume, tick, plan):
             found += parts
             if suppression is not None:
                 suppression.receive(parts, later)

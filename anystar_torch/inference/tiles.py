@@ -14,6 +14,10 @@ import numpy as np
 from anystar_torch.arrays import Triple
 
 
+Piece = tuple[int, int, int, int]
+"""Start, stop, low and high of a tile along one axis, as in :class:`Tile`."""
+
+
 @dataclass(frozen=True)
 class Tile:
     """A box for the network, and the box inside it that the tile owns; corners in (z, y, x).
@@ -54,9 +58,24 @@ def cut_volume(shape: Sequence[int], divisor: Triple, size: Sequence[int], halo:
     Raises:
         ValueError: the halo fills the tile, so that nothing would be owned.
     """
+    return tiles_of(cut_axes(shape, divisor, size, halo))
+
+
+def cut_axes(
+    shape: Sequence[int], divisor: Triple, size: Sequence[int], halo: Sequence[int]
+) -> list[list[Piece]]:
+    """The pieces of each axis, of which the tiles of :func:`cut_volume` are the product. Arguments are the same."""
     around = padded(halo, divisor)
-    axes = [_cut_axis(*axis) for axis in zip(padded(shape, divisor), divisor, size, around, strict=True)]
-    return [Tile(*zip(*boxes, strict=True)) for boxes in itertools.product(*axes)]
+    return [_cut_axis(*axis) for axis in zip(padded(shape, divisor), divisor, size, around, strict=True)]
+
+
+def tiles_of(axes: Sequence[Sequence[Piece]]) -> list[Tile]:
+    """The tiles that pieces of the three axes form, in z, y, x order.
+
+    Args:
+        axes: some or all of the pieces of each axis.
+    """
+    return [Tile(*zip(*pieces, strict=True)) for pieces in itertools.product(*axes)]
 
 
 def cut_tile(tile: Tile, divisor: Triple, size: Sequence[int], halo: Sequence[int]) -> list[Tile]:
@@ -121,8 +140,8 @@ def _tile_length(total: int, divisor: int, count: int, halo: int) -> int:
     return min(total, max(-(-exact // divisor) * divisor, 2 * halo + divisor))
 
 
-def _cut_axis(total: int, divisor: int, size: int, halo: int) -> list[tuple[int, int, int, int]]:
-    """``(start, stop, low, high)`` of the pieces of one axis."""
+def _cut_axis(total: int, divisor: int, size: int, halo: int) -> list[Piece]:
+    """The pieces of one axis."""
     size = min(total, size // divisor * divisor)
     if size < total and size < 2 * halo + divisor:
         raise ValueError(
