@@ -27,18 +27,17 @@ Spacing = tuple[float, float, float]
 
 @runtime_checkable
 class LazyVoxels(Protocol):
-    """A volume of which boxes are read on demand.
-
-    Attributes:
-        shape: number of voxels, (z, y, x).
-        dtype: number type of the voxels.
-    """
+    """A volume of which boxes are read on demand."""
 
     @property
-    def shape(self) -> Triple: ...
+    def shape(self) -> Triple:
+        """Number of voxels, (z, y, x)."""
+        ...
 
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def dtype(self) -> np.dtype[Any]:
+        """Number type of the voxels."""
+        ...
 
     def __getitem__(self, box: Any) -> Any:
         """The voxels of a box, as a NumPy array.

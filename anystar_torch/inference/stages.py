@@ -36,7 +36,14 @@ from anystar_torch.inference.instances import Instances, render_instances
 from anystar_torch.inference.intensity_range import intensity_range
 from anystar_torch.inference.object_size import ObjectSize, check_found_size, check_given_size
 from anystar_torch.inference.pipeline import Events, Finish, Pipeline, Start, T
-from anystar_torch.inference.plan import MemoryState, Plan, TileOptions, plan_tiles, smaller_plan, voxels_that_fit
+from anystar_torch.inference.plan import (
+    MemoryState,
+    Plan,
+    TileOptions,
+    plan_tiles,
+    smaller_plan,
+    voxels_that_fit,
+)
 from anystar_torch.inference.resampling import ResampledVolume
 from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.selection import TileCandidates

@@ -13,7 +13,6 @@ import numpy as np
 
 from anystar_torch.arrays import Triple
 
-
 Piece = tuple[int, int, int, int]
 """Start, stop, low and high of a tile along one axis, as in :class:`Tile`."""
 
