@@ -152,7 +152,11 @@ def predict(  # noqa: PLR0913 - one argument per option
         nms_thresh=network.config.nms_thresh if nms_thresh is None else checked_overlap(nms_thresh),
         progress=len(paths) == 1,
         record=replace(
-            _record(network, model, diameter, device), channel=channel, frame=frame, axes=axes, scene=scene
+            settings_record(network, model, diameter, device),
+            channel=channel,
+            frame=frame,
+            axes=axes,
+            scene=scene,
         ),
     )
     if len(paths) > 1:
@@ -162,8 +166,15 @@ def predict(  # noqa: PLR0913 - one argument per option
     return 0
 
 
-def _record(network: "AnyStar", model: Path | None, diameter: str | None, device: str) -> "RunRecord":
-    """The settings of the network, which all results have in common."""
+def settings_record(network: "AnyStar", model: Path | None, diameter: str | None, device: str) -> "RunRecord":
+    """The settings of the network, which all results have in common.
+
+    Args:
+        network: the network and how it is used.
+        model: its folder; None for the shipped weights.
+        diameter: what the user gave; None where it is estimated.
+        device: name of the device.
+    """
     from anystar_torch.io import RunRecord
     from anystar_torch.system.device import preferred_precision, resolve, without_overflow
 

@@ -47,7 +47,11 @@ class Instances:
 
 
 def render_instances(
-    candidates: Candidates, kept: Bool[np.ndarray, " n"], nms_thresh: float, shape_averaging: bool
+    candidates: Candidates,
+    kept: Bool[np.ndarray, " n"],
+    nms_thresh: float,
+    shape_averaging: bool,
+    averages: Float32[np.ndarray, "k r"] | None = None,
 ) -> Instances:
     """The survivors of the suppression as objects of the input.
 
@@ -60,12 +64,16 @@ def render_instances(
         shape_averaging: whether an object's shape is the mean over the candidates around its centre
             (:func:`~anystar_torch.inference.shape_averaging.average_shapes`). Otherwise it is that of the best one, as
             in StarDist.
+        averages: result of ``average_shapes`` for these candidates, where it is known already.
     """
     rays, growth = candidates.scaling.rays(candidates.rays)
     points = candidates.scaling.points(candidates.points[kept])
-    own = (
-        average_shapes(candidates, kept) if shape_averaging else candidates.distances[kept].astype(np.float32)
-    )
+    if averages is not None:
+        own = averages
+    elif shape_averaging:
+        own = average_shapes(candidates, kept)
+    else:
+        own = candidates.distances[kept].astype(np.float32)
     distances = own * growth
     shape = candidates.scaling.source
     labels = np.zeros(shape, np.int32)

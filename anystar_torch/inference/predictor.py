@@ -146,15 +146,8 @@ class AnyStar:
         """
         prob_thresh = checked_probability(self.config.prob_thresh if prob_thresh is None else prob_thresh)
         given = None if diameter is None else diameter_in_voxels(diameter, spacing)
-        settings = stages.Settings(
-            tile_network=self._tile_network(resolve(device)),
-            config=self.config,
-            coarse_pass=self.coarse_pass,
-            options=self.tile_options,
-            max_memory=self.max_memory,
-            progress=progress,
-            nms_thresh=None if nms_thresh is None else checked_overlap(nms_thresh),
-        )
+        overlap = None if nms_thresh is None else checked_overlap(nms_thresh)
+        settings = self.settings(device, progress, overlap)
         opened = stages.open_volume(volume, spacing, self.config.normalisation, self.network.rays)
         return stages.find_candidates(opened, given, prob_thresh, settings)
 
@@ -181,6 +174,26 @@ class AnyStar:
             shape_averaging=self.shape_averaging,
             config=self.config,
             progress=progress,
+        )
+
+    def settings(
+        self, device: str = "auto", progress: bool = True, nms_thresh: float | None = None
+    ) -> stages.Settings:
+        """The settings with which this object calls the stages of prediction.
+
+        Args:
+            device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+            progress: whether progress bars are drawn.
+            nms_thresh: overlap threshold of a suppression during the prediction; None for no such suppression.
+        """
+        return stages.Settings(
+            tile_network=self._tile_network(resolve(device)),
+            config=self.config,
+            coarse_pass=self.coarse_pass,
+            options=self.tile_options,
+            max_memory=self.max_memory,
+            progress=progress,
+            nms_thresh=nms_thresh,
         )
 
     def _tile_network(self, device: torch.device) -> TileNetwork:

@@ -8,7 +8,7 @@ nearby reduces the noise in the distances. StarDist and AnyStar take the shape o
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Int64, Integer
 from scipy.spatial import cKDTree
 
 from anystar_torch.inference.candidates import Candidates
@@ -39,26 +39,68 @@ def average_shapes(
     distances = candidates.distances.astype(np.float32)
     survivors = np.flatnonzero(kept)
     out = np.empty((len(survivors), len(directions)), np.float32)
-    for part, owner, member in _neighbours(candidates.points, distances, survivors, chunk):
-        centre = candidates.points[survivors[part]]
-        offset = (candidates.points[member] - centre[owner])[:, None]
-        corner = offset + distances[member][:, :, None] * directions
-        ray = (corner @ directions.T).argmax(2)
-        place = (owner[:, None] * len(directions) + ray).reshape(-1)
-        weight = np.repeat(candidates.scores[member], len(directions))
-        size = len(centre) * len(directions)
-        total = np.bincount(place, weight * np.linalg.norm(corner, axis=2).reshape(-1), size)
-        out[part] = (total / np.bincount(place, weight, size)).reshape(len(centre), -1)
+    for part, owner, member in neighbours(candidates.points, distances, survivors, chunk):
+        centre = candidates.points[survivors[part]][owner]
+        ray, length = corners(candidates.points[member] - centre, distances[member], directions)
+        out[part] = weighted_means(owner, ray, length, candidates.scores[member])
     return out
 
 
-def _neighbours(
+def corners(
+    offset: Float32[np.ndarray, "m 3"],
+    distances: Float32[np.ndarray, "m r"],
+    directions: Float32[np.ndarray, "r 3"],
+) -> tuple[Int64[np.ndarray, "m r"], Float32[np.ndarray, "m r"]]:
+    """The corners of candidates, seen from the centre of the object that they belong to.
+
+    Args:
+        offset: points of the candidates, relative to that centre.
+        distances: their distances.
+        directions: unit directions of the rays.
+
+    Returns:
+        The ray to which each corner is closest, and its distance from the centre.
+    """
+    corner = offset[:, None] + distances[:, :, None] * directions
+    return (corner @ directions.T).argmax(2), np.linalg.norm(corner, axis=2)
+
+
+def weighted_means(
+    owner: Int64[np.ndarray, " m"],
+    ray: Integer[np.ndarray, "m r"],
+    length: Float32[np.ndarray, "m r"],
+    scores: Float32[np.ndarray, " m"],
+) -> Float32[np.ndarray, "k r"]:
+    """Mean distance of the corners along each ray of each object.
+
+    Args:
+        owner: object of each candidate, ascending from 0 without gaps.
+        ray: rays of the corners.
+        length: distances of the corners.
+        scores: weights of the candidates.
+    """
+    rays = ray.shape[1]
+    place = (owner[:, None] * rays + ray).reshape(-1)
+    weight = np.repeat(scores, rays)
+    size = (int(owner[-1]) + 1) * rays
+    total = np.bincount(place, weight * length.reshape(-1), size)
+    means: Float32[np.ndarray, "k r"] = (total / np.bincount(place, weight, size)).astype(np.float32)
+    return means.reshape(-1, rays)
+
+
+def neighbours(
     points: Float32[np.ndarray, "n 3"],
     distances: Float32[np.ndarray, "n r"],
     survivors: Int64[np.ndarray, " k"],
     chunk: int,
 ) -> Iterator[tuple[slice, Int64[np.ndarray, " m"], Int64[np.ndarray, " m"]]]:
     """Pairs of a survivor and a candidate near it, for some survivors at a time.
+
+    Args:
+        points: centres of all candidates, best first.
+        distances: their distances.
+        survivors: indices of the survivors.
+        chunk: number of survivors at a time.
 
     Yields:
         The slice of survivors; for each pair, the index of the survivor in this slice, and that of the candidate.

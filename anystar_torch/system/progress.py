@@ -1,10 +1,31 @@
-"""Progress bars on the error stream, so that output can be piped."""
+"""Progress bars on the error stream, so that output can be piped, or reports to a program that shows progress."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
 
 Tick = Callable[[int, int], None]
+
+Listener = Callable[[str, int, int], None]
+"""Called as ``listener(title, done, total)``. An exception that it raises ends the work."""
+
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def reporting(listener: Listener) -> Iterator[None]:
+    """Report progress to a function instead of drawing bars, while the block runs and in its thread.
+
+    Args:
+        listener: receives the title of a bar, the number of parts that are done, and that of all parts.
+    """
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 def silent(done: int, total: int) -> None:
@@ -20,6 +41,8 @@ def silent(done: int, total: int) -> None:
 def bar(title: str, shown: bool = True) -> Iterator[Tick]:
     """Draw a progress bar while the block runs, if the error stream is a terminal.
 
+    Under :func:`reporting` its function is called instead, also with ``shown=False``.
+
     Args:
         title: text before the bar.
         shown: False draws nothing.
@@ -27,6 +50,10 @@ def bar(title: str, shown: bool = True) -> Iterator[Tick]:
     Yields:
         A function ``tick(done, total)`` that moves the bar.
     """
+    listener = _listener.get()
+    if listener is not None:
+        yield partial(listener, title)
+        return
     if not shown or not sys.stderr.isatty():
         yield silent
         return

@@ -3,7 +3,9 @@
 import io
 import sys
 
-from anystar_torch.system.progress import bar, silent
+import pytest
+
+from anystar_torch.system.progress import bar, reporting, silent
 
 
 class Terminal(io.StringIO):
@@ -29,3 +31,22 @@ def test_a_terminal_shows_the_title_and_the_output_stream_stays_empty(monkeypatc
         tick(1, 2)
     assert "predicting" in sys.stderr.getvalue()
     assert capsys.readouterr().out == ""
+
+
+def test_under_reporting_a_bar_calls_the_function_instead():
+    seen = []
+    with reporting(lambda *state: seen.append(state)), bar("predicting", False) as tick:
+        tick(1, 3)
+    with bar("predicting", False) as tick:
+        tick(2, 3)
+    assert seen == [("predicting", 1, 3)]
+
+
+def test_an_exception_of_the_listener_ends_the_work():
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), reporting(stop), bar("predicting") as tick:
+        tick(1, 3)
+    with bar("predicting", False) as tick:
+        assert tick is silent
