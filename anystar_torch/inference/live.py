@@ -11,11 +11,10 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from anystar_torch.inference.candidates import Candidates, Survivors
+from anystar_torch.inference.candidates import Candidates, Survivors, checked_overlap, suppress
 from anystar_torch.inference.instances import Instances, render_instances
 from anystar_torch.inference.object_size import check_found_size
 from anystar_torch.inference.shape_averaging import average_shapes, corners, neighbours, weighted_means
-from anystar_torch.inference.suppression import checked_overlap, suppress
 from anystar_torch.inference.warnings import SizeWarning
 from anystar_torch.network.weights import ModelConfig
 from anystar_torch.system.progress import bar

@@ -60,7 +60,7 @@ def test_a_suppression_is_used_again_for_every_higher_threshold(monkeypatch):
 
     calls = []
     monkeypatch.setattr(module, "suppress", lambda *args: calls.append(args) or suppress(*args))
-    from anystar_torch.inference.suppression import suppress
+    from anystar_torch.inference.candidates import suppress
 
     live = LiveObjects(candidates(1))
     for prob in (0.4, 0.5, 0.9, 0.4):
