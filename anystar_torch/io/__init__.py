@@ -21,6 +21,7 @@ from anystar_torch.io.files import (
     write_image,
     writer,
 )
+from anystar_torch.io.label_list import Inside
 from anystar_torch.io.label_store import LabelStore
 from anystar_torch.io.labels import int32_ids
 from anystar_torch.io.lazy_volume import LazyVolume, open_volume
@@ -32,6 +33,7 @@ from anystar_torch.io.tables import write_meshes, write_table
 
 __all__ = [
     "KINDS",
+    "Inside",
     "LabelStore",
     "LazyVolume",
     "Location",

@@ -11,10 +11,24 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer
 
-from anystar_torch.io import arrays, bioimage, dicom, hdf5, medical, n5, nifti, slices, tiff, zarrs
+from anystar_torch.io import (
+    arrays,
+    bioimage,
+    dicom,
+    hdf5,
+    label_store,
+    medical,
+    n5,
+    nifti,
+    slices,
+    tiff,
+    zarrs,
+)
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.axes import affine_of, by_letter, decide, select
+from anystar_torch.io.label_list import Inside
 from anystar_torch.io.labels import compact, whole_numbers
+from anystar_torch.io.location import is_url
 from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.slice_names import natural
@@ -195,7 +209,7 @@ def read_record(path: Path | str) -> RunRecord | None:
 
 
 def write(
-    path: Path | str,
+    path: Path | str | Inside,
     labels: Integer[np.ndarray, "*t d h w"],
     like: SpatialImage,
     record: RunRecord | None = None,
@@ -204,7 +218,8 @@ def write(
     """Write labels as uint16, or as int32 where a label is above 65535. The file is complete or not there.
 
     Args:
-        path: file or folder; its ending tells the format.
+        path: file or folder; its ending tells the format. A URL is written as OME-Zarr, as is a label image inside of
+            an OME-Zarr image.
         labels: of one volume or of a time series.
         like: whose spacing, orientation and style the labels get.
         record: what made the labels; it is stored in the file's metadata, or in a JSON file beside it.
@@ -213,9 +228,12 @@ def write(
     Raises:
         ValueError: the file cannot be written.
     """
+    stored = compact(labels)
+    if isinstance(path, Inside) or is_url(path):
+        label_store.write(path, stored, like, record, overwrite)
+        return
     path = Path(path)
     module = writer(path, like.path)
-    stored = compact(labels)
     with atomic_write(path, overwrite) as temporary:
         module.write(temporary, stored, like, record)
     if module is arrays:

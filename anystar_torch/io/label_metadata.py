@@ -55,15 +55,14 @@ def attributes(
     return {"ome": about}
 
 
-def list_attributes(names: Sequence[str], *, version: Version) -> dict[str, Any]:
-    """The attributes of the group "labels", which lists the label images in it.
+def listed(names: Sequence[str], version: Version) -> dict[str, Any]:
+    """What the attributes of a group "labels" say about the label images in it.
 
     Args:
         names: of the label images.
         version: of OME-Zarr.
     """
-    listed = {"labels": list(names)}
-    return listed if version == "0.4" else {"ome": {"version": version, **listed}}
+    return {"labels": list(names)} | ({} if version == "0.4" else {"version": version})
 
 
 def _axes(level: Level, placement: Placement) -> list[dict[str, Any]]:

@@ -11,23 +11,26 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Integer, Shaped
 from numpy.typing import DTypeLike, NDArray
 
-from anystar_torch.io import label_metadata
+from anystar_torch.io import label_arrays, label_list, label_metadata
 from anystar_torch.io.atomic import check_target, replace_path
 from anystar_torch.io.downsampling import most_frequent
 from anystar_torch.io.label_layout import LabelBox, Level, pyramid
-from anystar_torch.io.label_metadata import RECORD, Version
-from anystar_torch.io.location import Files, Location, checked, name_of, store
+from anystar_torch.io.label_list import Inside
+from anystar_torch.io.label_metadata import Version
+from anystar_torch.io.location import Files, Location, checked
 from anystar_torch.io.placement import Placement
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
 
 _UNFINISHED = "anystar-unfinished.json"  # what is being written, for the run that continues it
+
+_KEPT = 200  # letters of a name that its temporary name keeps; a name has at most 255
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class LabelStore:
         dtype: number type of the labels.
         placement: voxel size, units and place.
         version: of OME-Zarr.
-        source: path of the group of the volume, relative to the labels; None where they lie elsewhere.
+        listed: the image that the labels lie in, which lists them; None where they lie elsewhere.
     """
 
     target: Location
@@ -50,12 +53,12 @@ class LabelStore:
     dtype: str
     placement: Placement
     version: Version = "0.5"
-    source: str | None = None
+    listed: Inside | None = None
 
     @classmethod
     def create(
         cls,
-        path: Location,
+        path: Location | Inside,
         shape: Sequence[int],
         *,
         placement: Placement | None = None,
@@ -67,7 +70,8 @@ class LabelStore:
         """Begin a label image, or continue one that was begun with the same arguments.
 
         Args:
-            path: folder or URL of the labels.
+            path: folder or URL of the labels, or the image that they are written into. They get the version of
+                OME-Zarr of that image then. Version 0.4 has no shards; a task writes as many chunks.
             shape: number of voxels, (t), z, y, x.
             placement: voxel size, units and place of the volume; None where they are not known.
             dtype: an integer type that holds all ids.
@@ -78,10 +82,14 @@ class LabelStore:
         Raises:
             ValueError: finished labels are there, unfinished ones with other arguments are, or nothing can be written.
         """
+        version: Version = "0.5"
+        if isinstance(path, Inside):
+            listed, target, version = path, path.target, path.version
+        else:
+            listed, target = None, checked(path)
         placement = placement or Placement()
         levels = pyramid(shape, spacing=placement.scale, shard=shard, chunk=chunk)
-        target = checked(path)
-        new = cls(target, _place(target), levels, np.dtype(dtype).name, placement)
+        new = cls(target, _place(target), levels, np.dtype(dtype).name, placement, version, listed)
         new._begin(overwrite)
         return new
 
@@ -155,23 +163,30 @@ class LabelStore:
             ValueError: the metadata are not valid, or the labels cannot get their name.
         """
         files = Files(self.place)
-        for name in files.names():
-            if name.endswith(".partial"):  # of a process that was killed while it wrote
-                files.remove(name)
-        for name, content in self._metadata(record).items():
+        if isinstance(self.place, Path):
+            for left in self.place.rglob("*.partial"):  # by a process that was killed while it wrote
+                left.unlink()
+        about = label_metadata.attributes(
+            self.levels,
+            self.placement,
+            version=self.version,
+            name="labels" if self.listed is None else self.listed.name,
+            source=None if self.listed is None else label_list.SOURCE,
+        )
+        described = label_arrays.metadata_files(about, record, self.levels, self.dtype, self.version)
+        for name, content in described.items():
             files.write(name, content)
         files.remove(_UNFINISHED)
         if isinstance(self.place, Path) and self.place != self.target:
             replace_path(self.place, Path(self.target))
+        if self.listed is not None:
+            label_list.add(self.listed, self.version)
         return self.target
 
     def discard(self) -> None:
         """Remove what was written, if the labels are not finished."""
-        Files(self.place).remove()
-
-    @property
-    def _zarr_format(self) -> Literal[2, 3]:
-        return 2 if self.version == "0.4" else 3
+        if Files(self.place).read(_UNFINISHED) is not None:
+            Files(self.place).remove()
 
     def _begin(self, overwrite: bool) -> None:
         """Refuse a target that is finished, and note what is being written.
@@ -179,11 +194,19 @@ class LabelStore:
         Raises:
             ValueError: as for :meth:`create`.
         """
-        finished = self.target.exists() if isinstance(self.target, Path) else _is_group(self.target)
+        finished = _is_finished(self.target)
+        if finished and self.listed is not None:  # a run may have been killed before it listed its labels
+            label_list.add(self.listed, self.version)
         if finished and not overwrite:
             raise ValueError(f"{self.target} exists; overwrite it or choose another name")
         if isinstance(self.target, Path):
+            if self.target.exists() and not finished:
+                raise ValueError(f"cannot write {self.target}: it has other content; choose another name")
+            if self.listed is not None:
+                self.target.parent.mkdir(exist_ok=True)
             check_target(self.target, overwrite)
+        elif finished:
+            Files(self.target).remove()
         files = Files(self.place)
         plan = json.dumps({"levels": [asdict(one) for one in self.levels], "dtype": self.dtype}, indent=1)
         begun = files.read(_UNFINISHED)
@@ -195,86 +218,55 @@ class LabelStore:
                 f"{self.place} holds unfinished labels of another size or number type; remove it to begin anew"
             )
 
-    def _metadata(self, record: RunRecord | None) -> dict[str, bytes]:
-        """The metadata files by name, those of the group last: without them nothing is found."""
-        import zarr
-        from zarr.storage import MemoryStore
-
-        name = "labels" if self.source is None else name_of(self.target)
-        about = label_metadata.attributes(
-            self.levels, self.placement, version=self.version, name=name, source=self.source
-        )
-        made = {} if record is None else {RECORD: json.loads(record.to_json())}
-        content: dict[str, Any] = {}
-        model = MemoryStore(content)
-        zarr.create_group(model, attributes={**about, **made}, zarr_format=self._zarr_format)
-        for number in range(len(self.levels)):
-            zarr.create_array(model, name=str(number), **self._options(number))
-        return {
-            name: content[name].to_bytes()
-            for name in sorted(content, key=lambda name: ("/" not in name, name))
-        }
-
     def _array(self, level: int) -> Any:
-        """An array that is written without its metadata."""
-        import zarr
-        from zarr.storage import MemoryStore, StorePath
-
-        model = zarr.create_array(MemoryStore(), **self._options(level))
-        path = StorePath(store(self.place, read_only=False), str(level))
-        return zarr.Array(zarr.AsyncArray(model.metadata, path))
-
-    def _options(self, level: int) -> dict[str, Any]:
-        """Arguments of Zarr that create the array of a level."""
-        one = self.levels[level]
-        options: dict[str, Any] = {
-            "shape": one.shape,
-            "chunks": one.chunk,
-            "dtype": self.dtype,
-            "fill_value": 0,
-        }
-        if self.version == "0.4":
-            separator = {"name": "v2", "separator": "/"}
-            return options | {"zarr_format": 2, "chunk_key_encoding": separator}
-        names = label_metadata.axis_names(len(one.shape))
-        return options | {"shards": one.shard, "zarr_format": 3, "dimension_names": names}
+        return label_arrays.unlisted_array(self.place, level, self.levels[level], self.dtype, self.version)
 
 
 def write(
-    path: Path, labels: Integer[np.ndarray, "*t d h w"], like: SpatialImage, record: RunRecord | None
+    path: Location | Inside,
+    labels: Integer[np.ndarray, "*t d h w"],
+    like: SpatialImage,
+    record: RunRecord | None,
+    overwrite: bool = False,
 ) -> None:
     """Write labels that are in memory.
 
     Args:
-        path: the folder; it must be new.
+        path: folder or URL of the labels, or the image that they are written into.
         labels: of one volume or of a time series.
         like: whose voxel size and place the labels get.
         record: what made the labels.
+        overwrite: whether finished labels may be replaced.
 
     Raises:
         ValueError: the labels cannot be written.
     """
     placement = Placement.of(like.spacing, like.unit, like.geometry, like.affine)
-    levels = pyramid(labels.shape, spacing=placement.scale)
-    new = LabelStore(path, path, levels, labels.dtype.name, placement)
-    for number in range(len(levels)):
-        for box in new.shards(number):
-            if number:
-                new.downsample(number, box)
-            else:
-                new.write(0, box, labels[box])
-    new.finish(record)
+    store = LabelStore.create(
+        path, labels.shape, placement=placement, dtype=labels.dtype, overwrite=overwrite
+    )
+    try:
+        for level in range(len(store.levels)):
+            for box in store.shards(level):
+                if level:
+                    store.downsample(level, box)
+                else:
+                    store.write(0, box, labels[box])
+        store.finish(record)
+    except BaseException:
+        store.discard()
+        raise
 
 
 def _place(target: Location) -> Location:
     """Where labels are written until they are finished: beside the target, or at it where nothing can be renamed."""
-    return target.with_name(f".{target.name}.partial") if isinstance(target, Path) else target
+    return target.with_name(f".{target.name[-_KEPT:]}.partial") if isinstance(target, Path) else target
 
 
-def _is_group(url: str) -> bool:
-    """Whether a URL is a finished Zarr group."""
-    files = Files(url)
-    return any(files.read(name) is not None for name in ("zarr.json", ".zgroup"))
+def _is_finished(target: Location) -> bool:
+    """Whether there is a Zarr group or array."""
+    files = Files(target)
+    return any(files.read(name) is not None for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
 def _described(box: LabelBox) -> str:

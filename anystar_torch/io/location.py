@@ -89,7 +89,9 @@ class Files:
     def __init__(self, location: Location) -> None:
         from fsspec.core import url_to_fs
 
-        self._fs, self._root = url_to_fs(str(location))
+        # other processes write too, so what was listed before may be out of date
+        options = {"use_listings_cache": False} if is_url(location) else {}
+        self._fs, self._root = url_to_fs(str(location), **options)
 
     def read(self, name: str) -> bytes | None:
         """The content of a file; None where there is none.
@@ -127,11 +129,6 @@ class Files:
         path = f"{self._root}/{name}".rstrip("/")
         if self._fs.exists(path):
             self._fs.rm(path, recursive=True)
-
-    def names(self) -> list[str]:
-        """Names of all files below the location, with their folders; empty where there is nothing."""
-        found: list[str] = self._fs.find(self._root)
-        return [path[len(self._root) :].lstrip("/") for path in found]
 
     def _protocols(self) -> tuple[str, ...]:
         protocol = self._fs.protocol

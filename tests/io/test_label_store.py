@@ -1,9 +1,17 @@
 """Labels as OME-Zarr: shards, pyramid, metadata, and what is there before they are finished."""
 
+import itertools
+import multiprocessing
+import pickle
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+
 import numpy as np
 import pytest
 
 from anystar_torch import io
+from anystar_torch.io.downsampling import most_frequent
 from anystar_torch.io.placement import Placement
 
 zarr = pytest.importorskip("zarr")
@@ -11,43 +19,220 @@ pytest.importorskip("ome_zarr_models")
 
 PLACE = Placement((2.0, 0.5, 0.5), ("micrometer",) * 3, (10.0, 20.0, 30.0))
 RECORD = io.RunRecord(objects=9)
+SMALL = {"shard": (8, 16, 16), "chunk": (4, 8, 8)}
 
 
-def _labels(shape, ids=5, dtype=np.uint32, seed=0):
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, ids, [(size + 2) // 3 for size in shape])
+def blocky(shape, ids=5, dtype=np.uint32, seed=0):
+    """Labels in blocks of three voxels."""
+    labels = np.random.default_rng(seed).integers(0, ids, [(size + 2) // 3 for size in shape])
     for axis in range(len(shape)):
-        coarse = coarse.repeat(3, axis)
-    return coarse[tuple(map(slice, shape))].astype(dtype)
+        labels = labels.repeat(3, axis)
+    return labels[tuple(map(slice, shape))].astype(dtype)
 
 
-def _filled(store, labels):
-    for box in store.shards():
-        store.write(0, box, labels[box])
-    for level in range(1, len(store.levels)):
+def fill(store, labels):
+    for level in range(len(store.levels)):
         for box in store.shards(level):
-            store.downsample(level, box)
+            store.downsample(level, box) if level else store.write(0, box, labels[box])
     return store.finish(RECORD)
 
 
-def _validated(path):
+def validate(path, version="0.5"):
+    """Check a label image with two libraries; warnings are errors."""
     import yaozarrs
     from ome_zarr_models.v05.image_label import ImageLabel
 
-    ImageLabel.from_zarr(zarr.open_group(path, mode="r"))
     yaozarrs.validate_zarr_store(str(path))
+    if version == "0.5":
+        ImageLabel.from_zarr(zarr.open_group(path, mode="r"))
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int64])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7), (16, 33, 65), (2, 17, 16, 31)])
-def test_every_voxel_comes_back(tmp_path, shape):
-    labels = _labels(shape)
-    store = io.LabelStore.create(
-        tmp_path / "a.ome.zarr", shape, placement=PLACE, shard=(8, 16, 16), chunk=(4, 8, 8)
-    )
-    path = _filled(store, labels)
+def test_every_voxel_comes_back(tmp_path, shape, dtype):
+    labels = blocky(shape, np.iinfo(dtype).max, dtype)
+    store = io.LabelStore.create(tmp_path / "a.ome.zarr", shape, placement=PLACE, dtype=dtype, **SMALL)
+    path = fill(pickle.loads(pickle.dumps(store)), labels)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.ome.zarr"]
-    assert np.array_equal(zarr.open_array(path / "0", mode="r")[...], labels)
+    assert not list(path.rglob("*.partial")) + list(path.rglob("anystar*"))
+    stored = zarr.open_array(path / "0", mode="r")
+    assert stored.dtype == dtype
+    assert np.array_equal(stored[...], labels)
     assert io.read_record(path) == RECORD
     back = io.open_volume(path, frame=0)
     assert (back.spacing, back.unit, back.placement.translation) == ((2.0, 0.5, 0.5), "um", (10, 20, 30))
-    _validated(path)
+    validate(path)
+
+
+def test_shards_of_every_small_size_cover_each_voxel_once(tmp_path):
+    for sizes in itertools.product((1, 2, 3, 4, 5, 8, 9), repeat=2):
+        store = io.LabelStore.create(tmp_path / "a.zarr", (*sizes, 6), shard=(4, 3, 5), chunk=(2, 3, 5))
+        for level, one in enumerate(store.levels):
+            count = np.zeros(one.shape, int)
+            for box in store.shards(level):
+                count[box] += 1
+            assert (count == 1).all()
+            assert all(s % c == 0 for s, c in zip(one.shard, one.chunk, strict=True))
+        store.discard()
+    assert not list(tmp_path.iterdir())
+
+
+def _write(store, labels, box):
+    store.write(0, box, labels[box])
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*use of fork"
+)  # a new interpreter would take seconds to import everything
+@pytest.mark.parametrize("pool", ["threads", "processes"])
+def test_four_writers_lose_no_voxel(tmp_path, pool):
+    shape = (37, 50, 61)
+    labels = np.arange(1, np.prod(shape) + 1, dtype=np.uint32).reshape(shape)  # every voxel is its own object
+    store = io.LabelStore.create(tmp_path / "a.ome.zarr", shape, shard=(16, 16, 16), chunk=(8, 8, 8))
+    if pool == "threads":
+        workers = ThreadPoolExecutor(4)
+    else:
+        workers = ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("fork"))
+    with workers as running:
+        list(running.map(partial(_write, store, labels), reversed(store.shards())))
+    assert np.array_equal(zarr.open_array(store.finish() / "0", mode="r")[...], labels)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        np.s_[0:16, 0:16, 0:8],  # half a shard
+        np.s_[8:24, 0:16, 0:16],  # parts of two shards
+        np.s_[0:32, 0:16, 0:16],  # two shards
+        np.s_[0:16, 0:16, 32:48],  # beyond the end
+        np.s_[:, :, :],
+        np.s_[0:16, 0:16],
+    ],
+)
+def test_a_box_that_is_not_one_shard_is_refused(tmp_path, box):
+    store = io.LabelStore.create(tmp_path / "a.ome.zarr", (40, 40, 40), shard=(16, 16, 16), chunk=(8, 8, 8))
+    with pytest.raises(ValueError, match="one whole shard"):
+        store.write(0, box, np.ones((16, 16, 16), np.uint32))
+    with pytest.raises(ValueError, match=r"must have shape \(16, 16, 8\), got \(16, 16, 16\)"):
+        store.write(0, np.s_[0:16, 0:16, 32:40], np.ones((16, 16, 16), np.uint32))
+
+
+def test_ids_that_do_not_fit_are_refused(tmp_path):
+    store = io.LabelStore.create(tmp_path / "a.zarr", (2, 2, 2), dtype=np.uint16)
+    for wrong in (-1, 65536):
+        with pytest.raises(ValueError, match=f"0 to 65535 for uint16, got {wrong}"):
+            store.write(0, np.s_[0:2, 0:2, 0:2], np.full((2, 2, 2), wrong))
+
+
+def test_a_second_write_ends_in_the_same_bytes(tmp_path):
+    labels, other = (blocky((20, 20, 20), seed=seed) for seed in (0, 1))
+    stores = [
+        io.LabelStore.create(tmp_path / name, labels.shape, shard=(16, 16, 16), chunk=(8, 8, 8))
+        for name in ("a.zarr", "b.zarr")
+    ]
+    for box in stores[0].shards():
+        stores[0].write(0, box, labels[box])
+        stores[1].write(0, box, other[box])
+    fill(stores[1], np.zeros_like(labels))
+    stores[1] = io.LabelStore.create(
+        tmp_path / "b.zarr", labels.shape, shard=(16, 16, 16), chunk=(8, 8, 8), overwrite=True
+    )
+    for box in stores[1].shards():
+        stores[1].write(0, box, other[box])
+        stores[1].write(0, box, labels[box])
+    first, second = (
+        {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+        for path in (store.finish(RECORD) for store in stores)
+    )
+    assert first == second
+
+
+def _brute(labels, factors):
+    """The most frequent label of every block, in plain Python."""
+    result = np.zeros([-(-n // f) for n, f in zip(labels.shape, factors, strict=True)], labels.dtype)
+    for at in np.ndindex(result.shape):
+        block = labels[tuple(slice(i * f, (i + 1) * f) for i, f in zip(at, factors, strict=True))].ravel()
+        count = Counter(block.tolist())
+        result[at] = max(block.tolist(), key=lambda one: (count[one], one != 0))
+    return result
+
+
+@pytest.mark.parametrize("factors", [(1, 2, 2), (2, 2, 2), (2, 1, 1)])
+def test_a_coarse_voxel_has_the_most_frequent_label(factors):
+    for shape in [(1, 1, 1), (2, 3, 4), (5, 6, 7)]:
+        for ids in (2, 4):
+            labels = np.random.default_rng(ids).integers(0, ids, shape)
+            assert np.array_equal(most_frequent(labels, factors), _brute(labels, factors))
+    with pytest.raises(ValueError, match="1 or 2 for each of 3 axes"):
+        most_frequent(labels, (2, 2))
+
+
+def test_a_pyramid_made_shard_by_shard_is_that_of_the_whole_volume(tmp_path):
+    shape = (9, 300, 523)
+    labels = blocky(shape, 40)
+    store = io.LabelStore.create(
+        tmp_path / "a.ome.zarr", shape, placement=PLACE, shard=(8, 128, 128), chunk=(8, 64, 64)
+    )
+    assert [one.factors for one in store.levels] == [(1, 1, 1), (1, 2, 2), (1, 2, 2)]
+    path = fill(store, labels)
+    expected = labels
+    for level in (1, 2):
+        expected = most_frequent(expected, (1, 2, 2))
+        assert np.array_equal(zarr.open_array(path / str(level), mode="r")[...], expected)
+        volume = io.open_volume(path, level=level)
+        assert volume.levels == 3
+        assert volume.spacing == (2.0, 0.5 * 2**level, 0.5 * 2**level)
+        middle = (2**level - 1) / 2 * 0.5  # of the voxels of level 0 that one of this level covers
+        assert volume.placement.translation == pytest.approx((10, 20 + middle, 30 + middle))
+    assert expected.max() > 30
+    validate(path)
+
+
+def test_unfinished_labels_are_no_volume_for_any_reader(tmp_path):
+    target = tmp_path / "a.ome.zarr"
+    labels = blocky((20, 20, 20))
+    store = io.LabelStore.create(target, labels.shape, **SMALL)
+    for box in store.shards()[:3]:
+        store.write(0, box, labels[box])
+    assert not target.exists()
+    for path in (store.place, store.place / "0"):
+        with pytest.raises(ValueError, match="neither Zarr nor N5"):
+            io.read(path)
+        with pytest.raises((FileNotFoundError, KeyError)):
+            zarr.open(path, mode="r")
+    again = io.LabelStore.create(target, labels.shape, **SMALL)  # continues
+    assert np.array_equal(again.read(0, again.shards()[0]), labels[again.shards()[0]])
+    with pytest.raises(ValueError, match="unfinished labels of another size"):
+        io.LabelStore.create(target, (21, 20, 20), **SMALL)
+    fill(again, labels)
+    assert np.array_equal(io.read_labels(target).array, labels)
+
+
+def test_finished_labels_are_refused_or_stay_until_the_new_ones_are_finished(tmp_path):
+    target = tmp_path / "a.ome.zarr"
+    old, new = blocky((9, 9, 9)), blocky((9, 9, 9), seed=1)
+    fill(io.LabelStore.create(target, old.shape), old)
+    with pytest.raises(ValueError, match="exists; overwrite it"):
+        io.LabelStore.create(target, old.shape)
+    store = io.LabelStore.create(target, new.shape, overwrite=True)
+    assert np.array_equal(io.read_labels(target).array, old)
+    fill(store, new)
+    assert np.array_equal(io.read_labels(target).array, new)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.ome.zarr"]
+
+
+def test_a_folder_with_other_content_is_never_replaced(tmp_path):
+    (tmp_path / "a.ome.zarr").mkdir()
+    (tmp_path / "a.ome.zarr" / "thesis.tex").write_text("x")
+    with pytest.raises(ValueError, match="other content"):
+        io.LabelStore.create(tmp_path / "a.ome.zarr", (9, 9, 9), overwrite=True)
+    with pytest.raises(ValueError, match="there is no folder"):
+        io.LabelStore.create(tmp_path / "none" / "a.ome.zarr", (9, 9, 9))
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    store = io.LabelStore.create(tmp_path / "a.ome.zarr", (9, 9, 9))
+    store.write(0, store.shards()[0], blocky((9, 9, 9)))
+    (store.place / "0" / "c" / "0" / "0" / "0.f00.partial").write_bytes(b"half")
+    path = store.finish()
+    assert not list(path.rglob("*.partial"))
