@@ -1,26 +1,12 @@
 """Volumes in and out of files, with arrays ZYX and spacing (z, y, x).
 
 :func:`read` returns a :class:`SpatialImage`; :func:`write` writes labels with its spacing and orientation.
-Every format has one module: tiff, nifti, itk (NRRD, MetaImage), arrays (NumPy), zarrs, slices (2D images).
+Every format has one module, which ``formats.py`` lists.
 """
 
 from anystar_torch.io.atomic import atomic_write, check_target
-from anystar_torch.io.files import (
-    KINDS,
-    beside,
-    container,
-    frames,
-    is_volume,
-    kind_of,
-    read,
-    read_labels,
-    read_record,
-    recognise,
-    volumes,
-    write,
-    write_image,
-    writer,
-)
+from anystar_torch.io.files import frames, read, read_labels, read_record, write, write_image
+from anystar_torch.io.formats import KINDS, beside, container, is_volume, kind_of, recognise, volumes, writer
 from anystar_torch.io.label_list import Inside
 from anystar_torch.io.label_store import LabelStore
 from anystar_torch.io.labels import int32_ids

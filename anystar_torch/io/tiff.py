@@ -1,7 +1,7 @@
 """TIFF: ImageJ hyperstacks, OME-TIFF and plain stacks, with axes and voxel size from their metadata."""
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,18 @@ from xml.etree import ElementTree
 import numpy as np
 from jaxtyping import Integer
 
+from anystar_torch.io import ome_xml
 from anystar_torch.io.bioimage import scene_number
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
-from anystar_torch.io.tiff_pages import Stack, check_set, complained
+from anystar_torch.io.tiff_log import complained
+from anystar_torch.io.tiff_series import all_series
+from anystar_torch.io.tiff_stack import Stack
 from anystar_torch.io.voxel_size import ImageJCalibration
 
 _GREY = "minisblack"  # otherwise tifffile takes three or four voxels along x for colours
+_VOLUME = "volume"  # a key for stacks, which ImageJ ignores
 _MARK = '"anystar_torch"'  # stands in every run record, and so only in the metadata of volumes
 
 
@@ -36,17 +40,23 @@ def opened(path: Path, scene: str | None = None) -> Iterator[StoredImage]:
         ValueError: the file is broken, or holds several volumes.
     """
     with complained(path) as file:
-        series, number = _series(file, path, scene)
-        stack = Stack(file, series, path)
+        if file.is_ome:
+            ome_xml.check_set(file, path)
+        every = all_series(file, path)
+        series, number = _series(file, every, path, scene)
+        stack = Stack(file, series, every, path)
         if not set(stack.axes) - set("TCYXS") and _is_one_slice(file, stack.axes):
             stack.with_z()
-        sizes, units = _sizes(file, number)
+        described = ome_xml.pixels_of(file.ome_metadata) if file.is_ome else []
+        pixels = described[number] if described else None
+        sizes, units = _sizes(file, pixels)
         yield StoredImage(
             array=stack,
             dtype=stack.dtype,
             axes=tuple(stack.axes),
             sizes=sizes,
             units=units,
+            affine=None if pixels is None else ome_xml.affine(pixels),
             style="ome" if file.is_ome else "imagej",
             whole=stack.at_once,
         )
@@ -67,32 +77,27 @@ def record_text(path: Path) -> str | None:
     return next((text for text in texts if text and _MARK in text), None)
 
 
-def _series(file: Any, path: Path, scene: str | None) -> tuple[Any, int]:
+def _series(file: Any, every: Sequence[Any], path: Path, scene: str | None) -> tuple[Any, int]:
     """The volume, or series of volumes, that is meant, and its number among the images of the file.
 
     Raises:
-        ValueError: the file holds several, such as the positions of a stage, and none is chosen; or a set of files is
-            not complete.
+        ValueError: the file holds several, such as the positions of a stage, and none is chosen.
     """
-    if file.is_ome:
-        check_set(file, path)
-    several = sum(bool(set(one.axes) - set("TCYXS")) for one in file.series)
-    if scene is not None and file.series[0].kind == "ome":
-        number = scene_number(scene, [one.name for one in file.series], path)
-        if len(file.series) != len(_pixels(file.ome_metadata)):
+    several = sum(bool(set(one.axes) - set("TCYXS")) for one in every)
+    if scene is not None and every[0].kind == "ome":
+        number = scene_number(scene, [one.name for one in every], path)
+        if len(every) != len(ome_xml.pixels_of(file.ome_metadata)):
             raise ValueError(
                 f"{path} describes images that it does not hold; its scenes cannot be told apart"
             )
-        return file.series[number], number
+        return every[number], number
     if scene not in (None, "0"):
         raise ValueError(f"{path} has one scene, got scene={scene}; choose 0")
-    if several > 1 and file.series[0].kind == "ome":
-        scene_number(None, [one.name for one in file.series], path)
-    if (
-        several > 1 and file.series[0].kind != "generic"
-    ):  # a generic file has a series per way of storing a page
+    if several > 1 and every[0].kind == "ome":
+        scene_number(None, [one.name for one in every], path)
+    if several > 1 and every[0].kind != "generic":  # a generic file has a series per way of storing a page
         raise ValueError(f"{path} holds {several} volumes (positions); save one of them to its own file")
-    return file.series[0], 0
+    return every[0], 0
 
 
 def _is_one_slice(file: Any, axes: str) -> bool:
@@ -100,14 +105,16 @@ def _is_one_slice(file: Any, axes: str) -> bool:
     if file.is_imagej:
         metadata = file.imagej_metadata or {}
         # ImageJ writes a spacing for stacks only, so one beside a single image means a stack.
-        return (axes == "YX" and "spacing" in metadata) or _MARK in str(metadata.get("Info"))
+        return (axes == "YX" and bool({"spacing", _VOLUME} & set(metadata))) or _MARK in str(
+            metadata.get("Info")
+        )
     return bool(file.is_ome) and _MARK in html.unescape(file.ome_metadata)
 
 
-def _sizes(file: Any, number: int) -> tuple[dict[str, Any], dict[str, str | None]]:
+def _sizes(file: Any, pixels: Any) -> tuple[dict[str, Any], dict[str, str | None]]:
     """Voxel sizes and their units by axis. A plain TIFF has none: its resolution is meant for printing."""
-    if file.is_ome:
-        return _ome_sizes(file.ome_metadata, number)
+    if pixels is not None:
+        return ome_xml.sizes_and_units(pixels)
     if not file.is_imagej:
         return {}, {}
     tags = file.pages[0].tags
@@ -122,21 +129,6 @@ def _per_unit(tag: Any) -> float | None:
     if tag is None or not tag.value[0] or not tag.value[1]:
         return None
     return float(tag.value[0] / tag.value[1])
-
-
-def _ome_sizes(xml: str, number: int) -> tuple[dict[str, Any], dict[str, str | None]]:
-    """Voxel sizes and their units by axis of one of the images that the XML describes."""
-    found = _pixels(xml)
-    if not found:
-        return {}, {}
-    pixels = found[number]
-    sizes = {axis: pixels.get(f"PhysicalSize{axis.upper()}") for axis in "zyx"}
-    return sizes, {axis: pixels.get(f"PhysicalSize{axis.upper()}Unit", "\u00b5m") for axis in "zyx"}
-
-
-def _pixels(xml: str) -> list[Any]:
-    """The Pixels elements of an OME description."""
-    return [element for element in ElementTree.fromstring(xml).iter() if element.tag.endswith("Pixels")]
 
 
 def write(
@@ -155,24 +147,32 @@ def write(
     """
     import tifffile
 
-    axes = "TZYX" if labels.ndim == 4 else "ZYX"
-    spacing = like.spacing or (1.0, 1.0, 1.0)
     text = "" if record is None else record.to_json()
     named_ome = path.name.lower().endswith((".ome.tif", ".ome.tiff"))
     if like.geometry == "ome" or named_ome or labels.dtype != np.uint16:
-        metadata: dict[str, Any] = {"axes": axes, "Description": text}
-        if like.spacing is not None:
-            for axis, size in zip("ZYX", spacing, strict=True):
-                metadata[f"PhysicalSize{axis}"] = size
-                metadata[f"PhysicalSize{axis}Unit"] = "µm" if like.unit else "pixel"
+        metadata = _ome_metadata(labels.shape, like, text)
         tifffile.imwrite(path, labels, ome=True, metadata=metadata, compression="zlib", photometric=_GREY)
         return
+    about: dict[str, Any] = {"axes": "TZYX"[-labels.ndim :], "Info": text, _VOLUME: "true"}
+    if like.spacing is not None:
+        about |= {"spacing": like.spacing[0], "unit": like.unit or "pixel"}
+    per_unit = None if like.spacing is None else (1 / like.spacing[2], 1 / like.spacing[1])
     tifffile.imwrite(
         path,
         labels,
         imagej=True,
         photometric=_GREY,
-        metadata={"axes": axes, "Info": text, "spacing": spacing[0], "unit": like.unit or "pixel"},
-        resolution=(1 / spacing[2], 1 / spacing[1]),
+        metadata=about,
+        resolution=per_unit,
         resolutionunit="NONE",
     )
+
+
+def _ome_metadata(shape: tuple[int, ...], like: SpatialImage, text: str) -> dict[str, Any]:
+    """What tifffile writes into the description of an OME-TIFF of this shape, ([T], D, H, W)."""
+    metadata: dict[str, Any] = {"axes": "TZYX"[-len(shape) :], "Description": text}
+    for axis, size in zip("ZYX", like.spacing or (), strict=False):
+        metadata[f"PhysicalSize{axis}"] = size
+        metadata[f"PhysicalSize{axis}Unit"] = "µm" if like.unit else "pixel"
+    placed = ome_xml.stage_positions(like, shape)
+    return {**metadata, "Plane": placed} if placed else metadata

@@ -67,14 +67,21 @@ def test_a_plane_of_an_ome_tiff_that_is_stored_otherwise_is_read_as_it_is_stored
             file.write(
                 plane, contiguous=False, metadata=None, description=xml if number == 0 else None, **kept
             )
-    if style in ("strips", "tiles"):  # tifffile finds no plane of such a file
-        with pytest.raises(
-            ValueError, match=r"a\.ome\.tif .*: its planes are stored in different strips or tiles"
-        ):
-            io.read(path, channel=0)
-        return
     assert np.array_equal(io.read(path, channel=0).array, VOLUME[:3])
     assert np.array_equal(io.read(path, channel=1).array, VOLUME[3:])
+
+
+@pytest.mark.parametrize("style", ["strips", "tiles"])
+def test_a_plane_of_an_imagej_hyperstack_may_have_other_strips(tmp_path, style):
+    path = tmp_path / "a.tif"
+    about = "ImageJ=1.53t\nimages=6\nchannels=2\nslices=3\nhyperstack=true\nspacing=2.0\nunit=um\n"
+    with tifffile.TiffWriter(path) as file:
+        for number, plane in enumerate(VOLUME):
+            kept = STYLES[style if number == 4 else "plain"]
+            description = about if number == 0 else None
+            file.write(plane, contiguous=False, metadata=None, description=description, **kept)
+    assert np.array_equal(io.read(path, channel=0).array, VOLUME[::2])
+    assert np.array_equal(io.read(path, channel=1).array, VOLUME[1::2])
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -191,11 +198,14 @@ def test_a_set_of_ome_tiffs_is_read_whole_or_refused(tmp_path):
         io.read(tmp_path / "a.ome.tif")
 
 
-def test_a_plane_of_a_set_that_is_stored_otherwise_is_read_as_it_is_stored(tmp_path):
+@pytest.mark.parametrize(
+    "styles", [("plain", "zlib", "predictor"), ("plain", "strips", "zlib")], ids=" ".join
+)
+def test_a_plane_of_a_set_that_is_stored_otherwise_is_read_as_it_is_stored(tmp_path, styles):
     files = [("a.ome.tif", 0), ("a.ome.tif", 1), ("a.ome.tif", 2)] + [("b.ome.tif", z) for z in range(3)]
     _write_described(tmp_path / "a.ome.tif", VOLUME[:3], _ome(3, 6, files))
     with tifffile.TiffWriter(tmp_path / "b.ome.tif") as file:
-        for style, plane in zip(("plain", "zlib", "predictor"), VOLUME[3:], strict=True):
+        for style, plane in zip(styles, VOLUME[3:], strict=True):
             file.write(plane, contiguous=False, metadata=None, **STYLES[style])
     assert np.array_equal(io.read(tmp_path / "a.ome.tif").array, VOLUME)
 
@@ -230,3 +240,16 @@ def test_warnings_about_tags_do_not_refuse_a_file(tmp_path):
     content[at : at + 4] = b"\xff\xfe\x80\x81"  # no text in any encoding that TIFF allows
     (tmp_path / "a.tif").write_bytes(content)
     assert np.array_equal(io.read(tmp_path / "a.tif").array, VOLUME)
+
+
+@pytest.mark.parametrize(("planes", "announced"), [(4, 6), (6, 8), (8, 8)])
+def test_planes_in_other_strips_that_are_not_there_are_refused(tmp_path, planes, announced):
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path) as file:
+        for number, plane in enumerate(VOLUME):
+            kept = STYLES["strips" if number == 4 else "plain"]
+            about = _ome(planes, announced) if number == 0 else None
+            file.write(plane, contiguous=False, metadata=None, description=about, **kept)
+    with pytest.raises(ValueError, match=r"a\.ome\.tif") as refused:
+        io.read(path)
+    assert len(str(refused.value).splitlines()) == 1
