@@ -10,6 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _LONGEST = 1 << 20  # bytes of a header that are looked at
+_PLACED = (
+    b"space",
+    b"ElementSpacing",
+    b"ElementSize",
+    b"Offset",
+    b"TransformMatrix",
+    b"CenterOfRotation",
+    b"Anatom",
+)
 _NONE = {"", "???", "none", "unknown", "?"}
 
 
@@ -85,18 +94,21 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def rewritten(content: bytes, units: tuple[str, str, str] | None, sized: bool) -> bytes:
-    """An NRRD file that ITK wrote, with what ITK leaves out: its units, or that it has no voxel size.
+def rewritten(content: bytes, unit: str | None, sized: bool) -> bytes:
+    """An NRRD or MetaImage file that ITK wrote, with what ITK leaves out: its unit, or that it has no voxel size.
 
     Args:
         content: of the file.
-        units: of the numbers in it; None for millimetres, which need no mention.
-        sized: False removes the voxel size that ITK made up.
+        unit: of the sizes in it; None for millimetres, which need no mention.
+        sized: False removes the voxel size, the place and the directions that ITK made up.
     """
-    header, blank, data = content.partition(b"\n\n")
-    lines = header.split(b"\n")
+    nrrd = content.startswith(b"NRRD")
+    end = content.index(b"\n\n" if nrrd else b"ElementDataFile")
+    lines = content[:end].split(b"\n")
     if not sized:
-        lines = [line for line in lines if not line.startswith(b"space")]
-    elif units is not None:
-        lines.append(b"space units: " + " ".join(f'"{unit}"' for unit in units).encode())
-    return b"\n".join(lines) + blank + data
+        lines = [line for line in lines if not line.startswith(_PLACED)]
+    elif unit is not None and nrrd:
+        lines.append(b"space units: " + " ".join([f'"{unit}"'] * 3).encode())
+    elif unit is not None:
+        lines.insert(-1, f"DistanceUnits = {unit}".encode())
+    return b"\n".join(lines) + content[end:]

@@ -22,6 +22,7 @@ from anystar_torch.io.voxel_size import micrometres
 from anystar_torch.system.errors import last_line
 
 _KEY = "anystar"
+_NO_LENGTH = "pixel"  # the unit of sizes of which only the ratios are known
 _SIZES = {"8-bit": 1, "16-bit": 2, "32-bit": 4, "64-bit": 8}
 
 
@@ -145,9 +146,10 @@ def write(
     except RuntimeError as error:
         raise OSError(last_line(error)) from error
     sized = like.affine is not None or like.spacing is not None
-    if nrrd and (units is not None or not sized):
-        named = None if units is None else (units.name,) * 3
-        path.write_bytes(rewritten(path.read_bytes(), named, sized))
+    ratios = like.affine is None and not like.unit
+    unit = units.name if units is not None else _NO_LENGTH if ratios else None
+    if unit is not None or not sized:
+        path.write_bytes(rewritten(path.read_bytes(), unit, sized))
 
 
 def _place(image: Any, affine: Float[np.ndarray, "4 4"], millimetres: float) -> None:

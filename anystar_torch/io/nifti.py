@@ -14,6 +14,7 @@ from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
 from anystar_torch.io.voxel_size import micrometres
 
+_RATIOS = "voxel size without a unit"  # in the description: the format has no unit for it
 _AXES = ("x", "y", "z", "t", "c")  # the fifth dimension holds vectors
 
 
@@ -42,14 +43,15 @@ def opened(path: Path) -> Iterator[StoredImage]:
         scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)  # nibabel computes that in float64
         unit = image.header.get_xyzt_units()[0]
         sized = unit != "unknown" or _calibrated(image)
-        unit = "mm" if unit == "unknown" else unit
+        ratios = _RATIOS.encode() in image.header["descrip"].tobytes()
+        unit = "mm" if unit == "unknown" and not ratios else unit
         yield StoredImage(
             array=image.dataobj,
             dtype=np.dtype(np.float64) if scaled else image.get_data_dtype(),
             axes=_AXES[: len(shape)],
             sizes=dict(zip("xyz", _sizes(image), strict=False)) if sized else {},
             units=dict.fromkeys("xyz", unit),
-            affine=_affine(image, (micrometres(unit) or 1000) / 1000),
+            affine=None if ratios else _affine(image, (micrometres(unit) or 1000) / 1000),
             style=image,
         )
 
@@ -134,6 +136,8 @@ def write(
     image.header["cal_max"] = image.header["cal_min"] = 0
     if record is not None:
         _add_record(image, record)
+    if source is None and like.affine is None and like.spacing is not None and not like.unit:
+        image.header["descrip"] = _RATIOS.encode()
     nibabel.save(image, path)
 
 

@@ -129,11 +129,38 @@ def test_a_file_without_a_voxel_size_has_none(tmp_path, ending):
     found = io.read(path)
     assert np.array_equal(found.array, VOLUME)
     assert (found.spacing, found.unit, found.affine) == (None, "", None)
-    for target in (".nrrd", ".nii.gz"):
-        io.write(tmp_path / f"b{target}", VOLUME % 5, found)
-        labels = io.read_labels(tmp_path / f"b{target}")
-        assert np.array_equal(labels.array, VOLUME % 5)
-        assert labels.spacing is None
+
+
+TARGETS = (".nrrd", ".mha", ".nii.gz", ".tif", ".ome.tif", ".npy", ".h5")
+
+
+@pytest.mark.parametrize("time", [False, True])
+@pytest.mark.parametrize("target", TARGETS)
+def test_labels_of_a_volume_without_a_voxel_size_have_none(tmp_path, target, time):
+    labels = np.stack([VOLUME % 5] * 2) if time else VOLUME % 5
+    path = tmp_path / f"b{target}"
+    io.write(path, labels, io.SpatialImage(VOLUME))
+    found = io.read_labels(
+        path, frame=1 if time else None, axes="TZYX" if time and target == ".npy" else None
+    )
+    assert np.array_equal(found.array, VOLUME % 5)
+    assert (found.spacing, found.unit, found.affine) == (None, "", None)
+    if target in (".nrrd", ".mha") and not time:
+        theirs = SimpleITK.ReadImage(str(path))
+        assert np.array_equal(SimpleITK.GetArrayFromImage(theirs), VOLUME % 5)
+        assert theirs.GetSpacing() == (1, 1, 1)
+
+
+@pytest.mark.parametrize("target", [target for target in TARGETS if target != ".npy"])
+def test_a_voxel_size_without_a_unit_does_not_get_one(tmp_path, target):
+    path = tmp_path / f"b{target}"
+    io.write(path, VOLUME % 5, io.SpatialImage(VOLUME, (4.0, 2.0, 1.0), ""), io.RunRecord(prob_thresh=0.5))
+    found = io.read_labels(path)
+    assert np.array_equal(found.array, VOLUME % 5)
+    assert (found.spacing, found.unit, found.affine) == ((4, 2, 1), "", None)
+    assert io.read_record(path).prob_thresh == 0.5
+    if target in (".nrrd", ".mha", ".nii.gz"):  # other programs see the shape of the voxels
+        assert SimpleITK.ReadImage(str(path)).GetSpacing() == (1, 2, 4)
 
 
 def test_a_nifti_whose_sform_and_pixdim_disagree_has_the_size_of_its_place(tmp_path):

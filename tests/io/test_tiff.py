@@ -138,3 +138,14 @@ def test_time_points_are_chosen_by_frame(tmp_path, image):
     assert np.array_equal(io.read(path, frame=1).array, image + 1)
     with pytest.raises(ValueError, match="choose 0 to 2"):
         io.read(path, frame=3)
+
+
+@pytest.mark.parametrize("spacing", [None, SPACING])
+def test_labels_of_one_slice_are_a_volume_again(tmp_path, spacing):
+    labels = np.eye(6, dtype=np.uint16)[None]
+    for name in ("a.tif", "a.ome.tif"):
+        like = io.SpatialImage(labels, spacing, "um" if spacing else "")
+        io.write(tmp_path / name, labels, like, io.RunRecord() if "ome" in name else None)
+        found = io.read_labels(tmp_path / name)
+        assert np.array_equal(found.array, labels)
+        assert found.spacing == (None if spacing is None else pytest.approx(spacing))
