@@ -3,35 +3,20 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anystar_torch.cli.paths import is_candidates, stem
+from anystar_torch.cli.pairs import Pair, Reading, by_frame, matched
 
 if TYPE_CHECKING:
     from anystar_torch.evaluation.matching import ContingencyTable
 
+_TWICE = "For both files; give it twice for truth and prediction."
 Row = tuple[str, Any]  # name, and a score per threshold
 
 
-class Pair(NamedTuple):
-    """Label volumes to compare.
-
-    Attributes:
-        name: of the row in the table of scores.
-        truth: file or folder of the true labels.
-        prediction: file or folder of the predicted labels.
-        frame: index of the time point; None where there is one.
-    """
-
-    name: str
-    truth: Path
-    prediction: Path
-    frame: int | None = None
-
-
-def evaluate(
+def evaluate(  # noqa: PLR0913 - one argument per option
     truth: Annotated[Path, typer.Argument(help="True labels: a file or a folder.")],
     prediction: Annotated[
         Path, typer.Argument(help="Predicted labels: a file, or a folder with files of the same names.")
@@ -43,12 +28,24 @@ def evaluate(
     drop_small: Annotated[
         float, typer.Option(help="Ignore true objects below this fraction of the median volume.")
     ] = 0.0,
+    axes: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LETTERS", help=f"Meaning of the dimensions, such as CZYX. {_TWICE}"),
+    ] = None,
+    scene: Annotated[
+        list[str] | None, typer.Option(help=f"Name or number (from 0) of the scene. {_TWICE}")
+    ] = None,
+    channel: Annotated[list[int] | None, typer.Option(help=f"Index of the channel, from 0. {_TWICE}")] = None,
+    frame: Annotated[
+        list[int] | None, typer.Option(help=f"Index of the time point, from 0. Default: all. {_TWICE}")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Score predicted labels: precision, recall, F1, AP and panoptic quality at several IoU thresholds."""
     from anystar_torch.evaluation.matching import IOU_THRESHOLDS
 
-    pairs = by_frame(matched(truth, prediction))
+    readings = _readings(axes=axes, scene=scene, channel=channel, frame=frame)
+    pairs = by_frame([pair._replace(readings=readings) for pair in matched(truth, prediction)])
     thresholds = iou_thresh or IOU_THRESHOLDS
     scores = [[table.matching(t) for t in thresholds] for table in _tables(pairs, drop_small)]
     rows = list(zip([pair.name for pair in pairs], scores, strict=True))
@@ -57,6 +54,21 @@ def evaluate(
         print(json.dumps({name: [score.as_dict() for score in group] for name, group in rows}, indent=2))
     else:
         _table(rows)
+
+
+def _readings(**options: list[Any] | None) -> tuple[Reading, Reading]:
+    """How truth and prediction are read: values that are given once count for both.
+
+    Raises:
+        ValueError: an option is given more than twice.
+    """
+    for name, values in options.items():
+        if values and len(values) > 2:
+            raise ValueError(
+                f"--{name} may be given once for both files, or twice, got it {len(values)} times"
+            )
+    true, predicted = ({name: values[at] for name, values in options.items() if values} for at in (0, -1))
+    return Reading(**true), Reading(**predicted)
 
 
 def summaries(rows: list[Row]) -> list[Row]:
@@ -83,30 +95,6 @@ def summaries(rows: list[Row]) -> list[Row]:
     return [*lines, (f"mean of {len(sources)} sources", means)]
 
 
-def by_frame(pairs: list[Pair]) -> list[Pair]:
-    """One pair per time point.
-
-    Args:
-        pairs: of files.
-
-    Raises:
-        ValueError: truth and prediction have different numbers of time points.
-    """
-    from anystar_torch import io
-
-    single = []
-    for pair in pairs:
-        true, predicted = io.frames(pair.truth), io.frames(pair.prediction)
-        if true != predicted:
-            raise ValueError(
-                f"{pair.truth} has {true} time points and {pair.prediction} has {predicted}; "
-                "both must have the same number"
-            )
-        frames = range(true) if true > 1 else ()
-        single += [pair._replace(name=f"{pair.name} frame {t}", frame=t) for t in frames] or [pair]
-    return single
-
-
 def _tables(pairs: list[Pair], drop_small: float) -> Iterator["ContingencyTable"]:
     """The voxels that true and predicted objects share, pair by pair."""
     from anystar_torch import io
@@ -114,68 +102,12 @@ def _tables(pairs: list[Pair], drop_small: float) -> Iterator["ContingencyTable"
     from anystar_torch.system.progress import bar
 
     with bar("matching", len(pairs) > 1) as tick:
-        for done, (_, true_path, pred_path, frame) in enumerate(pairs):
+        for done, pair in enumerate(pairs):
             tick(done, len(pairs))
-            true, predicted = (io.read_labels(path, frame=frame) for path in (true_path, pred_path))
+            files = zip((pair.truth, pair.prediction), pair.readings, strict=True)
+            true, predicted = (io.read_labels(path, **reading._asdict()) for path, reading in files)
             predicted = io.reoriented(predicted, like=true)
             yield ContingencyTable.of(true.array, predicted.array).without_small(drop_small)
-
-
-def matched(truth: Path, prediction: Path) -> list[Pair]:
-    """Two files as one pair, or a pair for every file of the folder of true labels.
-
-    ``nuclei.labels.tif`` is the prediction for ``nuclei.tif``, in any format, also where a folder holds both.
-    Files of inner folders are named ``folder/nuclei``.
-
-    Args:
-        truth: file or folder of true labels.
-        prediction: file or folder of predicted labels.
-
-    Raises:
-        ValueError: a file or folder is missing, or a prediction is.
-    """
-    for path in (truth, prediction):
-        if not path.exists():
-            raise ValueError(f"there is no file {path}")
-    alone = [not path.is_dir() or _one_volume(path) for path in (truth, prediction)]
-    if alone[0] != alone[1]:
-        raise ValueError(f"give two files or two folders, got {truth} and {prediction}")
-    if alone[0]:
-        return [Pair(prediction.name, truth, prediction)]
-    from anystar_torch import io
-
-    true, predicted = _named(truth), _named(prediction)
-    if not true:
-        raise ValueError(f"{truth} holds no label volume; known endings: {', '.join(io.KINDS)}")
-    missing = [str(path.relative_to(truth)) for name, path in true.items() if name not in predicted]
-    if missing:
-        raise ValueError(f"{prediction} has no labels for {', '.join(missing)}")
-    return [Pair(name, path, predicted[name]) for name, path in true.items()]
-
-
-def _one_volume(path: Path) -> bool:
-    """Whether a folder is one volume."""
-    from anystar_torch import io
-
-    return io.kind_of(path) is not None or io.is_volume(path)
-
-
-def _named(folder: Path, prefix: str = "") -> dict[str, Path]:
-    """The label volumes of a folder and of its inner folders, by their names without endings."""
-    from anystar_torch import io
-
-    found: dict[str, Path] = {}
-    for path in (path for path in io.volumes(folder) if not is_candidates(path)):
-        name, labels = prefix + stem(path), ".labels." in path.name
-        other = found.get(name)
-        if other is not None and (".labels." in other.name) == labels:
-            raise ValueError(f"{other} and {path} are both called {name}; remove one")
-        if other is None or labels:
-            found[name] = path
-    for inner in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        if not _one_volume(inner):
-            found |= _named(inner, f"{prefix}{inner.name}/")
-    return found
 
 
 def _table(rows: list[Row]) -> None:

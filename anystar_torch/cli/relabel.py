@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from anystar_torch.io import RunRecord, SpatialImage
 
 _NMS_THRESH = 0.3  # where the candidates were stored without one
+_NO_PLACE = (
+    "warning: an earlier version stored these candidates without the place and the identity of their volume; "
+    "the labels have no place (predict again to have it)"
+)
 
 
 def relabel(
@@ -41,8 +45,11 @@ def relabel(
     result = find_instances(
         found.above(prob[0]), overlap[0], shape_averaging=record.shape_averaging, progress=True
     )
-    record = with_results(record, [result], record.notes)
+    notes = (*record.notes, _NO_PLACE) if record.checksum is None else record.notes
+    record = with_results(record, [result], notes)
     io.write(target, result.labels, source_volume(record, result.labels), record, overwrite)
+    if record.checksum is None:
+        print(_NO_PLACE)
     print(summary(target, record, time.perf_counter() - start))
 
 

@@ -61,20 +61,29 @@ def read(
     return _read(Path(path), channel, frame, axes, own, scene)
 
 
-def read_labels(path: Path | str, *, frame: int | None = None, axes: str | None = None) -> SpatialImage:
+def read_labels(
+    path: Path | str,
+    *,
+    channel: int | None = None,
+    frame: int | None = None,
+    axes: str | None = None,
+    scene: str | None = None,
+) -> SpatialImage:
     """Read a label volume. Floats are accepted where all are whole numbers, because some programs write them.
 
     An implausible voxel size is ignored, because labels can be compared without it.
 
     Args:
         path: as for :func:`read`.
+        channel: index of the channel, where the file has several.
         frame: index of the time point, where the file has several.
         axes: as for :func:`read`.
+        scene: as for :func:`read`.
 
     Raises:
         ValueError: as for :func:`read`, or a value is a fraction or negative.
     """
-    image = _read(Path(path), None, frame, axes, _plausible)
+    image = _read(Path(path), channel, frame, axes, _plausible, scene)
     return replace(image, array=whole_numbers(image.array, str(path)))
 
 

@@ -1,5 +1,6 @@
 """Labels of stored candidates lie where their volume lies, whatever folder one is in, or nothing is written."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -80,3 +81,22 @@ def test_a_result_says_where_it_lies_and_what_it_was_made_of(subject, candidates
     assert Path(record.source) == subject
     assert len(record.checksum) == 16
     np.testing.assert_allclose(np.reshape(record.affine, (4, 4)), AFFINE, atol=1e-5)
+
+
+def test_candidates_of_an_earlier_version_are_said_to_have_no_place(tmp_path, subject, candidates, capsys):
+    """Whether the file of the same name is still their volume cannot be known."""
+    with np.load(candidates) as file:
+        content = {name: file[name] for name in file.files}
+    record = json.loads(str(content["record"]))
+    content["record"] = json.dumps(
+        {name: v for name, v in record.items() if name not in ("checksum", "affine")}
+    )
+    np.savez(candidates, **content)
+    said = run(capsys, "relabel", candidates, "-o", tmp_path / "out.nii.gz")
+    assert "the labels have no place (predict again to have it)" in said.splitlines()[0]
+    assert nibabel.load(tmp_path / "out.nii.gz").affine[:3, 3].tolist() == [0, 0, 0]
+    written = nibabel.load(subject.parent / "vol.labels.nii.gz")
+    assert np.array_equal(
+        np.asarray(nibabel.load(tmp_path / "out.nii.gz").dataobj), np.asarray(written.dataobj)
+    )
+    assert any("no place" in note for note in io.read_record(tmp_path / "out.nii.gz").notes)

@@ -77,7 +77,9 @@ def test_positions_that_say_no_place_give_none(tmp_path, options):
 def test_an_oblique_place_is_not_written_as_a_stage_position(tmp_path):
     turned = EXPECTED[[1, 0, 2, 3]]
     io.write(
-        tmp_path / "b.ome.tif", VOLUME[0] % 5, io.SpatialImage(VOLUME[0], (2.0, 0.5, 0.25), "um", affine=turned)
+        tmp_path / "b.ome.tif",
+        VOLUME[0] % 5,
+        io.SpatialImage(VOLUME[0], (2.0, 0.5, 0.25), "um", affine=turned),
     )
     assert _positions(tmp_path / "b.ome.tif") == []
     assert io.read(tmp_path / "b.ome.tif").affine is None

@@ -1,0 +1,129 @@
+"""Pairs of true and predicted labels for ``anystar evaluate``, and how their files are read."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from anystar_torch.cli.paths import is_candidates, stem
+
+
+class Reading(NamedTuple):
+    """How a file is read, as for ``anystar predict``.
+
+    Attributes:
+        axes: letters of the dimensions; None for those of the file.
+        scene: name or number; None where there is one.
+        channel: index; None where there is one.
+        frame: index of the time point; None for all.
+    """
+
+    axes: str | None = None
+    scene: str | None = None
+    channel: int | None = None
+    frame: int | None = None
+
+
+class Pair(NamedTuple):
+    """Label volumes to compare.
+
+    Attributes:
+        name: of the row in the table of scores.
+        truth: file or folder of the true labels.
+        prediction: file or folder of the predicted labels.
+        readings: how the two are read.
+    """
+
+    name: str
+    truth: Path
+    prediction: Path
+    readings: tuple[Reading, Reading] = (Reading(), Reading())
+
+
+def by_frame(pairs: list[Pair]) -> list[Pair]:
+    """One pair per time point; a pair as it is where a time point of both files is chosen.
+
+    Args:
+        pairs: of files.
+
+    Raises:
+        ValueError: truth and prediction have different numbers of time points.
+    """
+    from anystar_torch import io
+
+    single = []
+    for pair in pairs:
+        files = zip((pair.truth, pair.prediction), pair.readings, strict=True)
+        counts = [
+            1 if reading.frame is not None else io.frames(path, reading.axes, reading.scene)
+            for path, reading in files
+        ]
+        if counts[0] != counts[1]:
+            raise ValueError(
+                f"{pair.truth} has {counts[0]} time points and {pair.prediction} has {counts[1]}; "
+                "both must have the same number, or choose one of each with frame="
+            )
+        frames = range(counts[0]) if counts[0] > 1 else ()
+        single += [_at(pair, frame) for frame in frames] or [pair]
+    return single
+
+
+def _at(pair: Pair, frame: int) -> Pair:
+    """The pair of one time point."""
+    true, predicted = (reading._replace(frame=frame) for reading in pair.readings)
+    return pair._replace(name=f"{pair.name} frame {frame}", readings=(true, predicted))
+
+
+def matched(truth: Path, prediction: Path) -> list[Pair]:
+    """Two files as one pair, or a pair for every file of the folder of true labels.
+
+    ``nuclei.labels.tif`` is the prediction for ``nuclei.tif``, in any format, also where a folder holds both.
+    Files of inner folders are named ``folder/nuclei``.
+
+    Args:
+        truth: file or folder of true labels.
+        prediction: file or folder of predicted labels.
+
+    Raises:
+        ValueError: a file or folder is missing, or a prediction is.
+    """
+    from anystar_torch import io
+
+    for path in (truth, prediction):
+        if not io.container(path).exists():
+            raise ValueError(f"there is no file {path}")
+    alone = [not path.is_dir() or _one_volume(path) for path in (truth, prediction)]
+    if alone[0] != alone[1]:
+        raise ValueError(f"give two files or two folders, got {truth} and {prediction}")
+    if alone[0]:
+        return [Pair(prediction.name, truth, prediction)]
+    true, predicted = _named(truth), _named(prediction)
+    if not true:
+        raise ValueError(f"{truth} holds no label volume; known endings: {', '.join(io.KINDS)}")
+    missing = [str(path.relative_to(truth)) for name, path in true.items() if name not in predicted]
+    if missing:
+        raise ValueError(f"{prediction} has no labels for {', '.join(missing)}")
+    return [Pair(name, path, predicted[name]) for name, path in true.items()]
+
+
+def _one_volume(path: Path) -> bool:
+    """Whether a folder is one volume."""
+    from anystar_torch import io
+
+    return io.kind_of(path) is not None or io.is_volume(path)
+
+
+def _named(folder: Path, prefix: str = "") -> dict[str, Path]:
+    """The label volumes of a folder and of its inner folders, by their names without endings."""
+    from anystar_torch import io
+
+    found: dict[str, Path] = {}
+    for path in (path for path in io.volumes(folder) if not is_candidates(path)):
+        name, labels = prefix + stem(path), ".labels." in path.name
+        other = found.get(name)
+        if other is not None and (".labels." in other.name) == labels:
+            raise ValueError(f"{other} and {path} are both called {name}; remove one")
+        if other is None or labels:
+            found[name] = path
+    for inner in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        if not _one_volume(inner):
+            found |= _named(inner, f"{prefix}{inner.name}/")
+    return found
