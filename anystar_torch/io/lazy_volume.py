@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from numpy.typing import NDArray
 
-from anystar_torch.io import files, zarrs
+from anystar_torch.io import files, formats, zarrs
 from anystar_torch.io.axes import Box, affine_of, by_letter, decide, picks, select
 from anystar_torch.io.location import Location, checked, is_url
 from anystar_torch.io.placement import Placement
@@ -223,7 +223,7 @@ def _is_zarr(choice: Choice) -> bool:
     Raises:
         ValueError: there is no such file, or its format is unknown.
     """
-    return is_url(choice.path) or files.recognise(Path(choice.path)) is zarrs
+    return is_url(choice.path) or formats.recognise(Path(choice.path)) is zarrs
 
 
 def _letters(stored: StoredImage, choice: Choice) -> str:
