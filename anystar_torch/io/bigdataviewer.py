@@ -41,16 +41,23 @@ def image(file: Any, path: Path) -> StoredImage:
     missing = [name for row in names for name in row if name not in file]
     if missing or not names:
         raise ValueError(f"{path} holds no volume {missing[0] if missing else 't00000/s00/0/cells'}")
-    volumes = {name: file[name] for row in names for name in row}
-    return joined(volumes, names, path, [int(setup[1:]) for setup in setups])
+    volumes = {f"{path}:/{name}": file[name] for row in names for name in row}
+    names = [[f"{path}:/{name}" for name in row] for row in names]
+    # The HDF5 layout keeps unsigned integers of 16 bits in HDF5's signed type.
+    first = np.dtype(volumes[names[0][0]].dtype)
+    dtype = np.dtype(np.uint16) if first.kind == "i" and first.itemsize == 2 else first
+    return joined(volumes, names, dtype, path, [int(setup[1:]) for setup in setups])
 
 
-def joined(volumes: dict[str, Any], names: list[list[str]], path: Path, setups: list[int]) -> StoredImage:
+def joined(
+    volumes: dict[str, Any], names: list[list[str]], dtype: np.dtype[Any], path: Path, setups: list[int]
+) -> StoredImage:
     """Volumes ``[Z, Y, X]`` by time point and setup as one image.
 
     Args:
-        volumes: arrays by their names.
-        names: name of the volume of every time point and setup.
+        volumes: arrays by the names that a user can give.
+        names: of the volume of every time point and setup.
+        dtype: number type that the voxels are, of the size of that which they are stored in.
         path: of the file; the XML file beside it has the voxel size.
         setups: numbers of the setups in that XML file.
 
@@ -61,15 +68,9 @@ def joined(volumes: dict[str, Any], names: list[list[str]], path: Path, setups: 
     for name, volume in volumes.items():
         if volume.shape != first.shape or volume.dtype != first.dtype:
             raise ValueError(
-                f"{path}: volume {name} is {volume.shape} {volume.dtype} and {names[0][0]} {first.shape} "
-                f"{first.dtype}; name one of them, as in {path}:/{name}"
+                f"{path} holds volumes that differ: {name} is {volume.shape} {volume.dtype}, and {names[0][0]} "
+                f"{first.shape} {first.dtype}; give the name of one of them"
             )
-    # BigDataViewer keeps unsigned integers of 16 bits in HDF5's signed type.
-    dtype = (
-        np.dtype(np.uint16)
-        if first.dtype.kind == "i" and first.dtype.itemsize == 2
-        else np.dtype(first.dtype)
-    )
     sizes, unit = _voxel_size(path.with_suffix(".xml"), setups)
     return StoredImage(
         array=_Joined(lambda t, c: volumes[names[t][c]], (len(names), len(names[0]), *first.shape), dtype),
@@ -77,7 +78,6 @@ def joined(volumes: dict[str, Any], names: list[list[str]], path: Path, setups: 
         axes=("t", "c", "z", "y", "x"),
         sizes=sizes,
         units=dict.fromkeys(sizes, unit),
-        style="hdf5",
     )
 
 

@@ -1,5 +1,6 @@
 """HDF5 in and out, ilastik's and BigDataViewer's layouts, and N5: h5py and files written by hand are the oracle."""
 
+import base64
 import bz2
 import gzip
 import json
@@ -103,6 +104,7 @@ def test_only_the_frame_that_is_asked_for_is_read(tmp_path, monkeypatch):
 
 
 def _bigdataviewer(path, times=2, setups=3):
+    _bigdataviewer_xml(path, setups)
     with h5py.File(path, "w") as file:
         for setup in range(setups):
             file[f"s{setup:02}/resolutions"] = np.ones((2, 3))
@@ -112,6 +114,9 @@ def _bigdataviewer(path, times=2, setups=3):
                 )  # the format keeps 16 bits without sign in the signed type
                 file[f"t{time:05}/s{setup:02}/0/cells"] = cells
                 file[f"t{time:05}/s{setup:02}/1/cells"] = cells[::2, ::2, ::2]
+
+
+def _bigdataviewer_xml(path, setups=3):
     size = "<voxelSize><unit>\u00b5m</unit><size>0.25 0.5 2.0</size></voxelSize>"
     views = "".join(f"<ViewSetup><id>{setup}</id>{size}</ViewSetup>" for setup in range(setups))
     path.with_suffix(".xml").write_text(
@@ -176,6 +181,67 @@ def test_n5_arrays(tmp_path, compression, block, kind):
     assert io.is_volume(tmp_path / "a.n5")
     for name in ("a.n5", "a.n5/raw/s0"):
         assert np.array_equal(io.read(tmp_path / name).array, image)
+
+
+def _lz4(content, packed=(True, False, True)):
+    """A stream of lz4-java: parts of 100 bytes, each after a mark, a method, its sizes and a checksum."""
+    lz4 = pytest.importorskip("numcodecs").lz4
+    stream = b""
+    for number, at in enumerate(range(0, len(content), 100)):
+        part = content[at : at + 100]
+        squeezed = lz4.compress(part)[4:] if packed[number % len(packed)] else part
+        token = 0x20 if packed[number % len(packed)] else 0x10
+        stream += b"LZ4Block" + struct.pack("<BIII", token + 6, len(squeezed), len(part), 0) + squeezed
+    return stream + b"LZ4Block" + struct.pack("<BIII", 0x16, 0, 0, 0)
+
+
+@pytest.mark.parametrize("block", [(2, 3, 4), (5, 7, 9)], ids=str)
+def test_lz4_in_n5(tmp_path, block):
+    COMPRESSIONS["lz4"] = ({"type": "lz4", "blockSize": 65536}, _lz4)
+    _n5(tmp_path / "a.n5", VOLUME, block, "lz4")
+    assert np.array_equal(io.read(tmp_path / "a.n5").array, VOLUME)
+    first = tmp_path / "a.n5" / "0" / "0" / "0"
+    whole = first.read_bytes()
+    for length in range(len(whole) - 21):
+        first.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"a\.n5") as refused:
+            io.read(tmp_path / "a.n5")
+        assert len(str(refused.value).splitlines()) == 1
+
+
+def test_lz4_of_lz4_java():
+    """13 bytes as LZ4BlockOutputStream of lz4-java 1.8 writes them."""
+    from anystar_torch.io import n5_array
+
+    stream = "TFo0QmxvY2sWDQAAAA0AAAC/fyACYWhiaWNqZGtlbGZtZ0xaNEJsb2NrFgAAAAAAAAAAAAAAAA=="
+    expected = bytes(number * 7 % 13 + ord("a") for number in range(13))
+    assert n5_array._lz4(base64.b64decode(stream), 13, Path("x")) == expected
+
+
+def test_time_points_and_setups_of_bigdataviewer_in_n5(tmp_path):
+    path = tmp_path / "a.n5"
+    for time, setup in np.ndindex(2, 3):
+        for level, step in (("s0", 1), ("s1", 2)):
+            array = SERIES[time, setup, ::step, ::step, ::step]
+            _n5(path / f"setup{setup}" / f"timepoint{time}" / level, array, (2, 3, 4), "gzip")
+        about = {"downsamplingFactors": [[1, 1, 1], [2, 2, 2]], "dataType": "uint16"}
+        (path / f"setup{setup}" / "attributes.json").write_text(json.dumps(about))
+    assert io.is_volume(path), "also without attributes of its own"
+    (path / "attributes.json").write_text('{"n5": "2.5.1"}')
+    assert io.is_volume(path)
+    assert io.frames(path) == 2
+    _bigdataviewer_xml(path)
+    for time, setup in np.ndindex(2, 3):
+        found = io.read(path, frame=time, channel=setup)
+        assert np.array_equal(found.array, SERIES[time, setup])
+        assert (found.spacing, found.unit) == ((2.0, 0.5, 0.25), "um")
+    assert np.array_equal(io.read(path / "setup2" / "timepoint1" / "s0").array, SERIES[1, 2])
+    (path / "setup1" / "timepoint1" / "s0" / "attributes.json").unlink()
+    with pytest.raises(ValueError, match=r"a\.n5 holds no volume .*setup1/timepoint1/s0"):
+        io.read(path, frame=0, channel=0)
+    _n5(path / "setup1" / "timepoint1" / "s0", SERIES[1, 1, 1:].astype(np.int16))
+    with pytest.raises(ValueError, match=r"volumes that differ: .*setup1/timepoint1/s0 is \(4, 7, 9\) int16"):
+        io.read(path, frame=0, channel=0)
 
 
 def test_axes_and_voxel_sizes_of_n5(tmp_path):
