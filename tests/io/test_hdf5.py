@@ -5,6 +5,7 @@ import bz2
 import gzip
 import json
 import lzma
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -239,6 +240,7 @@ def test_time_points_and_setups_of_bigdataviewer_in_n5(tmp_path):
     (path / "setup1" / "timepoint1" / "s0" / "attributes.json").unlink()
     with pytest.raises(ValueError, match=r"a\.n5 holds no volume .*setup1/timepoint1/s0"):
         io.read(path, frame=0, channel=0)
+    shutil.rmtree(path / "setup1" / "timepoint1" / "s0")
     _n5(path / "setup1" / "timepoint1" / "s0", SERIES[1, 1, 1:].astype(np.int16))
     with pytest.raises(ValueError, match=r"volumes that differ: .*setup1/timepoint1/s0 is \(4, 7, 9\) int16"):
         io.read(path, frame=0, channel=0)
