@@ -36,7 +36,7 @@ endif
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 HERE   = not compile and not interpreter
 
-.PHONY: help train test fast slow setup lint check compiled interpreted clean
+.PHONY: help train test fast slow setup lint hosted check compiled interpreted clean
 .DEFAULT_GOAL := help
 
 help:
@@ -56,12 +56,21 @@ train: setup
 
 test: lint check compiled interpreted
 
-lint: setup
+lint: setup hosted
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.prose
+
+# Files that a code host reads.
+hosted: setup
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/zizmor --offline --quiet --min-severity medium .github
+	$(BIN)/pre-commit validate-config
 
 check: setup
 	$(PYTEST) -m "$(HERE) and not slow"

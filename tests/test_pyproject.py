@@ -31,6 +31,7 @@ NOT_IMPORTED = {
     "bioio-czi": "a reader that bioio finds",
     "bioio-lif": "a reader that bioio finds",
     "bioio-nd2": "a reader that bioio finds",
+    "check-jsonschema": "make lint",
     "fire": "python -m monai.bundle, which runs an exported bundle",
     "import-linter": "lint-imports, in make test",
     "ipykernel": "runs the example notebook",
@@ -39,6 +40,7 @@ NOT_IMPORTED = {
     "nanobind": "the build of the native module",
     "onnx": "torch.onnx.export",
     "onnxscript": "torch.onnx.export",
+    "pre-commit": "checks before a commit",
     "pydantic": "an upper bound for bioimageio.spec",
     "pytorch-ignite": "the evaluator of an exported MONAI bundle",
     "pytest-cov": "make fast",
@@ -46,6 +48,7 @@ NOT_IMPORTED = {
     "ruff": "make test",
     "stardist": "bioimageio.core computes its postprocessing with it",
     "tensorboard": "lightning.pytorch.loggers.TensorBoardLogger of configs/logger",
+    "zizmor": "make lint",
 }
 # Imported at the top of a module although an extra brings them: modules that are imported only where they are used.
 OPTIONAL_MODULES = {

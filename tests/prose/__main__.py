@@ -19,14 +19,22 @@ KINDS = {".py", ".yaml", ".yml", ".md", ".hpp", ".cpp", ".h", ".toml", ".sh"}
 
 # What is held to the rules: the whole repository.
 HELD = (
+    ".ci/docker",
+    ".ci/python",
     ".ci/run",
     ".ci/wheel",
+    ".github",
     "CHANGELOG.md",
     "CMakeLists.txt",
+    "CODE_OF_CONDUCT.md",
+    "CONTRIBUTING.md",
+    "Dockerfile",
     "Makefile",
     "README.md",
+    "SECURITY.md",
     "anystar_torch",
     "benchmarks",
+    "conda",
     "configs",
     "docs",
     "examples",

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -14,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from anystar_torch import __version__
-from tests.conftest import ROOT
+from tests.training.processes import Training
 
 TINY = [
     "+experiment=plain",
@@ -35,23 +34,12 @@ TINY = [
 ]
 
 
-def start(folder, *overrides, **options):
-    command = [sys.executable, str(ROOT / "train.py"), *TINY, f"run_folder={folder}", *overrides]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        command,
-        cwd=folder.parent,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+def start(folder, *overrides):
+    return Training.forked(folder.parent, [*TINY, f"run_folder={folder}", *overrides])
 
 
 def run(folder, *overrides):
-    process = start(folder, *overrides)
-    output, _ = process.communicate(timeout=300)
-    return process.returncode, output
+    return start(folder, *overrides).ended()
 
 
 def losses(folder):
@@ -82,7 +70,7 @@ def assert_same_weights(folder, other):
 def whole(tmp_path_factory):
     """A run that nobody interrupts."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    code, output = run(folder)
+    code, output = Training.started(folder.parent, [*TINY, f"run_folder={folder}"]).ended()
     assert code == 0, output
     return folder, output
 
@@ -163,12 +151,12 @@ def test_stopped_and_resumed_is_the_run_uninterrupted(whole, tmp_path, number):
     process = start(folder, "trainer.max_steps=12")
     deadline = time.monotonic() + 120
     while not list(folder.rglob("metrics.csv")) and not (folder / "checkpoints").exists():
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, process.ended()[1]
         assert time.monotonic() < deadline, "training never began"
         time.sleep(0.02)
     process.send_signal(number)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 130, output
+    code, output = process.ended(timeout=120)
+    assert code == 130, output
     assert f"resume={folder}" in output
     seen = losses(folder)
     assert len(seen) < 12, "the run was over before the signal came"
@@ -184,10 +172,10 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, tmp_path):
     process = start(folder)
     last = folder / "checkpoints" / "last.ckpt"
     while not last.is_file():
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, process.ended()[1]
         time.sleep(0.01)
-    process.kill()
-    process.communicate()
+    process.send_signal(signal.SIGKILL)
+    assert process.ended()[0] == -signal.SIGKILL
     code, output = run(folder, f"resume={folder}")
     assert code == 0, output
     assert "12/12" in output, "the bar counts the steps of the whole run"
