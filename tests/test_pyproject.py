@@ -27,16 +27,20 @@ IMPORTED_AS = {
 
 # Declared although nothing imports them, each with the reason.
 NOT_IMPORTED = {
+    "aiohttp": "https:// in fsspec",
     "beartype": "the checks of shapes in tests/conftest.py, by its name",
     "bioio-czi": "a reader that bioio finds",
     "bioio-lif": "a reader that bioio finds",
     "bioio-nd2": "a reader that bioio finds",
     "check-jsonschema": "make lint",
+    "flask": "the server of moto",
+    "flask-cors": "the server of moto",
     "fire": "python -m monai.bundle, which runs an exported bundle",
     "import-linter": "lint-imports, in make test",
     "ipykernel": "runs the example notebook",
     "jsonschema": "monai.bundle verify_metadata",
     "mypy": "make test",
+    "s3fs": "s3:// in fsspec",
     "nanobind": "the build of the native module",
     "onnx": "torch.onnx.export",
     "onnxscript": "torch.onnx.export",

@@ -16,7 +16,7 @@ from anystar_torch.io.axes import affine_of, by_letter, decide, select
 from anystar_torch.io.formats import kind_of, recognise, writer
 from anystar_torch.io.label_list import Inside
 from anystar_torch.io.labels import compact, whole_numbers
-from anystar_torch.io.location import is_url
+from anystar_torch.io.location import Location, checked, is_url
 from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
@@ -43,7 +43,7 @@ def read(
 
     Args:
         path: TIFF, OME-TIFF, NIfTI, NRRD, MetaImage, NumPy, Zarr, N5 or HDF5, by its ending, or a folder of 2D
-            images; a dataset of an HDF5 file is named as in ``file.h5:/group/name``.
+            images; a dataset of an HDF5 file is named as in ``file.h5:/group/name``. Or the URL of a Zarr.
         channel: index of the channel, where the file has several.
         frame: index of the time point, where the file has several.
         axes: one letter of Z, Y, X, C and T per dimension; None for the names in the file.
@@ -58,7 +58,7 @@ def read(
             line and names the file.
     """
     own = partial(_spacing, given=spacing, where=path)
-    return _read(Path(path), channel, frame, axes, own, scene)
+    return _read(checked(path), channel, frame, axes, own, scene)
 
 
 def read_labels(
@@ -83,12 +83,12 @@ def read_labels(
     Raises:
         ValueError: as for :func:`read`, or a value is a fraction or negative.
     """
-    image = _read(Path(path), channel, frame, axes, _plausible, scene)
+    image = _read(checked(path), channel, frame, axes, _plausible, scene)
     return replace(image, array=whole_numbers(image.array, str(path)))
 
 
 def _read(
-    path: Path,
+    path: Location,
     channel: int | None,
     frame: int | None,
     axes: str | None,
@@ -103,7 +103,8 @@ def _read(
         check_size(stored.shape, stored.dtype, str(path), "" if stored.whole else letters)
         array = select(stored.array, letters, channel=channel, frame=frame, where=str(path))
         spacing, unit = spacing_of(*by_letter(stored, letters))
-        return SpatialImage(array, spacing, unit, path, stored.style, affine_of(stored, letters))
+        place = path if isinstance(path, Path) else None
+        return SpatialImage(array, spacing, unit, place, stored.style, affine_of(stored, letters))
 
 
 def _spacing(
@@ -113,11 +114,11 @@ def _spacing(
     return (checked_spacing(given), "um") if given is not None else voxel_size(sizes, units, str(where))
 
 
-def opened(path: Path, scene: str | None = None) -> AbstractContextManager[StoredImage]:
+def opened(path: Location, scene: str | None = None) -> AbstractContextManager[StoredImage]:
     """Open the stored image of a file, or of one scene of it.
 
     Args:
-        path: file or folder.
+        path: file or folder, or the URL of a Zarr.
         scene: name or number of the scene, where the file has several.
 
     Raises:
@@ -150,7 +151,7 @@ def read_record(path: Path | str) -> RunRecord | None:
     Raises:
         ValueError: the file is missing or broken, or a newer program wrote the record.
     """
-    path = Path(path)
+    path = checked(path)
     module = recognise(path)
     with readable(path, "a result"):
         text = module.record_text(path)
@@ -218,7 +219,7 @@ def frames(path: Path | str, axes: str | None = None, scene: str | None = None) 
     Raises:
         ValueError: the file is missing or broken, or its axes are unknown.
     """
-    path = Path(path)
+    path = checked(path)
     with opened(path, scene) as stored:
         # The first of four dimensions without names is a channel or a time axis; it does not count as time here.
         letters = decide(stored, str(path), axes=axes, channel=None if any(stored.axes) else 0)

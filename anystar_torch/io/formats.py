@@ -3,7 +3,20 @@
 from pathlib import Path
 from types import ModuleType
 
-from anystar_torch.io import arrays, bioimage, dicom, hdf5, medical, n5, nifti, slices, tiff, zarrs
+from anystar_torch.io import (
+    arrays,
+    bioimage,
+    dicom,
+    hdf5,
+    label_store,
+    medical,
+    n5,
+    nifti,
+    slices,
+    tiff,
+    zarrs,
+)
+from anystar_torch.io.location import Location, is_url
 from anystar_torch.io.slice_names import natural
 
 #: Endings, and the module that reads and writes the format. The longest ending that fits counts.
@@ -75,8 +88,8 @@ def is_volume(path: Path) -> bool:
     return path.is_dir() and dicom.is_dicom(path)
 
 
-def recognise(path: Path) -> ModuleType:
-    """The module that reads an existing file or folder.
+def recognise(path: Location) -> ModuleType:
+    """The module that reads an existing file or folder, or a URL, which is always a Zarr.
 
     Args:
         path: the file or folder; it may name a dataset of an HDF5 file.
@@ -84,7 +97,15 @@ def recognise(path: Path) -> ModuleType:
     Raises:
         ValueError: the file is missing, empty, not accessible or in an unknown format.
     """
-    path = container(path)
+    return zarrs if is_url(path) else _module_of(container(Path(path)))
+
+
+def _module_of(path: Path) -> ModuleType:
+    """The module that reads an existing file or folder.
+
+    Raises:
+        ValueError: as for :func:`recognise`.
+    """
     try:
         there = path.exists()
     except OSError as error:  # a name too long for the file system, or a folder without permission
@@ -123,6 +144,8 @@ def _folder_module(path: Path) -> ModuleType:
         return slices
     if dicom.is_dicom(path):
         return dicom
+    if label_store.is_unfinished(path):
+        raise ValueError(f"{path} is not finished: run the same command again, which continues it")
     raise ValueError(
         f"{path} is a folder, but neither Zarr nor N5 nor DICOM nor a stack of 2D images; give a volume file"
     )

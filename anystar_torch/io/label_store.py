@@ -23,7 +23,7 @@ from anystar_torch.io.downsampling import most_frequent
 from anystar_torch.io.label_layout import LabelBox, Level, pyramid
 from anystar_torch.io.label_list import Inside
 from anystar_torch.io.label_metadata import Version
-from anystar_torch.io.location import Files, Location, checked
+from anystar_torch.io.location import Files, Location, checked, writable
 from anystar_torch.io.placement import Placement
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
@@ -90,7 +90,8 @@ class LabelStore:
         placement = placement or Placement()
         levels = pyramid(shape, spacing=placement.scale, shard=shard, chunk=chunk)
         new = cls(target, _place(target), levels, np.dtype(dtype).name, placement, version, listed)
-        new._begin(overwrite)
+        with writable(target):
+            new._begin(overwrite)
         return new
 
     def shards(self, level: int = 0) -> list[LabelBox]:
@@ -123,7 +124,8 @@ class LabelStore:
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high > most:
             raise ValueError(f"labels must be 0 to {most} for {self.dtype}, got {low if low < 0 else high}")
-        self._array(level)[box] = labels.reshape(expected).astype(self.dtype, copy=False)
+        with writable(self.place):
+            self._array(level)[box] = labels.reshape(expected).astype(self.dtype, copy=False)
 
     def downsample(self, level: int, box: LabelBox) -> None:
         """Make one whole shard of a coarse level from the level before it, which must be written there.
@@ -162,10 +164,6 @@ class LabelStore:
         Raises:
             ValueError: the metadata are not valid, or the labels cannot get their name.
         """
-        files = Files(self.place)
-        if isinstance(self.place, Path):
-            for left in self.place.rglob("*.partial"):  # by a process that was killed while it wrote
-                left.unlink()
         about = label_metadata.attributes(
             self.levels,
             self.placement,
@@ -174,6 +172,21 @@ class LabelStore:
             source=None if self.listed is None else label_list.SOURCE,
         )
         described = label_arrays.metadata_files(about, record, self.levels, self.dtype, self.version)
+        with writable(self.target):
+            self._publish(described)
+        return self.target
+
+    def discard(self) -> None:
+        """Remove what was written, if the labels are not finished."""
+        if Files(self.place).read(_UNFINISHED) is not None:
+            Files(self.place).remove()
+
+    def _publish(self, described: dict[str, bytes]) -> None:
+        """Write the metadata files, then rename and list the labels."""
+        if isinstance(self.place, Path):
+            for left in self.place.rglob("*.partial"):  # by a process that was killed while it wrote
+                left.unlink()
+        files = Files(self.place)
         for name, content in described.items():
             files.write(name, content)
         files.remove(_UNFINISHED)
@@ -181,12 +194,6 @@ class LabelStore:
             replace_path(self.place, Path(self.target))
         if self.listed is not None:
             label_list.add(self.listed, self.version)
-        return self.target
-
-    def discard(self) -> None:
-        """Remove what was written, if the labels are not finished."""
-        if Files(self.place).read(_UNFINISHED) is not None:
-            Files(self.place).remove()
 
     def _begin(self, overwrite: bool) -> None:
         """Refuse a target that is finished, and note what is being written.
@@ -256,6 +263,15 @@ def write(
     except BaseException:
         store.discard()
         raise
+
+
+def is_unfinished(path: Location) -> bool:
+    """Whether labels are written to a place at this time, or a run that wrote them was interrupted.
+
+    Args:
+        path: folder or URL.
+    """
+    return Files(path).read(_UNFINISHED) is not None
 
 
 def _place(target: Location) -> Location:

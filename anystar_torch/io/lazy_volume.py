@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from anystar_torch.io import files, formats, zarrs
 from anystar_torch.io.axes import Box, affine_of, by_letter, decide, picks, select
-from anystar_torch.io.location import Location, checked, is_url
+from anystar_torch.io.location import Location, checked
 from anystar_torch.io.placement import Placement
 from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.spatial_image import SpatialImage
@@ -218,12 +218,12 @@ def _open(choice: Choice) -> Any:
 
 
 def _is_zarr(choice: Choice) -> bool:
-    """Whether the volume is a Zarr; every URL is one.
+    """Whether the volume is a Zarr.
 
     Raises:
         ValueError: there is no such file, or its format is unknown.
     """
-    return is_url(choice.path) or formats.recognise(Path(choice.path)) is zarrs
+    return formats.recognise(choice.path) is zarrs
 
 
 def _letters(stored: StoredImage, choice: Choice) -> str:

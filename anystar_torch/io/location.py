@@ -1,8 +1,12 @@
 """Places of Zarr stores: folders, and URLs of object storage or of a web server."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from anystar_torch.system.errors import last_line
 
 Location = Path | str  # a path, or a URL as text
 
@@ -63,20 +67,54 @@ def store(location: Location, read_only: bool = True) -> Any:
 
     Raises:
         ImportError: the package for the service is not installed.
-        ValueError: a web server is to be written to.
+        ValueError: no package knows this kind of URL.
     """
     from zarr.storage import FsspecStore, LocalStore
 
     if not is_url(location):
         return LocalStore(location, read_only=read_only)
-    if not read_only and str(location).startswith(_READ_ONLY):
+    with _package(location):
+        return FsspecStore.from_url(str(location), read_only=read_only)
+
+
+@contextmanager
+def writable(location: Location) -> Iterator[None]:
+    """Turn an error of a disk or of a service into a ValueError of one line.
+
+    Args:
+        location: what is written.
+
+    Raises:
+        ValueError: names the location and the reason, or the location is on a web server.
+    """
+    if str(location).startswith(_READ_ONLY):
         raise ValueError(f"cannot write {location}: a web server is only read; write to a folder or to s3://")
     try:
-        return FsspecStore.from_url(str(location), read_only=read_only)
+        yield
+    except (ValueError, ImportError, MemoryError):
+        raise
+    except OSError as error:
+        raise ValueError(f"cannot write {location}: {error.strerror or last_line(error)}") from error
+    except Exception as error:  # services raise errors of their own packages
+        raise ValueError(f"cannot write {location}: {last_line(error)}") from error
+
+
+@contextmanager
+def _package(location: Location) -> Iterator[None]:
+    """Say how to install the package of a service.
+
+    Raises:
+        ImportError: names the extra.
+        ValueError: no package knows the kind of URL.
+    """
+    try:
+        yield
     except ImportError as error:
         raise ImportError(
-            f"{location} needs an extra package: pip install 'anystar_torch[remote]' ({error})"
+            f"{location} needs an extra package: pip install 'anystar_torch[remote]' ({last_line(error)})"
         ) from error
+    except ValueError as error:
+        raise ValueError(f"{location} is of an unknown kind: {last_line(error)}") from error
 
 
 class Files:
@@ -91,7 +129,8 @@ class Files:
 
         # other processes write too, so what was listed before may be out of date
         options = {"use_listings_cache": False} if is_url(location) else {}
-        self._fs, self._root = url_to_fs(str(location), **options)
+        with _package(location):
+            self._fs, self._root = url_to_fs(str(location), **options)
 
     def read(self, name: str) -> bytes | None:
         """The content of a file; None where there is none.

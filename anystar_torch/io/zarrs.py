@@ -49,7 +49,10 @@ def opened(path: Location, level: int = 0) -> Iterator[StoredImage]:
     """
     zarr = _zarr()
     with readable(path, "Zarr"):
-        found = zarr.open(store(path), mode="r")
+        try:
+            found = zarr.open(store(path), mode="r")
+        except FileNotFoundError as error:
+            raise ValueError(_absent(path)) from error
         if not hasattr(found, "shape"):
             yield _image(found, path, level)
         elif level:
@@ -58,13 +61,20 @@ def opened(path: Location, level: int = 0) -> Iterator[StoredImage]:
             yield _array(found, path)
 
 
-def record_text(path: Path) -> str | None:
+def _absent(path: Location) -> str:
+    """Why there is no Zarr: nothing is there, or its labels are not finished."""
+    if label_store.is_unfinished(path):
+        return f"{path} is not finished: run the same command again, which continues it"
+    return f"there is no Zarr at {path}"
+
+
+def record_text(path: Location) -> str | None:
     """The text of the run record in the attributes; None where there is none.
 
     Args:
         path: the folder.
     """
-    record = dict(_zarr().open(str(path), mode="r").attrs).get(RECORD)
+    record = dict(_zarr().open(store(path), mode="r").attrs).get(RECORD)
     return None if record is None else json.dumps(record)
 
 

@@ -195,8 +195,8 @@ def test_unfinished_labels_are_no_volume_for_any_reader(tmp_path):
     for box in store.shards()[:3]:
         store.write(0, box, labels[box])
     assert not target.exists()
-    for path in (store.place, store.place / "0"):
-        with pytest.raises(ValueError, match="neither Zarr nor N5"):
+    for path, refusal in ((store.place, "is not finished: run"), (store.place / "0", "neither Zarr nor N5")):
+        with pytest.raises(ValueError, match=refusal):
             io.read(path)
         with pytest.raises((FileNotFoundError, KeyError)):
             zarr.open(path, mode="r")
