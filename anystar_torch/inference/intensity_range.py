@@ -5,7 +5,9 @@ types, 2^24 voxels are sampled at random places, the same ones in every run.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,8 @@ from torch import Tensor
 
 from anystar_torch.network.normalisation import NORMALISATIONS
 
-_SAMPLED = 1 << 24  # voxels of which quantiles are computed, where no histogram is
+SAMPLED = 1 << 24
+"""Voxels of which quantiles are computed, where no histogram is."""
 _PIECE = 1 << 20  # voxels sampled at a time: their indices take more memory than they do
 
 
@@ -49,7 +52,7 @@ class IntensityRange:
 
 
 def intensity_range(
-    volume: Shaped[np.ndarray, "..."], normalisation: str, *, sampled: int = _SAMPLED
+    volume: Shaped[np.ndarray, "..."], normalisation: str, *, sampled: int = SAMPLED
 ) -> IntensityRange:
     """The intensity range of a volume under a named normalisation.
 
@@ -66,10 +69,26 @@ def intensity_range(
     """
     if normalisation not in NORMALISATIONS:
         raise ValueError(f"normalisation must be one of {', '.join(NORMALISATIONS)}, got {normalisation!r}")
-    if volume.dtype.kind == "b" or volume.dtype in (np.uint8, np.uint16, np.int8, np.int16):
-        values, counts = _histogram(volume)
+    if has_histogram(volume.dtype):
+        values, counts = histogram(volume)
     else:
         values, counts = _finite_values(volume, sampled), None
+    return range_of_values(values, counts, normalisation)
+
+
+def range_of_values(
+    values: Shaped[np.ndarray, " n"], counts: Int64[np.ndarray, " n"] | None, normalisation: str
+) -> IntensityRange:
+    """The intensity range of a volume with these values.
+
+    Args:
+        values: finite, ascending.
+        counts: how often each value occurs; None where each stands for itself.
+        normalisation: a name of :data:`~anystar_torch.network.normalisation.NORMALISATIONS`.
+
+    Raises:
+        ValueError: there are no values, or they span more than float64 holds.
+    """
     if not values.size:
         raise ValueError("the volume holds no finite value: all voxels are NaN or infinite")
     chosen = NORMALISATIONS[normalisation]
@@ -83,8 +102,21 @@ def intensity_range(
     return IntensityRange(low, high, chosen.clip)
 
 
-def _histogram(volume: Shaped[np.ndarray, "..."]) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-    """The values that occur, ascending, and how often. Slab by slab, so that the volume is not copied."""
+def has_histogram(dtype: np.dtype[Any]) -> bool:
+    """Whether every value of a number type is counted: for booleans and integers of up to 16 bits.
+
+    Args:
+        dtype: number type of a volume.
+    """
+    return dtype.kind == "b" or dtype in (np.uint8, np.uint16, np.int8, np.int16)
+
+
+def histogram(volume: Shaped[np.ndarray, "..."]) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    """The values that occur, ascending, and how often. Slab by slab, so that the volume is not copied.
+
+    Args:
+        volume: of a type that :func:`has_histogram`, at least one-dimensional.
+    """
     offset = int(np.iinfo(volume.dtype).min) if volume.dtype.kind == "i" else 0
     counts = np.zeros(1 << (8 * volume.dtype.itemsize), np.int64)
     for slab in volume:
@@ -109,12 +141,20 @@ def _finite_values(volume: Shaped[np.ndarray, "..."], sampled: int) -> Float64[n
 
 def _random_voxels(volume: Shaped[np.ndarray, "..."], count: int) -> Shaped[np.ndarray, " {count}"]:
     """``count`` voxels at random places, the same ones in every run."""
+    places = random_places(volume.size, count)
+    return np.concatenate([volume[np.unravel_index(part, volume.shape)] for part in places])
+
+
+def random_places(size: int, count: int) -> Iterator[Int64[np.ndarray, " _"]]:
+    """``count`` random indices below ``size``, the same ones in every run, some at a time.
+
+    Args:
+        size: number of voxels of a volume.
+        count: number of indices.
+    """
     random = np.random.default_rng(0)
-    picked = np.empty(count, volume.dtype)
     for start in range(0, count, _PIECE):
-        part = picked[start : start + _PIECE]
-        part[...] = volume[np.unravel_index(random.integers(0, volume.size, len(part)), volume.shape)]
-    return picked
+        yield random.integers(0, size, min(_PIECE, count - start))
 
 
 def _quantile(

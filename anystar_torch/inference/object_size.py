@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from anystar_torch.geometry.diameter import equivalent_diameter
 from anystar_torch.geometry.rays import Rays
@@ -92,9 +92,23 @@ def check_found_size(
         diameter: size for which the volume was scaled, in voxels of the input's finest axis.
         config: configuration of the network.
     """
-    if len(distances) < _MIN_OBJECTS or not config.sizes_known:
-        return None
     volumes = rays.volume(torch.from_numpy(distances)).clamp_min(0).numpy().astype(np.float64)
+    return check_found_volumes(volumes, scaling, diameter, config)
+
+
+def check_found_volumes(
+    volumes: Float64[np.ndarray, " n"], scaling: Scaling, diameter: float, config: ModelConfig
+) -> SizeWarning | None:
+    """The warning of :func:`check_found_size`, from the volumes of the objects.
+
+    Args:
+        volumes: in input voxels.
+        scaling: grids of the input and of the network.
+        diameter: size for which the volume was scaled, in voxels of the input's finest axis.
+        config: configuration of the network.
+    """
+    if len(volumes) < _MIN_OBJECTS or not config.sizes_known:
+        return None
     median = equivalent_diameter(float(np.median(volumes) / np.prod(scaling.ratio)))
     low, expected, high = config.diameter_band
     if low <= median <= high:

@@ -187,7 +187,7 @@ class AnyStar:
             nms_thresh: overlap threshold of a suppression during the prediction; None for no such suppression.
         """
         return stages.Settings(
-            tile_network=self._tile_network(resolve(device)),
+            tile_network=self.tile_network(device),
             config=self.config,
             coarse_pass=self.coarse_pass,
             options=self.tile_options,
@@ -196,8 +196,18 @@ class AnyStar:
             nms_thresh=nms_thresh,
         )
 
+    def tile_network(self, device: str) -> TileNetwork:
+        """The network on a device. The network of this object stays where it is.
+
+        Args:
+            device: "auto", or a name that torch knows.
+
+        Raises:
+            ValueError: torch does not know the device, or it is not available.
+        """
+        return self._tile_network(resolve(device))
+
     def _tile_network(self, device: torch.device) -> TileNetwork:
-        """The network on a device. The network of this object stays where it is."""
         with self._lock:
             if device not in self._tile_networks:
                 here = next(self.network.parameters()).device == device

@@ -18,6 +18,7 @@ Taps = tuple[Int64[np.ndarray, "_ _"], Float32[np.ndarray, "_ _"]]
 """For each resampled voxel of an axis, a row of input voxels and a row of their weights."""
 
 _INPUT_VOXELS = 1 << 23  # input voxels resampled at a time, to bound the memory beside the result
+_MOST_INPUT_VOXELS = 1 << 25  # of one slice: beyond, its rows are resampled some at a time
 _FLOAT32_SPAN = 1e-18, 1e18  # widths of intensity ranges that float32 can subtract and divide
 
 
@@ -61,13 +62,26 @@ class ResampledVolume:
         (index, weight), *others = taps
         for first in range(0, len(index), slices):
             some = slice(first, first + slices)
-            parts.append(self._resample([(index[some], weight[some]), *others], transfer))
+            parts.append(self._rows([(index[some], weight[some]), *others], transfer))
         image = torch.cat(parts) if len(parts) > 1 else parts[0]
         return image[None, None]
 
+    def _rows(self, taps: list[Taps], transfer: Transfer) -> Float32[Tensor, "bd bh bw"]:
+        """The resampled voxels, some rows at a time where one slice is made of very many input voxels."""
+        slab, (index, weight), columns = taps
+        rows = math.ceil(len(index) * _MOST_INPUT_VOXELS / _inputs(taps))
+        if len(slab[0]) > 1 or rows >= len(index):
+            return self._resample(taps, transfer)
+        pieces = [slice(first, first + rows) for first in range(0, len(index), rows)]
+        return torch.cat(
+            [self._resample([slab, (index[some], weight[some]), columns], transfer) for some in pieces], 1
+        )
+
     def _resample(self, taps: list[Taps], transfer: Transfer) -> Float32[Tensor, "bd bh bw"]:
         """The resampled voxels that the taps of the three axes describe."""
-        crop = self.voxels[tuple(slice(int(index.min()), int(index.max()) + 1) for index, _ in taps)]
+        crop = np.asarray(
+            self.voxels[tuple(slice(int(index.min()), int(index.max()) + 1) for index, _ in taps)]
+        )
         intensities = self.intensity_range
         span = intensities.high - intensities.low
         if span > 0 and not _FLOAT32_SPAN[0] <= span <= _FLOAT32_SPAN[1]:
@@ -126,8 +140,12 @@ def mirrored_indices(index: Int64[np.ndarray, "..."], size: int) -> Int64[np.nda
 
 def _slices_at_a_time(taps: Sequence[Taps]) -> int:
     """Number of z slices of a box that are resampled together."""
-    inputs = [int(index.max()) - int(index.min()) + 1 for index, _ in taps]
-    return max(1, len(taps[0][0]) * _INPUT_VOXELS // math.prod(inputs))
+    return max(1, len(taps[0][0]) * _INPUT_VOXELS // _inputs(taps))
+
+
+def _inputs(taps: Sequence[Taps]) -> int:
+    """Number of input voxels of a box."""
+    return math.prod(int(index.max()) - int(index.min()) + 1 for index, _ in taps)
 
 
 def _taps(start: int, stop: int, size: int, source: int) -> Taps:

@@ -94,6 +94,16 @@ class LabelStore:
             new._begin(overwrite)
         return new
 
+    @staticmethod
+    def is_begun(path: Location | Inside) -> bool:
+        """Whether there are unfinished labels, which :meth:`create` would continue.
+
+        Args:
+            path: as for :meth:`create`.
+        """
+        target = path.target if isinstance(path, Inside) else checked(path)
+        return Files(_place(target)).read(_UNFINISHED) is not None
+
     def shards(self, level: int = 0) -> list[LabelBox]:
         """The boxes that tasks write, along (t), z, y, x.
 

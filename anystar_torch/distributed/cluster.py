@@ -1,0 +1,168 @@
+"""Tasks on the workers of a Dask cluster, and a cluster on this machine."""
+
+import itertools
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from anystar_torch.distributed.run import Call, Task
+from anystar_torch.distributed.work_folder import Item
+from anystar_torch.system.errors import last_line
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+ATTEMPTS = 3
+"""How often a task may fail, or its worker die, before the prediction ends."""
+
+_QUEUED = 2  # tasks per thread of the workers that are submitted before earlier ones are finished
+
+
+class TaskError(ValueError):
+    """A task failed on all attempts, a worker died repeatedly, or the cluster was lost."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Runs tasks on a cluster. A task whose worker dies is repeated on another one.
+
+    Attributes:
+        client: connected to the scheduler.
+    """
+
+    client: "Client"
+
+    def results(self, task: Task, calls: Iterable[Call]) -> Iterator[Item]:
+        """The results in the order in which they are finished.
+
+        Only some tasks per worker are submitted at a time, so that the scheduler holds few of very many.
+
+        Args:
+            task: the work; it must be picklable.
+            calls: its arguments, one tuple per name.
+
+        Raises:
+            TaskError: a task cannot be finished.
+        """
+        from distributed import as_completed
+
+        rest = iter(calls)
+        running = as_completed(
+            [self._submit(task, call) for call in itertools.islice(rest, self._most_submitted())]
+        )
+        pending: set[Future] = set(running.futures)
+        try:
+            for future in running:
+                pending.discard(future)
+                item: Item = self._result(future)
+                for call in itertools.islice(rest, 1):
+                    new = self._submit(task, call)
+                    pending.add(new)
+                    running.add(new)
+                yield item
+        finally:
+            if pending and self.client.status == "running":
+                self.client.cancel(list(pending))
+
+    def _most_submitted(self) -> int:
+        """Number of tasks that are submitted before one is finished."""
+        try:
+            threads: int = sum(self.client.nthreads().values())
+        except (OSError, TimeoutError) as error:
+            raise TaskError(f"the connection to the scheduler was lost ({last_line(error)})") from error
+        return max(_QUEUED * threads, _QUEUED)
+
+    def _submit(self, task: Task, call: Call) -> "Future":
+        try:
+            return self.client.submit(
+                task, *call, key=f"{call[0]}-{uuid4().hex[:12]}", retries=ATTEMPTS - 1, pure=False
+            )
+        except (OSError, RuntimeError) as error:
+            raise TaskError(f"the connection to the scheduler was lost ({last_line(error)})") from error
+
+    def _result(self, future: "Future") -> Item:
+        """The result of a task, or why there is none."""
+        from distributed import KilledWorker
+        from distributed.client import FutureCancelledError
+        from distributed.comm import CommClosedError
+
+        name = str(future.key).rpartition("-")[0]
+        try:
+            item: Item = future.result()
+            return item
+        except KilledWorker as error:
+            raise TaskError(
+                f"block {name} ended its worker {ATTEMPTS} times, most often because memory was full: lower max_memory "
+                "or start fewer workers"
+            ) from error
+        except (FutureCancelledError, CommClosedError) as error:
+            raise TaskError("the connection to the scheduler was lost") from error
+        except OSError as error:
+            reason = error.strerror or last_line(error)
+            raise TaskError(f"block {name} failed {ATTEMPTS} times: {reason}") from error
+        except (ValueError, TypeError, ImportError):
+            raise  # they say what is wrong with the input
+        except Exception as error:
+            raise TaskError(
+                f"block {name} failed {ATTEMPTS} times: {type(error).__name__}: {last_line(error)}"
+            ) from error
+
+
+@contextmanager
+def local_workers(count: int) -> Iterator["Client"]:
+    """Start workers on this machine, one process each, while the block runs.
+
+    Args:
+        count: number of workers.
+
+    Raises:
+        ImportError: dask is not installed.
+    """
+    distributed = _distributed()
+    # Workers keep to their own limit (max_memory); Dask would stop them at a share of it. The port of the dashboard is
+    # any that is free. Dask's own messages about workers that end would come between ours.
+    with (
+        distributed.LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def scheduler_at(address: str) -> Iterator["Client"]:
+    """Connect to the scheduler of a cluster while the block runs.
+
+    Args:
+        address: such as ``tcp://host:8786``.
+
+    Raises:
+        ValueError: there is no scheduler, or it has no workers.
+        ImportError: dask is not installed.
+    """
+    distributed = _distributed()
+    try:
+        client = distributed.Client(address, timeout="10s")
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ValueError(f"no scheduler answers at {address}: {last_line(error)}") from error
+    with client:
+        if not client.nthreads():
+            raise ValueError(f"the scheduler at {address} has no workers; start some first")
+        yield client
+
+
+def _distributed() -> Any:
+    """The library."""
+    try:
+        import distributed
+    except ImportError as error:
+        raise ImportError("workers need an extra package: pip install 'anystar_torch[cluster]'") from error
+    return distributed

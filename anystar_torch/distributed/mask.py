@@ -1,0 +1,80 @@
+"""A mask of lower resolution: where in a volume objects may be."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64, Shaped
+
+from anystar_torch.arrays import Triple
+from anystar_torch.distributed.blocks import Corners
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeMask:
+    """A mask over a volume. Both cover the same space, with any numbers of voxels.
+
+    Attributes:
+        inside: where objects may be, (z, y, x).
+    """
+
+    inside: Bool[np.ndarray, "d h w"]
+
+    @classmethod
+    def of(cls, values: Shaped[np.ndarray, "d h w"]) -> "VolumeMask":
+        """The mask of a volume that is not 0 where objects may be.
+
+        Args:
+            values: labels or grey values of any type.
+
+        Raises:
+            ValueError: all values are 0.
+        """
+        inside = np.asarray(values) != 0
+        if not inside.any():
+            raise ValueError("the mask is 0 everywhere, so that there is nothing to predict")
+        return cls(inside)
+
+    def holds(self, points: Float[np.ndarray, "n 3"], shape: Triple) -> Bool[np.ndarray, " n"]:
+        """Which points lie inside.
+
+        Args:
+            points: (z, y, x) in voxels of a grid over the volume; integers are voxel centres.
+            shape: number of voxels of that grid.
+        """
+        z, y, x = (self._places(points[:, axis], shape[axis], axis) for axis in range(3))
+        inside: Bool[np.ndarray, " n"] = self.inside[z, y, x]
+        return inside
+
+    def meets(self, box: Corners, shape: Triple) -> bool:
+        """Whether a voxel of a box lies inside.
+
+        Args:
+            box: corners in voxels of a grid over the volume.
+            shape: number of voxels of that grid.
+        """
+        place = []
+        for axis, (start, stop) in enumerate(zip(*box, strict=True)):
+            first, last = self._places(np.array([start, min(stop, shape[axis]) - 1]), shape[axis], axis)
+            place.append(slice(int(first), int(last) + 1))
+        return bool(self.inside[tuple(place)].any())
+
+    def voxels(self, box: Corners, shape: Triple) -> Bool[np.ndarray, "d h w"]:
+        """Which voxels of a box lie inside.
+
+        Args:
+            box: corners in voxels of a grid over the volume.
+            shape: number of voxels of that grid.
+        """
+        axes = [
+            self._places(np.arange(start, stop), shape[axis], axis)
+            for axis, (start, stop) in enumerate(zip(*box, strict=True))
+        ]
+        inside: Bool[np.ndarray, "d h w"] = self.inside[np.ix_(*axes)]
+        return inside
+
+    def _places(self, voxels: Shaped[np.ndarray, " n"], size: int, axis: int) -> Int64[np.ndarray, " n"]:
+        """The voxels of the mask at those of a grid."""
+        own = self.inside.shape[axis]
+        places = np.floor((voxels.astype(np.float64) + 0.5) * own / size).astype(np.int64)
+        clipped: Int64[np.ndarray, " n"] = places.clip(0, own - 1)
+        return clipped
