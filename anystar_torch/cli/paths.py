@@ -40,6 +40,7 @@ class Outputs:
             source: the volume.
 
         Raises:
+            ImportError: the package for a format is not installed.
             ValueError: a format is unknown, a folder is missing, a file must not be replaced, or a folder in its place
                 is not an earlier result.
         """
@@ -49,6 +50,8 @@ class Outputs:
         io.writer(self.labels, source)
         if self.picture is not None:
             picture.check(self.picture)
+        if self.table is not None:
+            io.check_table(self.table)
         for path in (self.labels, *self.extra):
             io.check_target(path, self.overwrite)
             if path.is_dir() and not self._earlier(path):

@@ -92,7 +92,7 @@ Picture = Annotated[Path | None, typer.Option(help=f"Picture of the result (.png
 KeptCandidates = Annotated[
     Path | None, typer.Option(help=f"Candidates (.npz) for anystar relabel. {_FOLDER}")
 ]
-Table = Annotated[Path | None, typer.Option(help=f"Table of the objects (.csv). {_FOLDER}")]
+Table = Annotated[Path | None, typer.Option(help=f"Table of the objects (.csv, .parquet). {_FOLDER}")]
 Meshes = Annotated[
     Path | None,
     typer.Option(help="Meshes of the objects: one .ply file, or a folder with a file per object."),

@@ -1,6 +1,6 @@
 """Measurements of every object, and its surface."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,24 +8,25 @@ from jaxtyping import Float32, Shaped
 
 from anystar_torch.geometry.diameter import equivalent_diameter
 from anystar_torch.inference.instances import Instances
+from anystar_torch.inference.object_sums import ObjectSums, block_sums
 
-COLUMNS = [
-    "id",
-    "z",
-    "y",
-    "x",
-    "z_um",
-    "y_um",
-    "x_um",
-    "score",
-    "volume",
-    "volume_um3",
-    "diameter",
-    "diameter_um",
-    "mean_intensity",
-    "touches_border",
-]
-"""Columns of the table, in order."""
+COLUMNS: dict[str, type] = {
+    "id": int,
+    "z": float,
+    "y": float,
+    "x": float,
+    "z_um": float,
+    "y_um": float,
+    "x_um": float,
+    "score": float,
+    "volume": int,
+    "volume_um3": float,
+    "diameter": float,
+    "diameter_um": float,
+    "mean_intensity": float,
+    "touches_border": int,
+}
+"""Columns of the table and their types, in order."""
 
 
 def object_table(
@@ -44,42 +45,54 @@ def object_table(
             spacing or unit.
 
     Returns:
+        Rows as of :func:`object_rows`.
+    """
+    sums = ObjectSums.empty(len(found))
+    sums.add(block_sums(found.labels, image))
+    return list(object_rows(sums, found.points, found.scores, spacing, unit))
+
+
+def object_rows(
+    sums: ObjectSums,
+    points: Float32[np.ndarray, "n 3"],
+    scores: Float32[np.ndarray, " n"],
+    spacing: Sequence[float | int] | None = None,
+    unit: str = "um",
+) -> Iterator[dict[str, Any]]:
+    """Make one row per object, in the order of their ids; one at a time, so that a table of any length can be written.
+
+    Args:
+        sums: over the voxels of the objects, from all blocks of the volume.
+        points: centres of the objects in voxels, (z, y, x); arrays in a file are read as the rows are made.
+        scores: of the objects.
+        spacing: voxel size (z, y, x); None for cubic voxels.
+        unit: unit of ``spacing``, "um", or "" if only its ratios are known. Columns in micrometres are absent without
+            spacing or unit.
+
+    Yields:
         Rows with :data:`COLUMNS`. Centre and volume are in voxels. The diameter is volume-equivalent, in voxels of the
         finest axis. The mean intensity is that of the label's finite voxels, and absent if there are none. The last
         column says whether the label touches the border of the volume.
     """
-    count = len(found)
-    volume, measured = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
-    intensity = np.zeros(count + 1)
-    for labels, slab in zip(found.labels, image, strict=True):
-        flat = labels.reshape(-1)
-        volume += np.bincount(flat, minlength=count + 1)
-        values = slab.reshape(-1).astype(np.float64)
-        finite = np.isfinite(values)
-        measured += np.bincount(flat[finite], minlength=count + 1)
-        intensity += np.bincount(flat[finite], values[finite], count + 1)
-    faces = [face for axis in range(3) for face in (found.labels.take(0, axis), found.labels.take(-1, axis))]
-    border = np.isin(np.arange(count + 1), np.concatenate([face.reshape(-1) for face in faces]))
     step = np.asarray(spacing if spacing is not None else (1, 1, 1), float)
     voxel, finest = float(np.prod(step)), float(step.min())
-    rows = []
-    for i in range(1, count + 1):
-        diameter = equivalent_diameter(float(volume[i]) * voxel)
+    for i, number in enumerate(sums.ids.tolist()):
+        size = float(sums.volume[i])
+        diameter = equivalent_diameter(size * voxel)
         row: dict[str, Any] = {
-            "id": i,
-            "score": round(float(found.scores[i - 1]), 4),
-            "volume": int(volume[i]),
+            "id": number,
+            "score": round(float(scores[i]), 4),
+            "volume": int(size),
         }
-        row |= {axis: round(float(p), 3) for axis, p in zip("zyx", found.points[i - 1], strict=True)}
-        row |= {"diameter": round(diameter / finest, 3), "touches_border": int(border[i])}
-        if measured[i]:
-            row["mean_intensity"] = _rounded(float(intensity[i] / measured[i]))
+        row |= {axis: round(float(p), 3) for axis, p in zip("zyx", points[i], strict=True)}
+        row |= {"diameter": round(diameter / finest, 3), "touches_border": int(sums.touches_border[i])}
+        if sums.measured[i]:
+            row["mean_intensity"] = _rounded(float(sums.intensity[i] / sums.measured[i]))
         if spacing is not None and unit:
-            scaled = found.points[i - 1] * step
+            scaled = points[i] * step
             row |= {f"{axis}_um": round(float(p), 4) for axis, p in zip("zyx", scaled, strict=True)}
-            row |= {"volume_um3": round(float(volume[i] * voxel), 4), "diameter_um": round(diameter, 4)}
-        rows.append(row)
-    return rows
+            row |= {"volume_um3": round(size * voxel, 4), "diameter_um": round(diameter, 4)}
+        yield row
 
 
 def _rounded(intensity: float) -> float:

@@ -15,7 +15,7 @@ from anystar_torch.io.location import Location, is_url
 from anystar_torch.io.orientation import reoriented
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
-from anystar_torch.io.tables import write_meshes, write_table
+from anystar_torch.io.tables import check_table, write_meshes, write_table
 
 __all__ = [
     "KINDS",
@@ -40,6 +40,7 @@ __all__ = [
     "reoriented",
     "volumes",
     "atomic_write",
+    "check_table",
     "check_target",
     "write",
     "write_image",

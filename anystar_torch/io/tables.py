@@ -1,6 +1,8 @@
-"""Tables (CSV) and meshes (PLY) of objects."""
+"""Tables (CSV, Parquet) and meshes (PLY) of objects."""
 
 import csv
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +11,74 @@ from jaxtyping import Float32, Integer
 
 from anystar_torch.io.atomic import atomic_write
 
+_PARQUET = ".parquet"
+_ROWS = 1 << 16  # of a group in a Parquet file, which are in memory at once
 
-def write_table(path: Path, rows: list[dict[str, Any]], columns: list[str], overwrite: bool = True) -> None:
-    """Write rows as CSV with a header line.
+
+def check_table(path: Path) -> None:
+    """Refuse a table whose package is not installed, before the work.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ImportError: the package for Parquet is not installed.
+    """
+    if path.suffix.lower() == _PARQUET:
+        _pyarrow()
+
+
+def write_table(
+    path: Path, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, type], overwrite: bool = True
+) -> None:
+    """Write rows as Parquet where the name ends in .parquet, else as CSV with a header line.
+
+    Rows are written as they come, so that they may be made one by one.
 
     Args:
         path: the file.
         rows: a value per column; missing values stay empty.
-        columns: names of the columns, in order.
+        columns: names and types (int, float, str) of the columns, in order.
         overwrite: whether an existing file may be replaced.
 
     Raises:
         ValueError: the file cannot be written.
+        ImportError: the package for Parquet is not installed.
     """
-    with atomic_write(path, overwrite) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    check_table(path)
+    with atomic_write(path, overwrite) as temporary:
+        if path.suffix.lower() == _PARQUET:
+            _write_parquet(temporary, rows, columns)
+            return
+        with open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, list(columns), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def _write_parquet(path: Path, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, type]) -> None:
+    """Write rows as Parquet, in groups of a fixed number of rows."""
+    arrow, parquet = _pyarrow()
+    kinds = {int: arrow.int64(), float: arrow.float64(), str: arrow.string()}
+    schema = arrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
+    remaining = iter(rows)
+    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        while group := list(islice(remaining, _ROWS)):
+            writer.write_table(arrow.Table.from_pylist(group, schema=schema))
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    """The library and its module for Parquet.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError("Parquet needs an extra package: pip install 'anystar_torch[parquet]'") from error
+    return pyarrow, pyarrow.parquet
 
 
 def write_meshes(
