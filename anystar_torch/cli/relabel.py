@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _NMS_THRESH = 0.3  # where the candidates were stored without one
 _NO_PLACE = (
-    "warning: an earlier version stored these candidates without the place and the identity of their volume; "
-    "the labels have no place (predict again to have it)"
+    "warning: these candidates hold no place of their volume, as those of earlier versions; the labels have none "
+    "(predict again to have it)"
 )
 
 

@@ -36,7 +36,7 @@ def opened(path: Path, scene: str | None = None) -> Iterator[StoredImage]:
     with readable(path, f"{path.suffix[1:].upper()} (other readers: pip install bioio-bioformats)"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the readers' libraries, about themselves
-            image = image_of(path)
+            image = image_of(path, use_plugin_cache=True)
             _check_scenes(image, path)
             image.set_scene(scene_number(scene, image.scenes, path))
             data = image.xarray_dask_data

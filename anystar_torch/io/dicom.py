@@ -120,13 +120,14 @@ class _Planes:
 def _series(path: Path) -> list[Slice]:
     """The slices of the series, in any order."""
     folder = path if path.is_dir() else path.parent
-    wanted = None if path.is_dir() else _tags(path)[_SERIES]
+    wanted = None if path.is_dir() else _tags(_reader(path)).get(_SERIES, "")
     found: dict[str, list[Slice]] = {}
     for file in _files(folder):
-        tags = _tags(file)
+        reader = _reader(file)
+        tags = _tags(reader)
         name = tags.get(_SERIES, "")
         if wanted is None or name == wanted:
-            found.setdefault(name, []).append(_slice(file, tags))
+            found.setdefault(name, []).append(_slice(file, reader, tags))
     if len(found) > 1:
         examples = ", ".join(str(slices[0].path.name) for slices in found.values())
         raise ValueError(
@@ -156,8 +157,7 @@ def _files(folder: Path) -> list[Path]:
     return found
 
 
-def _tags(path: Path) -> dict[str, str]:
-    reader = _reader(path)
+def _tags(reader: Any) -> dict[str, str]:
     return {key: reader.GetMetaData(key).strip() for key in reader.GetMetaDataKeys()}
 
 
@@ -185,7 +185,7 @@ def _pixels(path: Path) -> Shaped[np.ndarray, "h w"]:
     return pixels.reshape(pixels.shape[-2:])
 
 
-def _slice(path: Path, tags: dict[str, str]) -> Slice:
+def _slice(path: Path, reader: Any, tags: dict[str, str]) -> Slice:
     import SimpleITK
 
     if int(tags.get(_FRAMES) or 1) > 1:
@@ -195,7 +195,6 @@ def _slice(path: Path, tags: dict[str, str]) -> Slice:
     position, orientation = (_numbers(tags.get(name)) for name in (_POSITION, _ORIENTATION))
     if len(position) != 3 or len(orientation) != 6:
         raise ValueError(f"{path} is a DICOM image without a position in space, so slices cannot be sorted")
-    reader = _reader(path)
     width, height, *_ = reader.GetSize()
     x, y, *_ = reader.GetSpacing()
     image = SimpleITK.Image(1, 1, reader.GetPixelID())

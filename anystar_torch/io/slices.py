@@ -51,7 +51,7 @@ def opened(path: Path) -> Iterator[StoredImage]:
     """
     grid = slice_grid(_images(path), str(path))
     first = _described(grid.images[0])
-    for image in grid.images:
+    for image in grid.images[1:]:
         shape, dtype = _described(image)
         if (shape, dtype) != first:
             told = " x ".join(map(str, shape)), " x ".join(map(str, first[0]))

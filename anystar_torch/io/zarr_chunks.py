@@ -43,22 +43,29 @@ class CheckedArray:
         self._array, self.shape = array, tuple(array.shape)
         codecs = " ".join(type(codec).__name__.lower() for codec in getattr(array, "compressors", ()) or ())
         root = getattr(array.store, "root", None)  # of a store in a folder
-        checked = root is not None and "blosc" in codecs and not getattr(array, "shards", None)
-        self._folder = Path(str(root)) / array.path if checked else None
+        self._folder = None if root is None else Path(str(root)) / array.path
+        shards = getattr(array, "shards", None)
+        self._block = shards or array.chunks  # voxels of a file
+        self._blosc = "blosc" in codecs and not shards
 
     def __getitem__(self, index: tuple[Any, ...]) -> Shaped[np.ndarray, "..."]:
-        decoded = int(np.prod(self._array.chunks, dtype=np.int64)) * self._array.dtype.itemsize
+        decoded = int(np.prod(self._block, dtype=np.int64)) * self._array.dtype.itemsize
         for file in self._files(index) if self._folder is not None else ():
-            if file.is_file():  # a chunk without a file has the fill value in every voxel
+            if not file.is_file():  # a chunk without a file has the fill value in every voxel
+                continue
+            stored = file.stat().st_size
+            if not stored:  # zarr takes an empty shard for one without a file
+                raise ValueError(f"chunk {file} is cut off (0 bytes)")
+            if self._blosc:
                 with open(file, "rb") as stream:
-                    check_blosc(stream.read(_BLOSC_HEADER), file.stat().st_size, decoded, file)
+                    check_blosc(stream.read(_BLOSC_HEADER), stored, decoded, file)
         return np.asarray(self._array[index])
 
     def _files(self, index: tuple[Any, ...]) -> list[Path]:
-        """The files of the chunks that an index touches."""
+        """The files of the chunks or shards that an index touches."""
         touched = []
-        for one, size, chunk in zip(index, self.shape, self._array.chunks, strict=True):
+        for one, size, block in zip(index, self.shape, self._block, strict=True):
             begin, end, _ = (one, one + 1, 1) if isinstance(one, int | np.integer) else one.indices(size)
-            touched.append(range(begin // chunk, (end - 1) // chunk + 1))
+            touched.append(range(begin // block, (end - 1) // block + 1))
         assert self._folder is not None
         return [self._folder / self._array.metadata.encode_chunk_key(chunk) for chunk in product(*touched)]

@@ -93,10 +93,10 @@ def test_candidates_of_an_earlier_version_are_said_to_have_no_place(tmp_path, su
     )
     np.savez(candidates, **content)
     said = run(capsys, "relabel", candidates, "-o", tmp_path / "out.nii.gz")
-    assert "the labels have no place (predict again to have it)" in said.splitlines()[0]
+    assert "the labels have none (predict again to have it)" in said.splitlines()[0]
     assert nibabel.load(tmp_path / "out.nii.gz").affine[:3, 3].tolist() == [0, 0, 0]
     written = nibabel.load(subject.parent / "vol.labels.nii.gz")
     assert np.array_equal(
         np.asarray(nibabel.load(tmp_path / "out.nii.gz").dataobj), np.asarray(written.dataobj)
     )
-    assert any("no place" in note for note in io.read_record(tmp_path / "out.nii.gz").notes)
+    assert any("hold no place" in note for note in io.read_record(tmp_path / "out.nii.gz").notes)

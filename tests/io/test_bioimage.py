@@ -12,13 +12,14 @@ from anystar_torch.io.bioimage import scene_number
 SERIES = np.random.default_rng(0).integers(0, 60000, (2, 3, 5, 16, 32)).astype(np.uint16)  # T C Z Y X
 
 
-def _czi(path, scenes=1):
+def write_czi(path, series=SERIES, scenes=1):
+    """A CZI file, T C Z Y X; every scene is one grey value brighter."""
     pytest.importorskip("bioio_czi")
     writer = pytest.importorskip("pylibCZIrw").czi
     with writer.create_czi(str(path)) as file:
         for scene in range(scenes):
-            for t, c, z in np.ndindex(SERIES.shape[:3]):
-                plane = SERIES[t, c, z][..., None] + np.uint16(scene)
+            for t, c, z in np.ndindex(series.shape[:3]):
+                plane = series[t, c, z][..., None] + np.uint16(scene)
                 file.write(plane, plane={"T": t, "C": c, "Z": z}, scene=scene, location=(100 * scene, 0))
         file.write_metadata(document_name="a", scale_x=0.25e-6, scale_y=0.5e-6, scale_z=2e-6)
     return path
@@ -26,7 +27,7 @@ def _czi(path, scenes=1):
 
 @pytest.mark.filterwarnings("ignore")  # of bioio's libraries, about themselves
 def test_a_czi_is_read_with_its_axes_and_voxel_size(tmp_path):
-    path = _czi(tmp_path / "a.czi")
+    path = write_czi(tmp_path / "a.czi")
     assert io.frames(path) == 2
     for frame in range(2):
         for channel in range(3):
@@ -39,7 +40,7 @@ def test_a_czi_is_read_with_its_axes_and_voxel_size(tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_scenes_of_a_czi_that_its_metadata_do_not_describe_are_not_dropped(tmp_path):
-    path = _czi(tmp_path / "a.czi", scenes=2)
+    path = write_czi(tmp_path / "a.czi", scenes=2)
     with pytest.raises(ValueError, match=r"a\.czi holds 2 scenes, and its metadata describe 1"):
         io.read(path, frame=0, channel=0)
 

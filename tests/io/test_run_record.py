@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anystar_torch.io import RunRecord, SpatialImage, read, read_record, write
@@ -34,6 +34,7 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(FIELDS)
 def test_a_record_survives_its_text(fields):
     record = RunRecord(**fields)
