@@ -1,4 +1,4 @@
-"""Train a network: ``python train.py +experiment=mix [group=choice] [key=value]``."""
+"""Train a network: ``python train.py +experiment=mix [group=choice] [key=value]``, as ``anystar train``."""
 
 from anystar_torch.training.main import main
 

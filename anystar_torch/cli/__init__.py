@@ -1,4 +1,4 @@
-"""The command line: ``anystar predict | relabel | evaluate | gallery | export | info``.
+"""The command line: ``anystar predict | relabel | evaluate | train | gallery | export | info``.
 
 Commands raise ordinary errors. Only :func:`main` turns them into one line on the error stream and exit status 2.
 Large libraries are imported inside the commands, so that ``anystar --help`` is fast.
@@ -13,18 +13,18 @@ from types import FrameType
 
 import typer
 
-from anystar_torch.cli import evaluate, export, gallery, info, predict, relabel
+from anystar_torch.cli import evaluate, export, gallery, info, predict, relabel, train
 from anystar_torch.cli.messages import line_of, with_options
 
 app = typer.Typer(
     name="anystar",
     help="Segment star-convex objects (nuclei, nodules, cells) in 3D volumes, without training.",
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command()(predict.predict)
 app.command()(relabel.relabel)
 app.command()(evaluate.evaluate)
+app.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)(train.train)
 app.command()(gallery.gallery)
 app.command()(export.export)
 app.command()(info.info)

@@ -1,7 +1,6 @@
 """Load synthesizers by name, from the configuration files of training."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -9,20 +8,8 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf.errors import OmegaConfBaseException
 
+from anystar_torch.configuration.folder import config_folder
 from anystar_torch.generator.synthesizer import Synthesizer
-
-
-def config_folder() -> Path:
-    """The folder of the configuration files, inside the installed package or beside it in the repository.
-
-    Raises:
-        ValueError: the folder is missing.
-    """
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "configs", package.parent / "configs"):
-        if (folder / "synth").is_dir():
-            return folder
-    raise ValueError(f"no configuration files in {package} or beside it; reinstall anystar_torch")
 
 
 def synthesizer_names() -> list[str]:

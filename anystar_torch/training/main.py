@@ -1,4 +1,4 @@
-"""The training entry: ``python train.py +experiment=mix [group=choice] [key=value]``.
+"""The training entry: ``anystar train`` and ``python train.py``.
 
 Hydra composes ``configs/train.yaml``, every object that it names is built, and Lightning trains the network. A report
 then scores the network on synthetic samples and on a real volume.
@@ -7,123 +7,157 @@ then scores the network on synthetic samples and on a real volume.
 import logging
 import os
 import sys
+import traceback
 import warnings
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import hydra
-import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from anystar_torch.configuration.compose import config_folder, one_line
+from anystar_torch.configuration.compose import one_line
+from anystar_torch.configuration.folder import config_folder
 from anystar_torch.configuration.resolvers import register_resolvers
 from anystar_torch.configuration.stored import current_config
 from anystar_torch.system.allocator import keep_freed_memory
 from anystar_torch.training.callbacks import NonFiniteLossError
-from anystar_torch.training.checkpoints import best_score, last_checkpoint
-from anystar_torch.training.data import SynthesisData
-from anystar_torch.training.module import Training, warm_start
-from anystar_torch.training.report import Report
-from anystar_torch.training.resuming import check_same_network
+from anystar_torch.training.report import STOPPED
+from anystar_torch.training.runs import Run, build, in_its_folder, in_sweep, store_settings
 
 SETTINGS_REFUSED = 2
 """Exit status of a run whose settings are not valid."""
 
-NOT_FINITE = 1
-"""Exit status of a run that stopped because its loss was not finite."""
+FAILED = 1
+"""Exit status of a run that stopped because of its loss or an unexpected error."""
 
-register_resolvers()  # Hydra resolves parts of the configuration before it calls main
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""Environment variable. With the value 1 errors have their traceback, and Hydra raises them."""
+
+register_resolvers()  # Hydra resolves parts of the configuration before it calls the job
 
 
-class Run(NamedTuple):
-    """The objects of a training run.
+class JobFailedError(RuntimeError):
+    """A job of a sweep failed. Its own message is already printed.
 
-    Attributes:
-        trainer: Lightning's trainer.
-        training: the network with its loss and its optimiser.
-        data: the data module.
-        checkpoint: path of the checkpoint to resume from; None for a new run.
-        report: scores the network at the end.
+    Args:
+        status: exit status that the job would have had alone.
     """
 
-    trainer: L.Trainer
-    training: Training
-    data: SynthesisData
-    checkpoint: Path | None
-    report: Report
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
-@hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")
-def main(config: DictConfig) -> None:
-    """Train the network that ``config`` describes, and exit.
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train the network that a command line describes, and exit.
 
     Exit status: 0 after a successful run; 1 if the network learned nothing or the loss was not finite; 2 if a setting
-    is not valid; 130 if a signal stopped the run.
+    is not valid; 130 if a signal stopped the run. A sweep runs all of its jobs; its status is 0, or that of the first
+    job that failed.
+
+    Args:
+        arguments: Hydra's overrides and flags; None for those of the process.
+    """
+    command = list(sys.argv)
+    full = os.environ.get(FULL_ERROR) == "1"
+    job = partial(train, command=command, full=full)
+    words = list(command[1:] if arguments is None else arguments)
+    words.sort(
+        key=lambda word: word not in ("-m", "--multirun")
+    )  # Hydra refuses overrides on both sides of a flag
+    sys.argv = [command[0], *words]  # Hydra reads them there
+    os.environ[FULL_ERROR] = "1"
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")(job)()
+    except JobFailedError as failure:
+        sys.exit(failure.status)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # before the first job
+        if full:
+            raise
+        sys.exit(complain(refusal(error), command, SETTINGS_REFUSED))
+    finally:
+        sys.argv = command
+
+
+def train(config: DictConfig, *, command: Sequence[str], full: bool) -> float | None:
+    """Train the network that ``config`` describes: one job of Hydra.
 
     Args:
         config: the composed ``configs/train.yaml``, or the stored configuration of an earlier run.
+        command: the command line of the process, which Lightning repeats for further processes.
+        full: whether errors have their traceback.
+
+    Returns:
+        The last figure of ``callbacks.checkpoint.monitor``, which sweepers can optimise; None if it was not logged.
+
+    Raises:
+        JobFailedError: in a sweep, the job failed.
+        SystemExit: otherwise, with the exit status of a failure; in a sweep only after a signal.
     """
+    sys.argv = list(command)
+    os.environ[FULL_ERROR] = str(int(full))  # processes that Lightning starts read it
+    try:
+        run, status = _train(config, command, full)
+    except Exception:
+        if not in_sweep() or full:
+            raise
+        traceback.print_exc()  # Hydra prints the error of the first job only
+        run, status = None, FAILED
+    finally:
+        os.environ[FULL_ERROR] = "1"
+    if status and in_sweep() and status != STOPPED:
+        raise JobFailedError(status)
+    if status:
+        sys.exit(status)
+    figure = None if run is None else run.trainer.callback_metrics.get(config.callbacks.checkpoint.monitor)
+    return None if figure is None else float(figure)
+
+
+def _train(config: DictConfig, command: Sequence[str], full: bool) -> tuple[Run | None, int]:
+    """The run, if its settings are valid, and its exit status."""
     keep_freed_memory()
     silence_libraries()
     try:
+        from anystar_torch.kernels import _native  # noqa: F401 - missing in a clone that was not built
+
         config = current_config(config)
-        run = build(config)
-    except (HydraException, ValueError, ImportError) as error:
-        sys.exit(complain(error, SETTINGS_REFUSED))
+        placed = in_its_folder(config)
+        run = build(placed)
+        refuse_processes_in_sweep(run)
+    except (HydraException, OmegaConfBaseException, ValueError, ImportError) as error:
+        if full:
+            raise
+        return None, complain(one_line(error), command, SETTINGS_REFUSED)
     if run.trainer.is_global_zero:
-        store_settings(config)
+        store_settings(config, placed.run_folder)
     try:
         run.trainer.fit(run.training, datamodule=run.data, ckpt_path=run.checkpoint)
     except NonFiniteLossError as error:
-        sys.exit(complain(error, NOT_FINITE))
-    sys.exit(run.report(run.trainer, run.training, run.data))
+        if full:
+            raise
+        return run, complain(one_line(error), command, FAILED)
+    return run, run.report(run.trainer, run.training, run.data)
 
 
-def build(config: DictConfig) -> Run:
-    """Build every object that ``config`` names.
+def refuse_processes_in_sweep(run: Run) -> None:
+    """Refuse jobs of a sweep that would start further processes: Lightning repeats the command of the whole sweep.
 
     Args:
-        config: the composed ``configs/train.yaml``.
+        run: one job.
 
     Raises:
-        HydraException: an object cannot be built.
-        ValueError: a setting is not valid.
-        ImportError: a package that a setting needs is missing.
+        ValueError: the job would start processes.
     """
-    L.seed_everything(config.seed, verbose=False)
-    checkpoint = last_checkpoint(config.resume)
-    report = instantiate(config.report)
-    training = instantiate(config.training)
-    if checkpoint is not None:
-        check_same_network(checkpoint, training.network)
-        best_score(checkpoint.parent)  # read again when training starts; refused here if it is not safe
-    if config.warm_start is not None and checkpoint is None:  # a resumed run has its checkpoint's weights
-        warm_start(training.network, config.warm_start)
-    trainer = instantiate(
-        config.trainer,
-        callbacks=list(instantiate(config.callbacks).values()),
-        logger=list(instantiate(config.logger).values()),
-    )
-    return Run(trainer, training, instantiate(config.data), checkpoint, report)
-
-
-def store_settings(config: DictConfig) -> None:
-    """Write the configuration of a run into its folder, as Hydra would have done before the run began.
-
-    Hydra writes before a program can refuse its configuration, and would replace that of the run to be resumed.
-
-    Args:
-        config: the composed configuration.
-    """
-    hydra: Any = HydraConfig.instance().cfg
-    settings = Path(hydra.hydra.runtime.output_dir, ".hydra")
-    settings.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, settings / "config.yaml")
-    OmegaConf.save(OmegaConf.masked_copy(hydra, "hydra"), settings / "hydra.yaml")
-    OmegaConf.save(hydra.hydra.overrides.task, settings / "overrides.yaml")
+    cluster = getattr(run.trainer.strategy, "cluster_environment", None)
+    if in_sweep() and run.trainer.world_size > 1 and not (cluster and cluster.creates_processes_externally):
+        raise ValueError(
+            f"a job of a sweep cannot start {run.trainer.world_size} processes; set trainer.devices=1, or run the jobs "
+            "one by one"
+        )
 
 
 def silence_libraries() -> None:
@@ -138,16 +172,28 @@ def silence_libraries() -> None:
     )
 
 
-def complain(error: Exception, status: int) -> int:
-    """Print ``error`` as one line on the error stream and return ``status``.
-
-    With ``HYDRA_FULL_ERROR=1`` the error is raised instead, with its traceback.
+def refusal(error: Exception) -> str:
+    """One line for an error of Hydra before the first job: its message, and the first line of its cause.
 
     Args:
-        error: the error that ended the run.
+        error: that Hydra raised.
+    """
+    words = " ".join(str(error).partition("Config search path:")[0].split())
+    cause = str(error.__cause__).splitlines() if error.__cause__ is not None else []
+    return f"{words.rstrip('.')}; {cause[0]}" if cause and cause[0] not in words else words
+
+
+def complain(line: str, command: Sequence[str], status: int) -> int:
+    """Print ``line`` on the error stream, after the name of the program and of the sweep's job, and return ``status``.
+
+    Args:
+        line: the reason.
+        command: the command line of the process.
         status: exit status of the process.
     """
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        raise error
-    print(f"train.py: {one_line(error)}", file=sys.stderr)
+    program = Path(command[0]).name
+    names = [program if program.endswith(".py") else f"{program} train"]
+    if HydraConfig.initialized() and in_sweep():
+        names.append(f"job {HydraConfig.get().job.num}")
+    print(f"{': '.join(names)}: {line}", file=sys.stderr)
     return status

@@ -240,3 +240,10 @@ class Report:
             f"resume={self.folder}",
             soft_wrap=True,
         )
+
+
+def _command() -> str:
+    """The command line of this process, without the folder of an installed program."""
+    program = Path(sys.argv[0])
+    first = ["python", sys.argv[0]] if program.suffix == ".py" else [program.name]
+    return shlex.join([*first, *sys.argv[1:]])

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from serve import case, serve
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from anystar_torch.configuration.compose import config_folder
+from anystar_torch.configuration.folder import config_folder
 from anystar_torch.configuration.resolvers import register_resolvers
 from anystar_torch.system.allocator import keep_freed_memory
 

@@ -23,7 +23,8 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from anystar_torch import AnyStar
-from anystar_torch.configuration.compose import config_folder, load_synthesizer
+from anystar_torch.configuration.compose import load_synthesizer
+from anystar_torch.configuration.folder import config_folder
 from anystar_torch.evaluation.matching import IOU_THRESHOLDS
 from anystar_torch.inference.stages import find_instances
 from anystar_torch.network import loading

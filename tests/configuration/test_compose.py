@@ -5,7 +5,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from anystar_torch.configuration.compose import config_folder, load_synthesizer, synthesizer_names
+from anystar_torch.configuration.compose import load_synthesizer, synthesizer_names
+from anystar_torch.configuration.folder import config_folder
 from anystar_torch.configuration.resolvers import register_resolvers
 from anystar_torch.generator.synthesizer import Synthesizer
 

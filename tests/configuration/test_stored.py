@@ -9,7 +9,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
 from anystar_torch.configuration import stored
-from anystar_torch.configuration.compose import config_folder
+from anystar_torch.configuration.folder import config_folder
 from anystar_torch.configuration.resolvers import register_resolvers
 from anystar_torch.configuration.stored import current_config
 from anystar_torch.inference.predictor import AnyStar

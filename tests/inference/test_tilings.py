@@ -12,7 +12,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from anystar_torch.configuration.compose import config_folder
+from anystar_torch.configuration.folder import config_folder
 from anystar_torch.inference.plan import TileOptions
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.inference.tile_network import TileNetwork

@@ -13,66 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from anystar_torch import __version__
-from tests.training.processes import Training
-
-TINY = [
-    "+experiment=plain",
-    "hardware=laptop",
-    "shape=[16,16,16]",
-    "model.rays=8",
-    "model.backbone.filters=4",
-    "model.backbone.depth=1",
-    "model.features=8",
-    "trainer.max_steps=12",
-    "trainer.val_check_interval=6",
-    "trainer.precision=32-true",
-    "trainer.log_every_n_steps=1",
-    "data.validation_samples=2",
-    "report.samples=2",
-    "report.min_f1=0",
-    "callbacks.checkpoint.every_n_steps=5",
-]
-
-
-def start(folder, *overrides):
-    return Training.forked(folder.parent, [*TINY, f"run_folder={folder}", *overrides])
-
-
-def run(folder, *overrides):
-    return start(folder, *overrides).ended()
-
-
-def losses(folder):
-    """Loss by step, over all parts of a run that was resumed."""
-    found = {}
-    for path in sorted((folder / "csv").rglob("metrics.csv")):
-        for row in csv.DictReader(path.read_text().splitlines()):
-            if row.get("loss"):
-                found[int(row["step"])] = row["loss"]
-    return found
-
-
-def assert_same_weights(folder, other):
-    """Bit for bit: what is trained, its average, the optimiser's state, and what is exported."""
-    last, expected = (
-        torch.load(f / "checkpoints" / "last.ckpt", weights_only=False) for f in (folder, other)
-    )
-    for key in ("current_model_state", "state_dict"):
-        assert all(torch.equal(last[key][name], value) for name, value in expected[key].items()), key
-    moments, expected_moments = (c["optimizer_states"][0]["state"] for c in (last, expected))
-    for index, state in expected_moments.items():
-        assert all(torch.equal(moments[index][name], value) for name, value in state.items())
-    model, expected_model = (load_file(f / "model" / "weights.safetensors") for f in (folder, other))
-    assert all(torch.equal(model[name], value) for name, value in expected_model.items())
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A run that nobody interrupts."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    code, output = Training.started(folder.parent, [*TINY, f"run_folder={folder}"]).ended()
-    assert code == 0, output
-    return folder, output
+from tests.training.runs import assert_same_weights, losses, run, start
 
 
 def test_writes_nothing_but_the_run_folder(whole):
@@ -267,5 +208,7 @@ def test_resuming_with_another_model_is_one_line_and_changes_nothing(whole, over
 )
 def test_bad_overrides_are_refused_by_name(tmp_path, override, message):
     code, output = run(tmp_path / "run", override)
-    assert code != 0
-    assert message in output
+    assert code == 2
+    (line,) = output.strip().splitlines()
+    assert line.startswith("train.py: ")
+    assert message in line

@@ -1,0 +1,103 @@
+"""A training run: its objects, built from a configuration, and its folder."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning as L
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from anystar_torch.training.checkpoints import LAST, best_score, last_checkpoint
+from anystar_torch.training.data import SynthesisData
+from anystar_torch.training.module import Training, warm_start
+from anystar_torch.training.report import Report
+from anystar_torch.training.resuming import check_same_network
+
+
+class Run(NamedTuple):
+    """The objects of a training run.
+
+    Attributes:
+        trainer: Lightning's trainer.
+        training: the network with its loss and its optimiser.
+        data: the data module.
+        checkpoint: path of the checkpoint to resume from; None for a new run.
+        report: scores the network at the end.
+    """
+
+    trainer: L.Trainer
+    training: Training
+    data: SynthesisData
+    checkpoint: Path | None
+    report: Report
+
+
+def build(config: DictConfig) -> Run:
+    """Build every object that ``config`` names.
+
+    Args:
+        config: the composed ``configs/train.yaml``.
+
+    Raises:
+        HydraException: an object cannot be built.
+        ValueError: a setting is not valid.
+        ImportError: a package that a setting needs is missing.
+    """
+    L.seed_everything(config.seed, verbose=False)
+    checkpoint = last_checkpoint(config.resume)
+    report = instantiate(config.report)
+    training = instantiate(config.training)
+    if checkpoint is not None:
+        check_same_network(checkpoint, training.network)
+        best_score(checkpoint.parent)  # read again when training starts; refused here if it is not safe
+    if config.warm_start is not None and checkpoint is None:  # a resumed run has its checkpoint's weights
+        warm_start(training.network, config.warm_start)
+    trainer = instantiate(
+        config.trainer,
+        callbacks=list(instantiate(config.callbacks).values()),
+        logger=list(instantiate(config.logger).values()),
+    )
+    return Run(trainer, training, instantiate(config.data), checkpoint, report)
+
+
+def in_sweep() -> bool:
+    """Whether this run is one job of a sweep (``-m``)."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def in_its_folder(config: DictConfig) -> DictConfig:
+    """A copy of ``config`` whose ``run_folder`` is the one that the user or a sweep gave to Hydra, if one did.
+
+    It is ``hydra.run.dir`` from the command line, or ``hydra.sweep.dir`` and ``hydra.sweep.subdir`` for a job of a
+    sweep. A job of a sweep that is resumed goes on from its own checkpoint; a job without one starts.
+
+    Args:
+        config: the composed configuration.
+    """
+    hydra, placed = HydraConfig.get(), deepcopy(config)
+    sweep = in_sweep()
+    if sweep or any(override.startswith("hydra.run.dir=") for override in hydra.overrides.hydra):
+        placed.run_folder = hydra.runtime.output_dir
+    if sweep and placed.resume is not None:
+        placed.resume = placed.run_folder if Path(placed.run_folder, "checkpoints", LAST).is_file() else None
+    return placed
+
+
+def store_settings(config: DictConfig, folder: str) -> None:
+    """Write the configuration of a run into its folder, as Hydra would have done before the run began.
+
+    Hydra writes before a program can refuse its configuration, and would replace that of the run to be resumed.
+
+    Args:
+        config: the composed configuration.
+        folder: the run folder.
+    """
+    hydra: Any = HydraConfig.instance().cfg
+    settings = Path(folder, ".hydra")
+    settings.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, settings / "config.yaml")
+    OmegaConf.save(OmegaConf.masked_copy(hydra, "hydra"), settings / "hydra.yaml")
+    OmegaConf.save(hydra.hydra.overrides.task, settings / "overrides.yaml")

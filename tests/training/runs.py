@@ -1,0 +1,60 @@
+"""Small trainings in processes of their own, and what they wrote."""
+
+import csv
+
+import torch
+from safetensors.torch import load_file
+
+from tests.training.processes import Training
+
+TINY = [
+    "+experiment=plain",
+    "hardware=laptop",
+    "shape=[16,16,16]",
+    "model.rays=8",
+    "model.backbone.filters=4",
+    "model.backbone.depth=1",
+    "model.features=8",
+    "trainer.max_steps=12",
+    "trainer.val_check_interval=6",
+    "trainer.precision=32-true",
+    "trainer.log_every_n_steps=1",
+    "data.validation_samples=2",
+    "report.samples=2",
+    "report.min_f1=0",
+    "callbacks.checkpoint.every_n_steps=5",
+]
+
+
+def start(folder, *overrides):
+    """A training in ``folder``, started in the folder above."""
+    return Training.forked(folder.parent, [*TINY, f"run_folder={folder}", *overrides])
+
+
+def run(folder, *overrides):
+    """Exit status and output of a training."""
+    return start(folder, *overrides).ended()
+
+
+def losses(folder):
+    """Loss by step, over all parts of a run that was resumed."""
+    found = {}
+    for path in sorted((folder / "csv").rglob("metrics.csv")):
+        for row in csv.DictReader(path.read_text().splitlines()):
+            if row.get("loss"):
+                found[int(row["step"])] = row["loss"]
+    return found
+
+
+def assert_same_weights(folder, other):
+    """Bit for bit: what is trained, its average, the optimiser's state, and what is exported."""
+    last, expected = (
+        torch.load(f / "checkpoints" / "last.ckpt", weights_only=False) for f in (folder, other)
+    )
+    for key in ("current_model_state", "state_dict"):
+        assert all(torch.equal(last[key][name], value) for name, value in expected[key].items()), key
+    moments, expected_moments = (c["optimizer_states"][0]["state"] for c in (last, expected))
+    for index, state in expected_moments.items():
+        assert all(torch.equal(moments[index][name], value) for name, value in state.items())
+    model, expected_model = (load_file(f / "model" / "weights.safetensors") for f in (folder, other))
+    assert all(torch.equal(model[name], value) for name, value in expected_model.items())
