@@ -36,6 +36,7 @@ NOT_IMPORTED = {
     "flask": "the server of moto",
     "flask-cors": "the server of moto",
     "fire": "python -m monai.bundle, which runs an exported bundle",
+    "imagecodecs": "LZW, Zstandard and JPEG in tifffile",
     "import-linter": "lint-imports, in make test",
     "ipykernel": "runs the example notebook",
     "jsonschema": "monai.bundle verify_metadata",

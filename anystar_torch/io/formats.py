@@ -28,6 +28,7 @@ KINDS: dict[str, ModuleType] = {
     ".nii": nifti,
     ".nii.gz": nifti,
     ".nrrd": medical,
+    ".nhdr": medical,
     ".mha": medical,
     ".mhd": medical,
     ".dcm": dicom,
@@ -44,7 +45,13 @@ KINDS: dict[str, ModuleType] = {
 _FOLDERS = (zarrs, n5)
 
 #: Endings that are only read, and the ending that is written instead.
-_INSTEAD = {".mhd": ".mha", ".dcm": ".nii.gz", ".n5": ".zarr", **dict.fromkeys(bioimage.ENDINGS, ".ome.tif")}
+_INSTEAD = {
+    ".nhdr": ".nrrd",
+    ".mhd": ".mha",
+    ".dcm": ".nii.gz",
+    ".n5": ".zarr",
+    **dict.fromkeys(bioimage.ENDINGS, ".ome.tif"),
+}
 
 
 def container(path: Path) -> Path:

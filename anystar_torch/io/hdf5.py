@@ -96,9 +96,12 @@ def _dataset(file: Any, inner: str | None, path: Path) -> Any:
                 f"{path}: the file has no dataset {inner}; it has {listed or 'none that is a volume'}"
             )
         return file[inner]
+    if not found:
+        raise ValueError(f"{path} holds no dataset of three dimensions or more")
     if len(found) != 1:
-        example = f"; name one, as in {path}:/{found[0]}" if found else ""
-        raise ValueError(f"{path} holds {len(found)} datasets that may be volumes ({listed}){example}")
+        raise ValueError(
+            f"{path} holds {len(found)} datasets that may be volumes ({listed}); name one, as in {path}:/{found[0]}"
+        )
     return file[found[0]]
 
 

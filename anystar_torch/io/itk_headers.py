@@ -39,10 +39,44 @@ def header_units(path: Path) -> HeaderUnits:
     """Units and presence of the voxel size of an NRRD or MetaImage file.
 
     Args:
-        path: the file; .nrrd is read as NRRD, every other ending as MetaImage.
+        path: the file; .nrrd and .nhdr are read as NRRD, every other ending as MetaImage.
     """
-    fields = _fields(path, ":=?" if path.suffix.lower() == ".nrrd" else "=")
-    return _nrrd(fields) if path.suffix.lower() == ".nrrd" else _metaimage(fields)
+    return _nrrd(_fields(path, ":=?")) if is_nrrd(path) else _metaimage(_fields(path, "="))
+
+
+def is_nrrd(path: Path) -> bool:
+    """Whether a name is that of an NRRD file, and not of a MetaImage.
+
+    Args:
+        path: the name.
+    """
+    return path.suffix.lower() in (".nrrd", ".nhdr")
+
+
+def check_data_file(path: Path, needed: int) -> None:
+    """Refuse a MetaImage without its data file, or with fewer uncompressed bytes than its voxels are.
+
+    ITK prints a line of its own for them.
+
+    Args:
+        path: the file; NRRD files are left to ITK.
+        needed: bytes of the voxels.
+
+    Raises:
+        ValueError: names the data file.
+    """
+    fields = {} if is_nrrd(path) else _fields(path, "=")
+    name = fields.get("elementdatafile", "")
+    if not name or name.upper().startswith("LIST") or "%" in name:
+        return
+    data = path if name.upper() == "LOCAL" else path.parent / name
+    if not data.is_file():
+        raise ValueError(f"{path} names the data file {data}, which is not there")
+    packed = fields.get("compresseddata", "").strip().lower() == "true"
+    if not packed and data.stat().st_size < needed:
+        raise ValueError(
+            f"{path} declares {needed} bytes of voxels, and {data.name} holds {data.stat().st_size}"
+        )
 
 
 def _fields(path: Path, separator: str) -> dict[str, str]:

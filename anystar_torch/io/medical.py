@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer
 
-from anystar_torch.io.itk_headers import header_units, rewritten
+from anystar_torch.io.itk_headers import check_data_file, header_units, is_nrrd, rewritten
 from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
@@ -44,7 +44,7 @@ def opened(path: Path) -> Iterator[StoredImage]:
     """Yield the image, with the unit that the header gives; without one, sizes are millimetres.
 
     Args:
-        path: the file, .nrrd, .mha or .mhd.
+        path: the file, .nrrd, .nhdr, .mha or .mhd.
 
     Raises:
         ValueError: the file is broken, or larger than free memory.
@@ -55,7 +55,9 @@ def opened(path: Path) -> Iterator[StoredImage]:
 
         reader = _reader(path)
         size = reader.GetSize()
-        check_size((*size, reader.GetNumberOfComponents()), f"V{itemsize(reader)}", str(path))
+        shape = (*size, reader.GetNumberOfComponents())
+        check_size(shape, f"V{itemsize(reader)}", str(path))
+        check_data_file(path, int(np.prod(shape, dtype=np.int64)) * itemsize(reader))
         said = header_units(path)
         array = SimpleITK.GetArrayFromImage(reader.Execute())
         axes = "tzyx"[-len(size) :] + ("c" if reader.GetNumberOfComponents() > 1 else "")
@@ -103,7 +105,7 @@ def _reader(path: Path) -> Any:
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     reader = get_reader(path, read=False)
     # Without this line ITK finds no format for an ending in upper case.
-    reader.SetImageIO("NrrdImageIO" if path.suffix.lower() == ".nrrd" else "MetaImageIO")
+    reader.SetImageIO("NrrdImageIO" if is_nrrd(path) else "MetaImageIO")
     reader.ReadImageInformation()
     return reader
 
@@ -132,7 +134,7 @@ def write(
     import SimpleITK
 
     image = SimpleITK.GetImageFromArray(labels, isVector=False)
-    nrrd = path.suffix.lower() == ".nrrd"
+    nrrd = is_nrrd(path)
     units = like.geometry if nrrd and isinstance(like.geometry, Units) else None
     if like.affine is not None:
         _place(image, like.affine, 1.0 if units is None else units.millimetres)

@@ -83,7 +83,7 @@ def _series(file: Any, every: Sequence[Any], path: Path, scene: str | None) -> t
     Raises:
         ValueError: the file holds several, such as the positions of a stage, and none is chosen.
     """
-    several = sum(bool(set(one.axes) - set("TCYXS")) for one in every)
+    several = sum(bool(set(one.axes) - set("TCYXS")) for one in every if not one.keyframe.is_reduced)
     if scene is not None and every[0].kind == "ome":
         number = scene_number(scene, [one.name for one in every], path)
         if len(every) != len(ome_xml.pixels_of(file.ome_metadata)):

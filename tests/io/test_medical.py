@@ -185,3 +185,29 @@ def test_help_and_import_load_no_medical_library():
         "assert not {'torchio', 'SimpleITK', 'nibabel', 'torch'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_nrrd_with_its_header_apart(tmp_path):
+    SimpleITK.WriteImage(itk_image(), str(tmp_path / "a.nhdr"))
+    found = io.read(tmp_path / "a.nhdr")
+    assert np.array_equal(found.array, VOLUME)
+    np.testing.assert_allclose(found.affine, AFFINE, atol=1e-4)
+    assert io.beside(tmp_path / "a.nhdr") == tmp_path / "a.labels.nrrd"
+    next(path for path in tmp_path.iterdir() if ".raw" in path.name).unlink()
+    with pytest.raises(ValueError, match=r"a\.nhdr"):
+        io.read(tmp_path / "a.nhdr")
+
+
+@pytest.mark.parametrize("damage", ["gone", "short"])
+def test_the_data_of_a_metaimage_are_there(tmp_path, capfd, damage):
+    SimpleITK.WriteImage(itk_image(), str(tmp_path / "a.mhd"))
+    data = tmp_path / "a.raw"
+    assert np.array_equal(io.read(tmp_path / "a.mhd").array, VOLUME)
+    if damage == "gone":
+        data.unlink()
+    else:
+        data.write_bytes(data.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"a\.mhd .*a\.raw") as refused:
+        io.read(tmp_path / "a.mhd")
+    assert len(str(refused.value).splitlines()) == 1
+    assert capfd.readouterr() == ("", "")

@@ -149,3 +149,18 @@ def test_labels_of_one_slice_are_a_volume_again(tmp_path, spacing):
         found = io.read_labels(tmp_path / name)
         assert np.array_equal(found.array, labels)
         assert found.spacing == (None if spacing is None else pytest.approx(spacing))
+
+
+@pytest.mark.parametrize("compression", ["lzw", "zstd", "packbits", "lzma"])
+def test_compressions_of_other_programs(tmp_path, image, compression):
+    tifffile.imwrite(tmp_path / "a.tif", image, compression=compression, photometric="minisblack")
+    assert np.array_equal(io.read(tmp_path / "a.tif").array, image)
+
+
+@pytest.mark.parametrize("ome", [True, False])
+def test_of_a_pyramid_the_finest_level_is_read(tmp_path, ome):
+    image = np.random.default_rng(0).integers(0, 60000, (4, 20, 24)).astype(np.uint16)
+    with tifffile.TiffWriter(tmp_path / "a.tif", ome=ome) as file:
+        file.write(image, subifds=1, photometric="minisblack", metadata={"axes": "ZYX"})
+        file.write(image[:, ::2, ::2], subfiletype=1, photometric="minisblack")
+    assert np.array_equal(io.read(tmp_path / "a.tif").array, image)
