@@ -10,6 +10,7 @@ LabelBox = tuple[slice, ...]  # along (t), z, y, x
 CHUNK = 64  # voxels along z, y and x: about 1 MB of 32-bit labels before compression
 SHARD = 256  # voxels along z, y and x
 _COARSEST = 256  # voxels along every axis of the last level, at most
+_ROUNDING = 1e-6  # of voxel sizes in files
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Level:
         shape: number of voxels.
         shard: voxels that one task writes.
         chunk: voxels that are compressed together; a shard is a whole number of them.
-        factors: size of its voxels in those of the level before it, 1 or 2.
+        factors: size of its voxels in those of the level before it.
         scale: size of its voxels in those of level 0.
     """
 
@@ -77,45 +78,75 @@ def pyramid(
     spacing: Sequence[float] | None = None,
     shard: Sequence[int] | None = None,
     chunk: Sequence[int] | None = None,
-    levels: int | None = None,
+    like: Sequence[Sequence[int]] | None = None,
 ) -> tuple[Level, ...]:
     """The levels of a label image.
 
     An axis is halved from one level to the next while its voxels are less than twice as long as the shortest side of
-    a voxel, so that voxels become more isotropic. Time is never halved.
+    a voxel, so that voxels become more isotropic; until no axis has more than 256 voxels. Time is never halved.
 
     Args:
         shape: of the labels, (t), z, y, x.
         spacing: voxel size (z, y, x); None for cubic voxels.
         shard: voxels (z, y, x) that one task writes, rounded up to whole chunks; None for 256 along each axis.
         chunk: voxels (z, y, x) that are compressed together; None for 64 along each axis.
-        levels: number of levels; None for as many as it takes until no axis has more than 256 voxels.
+        like: shapes (z, y, x) of the levels of an image whose levels the labels get instead.
 
     Raises:
-        ValueError: a size is not positive, or the number of dimensions is not 3 or 4.
+        ValueError: a size is not positive, the number of dimensions is not 3 or 4, or the image has another shape.
     """
     sizes = tuple(int(size) for size in shape)
     if len(sizes) not in (3, 4) or any(size < 1 for size in sizes):
         raise ValueError(f"labels must have the axes (t), z, y, x and at least one voxel, got shape {sizes}")
+    if like is not None and tuple(like[0]) != sizes[-3:]:
+        raise ValueError(
+            f"labels of shape {sizes[-3:]} do not fit the image of shape {tuple(like[0])} (z, y, x)"
+        )
     chunk, shard = _three(chunk, CHUNK, "chunk"), _three(shard, SHARD, "shard")
-    time = (1,) * (len(sizes) - 3)
-    step = [float(size) for size in spacing or (1.0, 1.0, 1.0)]
-    found: list[Level] = []
-    factors, scale = (1,) * len(sizes), (1,) * len(sizes)
-    while not found or (max(sizes[-3:]) > _COARSEST if levels is None else len(found) < max(levels, 1)):
-        if found:
-            halved = tuple(2 if size < 2 * min(step) * (1 - 1e-6) else 1 for size in step)
-            factors = (*time, *halved)
-            scale = tuple(a * b for a, b in zip(scale, factors, strict=True))
-            step = [size * factor for size, factor in zip(step, halved, strict=True)]
-            sizes = tuple(ceil(size / factor) for size, factor in zip(sizes, factors, strict=True))
-        inner = tuple(min(c, s) for c, s in zip(chunk, sizes[-3:], strict=True))
+    time = sizes[:-3]
+    steps = _halvings(sizes[-3:], spacing) if like is None else _steps_like(like)
+    found, scale = [], [1] * len(sizes)
+    for factors, extent in steps:
+        factors = (*(1 for _ in time), *factors)
+        scale = [a * b for a, b in zip(scale, factors, strict=True)]
+        inner = tuple(min(c, s) for c, s in zip(chunk, extent, strict=True))
         outer = tuple(
             ceil(min(whole, size) / part) * part
-            for whole, size, part in zip(shard, sizes[-3:], inner, strict=True)
+            for whole, size, part in zip(shard, extent, inner, strict=True)
         )
-        found.append(Level(sizes, (*time, *outer), (*time, *inner), factors, scale))
+        one = (1,) * len(time)
+        found.append(Level((*time, *extent), (*one, *outer), (*one, *inner), factors, tuple(scale)))
     return tuple(found)
+
+
+_Step = tuple[tuple[int, ...], tuple[int, ...]]  # factors and shape of a level along (z, y, x)
+
+
+def _halvings(shape: Sequence[int], spacing: Sequence[float] | None) -> Iterator[_Step]:
+    """Levels that become more isotropic, until one is small."""
+    sizes, step = tuple(shape), [float(size) for size in spacing or (1.0, 1.0, 1.0)]
+    yield (1, 1, 1), sizes
+    while max(sizes) > _COARSEST:
+        factors = tuple(2 if size < 2 * min(step) * (1 - _ROUNDING) else 1 for size in step)
+        step = [size * factor for size, factor in zip(step, factors, strict=True)]
+        sizes = tuple(ceil(size / factor) for size, factor in zip(sizes, factors, strict=True))
+        yield factors, sizes
+
+
+def _steps_like(shapes: Sequence[Sequence[int]]) -> Iterator[_Step]:
+    """The levels of an image, with whole factors.
+
+    An image may leave out the voxels at the end of an axis that fill no whole voxel of the next level. So do labels.
+    """
+    sizes = tuple(shapes[0])
+    yield (1, 1, 1), sizes
+    for shape in shapes[1:]:
+        factors = tuple(max(1, round(n / m)) for n, m in zip(sizes, shape, strict=True))
+        sizes = tuple(
+            m if m in (n // f, ceil(n / f)) else ceil(n / f)
+            for n, m, f in zip(sizes, shape, factors, strict=True)
+        )
+        yield factors, sizes
 
 
 def _three(given: Sequence[int] | None, default: int, name: str) -> tuple[int, ...]:

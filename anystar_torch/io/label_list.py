@@ -34,9 +34,10 @@ class Inside:
         """Folder or URL of the label image."""
         return inner(self.image, _GROUP, self.name)
 
-    @property
-    def version(self) -> Version:
-        """The version of OME-Zarr that the label image has: that of the image.
+    def described(self) -> tuple[Version, list[tuple[int, ...]]]:
+        """What the label image takes from the image: the version of OME-Zarr, and the shapes (z, y, x) of its levels.
+
+        OME-Zarr requires that a label image has as many levels as its image.
 
         Raises:
             ValueError: there is no OME-Zarr image.
@@ -49,9 +50,12 @@ class Inside:
         except (FileNotFoundError, ValueError) as error:  # nothing there, or a plain array
             raise ValueError(refusal) from error
         attributes: dict[str, Any] = found.attrs.asdict()
-        if "multiscales" not in attributes.get("ome", attributes):
+        multiscales = attributes.get("ome", attributes).get("multiscales")
+        if not multiscales:
             raise ValueError(refusal)
-        return "0.5" if found.metadata.zarr_format == 3 else "0.4"
+        levels: list[Any] = [found[level["path"]] for level in multiscales[0]["datasets"]]
+        version: Version = "0.5" if found.metadata.zarr_format == 3 else "0.4"
+        return version, [tuple(level.shape[-3:]) for level in levels]
 
 
 def add(label: Inside, version: Version) -> None:

@@ -70,8 +70,8 @@ class LabelStore:
         """Begin a label image, or continue one that was begun with the same arguments.
 
         Args:
-            path: folder or URL of the labels, or the image that they are written into. They get the version of
-                OME-Zarr of that image then. Version 0.4 has no shards; a task writes as many chunks.
+            path: folder or URL of the labels, or the image that they are written into. They get the levels and the
+                version of OME-Zarr of that image then. Version 0.4 has no shards; a task writes as many chunks.
             shape: number of voxels, (t), z, y, x.
             placement: voxel size, units and place of the volume; None where they are not known.
             dtype: an integer type that holds all ids.
@@ -83,12 +83,14 @@ class LabelStore:
             ValueError: finished labels are there, unfinished ones with other arguments are, or nothing can be written.
         """
         version: Version = "0.5"
+        listed, like = None, None
         if isinstance(path, Inside):
-            listed, target, version = path, path.target, path.version
+            listed, target = path, path.target
+            version, like = path.described()
         else:
-            listed, target = None, checked(path)
+            target = checked(path)
         placement = placement or Placement()
-        levels = pyramid(shape, spacing=placement.scale, shard=shard, chunk=chunk)
+        levels = pyramid(shape, spacing=placement.scale, shard=shard, chunk=chunk, like=like)
         new = cls(target, _place(target), levels, np.dtype(dtype).name, placement, version, listed)
         with writable(target):
             new._begin(overwrite)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from anystar_torch import io
+from anystar_torch.io.downsampling import most_frequent
 from tests.io.test_label_store import RECORD, blocky, fill, validate
 
 zarr = pytest.importorskip("zarr")
@@ -71,6 +72,51 @@ def test_labels_inside_of_an_image_have_its_version_and_are_listed_last(tmp_path
     assert io.read_record(path / "labels" / "more") == RECORD
     with pytest.raises(ValueError, match="exists; overwrite it"):
         io.write(io.Inside(path, "more"), labels, io.read(path), overwrite=False)
+
+
+def _levels(path, shapes):
+    zarr.open_group(path, mode="w", zarr_format=3)
+    datasets = []
+    for number, shape in enumerate(shapes):
+        zarr.create_array(path, name=str(number), shape=shape, dtype=np.uint16)
+        scale = [n / m for n, m in zip(shapes[0], shape, strict=True)]
+        datasets.append(
+            {"path": str(number), "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+        )
+    axes = [{"name": name, "type": "space"} for name in "zyx"]
+    about = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    zarr.open_group(path, mode="a").attrs["ome"] = about
+    return path
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [(5, 41, 43)],
+        [(5, 41, 43), (5, 20, 21), (2, 10, 10)],  # without the last voxels of odd axes
+        [(5, 41, 43), (5, 21, 22), (3, 11, 11)],
+        [(8, 64, 64), (8, 16, 16)],
+    ],
+)
+def test_labels_have_the_levels_of_their_image(tmp_path, shapes):
+    path, labels = _levels(tmp_path / "a.zarr", shapes), blocky(shapes[0], 30)
+    fill(
+        io.LabelStore.create(io.Inside(path, "nuclei"), shapes[0], shard=(4, 32, 32), chunk=(4, 16, 16)),
+        labels,
+    )
+    expected = labels
+    for number, shape in enumerate(shapes):
+        found = zarr.open_array(path / "labels" / "nuclei" / str(number), mode="r")
+        assert found.shape == shape
+        if number:
+            factors = [round(n / m) for n, m in zip(shapes[number - 1], shape, strict=True)]
+            expected = most_frequent(expected, factors)[tuple(map(slice, shape))]
+        assert np.array_equal(found[...], expected)
+    about = zarr.open_group(path / "labels" / "nuclei", mode="r").attrs["ome"]
+    assert len(about["multiscales"][0]["datasets"]) == len(shapes)
+    validate(path / "labels" / "nuclei")
+    with pytest.raises(ValueError, match="do not fit the image of shape"):
+        io.LabelStore.create(io.Inside(path, "other"), (4, 41, 43))
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
