@@ -71,7 +71,7 @@ NAMES = (
     Rule(r"haze", "out_of_focus"),
     Rule(r"hollow", "displaced_background"),
     Rule(r"lit|shining|shines?", "emitting"),
-    Rule(r"worlds?", "scene; processes", (r"world_?size", r"WORLD_SIZE")),
+    Rule(r"worlds?", "scene; processes", (r"world_?size", r"WORLD_SIZE", r"world_to_data")),
     Rule(r"looks?", "passes", (r"lookup",)),
     Rule(r"eyes?", "tile_network"),
     Rule(r"consensus", "shape_averaging"),

@@ -1,0 +1,214 @@
+"""The volume of a napari layer: its axes, its voxel size, and parts of it as arrays (z, y, x)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+from numpy.typing import NDArray
+
+from anystar_torch.arrays import Spacing, Triple
+from anystar_torch.io.voxel_size import micrometres
+
+Box = tuple[slice, slice, slice]
+"""A part of a volume, (z, y, x) in voxels."""
+
+_LETTERS = {
+    "t": "T",
+    "time": "T",
+    "frame": "T",
+    "c": "C",
+    "ch": "C",
+    "channel": "C",
+    "z": "Z",
+    "y": "Y",
+    "x": "X",
+}  # by the names of axes in lower case
+_BY_POSITION = {3: "ZYX", 4: "TZYX", 5: "TCZYX"}  # where the axes have no names
+
+
+@dataclass(frozen=True)
+class LayerVolume:
+    """The data of an image layer, and where they lie.
+
+    Attributes:
+        name: name of the layer.
+        levels: arrays of one image, finest first; several in a multiscale layer. They may be lazy.
+        letters: one of T, C, Z, Y and X per dimension.
+        scale: size of a step along each dimension.
+        translate: position of the first element along each dimension.
+        units: unit of each dimension, as napari names it.
+        path: the file of the layer; None for data that were not opened from one.
+    """
+
+    name: str
+    levels: tuple[Any, ...]
+    letters: str
+    scale: tuple[float, ...]
+    translate: tuple[float, ...]
+    units: tuple[str, ...]
+    path: Path | None = None
+
+    @classmethod
+    def of(cls, layer: Any, leading: str = "T") -> "LayerVolume":
+        """The volume of an image layer.
+
+        Args:
+            layer: napari's layer.
+            leading: "T" or "C": meaning of the first of four dimensions without names.
+
+        Raises:
+            ValueError: the layer is no volume of real numbers. The message is one line.
+        """
+        if getattr(layer, "rgb", False):
+            raise ValueError(
+                f"{layer.name} is a colour image; split its channels first (right click on the layer)"
+            )
+        levels = tuple(layer.data) if layer.multiscale else (layer.data,)
+        letters = _letters(layer, leading)
+        if np.dtype(levels[0].dtype).kind not in "uifb":
+            raise ValueError(f"{layer.name} must hold real numbers, got {levels[0].dtype}")
+        path = layer.source.path
+        return cls(
+            layer.name,
+            levels,
+            letters,
+            tuple(float(step) for step in layer.scale),
+            tuple(float(start) for start in layer.translate),
+            tuple(str(unit) for unit in layer.units),
+            None if path is None else Path(path),
+        )
+
+    @property
+    def shape(self) -> Triple:
+        """Number of voxels, (z, y, x)."""
+        z, y, x = (int(self.levels[0].shape[self.letters.index(letter)]) for letter in "ZYX")
+        return z, y, x
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one volume."""
+        return math.prod(self.shape) * int(np.dtype(self.levels[0].dtype).itemsize)
+
+    @property
+    def spacing(self) -> tuple[Spacing | None, str]:
+        """Voxel size (z, y, x) and its unit: "um", or "" where only its ratios are known. None where nothing is."""
+        places = [self.letters.index(letter) for letter in "ZYX"]
+        steps = [abs(self.scale[place]) for place in places]
+        factors = [micrometres(self.units[place]) for place in places]
+        known = [factor for factor in factors if factor is not None]
+        if len(known) == len(places):
+            z, y, x = (step * factor for step, factor in zip(steps, known, strict=True))
+            return (z, y, x), "um"
+        z, y, x = steps
+        return (None if z == y == x == 1 else (z, y, x)), ""
+
+    def count(self, letter: str) -> int:
+        """Length of an axis; 1 where the layer does not have it.
+
+        Args:
+            letter: "T" or "C".
+        """
+        return int(self.levels[0].shape[self.letters.index(letter)]) if letter in self.letters else 1
+
+    def read(
+        self, frame: int = 0, channel: int = 0, box: Box | None = None, level: int = 0
+    ) -> Shaped[np.ndarray, "d h w"]:
+        """One volume, or a part of it, in memory.
+
+        Args:
+            frame: index of the time point.
+            channel: index of the channel.
+            box: voxels of the level; None for all.
+            level: index of the array in :attr:`levels`.
+        """
+        part = self.levels[level][self._index(frame, channel, box)]
+        return np.asarray(_as_zyx(part, self.letters))
+
+    def place(self, position: Sequence[float] | NDArray[Any]) -> tuple[int, tuple[float, float, float]]:
+        """Time point and voxel (z, y, x) of a position in the data of the layer.
+
+        Args:
+            position: one coordinate per dimension, in elements.
+        """
+        frame = round(position[self.letters.index("T")]) if "T" in self.letters else 0
+        z, y, x = (float(position[self.letters.index(letter)]) for letter in "ZYX")
+        return frame, (z, y, x)
+
+    def _index(self, frame: int, channel: int, box: Box | None) -> tuple[int | slice, ...]:
+        chosen: dict[str, int | slice] = {"T": frame, "C": channel}
+        chosen |= dict(zip("ZYX", box or (slice(None),) * 3, strict=True))
+        return tuple(chosen[letter] for letter in self.letters)
+
+
+@dataclass(frozen=True)
+class LabelsPlace:
+    """The array of a labels layer over an image layer: it has the same dimensions, and one channel.
+
+    Attributes:
+        source: the image.
+        channel: the channel that was segmented.
+        start: first voxel (z, y, x) of the labels in the image.
+        shape: voxels of the labels, (z, y, x).
+    """
+
+    source: LayerVolume
+    channel: int
+    start: Triple
+    shape: Triple
+
+    @classmethod
+    def whole(cls, source: LayerVolume, channel: int) -> "LabelsPlace":
+        """Labels of the whole image.
+
+        Args:
+            source: the image.
+            channel: the channel that is segmented.
+        """
+        return cls(source, channel, (0, 0, 0), source.shape)
+
+    def empty(self) -> Shaped[np.ndarray, "..."]:
+        """Labels without an object, for all time points."""
+        sizes = {"T": self.source.count("T"), "C": 1, **dict(zip("ZYX", self.shape, strict=True))}
+        return np.zeros([sizes[letter] for letter in self.source.letters], np.int32)
+
+    def volume(self, labels: Shaped[np.ndarray, "..."], frame: int) -> Shaped[np.ndarray, "d h w"]:
+        """The labels of one time point as a view, (z, y, x).
+
+        Args:
+            labels: data of the labels layer.
+            frame: index of the time point.
+        """
+        index = tuple({"T": frame, "C": 0}.get(letter, slice(None)) for letter in self.source.letters)
+        return _as_zyx(labels[index], self.source.letters)
+
+    @property
+    def translate(self) -> tuple[float, ...]:
+        """Position of the first element along each dimension."""
+        first = {"T": 0, "C": self.channel, **dict(zip("ZYX", self.start, strict=True))}
+        source = self.source
+        return tuple(
+            start + first[letter] * step
+            for letter, start, step in zip(source.letters, source.translate, source.scale, strict=True)
+        )
+
+
+def _letters(layer: Any, leading: str) -> str:
+    """One letter per dimension, by the names of the axes or else by their positions."""
+    if layer.ndim not in _BY_POSITION:
+        raise ValueError(
+            f"{layer.name} has {layer.ndim} dimensions; a volume has 3, with time or channels 4 or 5"
+        )
+    named = [_LETTERS.get(str(label).strip().lower(), "?") for label in layer.axis_labels]
+    if len(set(named)) == layer.ndim and set("ZYX") <= set(named) <= set("TCZYX"):
+        return "".join(named)
+    return leading + "ZYX" if layer.ndim == 4 else _BY_POSITION[layer.ndim]
+
+
+def _as_zyx(array: Any, letters: str) -> Any:
+    """The array with its axes in the order (z, y, x)."""
+    order = [letter for letter in letters if letter in "ZYX"]
+    return array.transpose([order.index(letter) for letter in "ZYX"])

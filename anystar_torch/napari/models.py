@@ -1,0 +1,54 @@
+"""Models that the user can choose, and those that were used last."""
+
+import json
+from pathlib import Path
+
+from anystar_torch.inference.predictor import AnyStar
+from anystar_torch.io import atomic_write
+
+SHIPPED = "shipped"
+_REMEMBERED = 8
+
+
+class Models:
+    """Networks by the name of their folder. Each is loaded once.
+
+    Args:
+        memory: file in which recent folders are kept; None to keep none.
+    """
+
+    def __init__(self, memory: Path | None = None) -> None:
+        self.memory = memory
+        self._loaded: dict[str, AnyStar] = {}
+
+    @property
+    def recent(self) -> list[str]:
+        """Folders that were used before and still exist, latest first."""
+        try:
+            known = json.loads(self.memory.read_text()) if self.memory else []
+        except (OSError, ValueError):  # no file yet, or one that another program has damaged
+            return []
+        return [name for name in known if isinstance(name, str) and Path(name).is_dir()]
+
+    def load(self, name: str) -> AnyStar:
+        """The network of a name.
+
+        Args:
+            name: :data:`SHIPPED`, or a folder of weights, a run folder, or a folder of a StarDist model.
+
+        Raises:
+            ValueError: there is no such model, or it cannot be read.
+        """
+        if name not in self._loaded:
+            self._loaded[name] = AnyStar.from_pretrained(None if name == SHIPPED else name)
+        if name != SHIPPED:
+            self._remember(name)
+        return self._loaded[name]
+
+    def _remember(self, name: str) -> None:
+        if self.memory is None:
+            return
+        names = [name, *(other for other in self.recent if other != name)][:_REMEMBERED]
+        self.memory.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self.memory, True) as temporary:
+            temporary.write_text(json.dumps(names))

@@ -1,0 +1,64 @@
+"""Writer of points as a table (CSV), with the columns of their features."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anystar_torch.io import write_table
+from anystar_torch.io.voxel_size import micrometres
+
+
+def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Write a points layer as CSV: a position in elements and, where units are known, in micrometres, and features.
+
+    Args:
+        path: the file, ``.csv``.
+        data: positions in elements, one column per dimension.
+        attributes: of the layer: ``axis_labels``, ``scale``, ``translate``, ``units`` and ``features``.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        ValueError: the file cannot be written.
+    """
+    points = np.asarray(data, float)
+    names = _axis_names(attributes.get("axis_labels"), points.shape[1])
+    features = attributes.get("features", {})
+    columns = [str(name) for name in features if str(name) not in names]
+    table: dict[str, Any] = {name: points[:, place] for place, name in enumerate(names)}
+    table |= _physical(points, names, attributes)
+    table |= {name: list(features[name]) for name in columns if name not in table}
+    rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
+    write_table(
+        Path(path), [{name: _plain(value) for name, value in row.items()} for row in rows], list(table)
+    )
+    return [path]
+
+
+def _axis_names(labels: Any, count: int) -> list[str]:
+    """Names of the dimensions: those of the layer, or the last of t, c, z, y and x."""
+    labels = [str(label) for label in labels or ()]
+    if len(labels) == count and not all(label.lstrip("-").isdigit() for label in labels):
+        return labels
+    return list("tczyx"[-count:]) if count <= 4 else list("tczyx")[:count]
+
+
+def _physical(points: np.ndarray, names: list[str], attributes: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Positions in micrometres, of the dimensions that are lengths."""
+    units = attributes.get("units") or [""] * len(names)
+    scale, start = attributes.get("scale", [1] * len(names)), attributes.get("translate", [0] * len(names))
+    factors = [micrometres(str(unit)) for unit in units]
+    return {
+        f"{name}_um": (points[:, i] * scale[i] + start[i]) * factor
+        for i, (name, factor) in enumerate(zip(names, factors, strict=True))
+        if factor is not None
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A value as text shows it best: four decimals; nothing for a missing number."""
+    if isinstance(value, float | np.floating):
+        return "" if np.isnan(value) else round(float(value), 4)
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,103 @@
+"""The box with the live thresholds: two sliders, the number of objects, a histogram of scores."""
+
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QDoubleSpinBox, QSlider
+
+from anystar_torch.inference.instances import Instances
+from anystar_torch.napari.segmentation import Segmentation
+from anystar_torch.napari.views.histogram import Histogram
+from anystar_torch.napari.views.parts import Box, note, row, silenced
+
+_STEPS = 100  # of a slider from 0 to 1
+
+
+class ThresholdsBox(Box):
+    """Sets ``prob_thresh`` and ``nms_thresh`` of the present result."""
+
+    changed = Signal(float, float)
+
+    def __init__(self) -> None:
+        super().__init__("Thresholds")
+        self.prob, self.nms = Threshold(), Threshold()
+        self.prob.slider.setToolTip("Objects with a lower score are left out.")
+        self.nms.slider.setToolTip("Of two objects that overlap by more than this, the better one stays.")
+        self.histogram, self.count = Histogram(), note()
+        self.rows.addRow("prob_thresh", self.prob.row)
+        self.rows.addRow("nms_thresh", self.nms.row)
+        self.rows.addRow(self.histogram)
+        self.rows.addRow(self.count)
+        for one in (self.prob, self.nms):
+            one.spin.valueChanged.connect(self._moved)
+        self.setEnabled(False)
+
+    @property
+    def values(self) -> tuple[float, float]:
+        """The present thresholds."""
+        return round(self.prob.spin.value(), 4), round(self.nms.spin.value(), 4)
+
+    def show_result(self, result: Segmentation | None, frame: int = 0) -> None:
+        """Show thresholds and scores of a result.
+
+        Args:
+            result: the result; None where there is none.
+            frame: index of the time point.
+        """
+        self.setEnabled(result is not None)
+        if result is None or frame not in result.live:
+            self.count.setText("")
+            return
+        lowest = result.live[frame].candidates.prob_thresh
+        self.prob.set(result.thresholds[0], lowest)
+        self.nms.set(result.thresholds[1], 0.0)
+        self.histogram.show_threshold(result.thresholds[0])
+        self.show_objects(result.objects(frame), result.live[frame].candidates.scores)
+
+    def show_objects(self, found: Instances, scores: np.ndarray | None = None) -> None:
+        """Show the number of objects.
+
+        Args:
+            found: the objects.
+            scores: of all candidates, for the histogram; None to leave it.
+        """
+        warnings = "; ".join(str(warning) for warning in found.warnings)
+        self.count.setText(f"{len(found)} objects" + (f"; {warnings}" if warnings else ""))
+        if scores is not None:
+            self.histogram.show_scores(scores)
+
+    def _moved(self, _: Any) -> None:
+        self.histogram.show_threshold(self.values[0])
+        self.changed.emit(*self.values)
+
+
+class Threshold:
+    """A slider and a number that show the same value."""
+
+    def __init__(self) -> None:
+        self.slider, self.spin = QSlider(Qt.Orientation.Horizontal), QDoubleSpinBox()
+        self.slider.setRange(0, _STEPS)
+        self.spin.setRange(0, 0.99)
+        self.spin.setSingleStep(0.01)
+        self.spin.setDecimals(3)
+        self.row = row(self.slider, self.spin)
+        self.slider.valueChanged.connect(lambda value: self.spin.setValue(value / _STEPS))
+        self.spin.valueChanged.connect(self._follow)
+
+    def set(self, value: float, lowest: float) -> None:
+        """Show a value without a signal.
+
+        Args:
+            value: the threshold.
+            lowest: the smallest one that can be chosen.
+        """
+        with silenced(self.slider, self.spin):
+            self.spin.setMinimum(lowest)
+            self.slider.setMinimum(int(np.ceil(lowest * _STEPS)))
+            self.spin.setValue(value)
+            self.slider.setValue(round(value * _STEPS))
+
+    def _follow(self, value: float) -> None:
+        with silenced(self.slider):
+            self.slider.setValue(round(value * _STEPS))

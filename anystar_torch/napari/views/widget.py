@@ -1,0 +1,257 @@
+"""The dock widget *AnyStar segmentation*."""
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QStandardPaths, Qt, QTimer
+from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+
+from anystar_torch.inference.instances import Instances
+from anystar_torch.napari.models import Models
+from anystar_torch.napari.result_layer import ResultLayer
+from anystar_torch.napari.saving import save_result
+from anystar_torch.napari.segmentation import Segmentation, segment
+from anystar_torch.napari.segmenter import Preview
+from anystar_torch.napari.state import State
+from anystar_torch.napari.views.corrections import Corrections
+from anystar_torch.napari.views.image_box import ImageBox
+from anystar_torch.napari.views.jobs import Jobs, Orders
+from anystar_torch.napari.views.model_box import ModelBox
+from anystar_torch.napari.views.result_box import ResultBox
+from anystar_torch.napari.views.run_box import RunBox
+from anystar_torch.napari.views.size_box import SizeBox
+from anystar_torch.napari.views.thresholds_box import ThresholdsBox
+
+_SETTLED = 300  # ms after the last move of a slider, before objects are measured
+
+
+class SegmentationWidget(QWidget):
+    """Segment the volume of an image layer, set thresholds by sight, correct the objects.
+
+    Args:
+        napari_viewer: the viewer; napari passes it by this name.
+        memory: file of recent models; None for that of the user.
+    """
+
+    def __init__(self, napari_viewer: Any, memory: Path | None = None) -> None:
+        super().__init__()
+        self.state = State(napari_viewer, Models(memory or _recent_models()))
+        self.jobs, self.live = Jobs(self), Orders(newest=True, parent=self)
+        self.image_box, self.model_box = ImageBox(self.state), ModelBox(self.state)
+        self.size_box, self.run_box = SizeBox(self.state), RunBox()
+        self.thresholds_box, self.result_box = ThresholdsBox(), ResultBox()
+        self.corrections = Corrections(self.state, self.model_box.use, self)
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(_SETTLED)
+        self._settled.timeout.connect(self.measure)
+        self._lay_out()
+        self._connect_boxes()
+        self._connect_viewer()
+
+    def _lay_out(self) -> None:
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(4, 4, 4, 4)
+        boxes = (self.image_box, self.model_box, self.size_box, self.run_box)
+        for box in (*boxes, self.thresholds_box, self.result_box, self.corrections.box):
+            column.addWidget(box)
+        column.addStretch(1)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(inside)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(area)
+        self.setMinimumWidth(360)
+
+    def _connect_boxes(self) -> None:
+        self.size_box.estimate_asked.connect(self.estimate)
+        self.run_box.preview_asked.connect(self.preview)
+        self.run_box.run_asked.connect(self.run)
+        self.run_box.cancel_asked.connect(self.jobs.cancel)
+        self.jobs.busy.connect(self.run_box.set_busy)
+        self.jobs.busy.connect(lambda busy: self.size_box.estimate.setEnabled(not busy))
+        self.jobs.progressed.connect(self.run_box.show_progress)
+        self.jobs.failed.connect(self.run_box.show_line)
+        self.jobs.cancelled.connect(lambda: self.run_box.show_line("cancelled; nothing was changed"))
+        self.live.failed.connect(self.run_box.show_line)
+        self.thresholds_box.changed.connect(self.set_thresholds)
+        self.result_box.save_asked.connect(self.save)
+        self.result_box.centres_asked.connect(self.add_centres)
+        self.result_box.delete_hidden_asked.connect(self.delete_hidden)
+        self.corrections.applied.connect(self._after_correction)
+
+    def _connect_viewer(self) -> None:
+        viewer = self.state.viewer
+        viewer.layers.events.inserted.connect(self._layers_changed)
+        viewer.layers.events.removed.connect(self._layers_changed)
+        viewer.layers.selection.events.active.connect(self._show_active)
+        viewer.dims.events.current_step.connect(self._frame_changed)
+        viewer.mouse_drag_callbacks.append(self.corrections.on_drag)
+        self.destroyed.connect(self.jobs.cancel)
+
+    def _job(self, work: Any, done: Any) -> None:
+        """Start work with the chosen network, or show why it cannot start."""
+        try:
+            segmenter = self.state.segmenter()
+            network = segmenter.model.settings(segmenter.device, progress=False).tile_network.network
+        except (ValueError, ImportError) as error:
+            self.run_box.show_line(str(error))
+            return
+        self.jobs.start(work, done, network)
+
+    def estimate(self) -> None:
+        """Estimate the size of the objects."""
+        try:
+            target = self.state.target()
+        except ValueError as error:
+            self.size_box.about.setText(str(error))
+            return
+        self._job(lambda _: self.state.segmenter().size(target), self.size_box.show_estimate)
+
+    def preview(self) -> None:
+        """Segment the part in view."""
+        try:
+            target, view = self.state.target(), self.state.view()
+            thresholds = self._thresholds()
+        except ValueError as error:
+            self.run_box.show_line(str(error))
+            return
+        diameter = self.state.diameter
+
+        def show(found: Preview) -> None:
+            self.state.add_preview(found, target.volume, target.channel)
+            self.run_box.show_line(f"{len(found.found)} objects in the part in view")
+
+        self._job(lambda _: self.state.segmenter().preview(target, diameter, view, thresholds), show)
+
+    def run(self) -> None:
+        """Segment the volume, or all time points."""
+        try:
+            targets = self.state.targets()
+        except ValueError as error:
+            self.run_box.show_line(str(error))
+            return
+        diameter, model = self.state.diameter, self.state.model
+        segmenter = self.state.segmenter
+        self._job(lambda progress: segment(segmenter(), targets, diameter, progress, model), self._show)
+
+    def set_thresholds(self, prob_thresh: float, nms_thresh: float) -> None:
+        """Show the objects of the present result at other thresholds.
+
+        Args:
+            prob_thresh: probability threshold.
+            nms_thresh: overlap threshold.
+        """
+        shown = self.state.active()
+        if shown is None:
+            return
+        if shown.corrected:
+            shown = self.state.fork(shown)
+        self._order(shown, (prob_thresh, nms_thresh))
+
+    def save(self, path: str) -> None:
+        """Write the present result.
+
+        Args:
+            path: the file; its ending tells what is written.
+        """
+        shown = self.state.active()
+        if shown is None:
+            return
+        try:
+            self.result_box.about.setText(save_result(shown, Path(path)))
+        except (ValueError, OSError) as error:
+            self.result_box.about.setText(str(error))
+
+    def add_centres(self) -> None:
+        """Add the centres of the objects as points."""
+        shown = self.state.active()
+        if shown is not None:
+            self.state.viewer.add_layer(shown.centres())
+            self.state.viewer.layers.selection.active = shown.layer
+
+    def delete_hidden(self) -> None:
+        """Delete the objects that the range hides."""
+        shown = self.state.active()
+        if shown is not None:
+            shown.delete(shown.hidden(*self.result_box.range))
+            self._after_correction()
+
+    def measure(self) -> None:
+        """Measure the objects of the present result."""
+        shown = self.state.active()
+        if shown is not None:
+            shown.update_features()
+            self.result_box.show_result(shown)
+
+    def _thresholds(self) -> tuple[float, float]:
+        """The thresholds of the present result, or else those of the model."""
+        if self.state.active() is not None:
+            return self.thresholds_box.values
+        config = self.state.segmenter().model.config
+        return config.prob_thresh, config.nms_thresh
+
+    def _order(self, shown: ResultLayer, thresholds: tuple[float, float]) -> None:
+        frame = shown.frame
+        self.live.order(
+            lambda: shown.objects(thresholds, frame), lambda found: self._show_objects(shown, frame, found)
+        )
+
+    def _show_objects(self, shown: ResultLayer, frame: int, found: Instances) -> None:
+        shown.show(frame, found)
+        self.thresholds_box.show_objects(found)
+        self._settled.start()
+
+    def _show(self, result: Segmentation) -> None:
+        """Show a new segmentation."""
+        self.state.remove_preview()
+        shown = self.state.add_result(result)
+        found = result.objects(shown.frame if shown.frame in result.live else min(result.live))
+        if found.estimate is not None:
+            self.size_box.about.setText(str(found.estimate))
+        self.run_box.show_line(f"{len(found)} objects of {found.diameter:.3g} voxels")
+        self._show_active()
+
+    def _show_active(self, event: Any = None) -> None:
+        """Let the controls act on the selected result."""
+        shown = self.state.active()
+        if shown is not None:
+            self.state.show_frame(shown)
+        self.thresholds_box.show_result(
+            None if shown is None else shown.result, 0 if shown is None else shown.frame
+        )
+        self.result_box.show_result(shown)
+        self.corrections.show_result(shown)
+
+    def _frame_changed(self, event: Any = None) -> None:
+        shown = self.state.active()
+        if shown is None:
+            return
+        before = shown.frame
+        self.state.show_frame(shown)
+        if shown.frame == before:
+            return
+        if shown.needs(shown.frame):
+            self._order(shown, shown.result.thresholds)
+        else:
+            self._show_active()
+            self._settled.start()
+
+    def _layers_changed(self, event: Any = None) -> None:
+        self.image_box.refresh_layers()
+        self._show_active()
+
+    def _after_correction(self) -> None:
+        shown = self.state.active()
+        if shown is not None:
+            self.result_box.show_result(shown)
+            self.corrections.show_result(shown)
+
+
+def _recent_models() -> Path:
+    """The file of recent models of this user."""
+    folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericConfigLocation)
+    return Path(folder) / "anystar_torch" / "models.json"
