@@ -48,7 +48,9 @@ NOT_IMPORTED = {
     "pre-commit": "checks before a commit",
     "pydantic": "an upper bound for bioimageio.spec",
     "pytorch-ignite": "the evaluator of an exported MONAI bundle",
+    "pyqt6": "the Qt that qtpy imports",
     "pytest-cov": "make fast",
+    "pytest-qt": "tests/napari/conftest.py, by the name of its plugin",
     "pytest-xdist": "make test",
     "ruff": "make test",
     "stardist": "bioimageio.core computes its postprocessing with it",
@@ -60,6 +62,7 @@ OPTIONAL_MODULES = {
     "triton": "anystar_torch/kernels/triton/",
     "bioimageio": "anystar_torch/exporting/",
     "h5py": "anystar_torch/network/keras_import.py",
+    **dict.fromkeys(("napari", "pandas", "qtpy"), "anystar_torch/napari/"),
 }
 
 

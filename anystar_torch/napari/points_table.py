@@ -1,5 +1,6 @@
 """Writer of points as a table (CSV), with the columns of their features."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,7 @@ def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     table: dict[str, Any] = {name: points[:, place] for place, name in enumerate(names)}
     table |= _physical(points, names, attributes)
     table |= {name: list(features[name]) for name in columns if name not in table}
-    rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
-    write_table(
-        Path(path), [{name: _plain(value) for name, value in row.items()} for row in rows], list(table)
-    )
+    write_table(Path(path), rows_of(table), dict.fromkeys(table, str))
     return [path]
 
 
@@ -57,8 +55,20 @@ def _physical(points: np.ndarray, names: list[str], attributes: dict[str, Any]) 
     }
 
 
+def rows_of(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a table as text shows them best.
+
+    Args:
+        columns: values by name.
+
+    Returns:
+        Numbers with four decimals; nothing for a missing number.
+    """
+    rows = zip(*columns.values(), strict=True)
+    return [{name: _plain(value) for name, value in zip(columns, row, strict=True)} for row in rows]
+
+
 def _plain(value: Any) -> Any:
-    """A value as text shows it best: four decimals; nothing for a missing number."""
     if isinstance(value, float | np.floating):
         return "" if np.isnan(value) else round(float(value), 4)
     return value.item() if isinstance(value, np.generic) else value

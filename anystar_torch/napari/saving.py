@@ -6,6 +6,7 @@ import numpy as np
 
 from anystar_torch import io
 from anystar_torch.inference.object_table import COLUMNS, object_meshes, object_table
+from anystar_torch.napari.points_table import rows_of
 from anystar_torch.napari.result_layer import ResultLayer
 from anystar_torch.napari.segmentation import save
 
@@ -67,9 +68,7 @@ def _save_table(shown: ResultLayer, path: Path) -> None:
     result = shown.result
     spacing, unit = result.place.source.spacing
     if shown.corrected:
-        columns = shown.columns
-        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        io.write_table(path, rows, list(columns))
+        io.write_table(path, rows_of(shown.columns), dict.fromkeys(shown.columns, str))
         return
     image = np.asarray(result.segmenter.opened(result.targets[shown.frame]).voxels)
     io.write_table(path, object_table(result.objects(shown.frame), image, spacing, unit), COLUMNS)
