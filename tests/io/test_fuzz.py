@@ -98,6 +98,13 @@ def _czi(path):
     write_czi(path, VOLUME[None, None])
 
 
+def _lif(path):
+    pytest.importorskip("bioio_lif")
+    from tests.io.test_bioimage import write_lif
+
+    write_lif(path, {"a": VOLUME[None, None]})
+
+
 def _itk(path, **options):
     import SimpleITK
 
@@ -144,6 +151,7 @@ WRITERS = {
     "blosc.n5": _blosc_n5,
     "bdv.n5": _bigdataviewer_n5,
     "a.czi": _czi,
+    "a.lif": _lif,
     "slices": _slices,
     "a.nii": _nifti,
     "a.nii.gz": _nifti,
@@ -227,7 +235,7 @@ def test_bytes_changed_anywhere_give_an_array_or_one_line(tmp_path, written, nam
     parts = _parts(copy)
 
     @settings(
-        max_examples=20 if name == "a.czi" else 60,
+        max_examples=20 if name in ("a.czi", "a.lif") else 60,
         deadline=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),
