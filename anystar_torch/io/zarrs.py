@@ -186,13 +186,13 @@ def write(
     """Write labels as an OME-Zarr 0.5 label image, or as a plain array where ``like`` was read from one.
 
     Args:
-        path: the folder.
+        path: the folder; a name that ends in .ome.zarr always means an OME-Zarr image.
         labels: of one volume or of a time series.
         like: whose spacing and style the labels get.
         record: what made the labels; it is stored in the attributes.
     """
     zarr = _zarr()
-    if like.geometry != "array":
+    if like.geometry != "array" or path.name.lower().endswith(".ome.zarr"):
         label_store.write(path, labels, like, record)
         return
     made = {} if record is None else {RECORD: json.loads(record.to_json())}
