@@ -24,6 +24,7 @@ from anystar_torch.configuration.folder import config_folder
 from anystar_torch.configuration.resolvers import register_resolvers
 from anystar_torch.configuration.stored import current_config
 from anystar_torch.system.allocator import keep_freed_memory
+from anystar_torch.training.budget import fit_steps, with_steps
 from anystar_torch.training.callbacks import NonFiniteLossError
 from anystar_torch.training.report import STOPPED
 from anystar_torch.training.runs import Run, build, in_its_folder, in_sweep, store_settings
@@ -126,12 +127,17 @@ def _train(config: DictConfig, command: Sequence[str], full: bool) -> tuple[Run 
 
         config = current_config(config)
         placed = in_its_folder(config)
+        steps = fit_steps(placed, HydraConfig.get().overrides.task)
+        if steps is not None:
+            config, placed = with_steps(config, steps), with_steps(placed, steps)
         run = build(placed)
         refuse_processes_in_sweep(run)
     except (HydraException, OmegaConfBaseException, ValueError, ImportError) as error:
         if full:
             raise
         return None, complain(one_line(error), command, SETTINGS_REFUSED)
+    except KeyboardInterrupt:
+        return None, complain("stopped before the training began", command, STOPPED)
     if run.trainer.is_global_zero:
         store_settings(config, placed.run_folder)
     try:

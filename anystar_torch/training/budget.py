@@ -1,0 +1,215 @@
+"""A budget of minutes: the first steps are measured, and the number of steps is chosen that fits.
+
+The measurement is a short training of its own, whose network and samples are thrown away. A run with ``minutes=10`` is
+therefore bit for bit the run with ``trainer.max_steps=N`` for the chosen number N. N is stored in the configuration of
+the run, and a resumed run keeps it.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+WARM_UP = 3
+"""First steps that are not measured: memory is allocated, and on a GPU algorithms are chosen."""
+
+LEAST = 5
+"""Least number of measured steps."""
+
+SHARE, SECONDS = 0.05, 30.0
+"""The steps are measured for this share of the budget, and for at most so many seconds."""
+
+NO_END = 10**9
+"""A number of steps that is never reached."""
+
+STEPS, MINUTES = "trainer.max_steps", "minutes"
+
+
+def fit_steps(config: DictConfig, overrides: Sequence[str]) -> int | None:
+    """The number of steps that fits the budget ``minutes`` of a configuration.
+
+    Args:
+        config: the composed configuration, with the run folder to resume from.
+        overrides: those of the command line. ``trainer.max_steps`` there replaces a budget of the recipe.
+
+    Returns:
+        The number of steps; None where the configuration has no budget.
+
+    Raises:
+        ValueError: the budget is not above zero, the command line has a number of steps too, or the stored
+            configuration of the run to resume is missing.
+    """
+    minutes = config.get(MINUTES)
+    if minutes is None:
+        return None
+    if not minutes > 0:
+        raise ValueError(f"minutes must be above 0, got {minutes}")
+    given = [name for name in (STEPS, MINUTES) if any(word.startswith(f"{name}=") for word in overrides)]
+    if len(given) == 2:
+        raise ValueError(f"a run has a number of steps or a budget; give only one of {STEPS} and {MINUTES}")
+    if given == [STEPS]:
+        return None
+    if config.resume is not None:
+        return stored_steps(config.resume)
+    began = time.perf_counter()
+    say(f"measuring the first steps, to fit the training to {minutes:g} minutes")
+    step, validation = measure(config, min(SECONDS, 60 * minutes * SHARE))
+    left = 60 * minutes - (time.perf_counter() - began)
+    steps = steps_within(left, step, validation, lambda n: with_steps(config, n).trainer.val_check_interval)
+    say(f"a step takes {step:.3g} s and a validation {validation:.3g} s: {steps} steps")
+    return steps
+
+
+def with_steps(config: DictConfig, steps: int) -> DictConfig:
+    """A copy of ``config`` with a number of steps in place of a budget.
+
+    Args:
+        config: a composed configuration.
+        steps: number of steps of the run.
+    """
+    fixed = deepcopy(config)
+    fixed.trainer.max_steps = steps
+    if MINUTES in fixed:
+        fixed[MINUTES] = None
+    return fixed
+
+
+def stored_steps(folder: str) -> int:
+    """The number of steps in the stored configuration of a run.
+
+    Args:
+        folder: the run folder.
+
+    Raises:
+        ValueError: the folder has no stored configuration.
+    """
+    path = Path(folder, ".hydra", "config.yaml")
+    if not path.is_file():
+        raise ValueError(f"the number of steps of {folder} is not known: there is no {path}; give {STEPS}")
+    return int(OmegaConf.load(path).trainer.max_steps)
+
+
+def steps_within(seconds: float, step: float, validation: float, interval: Callable[[int], int]) -> int:
+    """The largest number of steps, to about half a percent, that ends in time with its validations; at least 1.
+
+    Args:
+        seconds: time for the training.
+        step: seconds of a step.
+        validation: seconds of a validation.
+        interval: number of steps between two validations, from the number of all steps.
+    """
+    steps = int(seconds / step)
+    while steps > 1 and steps * step + steps // interval(steps) * validation > seconds:
+        steps -= max(1, steps // 200)
+    return max(1, steps)
+
+
+def measure(config: DictConfig, seconds: float) -> tuple[float, float]:
+    """Seconds of a training step and of a validation, from a training that is thrown away.
+
+    The training has the network, the samples, the precision and the scores of ``config``, and writes no files.
+
+    Args:
+        config: the composed configuration.
+        seconds: how long the steps are measured, at least; :data:`LEAST` steps are measured in any case.
+    """
+    trial = deepcopy(config)
+    with open_dict(trial):
+        trial.trainer.update(max_steps=NO_END, val_check_interval=NO_END, log_every_n_steps=NO_END)
+        trial.training.schedule = OmegaConf.create(
+            {"_target_": "anystar_torch.training.budget.constant", "_partial_": True}
+        )
+        if "scores" in trial.callbacks:
+            trial.callbacks.scores.pictures = 0
+    L.seed_everything(config.seed, verbose=False)
+    watch = Stopwatch(seconds)
+    callbacks = [watch, *(instantiate(node) for name, node in trial.callbacks.items() if name == "scores")]
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = instantiate(trial.trainer, callbacks=callbacks, **quiet)
+    try:
+        trainer.fit(instantiate(trial.training), datamodule=instantiate(trial.data))
+    except SystemExit as stopped:  # Lightning ends the process after Ctrl-C
+        raise KeyboardInterrupt from stopped
+    return watch.result(trainer)
+
+
+class Stopwatch(Callback):
+    """Measure steps, stop the training, and measure the validation that Lightning runs before it stops.
+
+    Args:
+        seconds: how long the steps are measured, at least.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._began = self._ended = self._validating = self.validation = 0.0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Start the clock after the first steps; stop the training when enough steps are measured."""
+        if trainer.global_step < WARM_UP:
+            return
+        if trainer.global_step == WARM_UP:
+            self._began = now(pl_module.device)
+        elif trainer.global_step >= WARM_UP + LEAST:
+            late = time.perf_counter() - self._began > self.seconds
+            if trainer.strategy.reduce_boolean_decision(late, all=False):  # on all ranks after the same step
+                self._ended = now(pl_module.device)
+                trainer.should_stop = True
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock of the validation."""
+        self._validating = now(pl_module.device)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop the clock of the validation."""
+        self.validation = now(pl_module.device) - self._validating
+
+    def result(self, trainer: L.Trainer) -> tuple[float, float]:
+        """Seconds of a step and of a validation, those of rank 0 on every rank.
+
+        Args:
+            trainer: that was measured.
+        """
+        step = (self._ended - self._began) / (trainer.global_step - WARM_UP)
+        agreed: tuple[float, float] = trainer.strategy.broadcast((step, self.validation))
+        return agreed
+
+
+def now(device: torch.device) -> float:
+    """The time in seconds when ``device`` has done its work.
+
+    Args:
+        device: of the training.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def constant(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LambdaLR:
+    """A schedule that leaves the learning rate as it is, for the measurement.
+
+    Args:
+        optimizer: the optimiser to schedule.
+    """
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+
+
+@rank_zero_only
+def say(line: str) -> None:
+    """Print a line, on rank 0 only.
+
+    Args:
+        line: the text.
+    """
+    print(line, flush=True)
