@@ -4,7 +4,8 @@
 # make slow  : the tests that make test leaves out.
 # make lint  : style, types, layers and words, without a test.
 #
-#   make train ARGS="trainer.max_steps=2000 seed=3"          any Hydra overrides
+#   make train MINUTES=30                                    the budget without a GPU; ten minutes by default
+#   make train ARGS="trainer.max_steps=2000 seed=3"          any Hydra overrides; a number of steps replaces the budget
 #   make train IMAGE=nuclei.tif TRUTH=labels.tif             the real volume segmented at the end
 #   make test PYTHON=python3.13 VENV=.venv-3.13              another Python, 3.11 or newer
 #   make train UV=uv                                         uv in place of venv and pip
@@ -15,6 +16,7 @@ UV       ?=
 VENV     ?= .venv
 WORKERS  ?= 2
 HARDWARE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo laptop)
+MINUTES  ?= 10
 ARGS     ?=
 IMAGE    ?=
 TRUTH    ?=
@@ -22,6 +24,8 @@ TRUTH    ?=
 # Without an NVIDIA GPU the CPU build of torch is enough; the constraint keeps newer, CUDA-sized builds away.
 CONSTRAINTS = $(if $(filter gpu,$(HARDWARE)),,-c constraints-cpu.txt)
 BIN         = $(VENV)/bin
+# The recipe of a GPU has its number of steps; without one the steps are measured and fitted to the budget.
+BUDGET      = $(if $(filter gpu,$(HARDWARE))$(findstring trainer.max_steps,$(ARGS))$(findstring minutes,$(ARGS)),,minutes=$(MINUTES))
 
 ifeq ($(UV),)
 CREATE  = python=$$(.ci/python $(PYTHON)) && "$$python" -m venv $(VENV) \
@@ -51,7 +55,7 @@ $(VENV)/.ready: pyproject.toml CMakeLists.txt constraints-cpu.txt $(wildcard any
 	touch $@
 
 train: setup
-	$(BIN)/python train.py +experiment=mix hardware=$(HARDWARE) \
+	$(BIN)/python train.py +experiment=mix hardware=$(HARDWARE) $(BUDGET) \
 		$(if $(IMAGE),report.image=$(IMAGE)) $(if $(TRUTH),report.truth=$(TRUTH)) $(ARGS)
 
 test: lint check compiled interpreted
