@@ -128,7 +128,7 @@ def _image(store: Any, path: Location, level: int) -> StoredImage:
         array=CheckedArray(array),
         dtype=np.dtype(array.dtype),
         axes=tuple(names),
-        sizes=sizes,
+        sizes=sizes if _sized(sizes, units) else {},
         units=units,
         affine=ome_place.affine(sizes, units, origin),
         style=ome_place.Origin(origin, sizes, units),
@@ -172,6 +172,11 @@ def _series(store: Any, path: Location) -> tuple[Any, Location]:
 def _name(axis: dict[str, Any]) -> str:
     """The name of an OME axis. The type decides for time and channel, because their names vary."""
     return {"time": "t", "channel": "c"}.get(str(axis.get("type")).lower(), str(axis["name"])).lower()
+
+
+def _sized(sizes: dict[str, float], units: dict[str, str | None]) -> bool:
+    """Whether scales say a voxel size. The format asks for scales; programs that know none write 1 without a unit."""
+    return any(units.get(axis) or sizes.get(axis) != 1 for axis in "zyx")
 
 
 def _scale(names: list[str], transforms: list[dict[str, Any]]) -> dict[str, float]:

@@ -131,7 +131,7 @@ def test_a_file_without_a_voxel_size_has_none(tmp_path, ending):
     assert (found.spacing, found.unit, found.affine) == (None, "", None)
 
 
-TARGETS = (".nrrd", ".mha", ".nii.gz", ".tif", ".ome.tif", ".npy", ".h5")
+TARGETS = (".nrrd", ".mha", ".nii.gz", ".tif", ".ome.tif", ".npy", ".h5", ".zarr")
 
 
 @pytest.mark.parametrize("time", [False, True])
