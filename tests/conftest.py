@@ -31,8 +31,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real volumes, reference statistics and parity cases; skips where it is absent."""
+    """The folder of real volumes, reference statistics and parity cases; skips where it is absent.
+
+    It is ``../shared``, or the folder that ANYSTAR_SHARED names. A clone has neither.
+    """
     folder = Path(os.environ.get("ANYSTAR_SHARED", ROOT.parent / "shared")) / "data"
     if not folder.is_dir():
-        pytest.skip(f"real volumes and parity cases are not at {folder} (set ANYSTAR_SHARED)")
+        pytest.skip(f"real volumes and StarDist's stored answers are not in the repository, nor at {folder}")
     return folder

@@ -4,8 +4,10 @@
     python -m benchmarks.real_volumes compare    several networks, also by their loss on synthetic samples
     python -m benchmarks.real_volumes sizes      networks, with objects rescaled to several sizes
     python -m benchmarks.real_volumes ablate     trainings that differ in one setting each
+    python -m benchmarks.real_volumes --fetch    download the volumes that may be downloaded
 
-``COMMAND --help`` explains each. The volumes are those of ``../shared/data/real``, or of --data.
+``COMMAND --help`` explains each. The volumes are those of ``../shared/data/real``, else those that --fetch wrote, or
+those of --data.
 """
 
 import argparse
@@ -17,6 +19,11 @@ COMMANDS = {"score": score, "compare": networks, "sizes": sizes, "ablate": ablat
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--fetch"]:
+        from benchmarks.real_volumes import fetch  # needs pooch, which scoring does not
+
+        fetch.run(sys.argv[2:])
+        return
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
         parser = argparse.ArgumentParser(
             description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

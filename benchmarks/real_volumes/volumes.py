@@ -1,4 +1,4 @@
-"""The real volumes of ``../shared/data/real``, and a classical pipeline."""
+"""The real volumes of ``../shared/data/real`` or of ``--fetch``, and a classical pipeline."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,9 @@ from skimage.segmentation import watershed
 
 from benchmarks.header import ROOT
 
-DATA = ROOT.parent / "shared" / "data" / "real"
+SHARED = ROOT.parent / "shared" / "data" / "real"
+FETCHED = ROOT / "outputs" / "real_volumes"
+DATA = FETCHED if FETCHED.is_dir() and not SHARED.is_dir() else SHARED
 FILES = ("image.tif", "labels.tif", "spacing.txt")
 EMBRYOS = "bbbc050"
 OVULE = "gonuclear"
@@ -60,8 +62,11 @@ def read(folder: Path = DATA) -> list[Volume]:
         SystemExit: the data are not there.
     """
     if not folder.is_dir():
-        raise SystemExit(f"the real volumes are not at {folder}; give --data FOLDER")
-    places = sorted(path for path in folder.iterdir() if path.is_dir())
+        raise SystemExit(
+            f"the real volumes are not at {folder}; give --data FOLDER, or download some with: "
+            "python -m benchmarks.real_volumes --fetch"
+        )
+    places = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not places:
         raise SystemExit(f"{folder} holds no folders with image.tif, labels.tif and spacing.txt")
     missing = [str(place / name) for place in places for name in FILES if not (place / name).is_file()]
