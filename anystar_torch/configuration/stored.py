@@ -79,6 +79,19 @@ ARGUMENTS: dict[str, dict[str, str]] = {
 }
 """Arguments whose name changed: module and class (their new ones) -> {old name: new name}."""
 
+GROUPED: dict[str, dict[str, tuple[str, dict[str, str]]]] = {
+    "generator.scene.scene.Scene": {
+        "outline": ("generator.scene.outline.Outline", {"outline": "widths", "outline_defocus": "defocus"})
+    },
+    "generator.scene.intensities.Mixture": {
+        "limits": (
+            "generator.scene.intensities.SceneLimits",
+            {"darkest": "darkest", "brightest": "brightest"},
+        )
+    },
+}
+"""Arguments that became one: module and class -> {new argument: (its class, {old argument: new one of that class})}."""
+
 REMOVED: frozenset[str] = frozenset({"augment.resolution.RandomResolution"})
 """Effects that no longer exist, by their old module and class. Configurations that never apply them can be read."""
 
@@ -111,8 +124,19 @@ def _current(node: Any) -> Any:
         return entries
     target = _current_target(node[TARGET])
     entries[TARGET] = target
-    names = ARGUMENTS.get(target.removeprefix("anystar_torch."), {})
-    return {names.get(name, name): value for name, value in entries.items()}
+    path = target.removeprefix("anystar_torch.")
+    names = ARGUMENTS.get(path, {})
+    return _grouped(path, {names.get(name, name): value for name, value in entries.items()})
+
+
+def _grouped(path: str, entries: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of the class ``path``, those that became one put together."""
+    for name, (target, members) in GROUPED.get(path, {}).items():
+        if isinstance(entries.get(name), dict):  # written by this version
+            continue
+        group = {new: entries.pop(old) for old, new in members.items() if old in entries}
+        entries[name] = {TARGET: f"anystar_torch.{target}", **group}
+    return entries
 
 
 def _current_target(target: str) -> str:

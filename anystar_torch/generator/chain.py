@@ -59,7 +59,13 @@ class CuttingEffect(Protocol):
     """An effect that removes parts of the objects from image and labels."""
 
     def __call__(self, image: Volume, labels: Labels, source: Source) -> tuple[Volume, Labels]:
-        """Image and labels ``[B, 1, D, H, W]`` with the same voxels removed."""
+        """Image and labels ``[B, 1, D, H, W]`` with the same voxels removed.
+
+        Args:
+            image: ``[B, 1, D, H, W]``.
+            labels: ``[B, 1, D, H, W]``.
+            source: draws of the effect.
+        """
         ...
 
 
@@ -111,8 +117,8 @@ class Chain:
         if unknown:
             raise ValueError(
                 "outlines are placed by the blur of the image, but these effects may blur and do not report a width: "
-                f"{', '.join(unknown)}. Set scene.outline=[0,0], or give them a method blur_width(source), or an "
-                "attribute blurs=False if they do not blur"
+                f"{', '.join(unknown)}. Set scene.outline.widths=[0,0], or give them a method blur_width(source), "
+                "or an attribute blurs=False if they do not blur"
             )
 
     def _stream(self, name: str, source: Source) -> Source:

@@ -7,8 +7,8 @@ variance of white noise. Symmetric filters of three taps do the same here.
 
 import math
 
-MEAN = 1.0 / 6.0
-"""The variance that linear interpolation spreads an edge by, on average over fractions; squared voxels and per axis."""
+MEAN_SPREAD = 1.0 / 6.0
+"""Variance by which linear interpolation widens an edge, on average over fractions; squared voxels, per axis."""
 
 
 def side_tap(variance: float) -> float:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from anystar_torch.arrays import Labels
 from anystar_torch.kernels.implementations import implementation
-from anystar_torch.kernels.native import like_first
+from anystar_torch.kernels.native import like_first, run_native
 
 _ROUNDS = 10  # generated objects need 3 or 4, a serpentine through the volume about 7
 
@@ -35,12 +35,8 @@ def _connected_components(labels: Tensor, min_voxels: int) -> Tensor:
         from anystar_torch.kernels.triton import components
 
         return components.connected_components(labels.contiguous(), min_voxels)
-    from anystar_torch.kernels import _native
-
-    out = torch.empty(labels.shape, dtype=torch.int32)
-    given = labels.squeeze(1).contiguous().numpy()
-    _native.connected_components(given, min_voxels, out.squeeze(1).numpy(), torch.get_num_threads())
-    return out
+    volumes = labels.squeeze(1).contiguous()
+    return run_native("connected_components", volumes, min_voxels, kind=torch.int32).unsqueeze(1)
 
 
 _connected_components.register_fake(like_first)

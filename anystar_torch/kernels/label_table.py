@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from anystar_torch.arrays import Labels
 from anystar_torch.kernels.implementations import implementation
-from anystar_torch.kernels.native import like_first
+from anystar_torch.kernels.native import like_first, run_native
 
 
 def remove_small(labels: Labels, min_voxels: int) -> Labels:
@@ -32,12 +32,8 @@ def _remove_small(labels: Tensor, min_voxels: int) -> Tensor:
         from anystar_torch.kernels.triton import label_table
 
         return label_table.remove_small(labels.contiguous(), min_voxels)
-    from anystar_torch.kernels import _native
-
-    out = torch.empty(labels.shape, dtype=torch.int32)
-    given = labels.squeeze(1).contiguous().numpy()
-    _native.remove_small(given, min_voxels, out.squeeze(1).numpy(), torch.get_num_threads())
-    return out
+    volumes = labels.squeeze(1).contiguous()
+    return run_native("remove_small", volumes, min_voxels, kind=torch.int32).unsqueeze(1)
 
 
 _remove_small.register_fake(like_first)

@@ -8,18 +8,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def run_native(name: str, volumes: Tensor, *arguments: Tensor | int) -> Tensor:
-    """Result of a C++ function, a new float32 tensor of the shape of ``volumes`` on the CPU.
+def run_native(
+    name: str, volumes: Tensor, *arguments: Tensor | int, kind: torch.dtype = torch.float32
+) -> Tensor:
+    """Result of a C++ function, a new tensor of the shape of ``volumes`` on the CPU.
 
     Args:
         name: name of the function in ``anystar_torch.kernels._native``.
         volumes: its first argument, ``[N, D, H, W]``.
         arguments: its other arguments. A tensor is copied if it has gaps, except for volumes ``[N, D, H, W]`` whose
             samples are contiguous: the C++ function accepts any distance between samples.
+        kind: number type of the result.
     """
     from anystar_torch.kernels import _native
 
-    out = torch.empty(volumes.shape)
+    out = torch.empty(volumes.shape, dtype=kind)
     arrays = [_array(value) if isinstance(value, Tensor) else value for value in (volumes, *arguments)]
     getattr(_native, name)(*arrays, out.numpy(), torch.get_num_threads())
     return out

@@ -70,8 +70,8 @@ GENERATOR: dict[str, list[str]] = {
     "no k-space effects": without("kspace_spike", "gibbs_ringing", "rician_noise"),
     "no gamma, no inversion": without("contrast", "inversion", "histogram_shift"),
     "no bias field, no dropout": [f"{EFFECTS}.bias_field.coefficient=[0,0]", "synth.finish.dropout.p=0"],
-    "outlines at the edge": ["synth.scene.outline=[0,0]", "synth.scene.displaced_background.p=0"],
-    "outlines as far along all axes": ["synth.scene.outline_defocus=0"],
+    "outlines at the edge": ["synth.scene.outline.widths=[0,0]", "synth.scene.displaced_background.p=0"],
+    "outlines as far along all axes": ["synth.scene.outline.defocus=0"],
     "noise-cut shapes": ["synth/surface@synth.scene.objects.surface=rough_ball"],
     "AnyStar-mix": ["synth=mix"],
 }

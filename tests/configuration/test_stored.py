@@ -55,7 +55,8 @@ def test_every_class_of_the_table_is_found():
     """Also those that the stored configuration does not use."""
     for module in stored.MODULES.values():
         __import__(f"anystar_torch.{module}")
-    for path in stored.CLASSES.values():
+    grouped = [target for groups in stored.GROUPED.values() for target, _ in groups.values()]
+    for path in [*stored.CLASSES.values(), *stored.GROUPED, *grouped]:
         get_object(f"anystar_torch.{path}")
 
 
@@ -68,6 +69,17 @@ def test_the_generator_makes_what_it_made():
     torch.testing.assert_close(mean, torch.tensor([0.575777, 0.394311, 0.604020]), rtol=0, atol=1e-4)
     covered = (sample.labels > 0).float().mean((1, 2, 3, 4))
     torch.testing.assert_close(covered, torch.tensor([0.375763, 0.137939, 0.085602]), rtol=0, atol=1e-6)
+
+
+def test_arguments_that_became_one_keep_their_values():
+    scene = current_config(read()).synth.scene
+    assert (list(scene.outline.widths), scene.outline.defocus) == ([0.5, 0.9], 0.8)
+    assert (list(scene.mixture.limits.darkest), list(scene.mixture.limits.brightest)) == (
+        [-38, -11],
+        [160, 217],
+    )
+    assert not {"outline_defocus"} & set(scene)
+    assert not {"darkest", "brightest"} & set(scene.mixture)
 
 
 def test_a_configuration_of_this_version_stays_as_it_is():

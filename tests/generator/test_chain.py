@@ -112,7 +112,7 @@ def test_outlines_are_refused_behind_an_effect_that_does_not_report_its_blur() -
         effects = {**synth.effects.effects, "own": Monai(transform=torch.abs, blurs=blurs)}
         replace(synth, effects=replace(synth.effects, effects=effects))
 
-    with pytest.raises(ValueError, match=r"own \(Monai\).*scene\.outline"):
+    with pytest.raises(ValueError, match=r"own \(Monai\).*scene\.outline\.widths"):
         with_own("zero_shot", True)
     with_own("zero_shot", False)
     with_own("mix", True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from anystar_torch.generator.interpolation import MEAN, noise_side_tap, side_tap
+from anystar_torch.generator.interpolation import MEAN_SPREAD, noise_side_tap, side_tap
 from anystar_torch.kernels.filters import smooth, smooth_noise
 
 
@@ -28,7 +28,7 @@ def test_noise_keeps_the_variance_it_keeps_under_interpolation(fraction: float) 
     assert at_voxels.numpy() == pytest.approx(smooth(image, tap).numpy(), abs=1e-5)
 
 
-@pytest.mark.parametrize("variance", [0.0, MEAN, 0.5])
+@pytest.mark.parametrize("variance", [0.0, MEAN_SPREAD, 0.5])
 def test_edges_are_spread_by_the_variance_and_stay_in_place(variance: float) -> None:
     step = torch.zeros(1, 1, 16, 4, 4)
     step[:, :, 8:] = 1.0

@@ -14,7 +14,7 @@ NEGLIGIBLE = 0.5
 """Largest standard deviation, in voxels, that does not count for outlines: it moves them by a third of a voxel."""
 
 
-def reach(sigma: float) -> int:
+def taps_of(sigma: float) -> int:
     """Taps on each side of the centre of a kernel with standard deviation ``sigma`` (MONAI ``gaussian_1d``).
 
     Args:
@@ -27,7 +27,7 @@ def gaussian_blur(image: Volume, sigma: PerSampleAxis, *, taps: int) -> Volume:
     """Convolve with a Gaussian that is integrated over voxels, ``[B, 1, D, H, W]``.
 
     The kernel is ``(erf((i + 1/2) / (sigma sqrt 2)) - erf((i - 1/2) / (sigma sqrt 2))) / 2`` for ``|i|`` up to
-    ``reach(sigma)``, not renormalised (MONAI ``GaussianSmooth``, approx="erf").
+    ``taps_of(sigma)``, not renormalised (MONAI ``GaussianSmooth``, approx="erf").
 
     Difference to MONAI, where the image is 0 beyond its faces: the image continues with the values at its faces.
     AnyStar filters 64 to 128 voxels and keeps the middle 64, so most of the dark frame is outside of the sample.
@@ -35,7 +35,7 @@ def gaussian_blur(image: Volume, sigma: PerSampleAxis, *, taps: int) -> Volume:
     Args:
         image: ``[B, 1, D, H, W]``.
         sigma: ``[B, 3]``, standard deviation along z, y, x, voxels; 0 leaves that axis unchanged.
-        taps: half-width of the kernel, at least ``reach`` of the largest sigma.
+        taps: half-width of the kernel, at least ``taps_of`` of the largest sigma.
     """
     return gaussian_filter(image, sigma, taps)
 
@@ -71,4 +71,4 @@ class RandomBlur:
         return torch.where(source.coin("applied", self.p)[:, None], draw(source, "sigma", self.sigma, 3), 0.0)
 
     def _always(self, image: Volume, source: Source) -> Volume:
-        return gaussian_blur(image, draw(source, "sigma", self.sigma, 3), taps=reach(self.sigma[1]))
+        return gaussian_blur(image, draw(source, "sigma", self.sigma, 3), taps=taps_of(self.sigma[1]))

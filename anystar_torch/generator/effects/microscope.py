@@ -6,7 +6,7 @@ import torch
 
 from anystar_torch.arrays import PerSampleAxis, Volume
 from anystar_torch.generator.chain import IntensityEffect, with_chance
-from anystar_torch.generator.effects.blur import gaussian_blur, reach
+from anystar_torch.generator.effects.blur import gaussian_blur, taps_of
 from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
 from anystar_torch.kernels.filters import thick_slices
 from anystar_torch.random.source import Source
@@ -62,7 +62,7 @@ class RandomMicroscope:
 
     def _always(self, image: Volume, source: Source) -> Volume:
         sigma, voxel = self._drawn(source)
-        blurred = gaussian_blur(image, sigma, taps=reach(self.lateral[1] * self.elongation[1]))
+        blurred = gaussian_blur(image, sigma, taps=taps_of(self.lateral[1] * self.elongation[1]))
         recorded = self.camera(blurred, source("camera"))
         return thick_slices(recorded, voxel, source.uniform("start", -0.5, 0.5, 3))
 

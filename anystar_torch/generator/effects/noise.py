@@ -43,9 +43,9 @@ def detector_noise(
 ) -> Volume:
     """Noise of a finished image in [0, 1]: additive, multiplicative and shot; exact zeros stay.
 
-    ``out = clip(image + field * sqrt(additive^2 + (speckle * image)^2 + shot * image), 0, 1)`` where ``image
-    > 0``, and ``image`` elsewhere: scikit-image's ``random_noise`` of mode gaussian, speckle or (in the
-    normal limit) poisson times AnyStar's mask of positive voxels.
+    ``out = clip(image + field * sqrt(additive^2 + (speckle * image)^2 + shot * image), 0, 1)`` where the image is
+    positive; other voxels do not change, as in AnyStar. The three parts are those of scikit-image's ``random_noise`` in
+    the modes gaussian, speckle and (in the limit of many photons) poisson.
 
     Args:
         image: ``[B, 1, D, H, W]`` in [0, 1].
@@ -58,7 +58,7 @@ def detector_noise(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OfSomeWidth(ABC):
+class _WhiteNoise(ABC):
     """White noise with a random standard deviation in some samples; subclasses define the kind of noise.
 
     Attributes:
@@ -83,7 +83,7 @@ class _OfSomeWidth(ABC):
     def _always(self, image: Volume, source: Source) -> Volume: ...
 
 
-class RandomGaussianNoise(_OfSomeWidth):
+class RandomGaussianNoise(_WhiteNoise):
     """Additive white noise in some samples."""
 
     def _always(self, image: Volume, source: Source) -> Volume:
@@ -91,7 +91,7 @@ class RandomGaussianNoise(_OfSomeWidth):
         return gaussian_noise(image, draw(source, "std", self.std), field)
 
 
-class RandomRicianNoise(_OfSomeWidth):
+class RandomRicianNoise(_WhiteNoise):
     """Rician noise in some samples, as in magnitude images of magnetic resonance; ``std`` is that of each channel."""
 
     def _always(self, image: Volume, source: Source) -> Volume:
@@ -103,9 +103,9 @@ class RandomRicianNoise(_OfSomeWidth):
 class RandomDetectorNoise:
     """One of gaussian, poisson and speckle, with equal chances, on some finished samples in [0, 1].
 
-    AnyStar draws it with scikit-image's ``random_noise``. Its Poisson noise counts as many photons as the
-    image has distinct values, about 2^18, so that it is invisible; that is kept, as ``photons``. Difference:
-    the counts are normal, not Poisson, which at 2^18 photons is the same to 0.1 % of the noise's width.
+    AnyStar draws it with scikit-image's ``random_noise``. Its Poisson noise counts as many photons as the image has
+    distinct values, about 2^18, and is therefore invisible. ``photons`` is that number. Difference: the counts are
+    normal, not Poisson. With 2^18 photons both are the same to 0.1 % of the width of the noise.
 
     Attributes:
         p: chance to apply.

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from anystar_torch.arrays import PerSample, PerSampleAxis, Volume, per_voxel
 from anystar_torch.generator.chain import with_chance
-from anystar_torch.generator.effects.blur import gaussian_blur, reach
+from anystar_torch.generator.effects.blur import gaussian_blur, taps_of
 from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
 from anystar_torch.random.source import Source
 
@@ -31,7 +31,7 @@ def out_of_focus(image: Volume, share: PerSample, width: PerSampleAxis, *, taps:
         share: ``[B]`` in [0, 1]; 0 leaves a sample bit-identical.
         width: ``[B, 3]``, standard deviation of G along z, y, x, voxels; at least 4, the least that cubes of
             :data:`COARSE` voxels represent well.
-        taps: half-width of the kernel on the cubes; at least ``reach`` of the largest width over :data:`COARSE`.
+        taps: half-width of the kernel on the cubes; at least ``taps_of`` of the largest width over :data:`COARSE`.
     """
     sizes = image.shape[2:]
     behind = [-size % COARSE for size in reversed(sizes)]
@@ -79,5 +79,5 @@ class RandomOutOfFocus:
         axis = source.integers("axis", 0, 3)[:, None] == torch.arange(3, device=image.device)
         longer = torch.where(axis, draw(source, "elongation", self.elongation)[:, None], 1.0)
         width = draw(source, "glow", self.width)[:, None] * longer  # "glow" is the name of a random stream
-        taps = reach(self.width[1] * self.elongation[1] / COARSE)
+        taps = taps_of(self.width[1] * self.elongation[1] / COARSE)
         return out_of_focus(image, draw(source, "share", self.share), width, taps=taps)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from anystar_torch.arrays import PerSample, PerSampleAxis, Volume, per_voxel
 from anystar_torch.generator.chain import with_chance
-from anystar_torch.generator.effects.blur import gaussian_blur, reach
+from anystar_torch.generator.effects.blur import gaussian_blur, taps_of
 from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
 from anystar_torch.random.source import Source
 
@@ -68,4 +68,4 @@ class RandomSharpen:
         first = draw(source, "first", self.first, 3)
         second = self.second + (first - self.second) * source.uniform("second", 0.0, 1.0, 3)
         strength = draw(source, "strength", self.strength)
-        return sharpen(image, first, second, strength, taps=reach(self.first[1]))
+        return sharpen(image, first, second, strength, taps=taps_of(self.first[1]))

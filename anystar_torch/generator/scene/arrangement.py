@@ -88,13 +88,13 @@ class RandomArrangement:
         own = (draw(source, "filling", self.filling) * layer).clamp(max=1.0)
         return torch.where(self.applied(source), own, occupancy)
 
-    def lottery(
-        self, tickets: PointValues, point: Float32[Tensor, "b 3 n m k"], middle: float, source: Source
+    def sort_key(
+        self, numbers: PointValues, point: Float32[Tensor, "b 3 n m k"], middle: float, source: Source
     ) -> PointValues:
-        """Numbers in [0, 1], ``[B, n, m, k]``; the points with the lowest have an object.
+        """Numbers in [0, 1], ``[B, n, m, k]``; the points with the lowest ones have an object.
 
         Args:
-            tickets: ``[B, n, m, k]``, uniform in (0, 1); the result in samples that are not arranged.
+            numbers: ``[B, n, m, k]``, uniform in (0, 1); the result in samples that are not arranged.
             point: ``[B, 3, n, m, k]``, lattice points, voxels.
             middle: the middle of the scene along its longest axis, voxels.
             source: draws.
@@ -105,7 +105,7 @@ class RandomArrangement:
         chained = self._chained(source)[:, None, None, None]
         distance = torch.where(chained, both.amax(1), both[:, 0])
         order = torch.where(self.applied(source)[:, None, None, None], self.order, 0.0)
-        return torch.lerp(tickets, distance, order)
+        return torch.lerp(numbers, distance, order)
 
     def _chained(self, source: Source) -> Bool[Tensor, " b"]:
         return source.coin("chained", self.chains)

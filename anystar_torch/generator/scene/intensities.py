@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from anystar_torch.arrays import Labels, PerSample, Volume, per_voxel
-from anystar_torch.generator.interpolation import MEAN, noise_side_tap, side_tap
+from anystar_torch.generator.interpolation import MEAN_SPREAD, noise_side_tap, side_tap
 from anystar_torch.generator.parameters import Range, check_range, draw
 from anystar_torch.generator.scene.background import BackgroundDraws, RandomBackground
 from anystar_torch.generator.scene.perlin import lattice_noise
@@ -54,6 +54,25 @@ class Texture:
         return torch.addcmul(per_voxel(0.5 - 0.5 / SAMPLED_RANGE - low * scale), field, per_voxel(scale))
 
 
+@dataclass(frozen=True, kw_only=True)
+class SceneLimits:
+    """Least and largest intensity of a scene, which become 0 and 1 (AnyStar).
+
+    A sample shows only a part of its scene, so both are drawn and not measured.
+
+    Attributes:
+        darkest: range of the least intensity.
+        brightest: range of the largest intensity.
+    """
+
+    darkest: Range
+    brightest: Range
+
+    def __post_init__(self) -> None:
+        check_range("darkest", self.darkest)
+        check_range("brightest", self.brightest, self.darkest[1])
+
+
 @dataclass(frozen=True)
 class IntensityDraws:
     """Drawn parameters of the intensities of each sample; ``[B]`` each.
@@ -83,8 +102,7 @@ class Mixture:
 
     The intensity is ``(mean + std * noise) * texture`` inside of objects, with white noise on the voxels of the scene.
     In the background the factor is the mean of the texture, or a mixture of both (``background_texture``). AnyStar
-    then rescales its scene to [0, 1]. A sample shows only a part of the scene, so the least and the largest intensity
-    of the scene are drawn.
+    then rescales its scene to [0, 1].
 
     Attributes:
         mean: range of the mean intensity of an object.
@@ -95,8 +113,7 @@ class Mixture:
         background_texture: range of the share of the texture that the background shows; 0 in AnyStar.
         background: the background.
         displaced_intensity: range of the share of the background's intensity that is left where objects displace it.
-        darkest: range of the least intensity of a scene.
-        brightest: range of the largest intensity of a scene.
+        limits: least and largest intensity of a scene.
     """
 
     mean: Range
@@ -106,8 +123,7 @@ class Mixture:
     background_texture: Range
     background: RandomBackground
     displaced_intensity: Range
-    darkest: Range
-    brightest: Range
+    limits: SceneLimits
 
     def __post_init__(self) -> None:
         check_range("mean", self.mean)
@@ -115,8 +131,6 @@ class Mixture:
         check_range("std", self.std, 0.0)
         check_range("background_texture", self.background_texture, 0.0, 1.0)
         check_range("displaced_intensity", self.displaced_intensity, 0.0, 1.0)
-        check_range("darkest", self.darkest)
-        check_range("brightest", self.brightest, self.darkest[1])
 
     def draw(self, source: Source) -> IntensityDraws:
         """Draw the parameters of each sample. "ground texture" and "hollow" are names of random streams.
@@ -131,8 +145,8 @@ class Mixture:
             width=(most - least) * spread,
             background_texture=draw(source, "ground texture", self.background_texture),
             displaced_intensity=draw(source, "hollow", self.displaced_intensity),
-            darkest=draw(source, "darkest", self.darkest),
-            brightest=draw(source, "brightest", self.brightest),
+            darkest=draw(source, "darkest", self.limits.darkest),
+            brightest=draw(source, "brightest", self.limits.brightest),
             background=self.background.draw(source("background")),
         )
 
@@ -202,7 +216,7 @@ def interpolated(mean: Volume, noise: Volume, spread: PerSample) -> Volume:
     """
     mean = smooth(mean, per_voxel(side_tap(1.0) * spread))
     taps = torch.stack(
-        [torch.full_like(spread, tap) for tap in (side_tap(MEAN), noise_side_tap(MEAN))], dim=1
+        [torch.full_like(spread, tap) for tap in (side_tap(MEAN_SPREAD), noise_side_tap(MEAN_SPREAD))], dim=1
     )
     parts = smooth(torch.cat([mean, noise], dim=1), taps[:, :, None, None, None])
     return parts[:, :1] + parts[:, 1:]

@@ -1,13 +1,34 @@
 """Outlines as people draw them: outside of an edge that an instrument blurred, at about a quarter of its height."""
 
+from dataclasses import dataclass
+
 from jaxtyping import Bool
 from torch import Tensor
 
 from anystar_torch.arrays import PerSample, PerSampleAxis, Volume
+from anystar_torch.generator.parameters import Range, check_range
 from anystar_torch.kernels import shading
 
 LARGEST_SHARE = 0.45
 """Largest share of a radius that is eroded. A wide blur would otherwise remove small objects."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """The distance from the edges of objects, which the instrument blurs, to the outlines that people draw.
+
+    Attributes:
+        widths: range of the distance, in standard deviations of the blur. 0 in AnyStar. 0.67 puts the outline at a
+            quarter of the height of a flat edge.
+        defocus: additional distance along an axis with more blur, see :func:`outline_offset`. 0 in AnyStar.
+    """
+
+    widths: Range
+    defocus: float
+
+    def __post_init__(self) -> None:
+        check_range("widths", self.widths, 0.0, 2.0)
+        check_range("defocus", (0.0, self.defocus), 0.0, 2.0)
 
 
 def outline_offset(widths: PerSample, blur: PerSampleAxis, defocus: float) -> PerSampleAxis:

@@ -8,12 +8,12 @@ from jaxtyping import Bool, Float32, Int32
 from torch import Tensor
 
 from anystar_torch.arrays import Labels, PerSample, PerSampleAxis, Volume, per_voxel
-from anystar_torch.generator.parameters import Range, check_range, draw
+from anystar_torch.generator.parameters import draw
 from anystar_torch.generator.scene.chromatin import RandomChromatin
 from anystar_torch.generator.scene.density import RandomDensity
 from anystar_torch.generator.scene.displaced_background import RandomDisplacedBackground
 from anystar_torch.generator.scene.intensities import IntensityDraws, Mixture
-from anystar_torch.generator.scene.outline import emitting, outline_offset
+from anystar_torch.generator.scene.outline import Outline, emitting, outline_offset
 from anystar_torch.generator.scene.shapes import BallField
 from anystar_torch.generator.scene.slab import RandomSlab
 from anystar_torch.generator.spatial.coordinates import Coordinates
@@ -58,10 +58,7 @@ class Scene:
         objects: the label field.
         density: shrinks the scene along each axis and fills the space around it.
         mixture: intensities of objects and background.
-        outline: range of the distance from an edge to its outline, in standard deviations of the instrument's blur.
-            0 in AnyStar. 0.67 puts the outline at a quarter of the height of a flat edge.
-        outline_defocus: additional distance along an axis with more blur, see
-            :func:`~anystar_torch.generator.scene.outline.outline_offset`. 0 in AnyStar.
+        outline: distance from edges to outlines; none in AnyStar.
         displaced_background: samples whose objects displace the background; none in AnyStar.
         slab: samples that are stacks of few slices; none in AnyStar.
         chromatin: samples with texture inside of their objects; none in AnyStar.
@@ -71,23 +68,20 @@ class Scene:
     objects: BallField
     density: RandomDensity
     mixture: Mixture
-    outline: Range
-    outline_defocus: float
+    outline: Outline
     displaced_background: RandomDisplacedBackground
     slab: RandomSlab
     chromatin: RandomChromatin
     smallest: int
 
     def __post_init__(self) -> None:
-        check_range("outline", self.outline, 0.0, 2.0)
-        check_range("outline_defocus", (0.0, self.outline_defocus), 0.0, 2.0)
         if self.smallest < 1:
             raise ValueError(f"smallest must be a number of voxels, at least 1, got {self.smallest}")
 
     @property
     def places_outlines(self) -> bool:
         """Whether the distance between edges and outlines depends on the blur of the image."""
-        return self.outline[1] > 0.0
+        return self.outline.widths[1] > 0.0
 
     def draw(self, source: Source) -> SceneDraws:
         """The draws that several parts of the scene use. A plain background is dark and would hide a rim.
@@ -97,7 +91,7 @@ class Scene:
         """
         intensities = self.mixture.draw(source("mixture"))
         rim = self.displaced_background(source("hollow"))  # "hollow" is the name of a random stream
-        outline = draw(source("outline"), "widths", self.outline)
+        outline = draw(source("outline"), "widths", self.outline.widths)
         return SceneDraws(intensities, outline, torch.where(intensities.background.plain, 0.0, rim))
 
     def locate(self, coordinates: Coordinates, scene_shape: Sequence[int], source: Source) -> LocatedObjects:
@@ -129,7 +123,7 @@ class Scene:
             return located.numbers > 0
         offset = drawn.rim[:, None].expand(-1, 3)
         if blur is not None:
-            offset = outline_offset(drawn.outline, blur, self.outline_defocus) + offset
+            offset = outline_offset(drawn.outline, blur, self.outline.defocus) + offset
         return emitting(located.depth, located.reach, offset)
 
     def image(

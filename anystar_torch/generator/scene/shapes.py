@@ -147,11 +147,11 @@ class BallField:
         inverse = pitch.reciprocal()
         last = (torch.stack([inverse * n for n in scene_shape], dim=1).ceil() - 1.0).clamp(min=2.0)
         there = ((point > 0.0) & (point < last[:, :, None, None, None])).all(1)
-        tickets = source.uniform("lottery", 0.0, 1.0, *lattice)
+        sort_key = source.uniform("lottery", 0.0, 1.0, *lattice)  # "lottery" is the name of a random stream
         if self.arrangement is not None:
             middle = (max(scene_shape) - 1) / 2.0
-            tickets = self.arrangement.lottery(tickets, centre, middle, source("arrangement"))
-        occupied = self._occupied(there, tickets, pitch, source)
+            sort_key = self.arrangement.sort_key(sort_key, centre, middle, source("arrangement"))
+        occupied = self._occupied(there, sort_key, pitch, source)
         return Balls(centre, torch.where(occupied, radius, ABSENT), pitch)
 
     def _relative(self, radius: Float32[Tensor, "b n m k"], source: Source) -> Float32[Tensor, "b n m k"]:
@@ -169,17 +169,17 @@ class BallField:
     def _occupied(
         self,
         there: Bool[Tensor, "b n m k"],
-        tickets: Float32[Tensor, "b n m k"],
+        sort_key: Float32[Tensor, "b n m k"],
         pitch: Float32[Tensor, " b"],
         source: Source,
     ) -> Bool[Tensor, "b n m k"]:
-        """Lattice points that have a ball, ``[B, n, m, k]``: those with the lowest tickets; their number is random."""
-        lottery = torch.where(there, tickets, 2.0).flatten(1)
+        """Lattice points that have a ball, ``[B, n, m, k]``: a random number of those with the lowest keys."""
+        keys = torch.where(there, sort_key, 2.0).flatten(1)
         total = there.flatten(1).sum(1)
         share = draw(source, "kept", self.occupancy)  # "kept" is the name of a random stream
         if self.arrangement is not None:
             share = self.arrangement.share(share, pitch, source("arrangement"))
         count = (share * total).floor().to(torch.int64)
-        ordered = torch.cat([lottery.sort(dim=1).values, torch.full_like(lottery[:, :1], 3.0)], dim=1)
+        ordered = torch.cat([keys.sort(dim=1).values, torch.full_like(keys[:, :1], 3.0)], dim=1)
         limit = ordered.gather(1, count[:, None])
-        return (lottery < limit).view(there.shape) & there
+        return (keys < limit).view(there.shape) & there

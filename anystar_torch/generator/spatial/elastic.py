@@ -14,7 +14,7 @@ from anystar_torch.generator.spatial.coordinates import Coordinates, Step
 from anystar_torch.kernels.coordinates import BOX
 from anystar_torch.random.source import Source
 
-STEP = 4
+NODE_SPACING = 4
 """Voxels between the nodes on which the displacement is drawn; it is smooth over at least two voxels."""
 TAPS = 4
 
@@ -45,16 +45,18 @@ def elastic(
 def smooth_displacement(
     nodes: Float32[Tensor, "b 3 n m k"], sigma: PerSample, std: PerSample, shape: tuple[int, ...]
 ) -> Float32[Tensor, "b 3 d h w"]:
-    """Gaussian-filtered white noise of the given deviation, from white noise on a lattice of ``STEP`` voxels.
+    """Gaussian-filtered white noise of the given deviation, from white noise on a lattice of ``NODE_SPACING`` voxels.
 
     Args:
         nodes: ``[B, 3, n, m, k]``, independent standard normal numbers.
-        sigma: ``[B]``, width of the filter, voxels; at least ``STEP / sqrt(6)``, the width of interpolation itself.
+        sigma: ``[B]``, width of the filter, voxels; at least that of interpolation, ``NODE_SPACING / sqrt(6)``.
         std: ``[B]``, deviation of the result, voxels.
         shape: (D, H, W).
     """
-    # Linear interpolation between nodes is a filter of variance STEP^2 / 6; the rest is a Gaussian over nodes.
-    variance = (sigma * sigma - STEP * STEP / 6.0).clamp(min=0.0) / (STEP * STEP)
+    # Linear interpolation between nodes is a filter of variance NODE_SPACING^2 / 6; the rest is a Gaussian over nodes.
+    variance = (sigma * sigma - NODE_SPACING * NODE_SPACING / 6.0).clamp(min=0.0) / (
+        NODE_SPACING * NODE_SPACING
+    )
     offset = torch.arange(-TAPS, TAPS + 1, dtype=torch.float32, device=nodes.device)
     kernel = (-0.5 * offset * offset / (variance + 1e-3)[:, None]).exp()
     # What the variance becomes on average between nodes: 2/3 of that at nodes and 1/3 of neighbours' covariance.
@@ -65,7 +67,7 @@ def smooth_displacement(
     for axis in (2, 3, 4):
         nodes = (nodes.unfold(axis, 2 * TAPS + 1, 1) * kernel).sum(5)
     nodes = nodes.to(torch.float32) * std[:, None, None, None, None]
-    fine = [STEP * (n - 1) + 1 for n in nodes.shape[2:]]
+    fine = [NODE_SPACING * (n - 1) + 1 for n in nodes.shape[2:]]
     field = F.interpolate(nodes, size=fine, mode="trilinear", align_corners=True)
     return field[:, :, : shape[0], : shape[1], : shape[2]]
 
@@ -90,7 +92,7 @@ class RandomElastic:
     shear: Range
 
     def __post_init__(self) -> None:
-        check_range("sigma", self.sigma, STEP / math.sqrt(6.0), 2.0 * STEP)
+        check_range("sigma", self.sigma, NODE_SPACING / math.sqrt(6.0), 2.0 * NODE_SPACING)
         check_range("magnitude", self.magnitude, 0.0)
         check_range("scale", self.scale, 0.05, 20.0)
         check_range("shear", self.shear, -2.0, 2.0)
@@ -98,7 +100,7 @@ class RandomElastic:
     def __call__(self, coordinates: Coordinates, source: Source) -> Coordinates:
         """Draw a deformation per sample."""
         shape = coordinates.shape
-        nodes = source.normal("nodes", 3, *((n - 1) // STEP + 2 + 2 * TAPS for n in shape))
+        nodes = source.normal("nodes", 3, *((n - 1) // NODE_SPACING + 2 + 2 * TAPS for n in shape))
         sigma = draw(source, "sigma", self.sigma)
         width = sigma * (2.0 * math.sqrt(math.pi))
         std = draw(source, "magnitude", self.magnitude) / (math.sqrt(3.0) * width * width.sqrt())

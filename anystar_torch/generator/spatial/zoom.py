@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from anystar_torch.arrays import PerSample
-from anystar_torch.generator.interpolation import MEAN
+from anystar_torch.generator.interpolation import MEAN_SPREAD
 from anystar_torch.generator.parameters import Range, check_range, draw
 from anystar_torch.generator.spatial.coordinates import NEVER, Coordinates, Step, identity
 from anystar_torch.random.source import Source
@@ -25,7 +25,7 @@ def zoom(coordinates: Coordinates, factor: PerSample) -> Coordinates:
     half = torch.where(factor < 1.0, (coordinates.size * factor - 1.0) / 2.0, NEVER)
     matrix = identity(coordinates.size) / factor[:, :, None]
     # Interpolation between voxels that are `factor` finished voxels apart.
-    spread = coordinates.spread + MEAN * (factor * factor)[:, 0]
+    spread = coordinates.spread + MEAN_SPREAD * (factor * factor)[:, 0]
     return replace(coordinates.reflected(half), spread=spread).then(Step(matrix))
 
 

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, empty, empty_like, float32, int32
 
-from anystar_torch.kernels.triton.lanes import lanes
+from anystar_torch.kernels.triton.lanes import lanes, vector_at, voxels_of_program
 from anystar_torch.kernels.triton.lattice import cell, fitted, interpolated
 from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
 
@@ -47,13 +47,9 @@ def _aim(
     origin_x,
     BLOCK: tl.constexpr,
 ):
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = index < count
-    three = row * 3 * count + index
-    z = tl.load(positions + three, mask=inside, other=0.0) + origin_z
-    y = tl.load(positions + three + count, mask=inside, other=0.0) + origin_y
-    x = tl.load(positions + three + count + count, mask=inside, other=0.0) + origin_x
+    row, index, inside, place = voxels_of_program(count, BLOCK)
+    z, y, x = vector_at(positions, row, count, index, inside)
+    z, y, x = z + origin_z, y + origin_y, x + origin_x
     scale = tl.div_rn(1.0, tl.load(pitches + row))
     start = _lattice_cell(z, scale, n) * m + _lattice_cell(y, scale, m)
     start = start * k + _lattice_cell(x, scale, k)
@@ -75,9 +71,10 @@ def _aim(
     cx = tl.load(centre + nodes + nodes + winner)
     distance = _length(z - cz, y - cy, x - cx)
     inverse = tl.div_rn(1.0, distance + 1e-6)
-    tl.store(ball_out + row * count + index, winner, mask=inside)
-    tl.store(radius_out + row * count + index, tl.load(radius + winner), mask=inside)
-    tl.store(distance_out + row * count + index, distance, mask=inside)
+    tl.store(ball_out + place, winner, mask=inside)
+    tl.store(radius_out + place, tl.load(radius + winner), mask=inside)
+    tl.store(distance_out + place, distance, mask=inside)
+    three = row * 3 * count + index
     tl.store(centre_out + three, cz, mask=inside)
     tl.store(centre_out + three + count, cy, mask=inside)
     tl.store(centre_out + three + count + count, cx, mask=inside)
@@ -110,14 +107,9 @@ def _star_reach(
     STAR: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = index < count
-    place = directions + row * 3 * count + index
-    z = tl.load(place, mask=inside, other=0.0)
-    y = tl.load(place + count, mask=inside, other=0.0)
-    x = tl.load(place + count + count, mask=inside, other=0.0)
-    number = tl.load(balls + row * count + index, mask=inside, other=0)
+    row, index, inside, place = voxels_of_program(count, BLOCK)
+    z, y, x = vector_at(directions, row, count, index, inside)
+    number = tl.load(balls + place, mask=inside, other=0)
     star = stars + (row * total + tl.minimum(tl.maximum(number, 0), total - 1)) * STAR
     z0, dz, fz = cell(tl.load(star) + z * bumps, n, factor_z, offset_z)
     y0, dy, fy = cell(tl.load(star + 1) + y * bumps, m, factor_y, offset_y)
@@ -127,9 +119,9 @@ def _star_reach(
     cosine = tl.load(star + 3) * z + (tl.load(star + 4) * y + tl.load(star + 5) * x)
     share = cosine * cosine
     stretched = share * tl.load(star + 6) + (1.0 - share) * tl.load(star + 7)
-    radius = tl.load(radii + row * count + index, mask=inside, other=0.0)
+    radius = tl.load(radii + place, mask=inside, other=0.0)
     reach = radius * tl.exp(bump * strength) * tl.div_rn(1.0, tl.sqrt_rn(stretched))
-    tl.store(out + row * count + index, reach, mask=inside)
+    tl.store(out + place, reach, mask=inside)
 
 
 def aim(

@@ -1,9 +1,13 @@
 """Filters along the axes of volumes: a Gaussian, three taps, thick slices. Sums have the order of ``csrc/``."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import triton
 import triton.language as tl
 from torch import Tensor, empty
 
+from anystar_torch.kernels.triton.lanes import voxels_of_program
 from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
 
 BLOCK = 512
@@ -18,10 +22,8 @@ def _gaussian_tap(tap, width):
 
 @triton.jit
 def _gaussian(image, sigma, out, count, size, inner, axis, taps, BLOCK: tl.constexpr):
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = index < count
-    place = index // inner % size
+    row, index, inside, place = voxels_of_program(count, BLOCK)
+    at = index // inner % size
     given = tl.load(sigma + row * 3 + axis)
     sharp = given == 0.0
     width = tl.where(sharp, 1.0, given)
@@ -31,13 +33,13 @@ def _gaussian(image, sigma, out, count, size, inner, axis, taps, BLOCK: tl.const
     total = tl.load(start + index, mask=inside, other=0.0)
     total *= tl.where(sharp, 1.0, _gaussian_tap(0.0, width))
     for tap in range(1, reach + 1):
-        below = index + (tl.maximum(place - tap, 0) - place) * inner
-        above = index + (tl.minimum(place + tap, size - 1) - place) * inner
+        below = index + (tl.maximum(at - tap, 0) - at) * inner
+        above = index + (tl.minimum(at + tap, size - 1) - at) * inner
         sides = tl.load(start + below, mask=inside, other=0.0) + tl.load(
             start + above, mask=inside, other=0.0
         )
         total += sides * _gaussian_tap(tap * 1.0, width)
-    tl.store(out + row * count + index, total, mask=inside)
+    tl.store(out + place, total, mask=inside)
 
 
 @triton.jit
@@ -83,9 +85,7 @@ def _along_zy(image, sides, row, count, depth, height, width, z, y, x, inside, P
 
 @triton.jit
 def _smooth(image, sides, out, count, depth, height, width, PER_VOXEL: tl.constexpr, BLOCK: tl.constexpr):
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = index < count
+    row, index, inside, place = voxels_of_program(count, BLOCK)
     x, y, z = index % width, index // width % height, index // (width * height)
     before, after = tl.maximum(x - 1, 0), tl.minimum(x + 1, width - 1)
     smoothed = _three_taps(
@@ -94,7 +94,7 @@ def _smooth(image, sides, out, count, depth, height, width, PER_VOXEL: tl.conste
         _along_zy(image, sides, row, count, depth, height, width, z, y, after, inside, PER_VOXEL),
         _side(sides, row, count, 2, index, inside, PER_VOXEL),
     )
-    tl.store(out + row * count + index, smoothed, mask=inside)
+    tl.store(out + place, smoothed, mask=inside)
 
 
 @triton.jit
@@ -115,9 +115,7 @@ def _slice_mean(line, number, first, step, size, inner, longest, inside):
 
 @triton.jit
 def _slices(image, thickness, start, out, count, size, inner, axis, BLOCK: tl.constexpr):
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = index < count
+    row, index, inside, here = voxels_of_program(count, BLOCK)
     at = index // inner % size
     step = tl.load(thickness + row * 3 + axis)
     first = tl.load(start + row * 3 + axis) * step
@@ -128,18 +126,26 @@ def _slices(image, thickness, start, out, count, size, inner, axis, BLOCK: tl.co
     lower = tl.floor(place)
     share = place - lower
     voxels = tl.where(step == 1.0, 0, tl.minimum(tl.ceil(step), size * 1.0).to(tl.int32) + 1)
-    line = image + row * count + index - at * inner
+    line = image + here - at * inner
     low = _slice_mean(line, lower, first, step, size, inner, voxels, inside)
     high = _slice_mean(line, tl.minimum(lower + 1.0, last), first, step, size, inner, voxels, inside)
     near, far = low + share * (high - low), high - (high - low) * (1.0 - share)  # torch.lerp
-    same = tl.load(image + row * count + index, mask=inside, other=0.0)
+    same = tl.load(image + here, mask=inside, other=0.0)
     found = tl.where(step == 1.0, same, tl.where(share < 0.5, near, far))
-    tl.store(out + row * count + index, found, mask=inside)
+    tl.store(out + here, found, mask=inside)
 
 
-def _axis(image: Tensor, axis: int) -> tuple[int, int, int]:
-    """Voxels of a volume of ``[B, C, D, H, W]``, length of an axis (0, 1, 2) and the step along it."""
-    return image[0].numel(), image.shape[axis + 2], image[0, 0].stride(axis)
+def _along(
+    kernel: Any, image: Tensor, axis: int, tables: Sequence[Tensor], numbers: Sequence[int] = ()
+) -> Tensor:
+    """Result of a kernel that filters contiguous volumes ``[B, 1, D, H, W]`` along axis 0, 1 or 2."""
+    out = empty(image.shape, device=image.device)
+    count, size, inner = image[0].numel(), image.shape[axis + 2], image[0, 0].stride(axis)
+    with on_device_of(image):
+        kernel[(blocks(count, BLOCK), len(image))](
+            image, *tables, out, count, size, inner, axis, *numbers, BLOCK=BLOCK, enable_fp_fusion=False
+        )
+    return out
 
 
 def gaussian_filter(image: Tensor, sigma: Tensor, axis: int, taps: int) -> Tensor:
@@ -151,13 +157,7 @@ def gaussian_filter(image: Tensor, sigma: Tensor, axis: int, taps: int) -> Tenso
         axis: 0, 1 or 2 for z, y or x.
         taps: half-width of the kernel, voxels.
     """
-    out = empty(image.shape, device=image.device)
-    count, size, inner = _axis(image, axis)
-    with on_device_of(image):
-        _gaussian[(blocks(count, BLOCK), len(image))](
-            image, sigma, out, count, size, inner, axis, taps, BLOCK=BLOCK, enable_fp_fusion=False
-        )
-    return out
+    return _along(_gaussian, image, axis, (sigma,), (taps,))
 
 
 def smooth(image: Tensor, sides: Tensor, per_voxel: bool) -> Tensor:
@@ -196,13 +196,7 @@ def thick_slices(image: Tensor, thickness: Tensor, start: Tensor, axis: int) -> 
         start: ``[B, 3]`` in (-1/2, 1/2), distance of the first slice from the face, in thicknesses.
         axis: 0, 1 or 2 for z, y or x.
     """
-    out = empty(image.shape, device=image.device)
-    count, size, inner = _axis(image, axis)
-    with on_device_of(image):
-        _slices[(blocks(count, BLOCK), len(image))](
-            image, thickness, start, out, count, size, inner, axis, BLOCK=BLOCK, enable_fp_fusion=False
-        )
-    return out
+    return _along(_slices, image, axis, (thickness, start))
 
 
 _ALONG = {"image": "*fp32", "out": "*fp32", "count": "i32", "size": "i32", "inner": "i32", "axis": "i32"}

@@ -4,17 +4,10 @@ import triton
 import triton.language as tl
 from torch import Tensor, empty, empty_like
 
+from anystar_torch.kernels.triton.lanes import voxels_of_program
 from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
 
 BLOCK = 1024
-
-
-@triton.jit
-def voxels_of_program(count, BLOCK: tl.constexpr):
-    """Volume of this program, its voxels, the mask of those that exist, and their places in memory."""
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    return row, index, index < count, row * count + index
 
 
 @triton.jit

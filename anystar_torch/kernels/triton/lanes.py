@@ -1,4 +1,4 @@
-"""Helpers inside of kernels: conditions over a block, and the size of blocks."""
+"""Helpers inside of kernels: the voxels of a program, conditions over a block, and the size of blocks."""
 
 import os
 
@@ -22,3 +22,21 @@ def lanes(compiled: int, interpreted: int) -> int:
 def any_of(condition):
     """1 if ``condition`` holds anywhere in the block, else 0."""
     return tl.max(condition.to(tl.int32), 0)
+
+
+@triton.jit
+def voxels_of_program(count, BLOCK: tl.constexpr):
+    """Volume of this program, its voxels, the mask of those that exist, and their places in memory."""
+    row = tl.program_id(1).to(tl.int64)
+    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    return row, index, index < count, row * count + index
+
+
+@triton.jit
+def vector_at(vectors, row, count, index, mask):
+    """Parts z, y, x of the vectors of some voxels, from ``[B, 3, count]``; 0 outside of the mask."""
+    place = vectors + row * 3 * count + index
+    z = tl.load(place, mask=mask, other=0.0)
+    y = tl.load(place + count, mask=mask, other=0.0)
+    x = tl.load(place + count + count, mask=mask, other=0.0)
+    return z, y, x

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, empty, float32, int32
 
-from anystar_torch.kernels.triton.lanes import lanes
+from anystar_torch.kernels.triton.lanes import lanes, vector_at, voxels_of_program
 from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
 
 BLOCK = lanes(256, 1 << 15)
@@ -77,13 +77,8 @@ def _sample(
     PERIODIC: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = index < count
-    place = positions + row * 3 * count + index
-    z = tl.load(place, mask=inside, other=0.0)
-    y = tl.load(place + count, mask=inside, other=0.0)
-    x = tl.load(place + count + count, mask=inside, other=0.0)
+    row, index, inside, _ = voxels_of_program(count, BLOCK)
+    z, y, x = vector_at(positions, row, count, index, inside)
     if PERIODIC:
         z0, dz, z = periodic_cell(z, n, factor_z)
         y0, dy, y = periodic_cell(y, m, factor_y)
@@ -130,16 +125,11 @@ def _strongest(
     warp_offset_x,
     BLOCK: tl.constexpr,
 ):
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = index < count
+    row, index, inside, place = voxels_of_program(count, BLOCK)
     here = tl.minimum(tl.load(counts + row), channels)
     here = tl.where(here < 2, 0, here)  # one field or none: there is nothing to compare
     some = index < tl.where(here > 0, count, 0)
-    place = positions + row * 3 * count + index
-    z = tl.load(place, mask=some, other=0.0)
-    y = tl.load(place + count, mask=some, other=0.0)
-    x = tl.load(place + count + count, mask=some, other=0.0)
+    z, y, x = vector_at(positions, row, count, index, some)
     z0, dz, fz = cell(z, wn, warp_factor_z, warp_offset_z)
     y0, dy, fy = cell(y, wm, warp_factor_y, warp_offset_y)
     x0, dx, fx = cell(x, wk, warp_factor_x, warp_offset_x)
@@ -161,7 +151,7 @@ def _strongest(
         larger = value > best
         winner = tl.where(larger, channel, winner)
         best = tl.where(larger, value, best)
-    tl.store(out + row * count + index, winner, mask=inside)
+    tl.store(out + place, winner, mask=inside)
 
 
 def sample(

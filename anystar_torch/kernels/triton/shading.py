@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, empty, empty_like
 
-from anystar_torch.kernels.triton.lanes import lanes
+from anystar_torch.kernels.triton.lanes import lanes, voxels_of_program
 from anystar_torch.kernels.triton.lattice import mixed
 from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
 
@@ -24,10 +24,8 @@ def _slope(depth, index, place, size, stride, inside):
 
 @triton.jit
 def _emitting(depth, reach, offsets, out, sizes_z, sizes_y, sizes_x, most, BLOCK: tl.constexpr):
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     count = sizes_z * sizes_y * sizes_x
-    inside = index < count
+    row, index, inside, place = voxels_of_program(count, BLOCK)
     own = depth + row * count
     plane = sizes_y * sizes_x
     z = _slope(own, index, index // plane, sizes_z, plane, inside) * tl.load(offsets + row * 3)
@@ -35,10 +33,10 @@ def _emitting(depth, reach, offsets, out, sizes_z, sizes_y, sizes_x, most, BLOCK
         offsets + row * 3 + 1
     )
     x = _slope(own, index, index % sizes_x, sizes_x, 1, inside) * tl.load(offsets + row * 3 + 2)
-    limit = tl.load(reach + row * count + index, mask=inside, other=0.0) * most
+    limit = tl.load(reach + place, mask=inside, other=0.0) * most
     dark = tl.minimum(tl.sqrt_rn(z * z + y * y + x * x), limit)
     emits = tl.load(own + index, mask=inside, other=0.0) > dark
-    tl.store(out + row * count + index, emits.to(tl.uint8), mask=inside)
+    tl.store(out + place, emits.to(tl.uint8), mask=inside)
 
 
 @triton.jit
@@ -59,10 +57,7 @@ def _intensities(
     patches,
     BLOCK: tl.constexpr,
 ):
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = index < count
-    index = row * count + index
+    row, _, inside, index = voxels_of_program(count, BLOCK)
     own = shading + row * 5
     textured = tl.load(texture + index, mask=inside, other=0.0)
     chosen = tl.load(patch + index, mask=inside, other=0)

@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, empty
 
-from anystar_torch.kernels.triton.intensities import voxels_of_program
+from anystar_torch.kernels.triton.lanes import voxels_of_program
 from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
 
 BLOCK = 1024

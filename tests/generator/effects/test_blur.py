@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from monai.transforms import GaussianSmooth
 from scipy.ndimage import gaussian_filter
 
-from anystar_torch.generator.effects.blur import RandomBlur, gaussian_blur, reach
+from anystar_torch.generator.effects.blur import RandomBlur, gaussian_blur, taps_of
 from anystar_torch.kernels.filters import gaussian_kernels
 
 
@@ -16,7 +16,7 @@ def test_equals_monai_sample_by_sample(widest: float) -> None:
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(5, 1, 11, 12, 13, generator=generator)
     sigma = torch.rand(5, 3, generator=generator) * widest + 0.01
-    out = gaussian_blur(image, sigma, taps=reach(widest + 0.01))
+    out = gaussian_blur(image, sigma, taps=taps_of(widest + 0.01))
     for n in range(5):
         continued = F.pad(image[n : n + 1], (12,) * 6, mode="replicate")[0]  # MONAI's is 0 beyond the faces
         expected = torch.as_tensor(GaussianSmooth(sigma=sigma[n].tolist(), approx="erf")(continued))

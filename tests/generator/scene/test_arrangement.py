@@ -35,7 +35,7 @@ def test_kept_objects_lie_on_the_sheets(chains: float) -> None:
     arrangement = replace(ALWAYS, chains=chains)
     drawn, source = balls(arrangement)
     kept = drawn.radius > ABSENT
-    distance = arrangement.lottery(torch.zeros_like(drawn.radius), drawn.centre, 63.5, source)
+    distance = arrangement.sort_key(torch.zeros_like(drawn.radius), drawn.centre, 63.5, source)
     for sample in range(len(kept)):
         others = ~kept[sample] & (drawn.centre[sample] > 20).all(0) & (drawn.centre[sample] < 100).all(0)
         assert distance[sample][kept[sample]].mean() < 0.6 * distance[sample][others].mean()

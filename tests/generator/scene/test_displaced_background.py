@@ -10,6 +10,8 @@ from scipy import ndimage
 from anystar_torch.arrays import Sample
 from anystar_torch.configuration.compose import load_synthesizer
 from anystar_torch.generator.scene.displaced_background import RandomDisplacedBackground
+from anystar_torch.generator.scene.intensities import SceneLimits
+from anystar_torch.generator.scene.outline import Outline
 from anystar_torch.generator.synthesizer import Synthesizer
 from anystar_torch.random.source import Source
 
@@ -49,7 +51,7 @@ def test_emitting_voxels_end_a_rim_inside_of_the_outline() -> None:
     """Against scipy's distance to the outline, with outlines that do not depend on the blur."""
     rim = 2.0
     synth = displacing(1.0, rim)
-    scene = replace(synth.scene, outline=(0.0, 0.0))
+    scene = replace(synth.scene, outline=Outline(widths=(0.0, 0.0), defocus=0.0))
     source = Source.of(IDS, seed=0, split="train")
     coordinates, drawn = synth.placement(SHAPE, source("placement")), scene.draw(source)
     located = scene.locate(coordinates, synth.placement.scene_shape(SHAPE), source)
@@ -70,8 +72,7 @@ def test_a_displaced_background_keeps_its_share_of_the_intensity(left: float) ->
         background=background,
         displaced_intensity=(left, left),
         background_texture=(0.0, 0.0),
-        darkest=(0.0, 0.0),
-        brightest=(1.0, 1.0),
+        limits=SceneLimits(darkest=(0.0, 0.0), brightest=(1.0, 1.0)),
     )
     synth, source = displacing(0.0), Source.of(IDS, seed=0, split="train")
     coordinates = synth.placement(SHAPE, source("placement"))

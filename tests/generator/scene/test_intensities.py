@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from anystar_torch.configuration.compose import load_synthesizer
-from anystar_torch.generator.scene.intensities import Mixture, Texture
+from anystar_torch.generator.scene.intensities import Mixture, SceneLimits, Texture
 from anystar_torch.generator.scene.surface import RoughBall
 from anystar_torch.generator.spatial.coordinates import Coordinates, Step, identity
 from anystar_torch.generator.spatial.zoom import zoom
@@ -41,7 +41,9 @@ def rendered(mixture: Mixture, objects: torch.Tensor, coordinates: Coordinates) 
 
 def flat(mixture: Mixture) -> Mixture:
     """No texture, and intensities on their own scale."""
-    return replace(mixture, texture=Flat(scales=[2]), darkest=(0.0, 0.0), brightest=(1.0, 1.0))
+    return replace(
+        mixture, texture=Flat(scales=[2]), limits=SceneLimits(darkest=(0.0, 0.0), brightest=(1.0, 1.0))
+    )
 
 
 def test_texture_has_the_originals_range_and_deviation() -> None:
