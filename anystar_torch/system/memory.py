@@ -20,17 +20,6 @@ def resident() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def free_memory(device: torch.device) -> float:
-    """Bytes that a prediction may use: most of the free memory of a GPU, half of that of the machine.
-
-    Args:
-        device: where the prediction runs.
-    """
-    if device.type == "cuda":
-        return Memory.of(device).budget(None)
-    return 0.5 * available_memory()
-
-
 @dataclass(frozen=True)
 class Memory:
     """The memory of a GPU, in bytes.

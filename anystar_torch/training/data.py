@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import lightning as L
 import torch
+from jaxtyping import Int64
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -35,14 +36,14 @@ class Batch(NamedTuple):
     On CUDA the tensors are overwritten soon after the step. Copy what is needed longer.
 
     Attributes:
-        ids: ``[B]`` int64, the ids of the samples.
+        ids: ``[B]``, the ids of the samples.
         image: ``[B, 1, D, H, W]`` in [0, 1].
         labels: ``[B, 1, D, H, W]``, 0 = background.
         probability: ``[B, 1, d, h, w]`` target on the grid.
         distances: ``[B, R, d, h, w]`` target on the grid, in voxels.
     """
 
-    ids: Tensor
+    ids: Int64[Tensor, " b"]
     image: Volume
     labels: Labels
     probability: Probability
@@ -180,7 +181,7 @@ class SynthesisData(L.LightningDataModule):
             Ids(), batch_sampler=batches
         )
 
-    def on_after_batch_transfer(self, batch: Tensor | Batch, dataloader_idx: int) -> Batch:
+    def on_after_batch_transfer(self, batch: Int64[Tensor, " b"] | Batch, dataloader_idx: int) -> Batch:
         """The batch of ids ``[B]`` on the training device. A batch that was prefetched is returned as it is.
 
         Args:
@@ -197,11 +198,11 @@ class SynthesisData(L.LightningDataModule):
         return made
 
     @torch.no_grad()
-    def make(self, ids: Tensor, synthesizer: Synthesizer) -> Batch:
+    def make(self, ids: Int64[Tensor, " b"], synthesizer: Synthesizer) -> Batch:
         """Image, labels and targets of the samples ``ids``, on their device.
 
         Args:
-            ids: ``[B]`` int64.
+            ids: ``[B]``.
             synthesizer: of the split.
         """
         sample = synthesizer(ids)

@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -121,7 +122,7 @@ class Training(L.LightningModule):
         self._logits = torch.compile(network.logits) if compile else network.logits
         self._losses: HostCopy | None = None
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
+    def training_step(self, batch: Batch, index: int) -> Float[Tensor, ""]:
         """Loss of a batch. The callback StopOnNonFinite stops the run if it is not finite."""
         losses = self.training_losses(batch)
         # The copy is queued before the backward pass, so reading it waits for the forward pass only.

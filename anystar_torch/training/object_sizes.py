@@ -1,11 +1,10 @@
 """Volume-equivalent diameters of synthetic objects and of the objects of an annotated volume."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Integer
 
 from anystar_torch.generator.synthesizer import Synthesizer
 from anystar_torch.geometry.diameter import equivalent_diameter
@@ -37,7 +36,7 @@ def diameter_band(synthesizer: Synthesizer) -> tuple[float, float, float]:
     return round(float(low), 1), round(float(middle), 1), round(float(high), 1)
 
 
-def median_diameter(labels: NDArray[Any], spacing: Sequence[float | int]) -> float:
+def median_diameter(labels: Integer[np.ndarray, "d h w"], spacing: Sequence[float | int]) -> float:
     """Volume-equivalent diameter of the median object, in voxels of the finest axis.
 
     Args:

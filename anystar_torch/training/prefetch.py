@@ -13,11 +13,13 @@ from itertools import chain, cycle, islice
 from typing import Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from anystar_torch.training.streams import Mark, Streams
 
 Made = TypeVar("Made", bound=Tensor | tuple[Tensor, ...])
+Ids = Int64[Tensor, " b"]
 Call = list[list[int]]
 """The ids of every step of one call."""
 
@@ -75,7 +77,7 @@ class ThreadPrefetch(Sized, Generic[Made]):
     def __init__(
         self,
         batches: IdBatches,
-        make: Callable[[Tensor], Made],
+        make: Callable[[Ids], Made],
         waited: Callable[[float], None],
         steps: int = 1,
     ) -> None:
@@ -116,7 +118,7 @@ class Repeated(Generic[Made]):
     """
 
     def __init__(
-        self, make: Callable[[Tensor], Made], size: int, streams: Streams, warn: Callable[[str], None]
+        self, make: Callable[[Ids], Made], size: int, streams: Streams, warn: Callable[[str], None]
     ) -> None:
         self.make, self.size, self.streams, self.warn = make, size, streams, warn
         self._ids: Tensor | None = None

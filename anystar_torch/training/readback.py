@@ -1,6 +1,7 @@
 """Copy small device tensors to the host without stalling the device."""
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 
@@ -15,7 +16,7 @@ class HostCopy:
         tensor: a few numbers, of any shape.
     """
 
-    def __init__(self, tensor: Tensor) -> None:
+    def __init__(self, tensor: Shaped[Tensor, "*shape"]) -> None:
         tensor = tensor.detach()
         self._done: torch.cuda.Event | None = None
         if tensor.device.type == "cuda":
@@ -26,7 +27,7 @@ class HostCopy:
         else:
             self._copy = tensor.clone()
 
-    def value(self) -> Tensor:
+    def value(self) -> Shaped[Tensor, "*shape"]:
         """The tensor as it was when the copy was made, on the CPU."""
         if self._done is not None:
             self._done.synchronize()

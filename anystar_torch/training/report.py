@@ -44,11 +44,8 @@ FAILED = 1
 STOPPED = 130
 """Exit status of a run that a signal stopped."""
 
-EXAMPLE_SPACING = (
-    2.0,
-    1.0,
-    1.0,
-)  # relative voxel size of the volume in the stardist package; its file has none
+EXAMPLE_SPACING = (2.0, 1.0, 1.0)
+"""Relative voxel size of the volume in the stardist package, whose file has none."""
 
 
 def example_volume() -> tuple[Path, Path] | None:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 Made = TypeVar("Made")
@@ -48,8 +49,8 @@ class Streams(Protocol):
         """
         ...
 
-    def pinned(self, ids: list[int]) -> Tensor:
-        """The ids as int64 ``[B]`` in memory from which the device copies while the host continues.
+    def pinned(self, ids: list[int]) -> Int64[Tensor, " b"]:
+        """The ids ``[B]`` in memory from which the device copies while the host continues.
 
         Args:
             ids: ids of the samples of a batch.
@@ -142,7 +143,7 @@ class CudaStreams:
         reached: bool = second.query()  # type: ignore[no-untyped-call]
         return first.elapsed_time(second) / 1000.0 if reached else None
 
-    def pinned(self, ids: list[int]) -> Tensor:
+    def pinned(self, ids: list[int]) -> Int64[Tensor, " b"]:
         """The ids in pinned memory. PyTorch reuses the memory only after the copy to the device.
 
         Arguments are those of :meth:`Streams.pinned`.

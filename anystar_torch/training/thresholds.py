@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float32, Int32
 
 from anystar_torch.evaluation.matching import IOU_THRESHOLDS, SMALLEST_TRUTH, ContingencyTable
 from anystar_torch.evaluation.scores import Matching, combine
@@ -20,7 +20,8 @@ from anystar_torch.inference.stages import find_instances
 PROB_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(2, 18))  # 0.1 to 0.85
 NMS_THRESHOLDS = (0.3, 0.4, 0.5)  # StarDist's choices
 
-Pair = tuple[NDArray[np.float32], NDArray[np.int32]]
+Pair = tuple[Float32[np.ndarray, "d h w"], Int32[np.ndarray, "d h w"]]
+"""Image and true labels of a volume."""
 Scores = dict[float, Matching]
 
 
@@ -44,7 +45,7 @@ class Choice:
         return float(np.mean([score.accuracy for score in self.scores.values()]))
 
 
-def scores_of(truth: NDArray[np.int32], prediction: NDArray[np.int32]) -> Scores:
+def scores_of(truth: Int32[np.ndarray, "d h w"], prediction: Int32[np.ndarray, "d h w"]) -> Scores:
     """Scores of one volume at every IoU threshold, without very small true objects.
 
     Args:

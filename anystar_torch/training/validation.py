@@ -8,8 +8,8 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from jaxtyping import Int32, Shaped
 from lightning.pytorch.callbacks import Callback, WeightAveraging
-from numpy.typing import NDArray
 
 from anystar_torch import io
 from anystar_torch.evaluation import picture
@@ -34,15 +34,15 @@ class AnnotatedVolume:
 
     Attributes:
         name: name of its scores in the log.
-        image: ``[D, H, W]``.
-        truth: labels ``[D, H, W]``.
+        image: grey values, (z, y, x).
+        truth: labels, (z, y, x).
         spacing: voxel size (z, y, x).
         diameter: diameter of its median object, in voxels of the finest axis or with a unit ("8um").
     """
 
     name: str
-    image: NDArray[Any]
-    truth: NDArray[np.int32]
+    image: Shaped[np.ndarray, "d h w"]
+    truth: Int32[np.ndarray, "d h w"]
     spacing: tuple[float, ...]
     diameter: float | int | str
 
