@@ -49,7 +49,7 @@ class Outputs:
 
         io.writer(self.labels, source)
         if self.picture is not None:
-            picture.check(self.picture)
+            picture.check_ending(self.picture)
         if self.table is not None:
             io.check_table(self.table)
         for path in (self.labels, *self.extra):

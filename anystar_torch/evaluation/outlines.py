@@ -72,7 +72,7 @@ def best_planes(
     return chosen[0], chosen[1], chosen[2]
 
 
-def contrast(volume: Num[np.ndarray, "*shape"]) -> tuple[float, float]:
+def display_range(volume: Num[np.ndarray, "*shape"]) -> tuple[float, float]:
     """Grey values to show as black and white: the 0.5 % and 99.8 % quantiles of the finite values.
 
     Args:

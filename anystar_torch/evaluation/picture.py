@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from anystar_torch.arrays import Sample
-from anystar_torch.evaluation.outlines import best_planes, colour, contours, contrast
+from anystar_torch.evaluation.outlines import best_planes, colour, contours, display_range
 from anystar_torch.io.atomic import atomic_write
 
 ENDINGS = (".png", ".pdf", ".svg", ".jpg")
@@ -37,7 +37,7 @@ def planes(
     """Write a picture of a volume in three planes: the image alone, with true outlines, and with predicted outlines.
 
     For each axis it shows the plane that cuts most objects of the prediction, or of the truth without a prediction.
-    Without labels it shows the plane of largest contrast.
+    Without labels it shows the plane with the largest standard deviation of the grey values.
 
     Args:
         image: ``[D, H, W]``, any real type.
@@ -62,7 +62,7 @@ def planes(
     for name, labels in rows[1:]:
         if labels is not None and labels.shape != volume.shape:
             raise ValueError(f"{name} must have the image's shape {volume.shape}, got {labels.shape}")
-    chosen, limits = best_planes(rows[-1][1], volume), contrast(volume)
+    chosen, limits = best_planes(rows[-1][1], volume), display_range(volume)
     figure, grid = _three_columns(len(rows), volume.shape, spacing)
     if title:
         figure.suptitle(title, fontsize=8)
@@ -119,7 +119,7 @@ def gallery(
     for i, (image, labels) in enumerate(pairs):
         z = best_planes(labels, image)[0]
         panel = grid[i // columns][i % columns]
-        _show(panel, image[z], labels[z], contrast(image), 1.0)
+        _show(panel, image[z], labels[z], display_range(image), 1.0)
         objects = np.unique(labels[labels > 0]).size
         panel.set_title(titles[i] if titles else f"{objects} objects, z = {z}", fontsize=7)
     return _save(figure, path)
@@ -133,7 +133,7 @@ class Panel:
         name: title of the panel.
         volume: grey values ``[D, H, W]``; leading axes of length one are dropped.
         labels: integer labels ``[D, H, W]`` whose outlines are drawn; None for no outlines.
-        limits: grey values shown as black and white; None for :func:`contrast` of the volume.
+        limits: grey values shown as black and white; None for the display range of the volume.
     """
 
     name: str
@@ -170,7 +170,7 @@ def columns(samples: Sequence[Sequence[Panel]], path: Path | str) -> Path:
             volume = _array(shown.volume)
             z = int(depth * len(volume))
             outlines = None if shown.labels is None else _array(shown.labels)[z]
-            _show(grid[row][column], volume[z], outlines, shown.limits or contrast(volume), 1.0)
+            _show(grid[row][column], volume[z], outlines, shown.limits or display_range(volume), 1.0)
             grid[row][column].set_title(f"{shown.name}, z = {z}{_count(outlines)}", fontsize=6)
     return _save(figure, path)
 
@@ -210,13 +210,13 @@ def _save(figure: Any, path: Path | str) -> Path:
 
     FigureCanvasAgg(figure)
     path = Path(path)
-    check(path)
+    check_ending(path)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=140)
     return path
 
 
-def check(path: Path | str) -> None:
+def check_ending(path: Path | str) -> None:
     """Check that a picture can be written to ``path``.
 
     Args:
