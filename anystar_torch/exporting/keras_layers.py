@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from anystar_torch.network.keras_import import TARGETS
+from anystar_torch.network.keras_import import PARAMETERS
 from anystar_torch.network.resnet import ResidualBlock
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.unet import UNet
@@ -77,7 +77,7 @@ def values(layer: Layer) -> dict[str, NDArray[np.float32]]:
     kernel = isinstance(layer.module, nn.Conv3d)
     found = {}
     for theirs in ("kernel", "bias") if kernel else ("gamma", "beta", "moving_mean", "moving_variance"):
-        tensor = getattr(layer.module, TARGETS[theirs])
+        tensor = getattr(layer.module, PARAMETERS[theirs])
         if tensor is not None:
             array = tensor.detach().cpu().float().numpy()
             found[theirs] = np.ascontiguousarray(

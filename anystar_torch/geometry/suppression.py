@@ -32,6 +32,8 @@ def nms(
     This is StarDist's 3D suppression (Weigert et al. 2020) with one difference. StarDist replaces the voxel count by
     analytic bounds where those decide, which changes its overlap by up to 0.035.
 
+    Tensors of another device are copied to the CPU. Ctrl-C ends the call within about a second.
+
     Args:
         points: ``[N, 3]`` centres (z, y, x) in voxels, fractions allowed; magnitude below 2^23.
         distances: ``[N, R]`` lengths along the rays in voxels, positive and finite.
@@ -47,8 +49,6 @@ def nms(
     Raises:
         TypeError: for a wrong dtype.
         ValueError: for a wrong shape or value, or a polyhedron whose box is larger than 2^33 voxels.
-
-    Ctrl-C ends the call within about a second. Tensors of another device are copied to the CPU.
 
     Example:
         >>> keep = ops.nms(points, distances, scores, rays, nms_thresh=0.4)

@@ -228,7 +228,7 @@ def _last(name: str) -> str:
     return name.rsplit("/", 1)[-1].split(":")[0]
 
 
-TARGETS = {
+PARAMETERS = {
     "kernel": "weight",
     "bias": "bias",
     "gamma": "weight",
@@ -236,6 +236,7 @@ TARGETS = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
+"""Name of a parameter in Keras -> its name in PyTorch."""
 
 
 @torch.no_grad()
@@ -243,7 +244,7 @@ def _copy(layer: Arrays, module: nn.Module, path: Path) -> None:
     for name, values in layer.items():
         # (z, y, x, in, out) in Keras, (out, in, z, y, x) in PyTorch; both compute cross-correlations
         values = values.transpose(4, 3, 0, 1, 2) if name == "kernel" else values
-        target = getattr(module, TARGETS[name])
+        target = getattr(module, PARAMETERS[name])
         if tuple(target.shape) != values.shape:
             raise ValueError(
                 f"{path} has a {name} of {values.shape} where the network has {tuple(target.shape)}"

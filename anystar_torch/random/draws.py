@@ -16,7 +16,7 @@ from torch import Tensor
 from anystar_torch.kernels.hashing import name_word, table
 
 Kind = Literal["uniform", "integers"]
-MOST = 256
+LARGEST_IN_TABLE = 256
 """Largest draw in the table, numbers per sample; a larger draw has its own kernel."""
 _I32, _F32 = torch.int32, torch.float32
 _COLUMN_TYPES = (torch.int64, _I32, _I32, _F32, _F32, _I32, _I32)

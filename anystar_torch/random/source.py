@@ -15,7 +15,7 @@ from torch import Tensor
 from anystar_torch.arrays import PerSample
 from anystar_torch.kernels import hashing
 from anystar_torch.kernels.hashing import name_word
-from anystar_torch.random.draws import MOST, Draws, Recording, Slot, sizes
+from anystar_torch.random.draws import LARGEST_IN_TABLE, Draws, Recording, Slot, sizes
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Source:
         return (word * span >> 31) + low
 
     def _in_table(self, name: str, slot: Slot) -> Tensor | None:
-        if self.draws is None or math.prod(slot.shape) > MOST:
+        if self.draws is None or math.prod(slot.shape) > LARGEST_IN_TABLE:
             return None
         return self.draws.find(f"{self.path}/{name}", slot)
 
