@@ -29,7 +29,7 @@ def run_native(
 
 
 def _array(value: Tensor) -> object:
-    apart = value.dim() == 4 and value[0].is_contiguous()
+    apart = value.dim() == 4 and len(value) > 0 and value[0].is_contiguous()
     return (value if apart else value.contiguous()).detach().numpy()
 
 
