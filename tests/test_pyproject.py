@@ -21,6 +21,7 @@ IMPORTED_AS = {
     "pillow": "PIL",
     "pylibczirw": "pylibCZIrw",
     "pytorch-ignite": "ignite",
+    "pyyaml": "yaml",
     "scikit-image": "skimage",
     "simpleitk": "SimpleITK",
 }
