@@ -44,19 +44,22 @@ def probability_loss(logits: Probability, target: Probability) -> Float[Tensor, 
 
 
 def distance_loss(
-    distances: Distances, target: Distances, mask: Probability, background: float
+    distances: Distances, target: Distances, probability: Probability, background: float
 ) -> Float[Tensor, ""]:
     """Weighted mean absolute error of the distances, plus the background term.
 
     Args:
         distances: output of the network before clipping, ``[B, R, d, h, w]``, voxels.
         target: target distances, ``[B, R, d, h, w]``, voxels.
-        mask: weight of each grid point, ``[B, 1, d, h, w]``: its target probability. Ignored points have the weight 0.
-        background: weight of the term that pulls distances to zero (StarDist: 1e-4). It is multiplied by 1 - mask, so
-            it also acts inside objects.
+        probability: target probability of each grid point, the weight of its error, ``[B, 1, d, h, w]``. Points with a
+            negative target are ignored: they count in neither term. StarDist pulls their distances to zero.
+        background: weight of the term that pulls distances to zero (StarDist: 1e-4). It is multiplied by 1 -
+            ``probability``, so it also acts inside objects.
     """
+    mask = probability.clamp_min(0.0)
     on_error = mask / (mask.mean() + _MASK_EPSILON)
-    return kernels.weighted_error(distances, target, on_error, background * (1.0 - mask))
+    on_size = torch.where(probability >= 0.0, background * (1.0 - mask), 0.0)
+    return kernels.weighted_error(distances, target, on_error, on_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +88,14 @@ class StarDistLoss:
 
         Args:
             logits: probability before the sigmoid and distances before clipping, as ``StarDist.logits`` returns them.
-            probability: target probability, ``[B, 1, d, h, w]``.
+            probability: target probability, ``[B, 1, d, h, w]``; negative where a point is ignored.
             distances: target distances, ``[B, R, d, h, w]``, voxels.
         """
         if implementation(logits[1].device) == "triton":
             weights = float(self.probability_weight), float(self.distance_weight)
             targets = probability, distances
             return Losses(*kernels.stardist_loss(logits, targets, weights, float(self.background)))
-        mask = torch.clamp_min(probability, 0.0)
         on_probability = probability_loss(logits[0].float(), probability)
-        on_distances = distance_loss(logits[1], distances, mask, self.background)
+        on_distances = distance_loss(logits[1], distances, probability, self.background)
         total = self.probability_weight * on_probability + self.distance_weight * on_distances
         return Losses(total, on_probability, on_distances)

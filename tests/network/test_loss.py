@@ -63,6 +63,20 @@ def test_ignored_points_do_not_count():
     assert probability_loss(logits, target).item() == pytest.approx(alone.item())
 
 
+def test_ignored_points_have_no_gradient():
+    torch.manual_seed(0)
+    probability = torch.rand(2, 1, 3, 4, 5)
+    ignored = torch.rand_like(probability) < 0.4
+    probability[ignored] = -1.0
+    logits = torch.randn_like(probability, requires_grad=True)
+    distances = torch.randn(2, 7, 3, 4, 5, requires_grad=True)
+    loss = StarDistLoss(**{**WEIGHTS, "background": 0.1})
+    loss((logits, distances), probability, 5 * torch.rand(2, 7, 3, 4, 5)).total.backward()
+    assert (logits.grad[ignored] == 0).all()
+    assert (distances.grad[ignored.expand_as(distances)] == 0).all()
+    assert (distances.grad[~ignored.expand_as(distances)] != 0).all()
+
+
 def test_a_batch_without_objects_is_finite_and_has_a_gradient():
     logits, distances = (
         torch.zeros(1, 1, 2, 2, 2, requires_grad=True),

@@ -93,7 +93,7 @@ def _sum_errors(
     truth = tl.load(probability + here, mask=exists, other=-1.0)
     mask = tl.maximum(truth, 0.0)
     on_error = tl.where(exists, mask / (mean + 1e-7), 0.0)  # StarDist's guard for a batch without any object
-    on_size = tl.where(exists, background * (1.0 - mask), 0.0)
+    on_size = tl.where(exists & (truth >= 0.0), background * (1.0 - mask), 0.0)  # none at ignored points
     if GRADIENT:
         logit = tl.load(logits + here, mask=exists, other=0.0).to(tl.float32)
         _, sigmoid = _cross_entropy(logit, mask)

@@ -1,0 +1,233 @@
+"""Annotated volumes of a user: what is read, what is known of every voxel, and what is refused before training.
+
+Most annotations are partial. Every voxel is an object (label above 0), background (0) or not annotated (:data:`UNKNOWN`,
+-1). Voxels that are not annotated count in no loss and in no score.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int32, Shaped
+
+from anystar_torch import io
+from anystar_torch.arrays import Spacing
+from anystar_torch.io.labels import whole_numbers
+from anystar_torch.training.annotation_checks import check_image, check_objects, check_voxel_shape
+from anystar_torch.training.object_sizes import median_diameter
+
+UNKNOWN = -1
+"""Label of voxels that are not annotated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotation:
+    """A volume with labels of some or all of its voxels.
+
+    Attributes:
+        name: name of the volume in messages and pictures.
+        image: ``[D, H, W]``, any real type.
+        labels: ``[D, H, W]``, object above 0, background 0, :data:`UNKNOWN` where nothing is annotated.
+        spacing: voxel size (z, y, x).
+        diameter: volume-equivalent diameter of the median object, in voxels of the finest axis or with a unit ("8um").
+        objects_only: whether only objects are annotated, and no background.
+    """
+
+    name: str
+    image: Shaped[np.ndarray, "d h w"]
+    labels: Int32[np.ndarray, "d h w"]
+    spacing: Spacing
+    diameter: float | str
+    objects_only: bool = False
+
+    @property
+    def objects(self) -> list[int]:
+        """Labels of the annotated objects, ascending."""
+        found: list[int] = np.unique(self.labels[self.labels > 0]).tolist()
+        return found
+
+    @classmethod
+    def read(
+        cls,
+        *,
+        image: str,
+        labels: str,
+        spacing: Sequence[float | int] | None = None,
+        diameter: float | int | str | None = None,
+        boxes: Sequence[Any] | None = None,
+        slices: Sequence[Any] | None = None,
+        objects_only: bool = False,
+        unknown: int = UNKNOWN,
+    ) -> "Annotation":
+        """Read a volume and its labels, and check them.
+
+        Args:
+            image: file or folder of the volume.
+            labels: file or folder of the labels.
+            spacing: voxel size (z, y, x); None for that of the image.
+            diameter: diameter of the median object, in voxels of the finest axis or with a unit ("8um"); None to
+                measure it on the labels.
+            boxes: boxes ``[[z, z], [y, y], [x, x]]`` that are annotated, first voxel and voxel after the last; None for
+                the whole volume. Objects that a face of a box cuts do not count.
+            slices: ranges ``[z, z]`` of slices that are annotated: boxes over the whole of y and x.
+            objects_only: whether only objects are annotated. Label 0 then means "not annotated".
+            unknown: label of voxels that are not annotated. Objects that touch them do not count, except with
+                ``objects_only``.
+
+        Raises:
+            ValueError: a file cannot be read, or the annotation is wrong. The message is one line.
+        """
+        scan = io.read(image)
+        given = _labels(labels, unknown)
+        if given.shape != scan.array.shape:
+            raise ValueError(f"{labels} must have the shape of {image}, {scan.array.shape}, got {given.shape}")
+        check_image(image, scan.array)
+        check_objects(labels, given)
+        voxel = _spacing(spacing, scan.spacing)
+        if voxel is None:
+            check_voxel_shape(image, given)
+            voxel = (1.0, 1.0, 1.0)
+        size = median_diameter(given.clip(0), voxel) if diameter is None else diameter
+        known = _annotated(given, labels, boxes, slices)
+        if objects_only:
+            known = np.where(known == 0, np.int32(UNKNOWN), known)
+        else:
+            known = without_cut_objects(known, given)
+        if not (known > 0).any():
+            raise ValueError(
+                f"{labels}: no object is whole inside of the annotated voxels; annotate whole objects, larger boxes or "
+                "more neighbouring slices"
+            )
+        path = Path(image)
+        return cls(
+            name=path.parent.name if path.stem == "image" else path.name.split(".")[0],
+            image=scan.array,
+            labels=known,
+            spacing=voxel,
+            diameter=size if isinstance(size, str) else float(size),
+            objects_only=objects_only,
+        )
+
+
+def read_annotations(volumes: Sequence[Mapping[str, Any]]) -> list[Annotation]:
+    """Read the volumes of a fine-tuning.
+
+    Args:
+        volumes: arguments of :meth:`Annotation.read`, one set per volume.
+
+    Raises:
+        ValueError: no volume, a volume without image or labels, an unknown key, a file that is given twice, or an
+            annotation that is wrong. The message is one line.
+    """
+    if not volumes:
+        raise ValueError(
+            "fine-tuning needs an annotated volume: 'data.annotated=[{image: a.tif, labels: a_labels.tif}]'"
+        )
+    wanted = ("image", "labels", "spacing", "diameter", "boxes", "slices", "objects_only", "unknown")
+    for volume in volumes:
+        for key in ("image", "labels"):
+            if volume.get(key) is None:
+                raise ValueError(f"data.annotated: a volume has no {key}, got {dict(volume)}")
+        if strange := sorted(set(volume) - set(wanted)):
+            raise ValueError(f"data.annotated: unknown key {', '.join(strange)}; known: {', '.join(wanted)}")
+    for key in ("image", "labels"):
+        paths = [Path(volume[key]).resolve() for volume in volumes]
+        twice = [path for path in paths if paths.count(path) > 1]
+        if twice:
+            raise ValueError(f"data.annotated: {twice[0]} is the {key} of {paths.count(twice[0])} volumes")
+    return [Annotation.read(**volume) for volume in volumes]
+
+
+def without_cut_objects(
+    labels: Int32[np.ndarray, "d h w"], given: Int32[np.ndarray, "d h w"]
+) -> Int32[np.ndarray, "d h w"]:
+    """The labels without objects that touch voxels that are not annotated: those may be cut there.
+
+    Args:
+        labels: object above 0, background 0, :data:`UNKNOWN`.
+        given: the same before boxes were applied, to find objects that continue outside of them.
+
+    Returns:
+        ``labels``, in which the voxels of these objects are :data:`UNKNOWN`.
+    """
+    unknown = labels == UNKNOWN
+    if not unknown.any():
+        return labels
+    cut = np.unique(np.concatenate([labels[_beside(unknown)], given[unknown]]))
+    return np.where(np.isin(labels, cut[cut > 0]), np.int32(UNKNOWN), labels)
+
+
+def _beside(mask: Bool[np.ndarray, "d h w"]) -> Bool[np.ndarray, "d h w"]:
+    """Voxels with one of their six neighbours in ``mask``."""
+    near = np.zeros_like(mask)
+    for axis in range(3):
+        ahead, behind = [slice(None)] * 3, [slice(None)] * 3
+        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+        near[tuple(ahead)] |= mask[tuple(behind)]
+        near[tuple(behind)] |= mask[tuple(ahead)]
+    return near
+
+
+def _labels(path: str, unknown: int) -> Int32[np.ndarray, "d h w"]:
+    """The labels of a file as dense ids, with :data:`UNKNOWN` where it holds the label ``unknown``."""
+    array = io.read(path).array
+    if array.dtype.kind == "f" and array.size and 0 <= float(array.min()) <= float(array.max()) <= 1:
+        inside = array[(array > 0) & (array < 1)]
+        if inside.size:
+            raise ValueError(
+                f"{path} holds fractions between 0 and 1, as a probability map does; give labels, one whole number per "
+                "object"
+            )
+    missing = array == unknown
+    ids, dense = np.unique(whole_numbers(np.where(missing, 0, array), path), return_inverse=True)
+    given = (dense.reshape(array.shape) + (ids[0] > 0)).astype(np.int32)
+    given[missing] = UNKNOWN
+    return given
+
+
+def _spacing(given: Sequence[float | int] | None, own: Spacing | None) -> Spacing | None:
+    values = given if given is not None else own
+    if values is None:
+        return None
+    if len(values) != 3 or not all(0 < float(value) < np.inf for value in values):
+        raise ValueError(f"data.annotated: spacing must be three positive numbers (z, y, x), got {values}")
+    return float(values[0]), float(values[1]), float(values[2])
+
+
+def _annotated(
+    given: Int32[np.ndarray, "d h w"],
+    path: str,
+    boxes: Sequence[Any] | None,
+    slices: Sequence[Any] | None,
+) -> Int32[np.ndarray, "d h w"]:
+    """The labels inside of the boxes and slices, :data:`UNKNOWN` elsewhere."""
+    if boxes is None and slices is None:
+        return given
+    whole = [[0, size] for size in given.shape]
+    labels = np.full_like(given, UNKNOWN)
+    for box in [*(boxes or ()), *([part, *whole[1:]] for part in slices or ())]:
+        place = _box(box, given.shape, path)
+        labels[place] = given[place]
+    return labels
+
+
+def _box(box: Any, shape: Sequence[int], path: str) -> tuple[slice, ...]:
+    """The slices of a box.
+
+    Raises:
+        ValueError: it is not three ranges of voxels inside of the volume.
+    """
+    try:
+        ranges = [(int(start), int(stop)) for start, stop in box]
+    except (TypeError, ValueError):
+        ranges = []
+    if len(ranges) != 3 or not all(
+        0 <= start < stop <= size for (start, stop), size in zip(ranges, shape, strict=True)
+    ):
+        raise ValueError(
+            f"{path}: a box must be [[z, z], [y, y], [x, x]], and slices [z, z], inside of the volume of "
+            f"{tuple(shape)} voxels, got {box}"
+        )
+    return tuple(slice(start, stop) for start, stop in ranges)

@@ -1,0 +1,90 @@
+"""Checks of annotated volumes before a training starts. Every error is one line."""
+
+import numpy as np
+from jaxtyping import Int32, Shaped
+from scipy import ndimage
+
+_PIECES = 5
+"""Separate pieces per label from which labels are taken for a mask or a map of grey values."""
+_ELONGATED = 1.5
+"""Extent along z over that across, or the inverse, from which voxels without a size are taken not to be cubes."""
+
+
+def check_image(path: str, image: Shaped[np.ndarray, "d h w"]) -> None:
+    """Refuse an image with one grey value.
+
+    Args:
+        path: of the image, for the message.
+        image: ``[D, H, W]``.
+
+    Raises:
+        ValueError: all voxels have the same value.
+    """
+    if image.size and image.min() == image.max():
+        raise ValueError(f"{path} has the same value in all voxels; give the image that was annotated")
+
+
+def check_objects(path: str, labels: Int32[np.ndarray, "d h w"]) -> None:
+    """Refuse labels without objects, with objects of one voxel, or of which most objects are in many pieces.
+
+    Args:
+        path: of the labels, for the message.
+        labels: ``[D, H, W]``, objects above 0.
+
+    Raises:
+        ValueError: the labels are wrong.
+    """
+    counts = np.bincount(labels.clip(0).reshape(-1))
+    counts[0] = 0
+    objects = int(np.count_nonzero(counts))
+    if not objects:
+        raise ValueError(f"{path} has no objects: all labels are 0 or not annotated")
+    single = np.flatnonzero(counts == 1)
+    if single.size:
+        place = tuple(int(n) for n in np.argwhere(labels == single[0])[0])
+        raise ValueError(
+            f"{path}: {single.size} of {objects} objects have one voxel, such as the one at {place} (z, y, x); "
+            "outline or remove them"
+        )
+    pieces = _pieces(labels)
+    if pieces > max(_PIECES * objects, objects + 20):
+        what = (
+            "a mask; give every object a label of its own"
+            if objects == 1
+            else "a probability map or an image; give labels, one whole number per object"
+        )
+        raise ValueError(f"{path} has {objects} labels in {pieces} separate pieces, as {what}")
+
+
+def check_voxel_shape(path: str, labels: Int32[np.ndarray, "d h w"]) -> None:
+    """Refuse a volume without voxel size whose objects are much shorter or longer along z than across.
+
+    Args:
+        path: of the image, for the message.
+        labels: ``[D, H, W]``, objects above 0.
+
+    Raises:
+        ValueError: the voxels are probably no cubes.
+    """
+    boxes = [box for box in ndimage.find_objects(labels.clip(0)) if box]
+    inside = [
+        [side.stop - side.start for side in box]
+        for box in boxes
+        if not any(side.start == 0 or side.stop == size for side, size in zip(box, labels.shape, strict=True))
+    ]
+    extents = np.array(inside or [[side.stop - side.start for side in box] for box in boxes], dtype=float)
+    ratio = float(np.median(extents[:, 0] / np.sqrt(extents[:, 1] * extents[:, 2])))
+    if not 1 / _ELONGATED <= ratio <= _ELONGATED:
+        raise ValueError(
+            f"{path} has no voxel size, and its objects are {ratio:.2g} times as long along z as across; "
+            "give spacing: [z, y, x]"
+        )
+
+
+def _pieces(labels: Int32[np.ndarray, "d h w"]) -> int:
+    """Number of connected pieces of equal labels above 0 (six neighbours)."""
+    total = 0
+    for label, box in enumerate(ndimage.find_objects(labels.clip(0)), start=1):
+        if box is not None:
+            total += ndimage.label(labels[box] == label)[1]
+    return total
