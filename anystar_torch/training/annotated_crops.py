@@ -47,12 +47,14 @@ class RandomView:
 
     def __call__(self, shape: Sequence[int], source: Source) -> Float32[Tensor, "b 3 d h w"]:
         """Draw the position of every voxel from the centre of the crop, ``[B, 3, D, H, W]``, network voxels."""
-        # The generator's maps end at the faces of a recorded box. A crop has none: its volume continues as mirror images.
+        # The generator's maps end at the faces of a recorded box. A crop has none: its volume continues.
         endless = torch.full((len(source.root), 3), NEVER, device=source.root.device)
         coordinates = Coordinates.of_grid(shape, endless)
         coordinates = self.elastic(coordinates, source("elastic"))
         coordinates = self.orient(coordinates, source("orient"))
-        angles = torch.cat([_angle(source, "turn", self.turn, 1), _angle(source, "tilt", self.tilt, 2)], dim=1)
+        angles = torch.cat(
+            [_angle(source, "turn", self.turn, 1), _angle(source, "tilt", self.tilt, 2)], dim=1
+        )
         coordinates = rotate_and_shift(coordinates, angles, torch.zeros_like(angles))
         return self.zoom(coordinates, source("zoom")).position
 

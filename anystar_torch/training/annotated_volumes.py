@@ -2,8 +2,8 @@
 
 The image is averaged to the scale of the network where it has finer voxels, as prediction does it, and keeps its own
 voxels where they are coarser. So it is interpolated once in a crop. Labels keep their own voxels: the label of a
-position is that of the nearest voxel. All volumes lie behind one another in one tensor, so that the samples of a batch may
-show different volumes without the host's knowing which.
+position is that of the nearest voxel. All volumes lie behind one another in one tensor, so the samples of a batch can
+show different volumes without a wait of the host.
 """
 
 from collections.abc import Sequence
@@ -209,9 +209,7 @@ def _between(
     return low.to(torch.int64), on_grid - low
 
 
-def _stored_image(
-    annotation: Annotation, scaling: Scaling, normalisation: str
-) -> Float32[Tensor, "d h w"]:
+def _stored_image(annotation: Annotation, scaling: Scaling, normalisation: str) -> Float32[Tensor, "d h w"]:
     """The normalised image, on each axis with the coarser of the voxels of the file and of the network."""
     z, y, x = (min(own, network) for own, network in zip(scaling.source, scaling.shape, strict=True))
     stored: Triple = (z, y, x)
@@ -242,4 +240,3 @@ def _rows(places: Shaped[np.ndarray, "n 3"], scaling: Scaling, number: int) -> F
     network = (places.reshape(-1, 3) + 0.5) / np.array(scaling.ratio) - 0.5
     rows = np.concatenate([np.full((len(network), 1), number), network], axis=1)
     return torch.from_numpy(rows.astype(np.float32))
-

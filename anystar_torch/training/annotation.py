@@ -1,7 +1,7 @@
 """Annotated volumes of a user: what is read, what is known of every voxel, and what is refused before training.
 
-Most annotations are partial. Every voxel is an object (label above 0), background (0) or not annotated (:data:`UNKNOWN`,
--1). Voxels that are not annotated count in no loss and in no score.
+Most annotations are partial. Every voxel is an object (label above 0), background (0) or not annotated
+(:data:`UNKNOWN`, -1). Voxels that are not annotated count in no loss and in no score.
 """
 
 from collections.abc import Mapping, Sequence
@@ -82,7 +82,9 @@ class Annotation:
         scan = io.read(image)
         given = _labels(labels, unknown)
         if given.shape != scan.array.shape:
-            raise ValueError(f"{labels} must have the shape of {image}, {scan.array.shape}, got {given.shape}")
+            raise ValueError(
+                f"{labels} must have the shape of {image}, {scan.array.shape}, got {given.shape}"
+            )
         check_image(image, scan.array)
         check_objects(labels, given)
         voxel = _spacing(spacing, scan.spacing)
@@ -91,10 +93,7 @@ class Annotation:
             voxel = (1.0, 1.0, 1.0)
         size = median_diameter(given.clip(0), voxel) if diameter is None else diameter
         known = _annotated(given, labels, boxes, slices)
-        if objects_only:
-            known = np.where(known == 0, np.int32(UNKNOWN), known)
-        else:
-            known = without_cut_objects(known, given)
+        known = _without_background(known) if objects_only else without_cut_objects(known, given)
         if not (known > 0).any():
             raise ValueError(
                 f"{labels}: no object is whole inside of the annotated voxels; annotate whole objects, larger boxes or "
@@ -156,17 +155,24 @@ def without_cut_objects(
     if not unknown.any():
         return labels
     cut = np.unique(np.concatenate([labels[_beside(unknown)], given[unknown]]))
-    return np.where(np.isin(labels, cut[cut > 0]), np.int32(UNKNOWN), labels)
+    whole: Int32[np.ndarray, "d h w"] = np.where(np.isin(labels, cut[cut > 0]), np.int32(UNKNOWN), labels)
+    return whole
+
+
+def _without_background(labels: Int32[np.ndarray, "d h w"]) -> Int32[np.ndarray, "d h w"]:
+    """The labels with :data:`UNKNOWN` in place of background."""
+    objects: Int32[np.ndarray, "d h w"] = np.where(labels == 0, np.int32(UNKNOWN), labels)
+    return objects
 
 
 def _beside(mask: Bool[np.ndarray, "d h w"]) -> Bool[np.ndarray, "d h w"]:
     """Voxels with one of their six neighbours in ``mask``."""
     near = np.zeros_like(mask)
     for axis in range(3):
-        ahead, behind = [slice(None)] * 3, [slice(None)] * 3
-        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
-        near[tuple(ahead)] |= mask[tuple(behind)]
-        near[tuple(behind)] |= mask[tuple(ahead)]
+        after, before = [slice(None)] * 3, [slice(None)] * 3
+        after[axis], before[axis] = slice(1, None), slice(None, -1)
+        near[tuple(after)] |= mask[tuple(before)]
+        near[tuple(before)] |= mask[tuple(after)]
     return near
 
 

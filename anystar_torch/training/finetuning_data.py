@@ -35,7 +35,7 @@ def starting_network(path: str | None) -> StarDist:
 class FineTuningData(SynthesisData):
     """Makes batches of synthetic samples and of crops of annotated volumes.
 
-    Whether an id is a crop follows from the id and the share alone. Of every two samples one is a crop at a share of 0.5.
+    Whether an id is a crop follows from the id and the share alone. At a share of 0.5 every second sample is a crop.
     Validation samples are synthetic.
 
     Args:
@@ -59,10 +59,11 @@ class FineTuningData(SynthesisData):
         annotated_share: float | int,
         held_out: float | int,
         crops: AnnotatedCrops,
-        start: str,
+        start: str | None,
         **settings: Any,
     ) -> None:
         network, self.start_config = _start(start)
+        self.start = start
         known = {
             "rays": len(network.rays.vertices),
             "anisotropy": network.rays.anisotropy,

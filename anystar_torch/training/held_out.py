@@ -57,7 +57,7 @@ def _labels(
     annotation: Annotation, share: float
 ) -> tuple[Int32[np.ndarray, "d h w"], Int32[np.ndarray, "d h w"]]:
     """The labels that are trained on and those that are held out."""
-    labels, objects = annotation.labels, np.array(annotation.objects)
+    labels, objects = annotation.labels, np.array(annotation.objects, dtype=np.int32)
     centres = _centres(labels, objects)
     axis = int(np.argmax((centres * np.array(annotation.spacing)).std(0)))
     order = np.argsort(centres[:, axis], kind="stable")

@@ -84,12 +84,16 @@ def evaluate(
                 kept = int(np.count_nonzero(objects.scores > prob))
                 prediction = np.where(objects.labels <= kept, objects.labels, 0)
                 found.setdefault((prob, nms), []).append(scores_of(truth, prediction))
-    return [
-        Choice(
-            prob, nms, {t: combine([scores[t] for scores in volumes], by_image=True) for t in IOU_THRESHOLDS}
-        )
-        for (prob, nms), volumes in found.items()
-    ]
+    return [Choice(prob, nms, mean_scores(volumes)) for (prob, nms), volumes in found.items()]
+
+
+def mean_scores(volumes: Sequence[Scores]) -> Scores:
+    """Mean scores over volumes at every IoU threshold.
+
+    Args:
+        volumes: scores of each volume, at least one.
+    """
+    return {t: combine([scores[t] for scores in volumes], by_image=True) for t in IOU_THRESHOLDS}
 
 
 def best(choices: Sequence[Choice]) -> Choice:

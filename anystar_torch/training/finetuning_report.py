@@ -1,0 +1,193 @@
+"""The report at the end of a fine-tuning: the network before and after, on the annotation and on synthetic samples."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import lightning as L
+import numpy as np
+from rich.table import Table
+
+from anystar_torch.evaluation import picture
+from anystar_torch.evaluation.matching import IOU_THRESHOLDS
+from anystar_torch.inference.predictor import AnyStar
+from anystar_torch.inference.stages import find_instances
+from anystar_torch.io.atomic import atomic_write
+from anystar_torch.network import weights
+from anystar_torch.training.annotation import Annotation
+from anystar_torch.training.annotation_scores import (
+    AnnotatedPart,
+    nearest_best,
+    score_annotations,
+    without_unknown,
+)
+from anystar_torch.training.checkpoints import BEST, averaged_weights
+from anystar_torch.training.data import SynthesisData
+from anystar_torch.training.finetuning_data import FineTuningData, starting_network
+from anystar_torch.training.module import Training
+from anystar_torch.training.report import Report
+from anystar_torch.training.thresholds import NMS_THRESHOLDS, PROB_THRESHOLDS, Choice, Pair, evaluate
+
+LEAST_FOR_THRESHOLDS = 4
+"""Held-out objects from which thresholds are chosen on them."""
+
+SCORES = "finetuning.json"
+"""File of the scores before and after, in the run folder."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Scores of a network before and after fine-tuning.
+
+    Attributes:
+        title: what was scored.
+        before: scores of the network that the training started from, at its own thresholds.
+        after: scores of the fine-tuned network at its thresholds.
+    """
+
+    title: str
+    before: Choice
+    after: Choice
+
+    def as_dict(self) -> dict[str, Any]:
+        """Scores by their names, for JSON."""
+        return {"scored on": self.title, "before": _f1(self.before), "after": _f1(self.after)}
+
+
+class FineTuningReport(Report):
+    """Choose the thresholds, export the network, and compare it with the network that the training started from.
+
+    Arguments are those of :class:`~anystar_torch.training.report.Report`. ``samples`` synthetic samples are compared.
+    """
+
+    def _export(self, trainer: L.Trainer, training: Training, data: SynthesisData) -> tuple[AnyStar, float]:
+        """The exported model, and its F1 at IoU 0.3 on synthetic samples."""
+        assert isinstance(data, FineTuningData)
+        network = training.network
+        if self.export["weights"] == "best":
+            network.load_state_dict(averaged_weights(self.folder / "checkpoints" / BEST))
+        before = AnyStar(starting_network(data.start), data.start_config)
+        after = self._with_thresholds(AnyStar(network.cpu().float().eval(), data.start_config), data)
+        compared = self._compare(before, after, data)
+        synthetic = compared[-1].after.scores
+        provenance = self._provenance(trainer, data, synthetic)
+        notes = {"start": data.start, "fine-tuned on": [a.name for a in data.division.trained]}
+        config = replace(after.config, provenance=replace(provenance, notes=notes))
+        weights.save(self.folder / "model", after.network, config)
+        return after, synthetic[0.3].f1
+
+    def _with_thresholds(self, model: AnyStar, data: FineTuningData) -> AnyStar:
+        """The model with thresholds chosen on the held-out part, or with those of the start."""
+        config, held_out = model.config, data.division.held_out
+        counted = [annotation for annotation in held_out if not annotation.objects_only]
+        objects = sum(len(annotation.objects) for annotation in counted)
+        if objects < LEAST_FOR_THRESHOLDS:
+            self.console.print(
+                f"thresholds: those of {data.start}, because too little is annotated to choose others",
+                soft_wrap=True,
+            )
+            return model
+        choices = score_annotations(model, counted, PROB_THRESHOLDS, NMS_THRESHOLDS)
+        choice = nearest_best(choices, config.prob_thresh)
+        self.console.print(f"thresholds: chosen on {objects} held-out objects", soft_wrap=True)
+        return AnyStar(
+            model.network, replace(config, prob_thresh=choice.prob_thresh, nms_thresh=choice.nms_thresh)
+        )
+
+    def _compare(self, before: AnyStar, after: AnyStar, data: FineTuningData) -> list[Compared]:
+        """Scores of both networks on the annotation and, last, on synthetic samples; printed, stored and drawn."""
+        held_out = data.division.held_out
+        parts = held_out or data.division.trained
+        objects = sum(len(part.objects) for part in parts)
+        title = f"{objects} held-out objects" if held_out else f"{objects} objects that were trained on"
+        compared = [Compared(title, *(_on_annotation(model, parts) for model in (before, after)))]
+        pairs = list(self._pairs(data.synthesizer.on("report"), "scoring"))
+        title = f"{self.samples} synthetic volumes"
+        compared.append(Compared(title, *(_on_synthetic(model, pairs) for model in (before, after))))
+        self._print_comparison(compared, held_out)
+        for number, part in enumerate(parts):
+            name = f"annotation_{number}_{part.name}" if len(parts) > 1 else "annotation"
+            for when, model in (("before", before), ("after", after)):
+                self._draw(model, part, f"{name}_{when}.png")
+        self._draw_synthetic(before, after, pairs[:4])
+        content = {"thresholds": _thresholds(after), "scores": [one.as_dict() for one in compared]}
+        with atomic_write(self.folder / SCORES) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n")
+        return compared
+
+    def _print_comparison(self, compared: Sequence[Compared], held_out: Sequence[Annotation]) -> None:
+        if not held_out:
+            self.console.print(
+                "nothing was held out, because no volume has ten annotated objects: the last weights are exported, and "
+                "scores on the annotation are too good",
+                soft_wrap=True,
+            )
+        table = Table("F1 before and after on", *(f"IoU {t:g}" for t in IOU_THRESHOLDS))
+        for one in compared:
+            pairs = [(one.before.scores[t].f1, one.after.scores[t].f1) for t in IOU_THRESHOLDS]
+            table.add_row(one.title, *(f"{before:.2f} {after:.2f}" for before, after in pairs))
+        self.console.print(table)
+        first = compared[0]
+        if first.after.accuracy < first.before.accuracy:
+            self.console.print(
+                "[red]The network became worse on the annotation.[/] Check annotation_before.png and "
+                "annotation_after.png, or train with a lower training.optimizer.lr."
+            )
+
+    def _draw(self, model: AnyStar, annotation: Annotation, name: str) -> None:
+        """Write a picture of the annotated part with annotated and predicted outlines."""
+        part = AnnotatedPart.of(annotation, model.config.normalisation)
+        found = find_instances(
+            part.candidates(model, model.config.prob_thresh),
+            model.config.nms_thresh,
+            shape_averaging=model.shape_averaging,
+        )
+        prediction = without_unknown(part.labels, found.labels)
+        path, spacing = self.folder / name, part.volume.spacing
+        picture.planes(part.volume.voxels, part.labels.clip(0), prediction, path=path, spacing=spacing)
+
+    def _draw_synthetic(self, before: AnyStar, after: AnyStar, pairs: Sequence[Pair]) -> None:
+        """Write a picture of synthetic samples with true outlines and those of both networks."""
+        middle = before.config.diameter_band[1]
+        columns = [
+            [
+                picture.Panel("truth", image, truth),
+                *(
+                    picture.Panel(name, image, model.predict(image, diameter=middle, progress=False).labels)
+                    for name, model in (("before", before), ("after", after))
+                ),
+            ]
+            for image, truth in pairs
+        ]
+        picture.columns(columns, self.folder / "synthetic_before_after.png")
+
+    def _segment_real(self, model: AnyStar) -> None:
+        """Segment the real volume of the settings, if there is one."""
+        if self.image is not None:
+            super()._segment_real(model)
+
+    def _print_files(self) -> None:
+        """Print the files of the comparison, then those of every run."""
+        for name in [*(path.name for path in sorted(self.folder.glob("*_*.png"))), SCORES]:
+            self.console.print(f"{'comparison':12s} {self.folder / name}", soft_wrap=True, highlight=False)
+        super()._print_files()
+
+
+def _on_annotation(model: AnyStar, annotations: Sequence[Annotation]) -> Choice:
+    """Scores on annotated volumes at the thresholds of the model."""
+    return score_annotations(model, annotations, [model.config.prob_thresh], [model.config.nms_thresh])[0]
+
+
+def _on_synthetic(model: AnyStar, pairs: Sequence[Pair]) -> Choice:
+    """Scores on synthetic volumes at the thresholds of the model."""
+    return evaluate(model, pairs, [model.config.prob_thresh], [model.config.nms_thresh])[0]
+
+
+def _f1(choice: Choice) -> dict[str, float]:
+    """F1 by IoU threshold."""
+    return {f"{thresh:g}": round(float(np.float64(score.f1)), 4) for thresh, score in choice.scores.items()}
+
+
+def _thresholds(model: AnyStar) -> dict[str, float]:
+    return {"prob_thresh": model.config.prob_thresh, "nms_thresh": model.config.nms_thresh}
