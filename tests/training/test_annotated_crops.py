@@ -200,7 +200,13 @@ def test_voxels_that_are_not_annotated_change_no_gradient(data):
     ],
 )
 def test_wrong_settings_are_refused(settings, message):
-    given = {"annotated": [], "annotated_share": 0.5, "held_out": 0.2, "crops": crops(), "start": "pretrained"}
+    given = {
+        "annotated": [],
+        "annotated_share": 0.5,
+        "held_out": 0.2,
+        "crops": crops(),
+        "start": "pretrained",
+    }
     with pytest.raises(ValueError, match=message):
         FineTuningData(
             **{**given, **settings},

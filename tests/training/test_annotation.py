@@ -18,7 +18,9 @@ def ball(labels, label, centre, radius=4.0, stretch=(1.0, 1.0, 1.0)):
 
 def labels_of_balls():
     labels = np.zeros(SHAPE, np.int16)
-    for number, centre in enumerate([(6, 8, 8), (6, 8, 30), (16, 20, 20), (17, 32, 8), (12, 31, 31)], start=1):
+    for number, centre in enumerate(
+        [(6, 8, 8), (6, 8, 30), (16, 20, 20), (17, 32, 8), (12, 31, 31)], start=1
+    ):
         ball(labels, number, centre)
     return labels
 
@@ -130,7 +132,9 @@ def test_a_missing_voxel_size_is_refused_where_voxels_are_no_cubes(files):
     ball(flat, 2, (16, 28, 28), 8, (0.4, 1, 1))
     given = files(flat)
     assert Annotation.read(**given).spacing == (1, 1, 1)
-    with pytest.raises(ValueError, match=r"has no voxel size, and its objects are 0.4\d* times .*give spacing"):
+    with pytest.raises(
+        ValueError, match=r"has no voxel size, and its objects are 0.4\d* times .*give spacing"
+    ):
         Annotation.read(**{**given, "spacing": None})
     assert Annotation.read(**{**files(labels_of_balls()), "spacing": None}).spacing == (1, 1, 1)
 
@@ -161,7 +165,7 @@ def test_lists_of_volumes_are_checked(files, tmp_path):
     given = files(labels_of_balls())
     tifffile.imwrite(tmp_path / "b.tif", grey_values())
     other = {**given, "image": str(tmp_path / "b.tif")}
-    with pytest.raises(ValueError, match="a_labels.tif is the labels of 2 volumes"):
+    with pytest.raises(ValueError, match="is the labels of 2 volumes"):
         read_annotations([given, other])
     with pytest.raises(ValueError, match="needs an annotated volume"):
         read_annotations([])
@@ -176,7 +180,9 @@ def test_a_fifth_of_the_objects_is_held_out_at_one_end(files):
     rng = np.random.default_rng(0)
     for number in range(LEAST_OBJECTS):
         ball(labels, number + 1, (10 + rng.integers(-2, 3), 10 + rng.integers(-2, 3), 8 + 11 * number), 4.5)
-    annotation = Annotation(name="", image=labels, labels=labels.astype(np.int32), spacing=(1.0, 1.0, 1.0), diameter=9.0)
+    annotation = Annotation(
+        name="", image=labels, labels=labels.astype(np.int32), spacing=(1.0, 1.0, 1.0), diameter=9.0
+    )
     division = divide([annotation], 0.2)
     (trained,), (held,) = division.trained, division.held_out
     assert len(trained.objects) == 8
