@@ -188,7 +188,7 @@ def _labels(path: str, unknown: int) -> Int32[np.ndarray, "d h w"]:
             )
     missing = array == unknown
     ids, dense = np.unique(whole_numbers(np.where(missing, 0, array), path), return_inverse=True)
-    given = (dense.reshape(array.shape) + (ids[0] > 0)).astype(np.int32)
+    given: Int32[np.ndarray, "d h w"] = (dense.reshape(array.shape) + (ids[0] > 0)).astype(np.int32)
     given[missing] = UNKNOWN
     return given
 

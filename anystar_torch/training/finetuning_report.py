@@ -145,7 +145,8 @@ class FineTuningReport(Report):
         )
         prediction = without_unknown(part.labels, found.labels)
         path, spacing = self.folder / name, part.volume.spacing
-        picture.planes(part.volume.voxels, part.labels.clip(0), prediction, path=path, spacing=spacing)
+        image = annotation.image[part.place]
+        picture.planes(image, part.labels.clip(0), prediction, path=path, spacing=spacing)
 
     def _draw_synthetic(self, before: AnyStar, after: AnyStar, pairs: Sequence[Pair]) -> None:
         """Write a picture of synthetic samples with true outlines and those of both networks."""

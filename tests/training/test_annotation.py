@@ -11,9 +11,9 @@ from anystar_torch.training.held_out import LEAST_OBJECTS, divide
 SHAPE = (24, 40, 40)
 
 
-def ball(labels, label, centre, radius=4.0, stretch=(1.0, 1.0, 1.0)):
+def ball(labels, label, centre, radius=4.0, lengths=(1.0, 1.0, 1.0)):
     grid = np.stack(np.meshgrid(*map(np.arange, labels.shape), indexing="ij"), -1)
-    labels[(((grid - centre) / np.array(stretch)) ** 2).sum(-1) <= radius**2] = label
+    labels[(((grid - centre) / np.array(lengths)) ** 2).sum(-1) <= radius**2] = label
 
 
 def labels_of_balls():
