@@ -9,7 +9,7 @@ from anystar_torch.generator.effects.blur import RandomBlur
 from anystar_torch.generator.effects.microscope import RandomMicroscope
 from anystar_torch.generator.effects.noise import RandomGaussianNoise
 from anystar_torch.generator.effects.out_of_focus import SHARP_SHARE
-from anystar_torch.generator.scene.outline import LARGEST_SHARE, emitting, outline_offset
+from anystar_torch.generator.scene.outline import emitting, outline_offset
 from anystar_torch.random.source import Source
 
 
@@ -86,14 +86,30 @@ def test_no_offset_lets_every_voxel_inside_emit() -> None:
 
 
 def test_small_objects_keep_a_core() -> None:
-    depth, reach = ball(3.0)
+    """A blur wider than the object leaves a ball of at least half of its radius, around its centre."""
+    depth, reach = ball(6.0)
     core = emitting(depth, reach, torch.full((1, 3), 9.0))
-    assert torch.equal(core, depth > LARGEST_SHARE * 3.0)
-    assert core.any()
+    inside, outside = ball(3.0)[0] > 0, ball(6.0)[0] <= 0
+    assert core[inside].all()
+    assert not core[outside].any()
 
 
-def test_outlines_lie_further_out_along_the_blurred_axis_only() -> None:
-    widths, blur = torch.tensor([0.5, 1.0]), torch.tensor([[6.0, 2.0, 2.0], [3.0, 3.0, 3.0]])
-    torch.testing.assert_close(outline_offset(widths, blur, 0.0), widths[:, None] * blur)
-    expected = torch.tensor([[0.5 * (6.0 + 0.8 * 4.0), 1.0, 1.0], [3.0, 3.0, 3.0]])
-    torch.testing.assert_close(outline_offset(widths, blur, 0.8), expected)
+@pytest.mark.parametrize("defocus", [0.5, 1.0])
+def test_people_outline_further_out_along_the_blurred_axis(defocus: float) -> None:
+    """With ``defocus`` the outline is the same along the sharper axes, and lies lower on the light along z."""
+    sigma = (6.0, 2.0, 2.0)
+    widths, blur = torch.full((1,), 0.6745), torch.tensor([sigma])
+    depth, reach = ball(24.0)
+    heights = []
+    for value in (0.0, defocus):
+        mask = emitting(depth, reach, outline_offset(widths, blur, value))
+        light = torch.from_numpy(ndimage.gaussian_filter(mask[0, 0].double().numpy(), sigma))[None, None]
+        heights.append([profile(light, axis)[24].item() for axis in range(3)])
+    flat, defocused = heights
+    assert defocused[0] < 0.8 * flat[0]
+    assert defocused[1:] == pytest.approx(flat[1:], abs=0.03)
+
+
+def test_a_blur_that_is_the_same_along_all_axes_has_no_defocus() -> None:
+    widths, blur = torch.tensor([0.5, 1.0]), torch.full((2, 3), 3.0)
+    assert torch.equal(outline_offset(widths, blur, 0.8), outline_offset(widths, blur, 0.0))
