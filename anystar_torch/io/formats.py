@@ -35,6 +35,7 @@ KINDS: dict[str, ModuleType] = {
     ".npy": arrays,
     ".npz": arrays,
     ".zarr": zarrs,
+    ".ome.zarr": zarrs,
     ".h5": hdf5,
     ".hdf5": hdf5,
     ".n5": n5,

@@ -152,7 +152,7 @@ class LabelStore:
         for part in coarse.chunks_of(box):  # chunk by chunk: what is read at once has eight times the voxels
             read: Shaped[NDArray[Any], "..."] = np.asarray(source[coarse.source_of(part, finer)])
             at = tuple(slice(p.start - b.start, p.stop - b.start) for p, b in zip(part, box, strict=True))
-            labels[at] = most_frequent(read, coarse.factors)
+            labels[at] = most_frequent(read, coarse.factors) if read.any() else 0
         self.write(level, box, labels)
 
     def read(self, level: int, box: LabelBox) -> Integer[np.ndarray, "..."]:

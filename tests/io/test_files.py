@@ -160,6 +160,7 @@ def test_every_format_can_become_every_other(tmp_path, labels):
 
 def test_names_of_results():
     assert io.beside(Path("x/nuclei.ome.tif")) == Path("x/nuclei.labels.ome.tif")
+    assert io.beside(Path("big.ome.zarr")) == Path("big.labels.ome.zarr")
     assert io.beside(Path("scan.nii.gz"), "points") == Path("scan.points.nii.gz")
     assert io.kind_of(Path("a.b.TIFF")) == ".tiff"
     assert io.kind_of(Path(".tif")) is None

@@ -104,3 +104,8 @@ def test_a_plain_zarr_array_gives_a_plain_zarr_array(tmp_path):
         assert np.array_equal(back[...], image // 2)
         assert back.attrs["anystar"]["objects"] == 3
         assert io.read_labels(result).spacing == (2.0, 1.0, 1.0)
+    io.write(
+        tmp_path / "b.ome.zarr", image // 2, io.read(tmp_path / "store")
+    )  # but for a name that says otherwise
+    assert "multiscales" in zarr.open_group(tmp_path / "b.ome.zarr", mode="r").attrs["ome"]
+    assert io.read_labels(tmp_path / "b.ome.zarr").spacing == (2.0, 1.0, 1.0)
