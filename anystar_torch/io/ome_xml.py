@@ -104,17 +104,43 @@ def stage_positions(like: SpatialImage, shape: tuple[int, ...]) -> dict[str, lis
     return placed
 
 
-def check_set(file: Any, path: Path) -> None:
+def description(xml: str, path: Path) -> str:
+    """The description of the set that a file belongs to: its own, or that of the file that it names (BinaryOnly).
+
+    Args:
+        xml: of the file itself.
+        path: of the file; the described set lies in the same folder.
+
+    Raises:
+        ValueError: the file that holds the description is not there, or holds none.
+    """
+    found = (inner for inner in ElementTree.fromstring(xml) if inner.tag.endswith("BinaryOnly"))
+    only = next(found, None)
+    if only is None:
+        return xml
+    other = path.parent / (only.get("MetadataFile") or "")
+    told = f"{path} is one file of a set: {other} describes it"
+    if not other.is_file():
+        raise ValueError(f"{told}, and is not there")
+    if other.suffix.lower() not in (".tif", ".tiff"):
+        return other.read_text(encoding="utf-8")
+    with complained(other) as file:
+        if not file.is_ome or pixels_of(file.ome_metadata) == []:
+            raise ValueError(f"{told}, and holds no description")
+        return str(file.ome_metadata)
+
+
+def check_set(xml: str, path: Path) -> None:
     """Refuse an OME-TIFF whose planes lie in other files that are not there or cannot be opened.
 
     Args:
-        file: an OME-TIFF that tifffile opened.
-        path: of that file; the others of its set lie in the same folder.
+        xml: what :func:`description` returned.
+        path: of the file; the others of its set lie in the same folder.
 
     Raises:
         ValueError: names the first such file.
     """
-    root = ElementTree.fromstring(file.ome_metadata)
+    root = ElementTree.fromstring(xml)
     uuids = {part.get("FileName") or "": part.text for part in root.iter() if part.tag.endswith("UUID")}
     for name, uuid in uuids.items():
         if uuid == root.get("UUID") or name in ("", path.name):

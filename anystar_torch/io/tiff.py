@@ -40,14 +40,15 @@ def opened(path: Path, scene: str | None = None) -> Iterator[StoredImage]:
         ValueError: the file is broken, or holds several volumes.
     """
     with complained(path) as file:
-        if file.is_ome:
-            ome_xml.check_set(file, path)
-        every = all_series(file, path)
-        series, number = _series(file, every, path, scene)
+        xml = ome_xml.description(file.ome_metadata, path) if file.is_ome else ""
+        if xml:
+            ome_xml.check_set(xml, path)
+        described = ome_xml.pixels_of(xml) if xml else []
+        every = all_series(file, path, xml)
+        series, number = _series(every, len(described), path, scene)
         stack = Stack(file, series, every, path)
         if not set(stack.axes) - set("TCYXS") and _is_one_slice(file, stack.axes):
             stack.with_z()
-        described = ome_xml.pixels_of(file.ome_metadata) if file.is_ome else []
         pixels = described[number] if described else None
         sizes, units = _sizes(file, pixels)
         yield StoredImage(
@@ -77,7 +78,7 @@ def record_text(path: Path) -> str | None:
     return next((text for text in texts if text and _MARK in text), None)
 
 
-def _series(file: Any, every: Sequence[Any], path: Path, scene: str | None) -> tuple[Any, int]:
+def _series(every: Sequence[Any], described: int, path: Path, scene: str | None) -> tuple[Any, int]:
     """The volume, or series of volumes, that is meant, and its number among the images of the file.
 
     Raises:
@@ -86,7 +87,7 @@ def _series(file: Any, every: Sequence[Any], path: Path, scene: str | None) -> t
     several = sum(bool(set(one.axes) - set("TCYXS")) for one in every if not one.keyframe.is_reduced)
     if scene is not None and every[0].kind == "ome":
         number = scene_number(scene, [one.name for one in every], path)
-        if len(every) != len(ome_xml.pixels_of(file.ome_metadata)):
+        if len(every) != described:
             raise ValueError(
                 f"{path} describes images that it does not hold; its scenes cannot be told apart"
             )

@@ -14,24 +14,29 @@ import numpy as np
 from anystar_torch.io.tiff_pages import page_at
 from anystar_torch.io.tiff_tags import stored_pages
 
+_MOST_PLANES = 1 << 24
 
-def all_series(file: Any, path: Path) -> Sequence[Any]:
+
+def all_series(file: Any, path: Path, xml: str) -> Sequence[Any]:
     """The series of a file.
 
     Args:
         file: that tifffile opened.
+        xml: the description of the set that an OME-TIFF belongs to; "" for other files.
         path: its name; the other files of an OME-TIFF set lie in the same folder.
 
     Raises:
         ValueError: planes differ in strips or tiles, and the metadata do not tell their order.
     """
+    if xml and xml != file.ome_metadata:  # tifffile does not follow a file to the description of its set
+        return _ome(file, path, xml)
     try:
         return list(file.series)
     except RuntimeError as error:
         if "incompatible keyframe" not in str(error):
             raise
-    if file.is_ome and "Modulo" not in file.ome_metadata:
-        return _ome(file, path)
+    if xml:
+        return _ome(file, path, xml)
     if file.is_imagej:
         return [_imagej(file)]
     raise ValueError(
@@ -53,10 +58,14 @@ def _imagej(file: Any) -> Any:
     return _series(pages, leading, "TZC", "imagej")
 
 
-def _ome(file: Any, path: Path) -> list[Any]:
+def _ome(file: Any, path: Path, xml: str) -> list[Any]:
     """The series of an OME-TIFF, by the elements TiffData of its description."""
-    root = ElementTree.fromstring(file.ome_metadata)
-    files = _Files(file, root.get("UUID"), path)
+    if "Modulo" in xml:
+        raise ValueError(
+            "its description has axes within axes (Modulo), which is not supported for such files"
+        )
+    root = ElementTree.fromstring(xml)
+    files = _Files(file, path, described=xml == file.ome_metadata)
     found = []
     for image in (element for element in root if element.tag.endswith("Image")):
         for pixels in (element for element in image if element.tag.endswith("Pixels")):
@@ -73,6 +82,8 @@ def _ome(file: Any, path: Path) -> list[Any]:
 
 def _ome_pages(pixels: Any, leading: str, shape: tuple[int, ...], files: "_Files") -> list[Any]:
     """The pages of an image in the order of its dimensions; None for one that the description leaves out."""
+    if int(np.prod(shape)) > _MOST_PLANES:
+        raise ValueError(f"its description announces {int(np.prod(shape))} planes")
     pages: list[Any] = [None] * int(np.prod(shape))
     for data in (element for element in pixels if element.tag.endswith("TiffData")):
         file, offsets = files.of(next((part for part in data if part.tag.endswith("UUID")), None))
@@ -89,18 +100,26 @@ def _ome_pages(pixels: Any, leading: str, shape: tuple[int, ...], files: "_Files
 class _Files:
     """The files of an OME-TIFF set, with the offsets of their pages."""
 
-    def __init__(self, file: Any, uuid: str | None, path: Path) -> None:
+    def __init__(self, file: Any, path: Path, described: bool) -> None:
         own = (file, list(stored_pages(file)))
-        self._path, self._found = path, {uuid: own, None: own}
+        uuid = ElementTree.fromstring(file.ome_metadata).get("UUID")
+        self._path, self._found = path, {uuid or path.name: own, path.name: own}
+        if described:
+            self._found[""] = own
 
     def of(self, uuid: Any) -> tuple[Any, list[int]]:
-        """The file that an element UUID names; the described file itself for None."""
+        """The file that an element UUID names; the file that holds the description for None.
+
+        Raises:
+            ValueError: a description outside of the file does not name the file of a plane.
+        """
         import tifffile
 
-        key, name = (None, "") if uuid is None else (uuid.text, uuid.get("FileName") or "")
-        if key not in self._found and name == self._path.name:
-            key = None
+        name = "" if uuid is None else uuid.get("FileName") or ""
+        key = name if uuid is None or name == self._path.name else uuid.text
         if key not in self._found:
+            if not name:
+                raise ValueError("the description of its set does not name the files of the planes")
             with tifffile.TiffFile(self._path.parent / name) as file:
                 self._found[key] = (file, list(stored_pages(file)))
         return self._found[key]

@@ -203,7 +203,7 @@ def test_lz4_in_n5(tmp_path, block):
     assert np.array_equal(io.read(tmp_path / "a.n5").array, VOLUME)
     first = tmp_path / "a.n5" / "0" / "0" / "0"
     whole = first.read_bytes()
-    for length in range(len(whole) - 21):
+    for length in range(0, len(whole) - 21, 11):
         first.write_bytes(whole[:length])
         with pytest.raises(ValueError, match=r"a\.n5") as refused:
             io.read(tmp_path / "a.n5")

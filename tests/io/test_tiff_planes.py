@@ -253,3 +253,47 @@ def test_planes_in_other_strips_that_are_not_there_are_refused(tmp_path, planes,
     with pytest.raises(ValueError, match=r"a\.ome\.tif") as refused:
         io.read(path)
     assert len(str(refused.value).splitlines()) == 1
+
+
+def _only(path, planes, described):
+    """A file of a set whose description lies in another file."""
+    about = (
+        '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+        f'UUID="urn:uuid:{path.name}"><BinaryOnly MetadataFile="{described}" UUID="urn:uuid:{described}"/></OME>'
+    )
+    _write_described(path, planes, about)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # tifffile leaves a file open
+@pytest.mark.parametrize("described", ["a.companion.ome", "a.ome.tif"])
+def test_a_set_that_another_file_describes_is_read_whole_or_refused(tmp_path, described):
+    """The planes of two files take turns, so that neither file alone is a volume. The third has the other channel."""
+    files = [("b.ome.tif" if z % 2 else "a.ome.tif", z // 2) for z in range(6)] + [
+        ("c.ome.tif", z) for z in range(6)
+    ]
+    xml = _ome(6, 6, files).replace('SizeC="1"', 'SizeC="2"').replace('FirstZ="6"', 'FirstC="1"')
+    for z in range(7, 12):
+        xml = xml.replace(f'FirstZ="{z}"', f'FirstC="1" FirstZ="{z - 6}"')
+    xml = xml.replace("</Channel>", "").replace("<TiffData", '<Channel ID="Channel:0:1"/><TiffData', 1)
+    for name, planes in (
+        ("a.ome.tif", VOLUME[::2]),
+        ("b.ome.tif", VOLUME[1::2]),
+        ("c.ome.tif", VOLUME[::-1]),
+    ):
+        if name == described:
+            _write_described(tmp_path / name, planes, xml)
+        else:
+            _only(tmp_path / name, planes, described)
+    if described == "a.companion.ome":
+        (tmp_path / described).write_text(xml.replace("urn:uuid:a.ome.tif", "urn:uuid:companion", 1))
+    for name in ("a.ome.tif", "b.ome.tif", "c.ome.tif"):
+        assert np.array_equal(io.read(tmp_path / name, channel=0).array, VOLUME), name
+        assert np.array_equal(io.read(tmp_path / name, channel=1).array, VOLUME[::-1]), name
+    for gone in ("b.ome.tif", described):
+        (tmp_path / gone).rename(tmp_path / "elsewhere")
+        with pytest.raises(
+            ValueError, match=f"c.ome.tif is one file of a set: .*{gone} .*is not there"
+        ) as refused:
+            io.read(tmp_path / "c.ome.tif", channel=0)
+        assert len(str(refused.value).splitlines()) == 1
+        (tmp_path / "elsewhere").rename(tmp_path / gone)
