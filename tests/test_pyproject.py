@@ -36,6 +36,7 @@ NOT_IMPORTED = {
     "check-jsonschema": "make lint",
     "flask": "the server of moto",
     "flask-cors": "the server of moto",
+    "bokeh": "the dashboard of Dask",
     "fire": "python -m monai.bundle, which runs an exported bundle",
     "imagecodecs": "LZW, Zstandard and JPEG in tifffile",
     "import-linter": "lint-imports, in make test",

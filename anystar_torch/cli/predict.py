@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from anystar_torch.cli import large
 from anystar_torch.cli.messages import line_of, with_options
 from anystar_torch.cli.paths import Outputs, bytes_of, expand, placed
 from anystar_torch.cli.segment import Job, segment
@@ -81,12 +82,11 @@ MaxMemory = Annotated[
     str | None, typer.Option(help="Memory limit: 6GB, 800MB. Default: half of the free memory.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "-o", "--output", help="Label file, or a folder for several inputs. Default: IN.labels.* beside IN."
-    ),
-]
+_OUTPUT = typer.Option(
+    "-o", "--output", help="Label file, or a folder for several inputs. Default: IN.labels.* beside IN."
+)
+Output = Annotated[Path | None, _OUTPUT]
+OutputOrUrl = Annotated[str | None, _OUTPUT]
 _FOLDER = "A folder for several inputs."
 Picture = Annotated[Path | None, typer.Option(help=f"Picture of the result (.png). {_FOLDER}")]
 KeptCandidates = Annotated[
@@ -97,13 +97,47 @@ Meshes = Annotated[
     Path | None,
     typer.Option(help="Meshes of the objects: one .ply file, or a folder with a file per object."),
 ]
+_BLOCKWISE = "Volumes beyond memory"
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Number of processes on this machine that work together.", rich_help_panel=_BLOCKWISE),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Dask cluster to work on: tcp://host:8786.", rich_help_panel=_BLOCKWISE
+    ),
+]
+Mask = Annotated[
+    Path | None,
+    typer.Option(
+        help="Volume of any resolution that is not 0 where objects may be.", rich_help_panel=_BLOCKWISE
+    ),
+]
+Range = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        "--range",
+        metavar="LOW HIGH",
+        help="Grey values that are mapped to 0 and 1. Default: measured.",
+        rich_help_panel=_BLOCKWISE,
+    ),
+]
+IntoLabels = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Write the labels into the group labels of the OME-Zarr source.",
+        rich_help_panel=_BLOCKWISE,
+    ),
+]
 
 
 def predict(  # noqa: PLR0913 - one argument per option
     inputs: Annotated[
         list[str], typer.Argument(metavar="IN...", help="Volumes: files, folders or patterns.")
     ],
-    output: Output = None,
+    output: OutputOrUrl = None,
     model: Model = None,
     diameter: Diameter = None,
     spacing: Spacing = None,
@@ -124,6 +158,11 @@ def predict(  # noqa: PLR0913 - one argument per option
     meshes: Meshes = None,
     max_memory: MaxMemory = None,
     overwrite: Overwrite = False,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    mask: Mask = None,
+    range_: Range = None,
+    into_labels: IntoLabels = None,
 ) -> int:
     """Segment volumes and write their labels."""
     from anystar_torch.inference.candidates import checked_overlap
@@ -134,8 +173,7 @@ def predict(  # noqa: PLR0913 - one argument per option
         keep_freed_memory()
     else:
         return_freed_memory()
-    paths = expand(inputs)
-    places = placed(paths, output, Outputs(Path(), picture, candidates, table, meshes, overwrite))
+    outputs = Outputs(Path(), picture, candidates, table, meshes, overwrite)
     network = AnyStar.from_pretrained(
         model,
         max_memory=bytes_of(max_memory),
@@ -150,7 +188,7 @@ def predict(  # noqa: PLR0913 - one argument per option
         diameter=diameter,
         prob_thresh=network.config.prob_thresh if prob_thresh is None else prob_thresh,
         nms_thresh=network.config.nms_thresh if nms_thresh is None else checked_overlap(nms_thresh),
-        progress=len(paths) == 1,
+        progress=True,
         record=replace(
             settings_record(network, model, diameter, device),
             channel=channel,
@@ -159,8 +197,16 @@ def predict(  # noqa: PLR0913 - one argument per option
             scene=scene,
         ),
     )
+    blockwise = large.Blockwise(
+        workers=workers, scheduler=scheduler, mask=mask, intensity_range=range_, into_labels=into_labels
+    )
+    if large.is_wanted(inputs, output, outputs, blockwise, job):
+        print(large.segment_large(inputs[0], output, overwrite, job, blockwise))
+        return 0
+    paths = expand(inputs)
+    places = placed(paths, None if output is None else Path(output), outputs)
     if len(paths) > 1:
-        return _batch(paths, places, job)
+        return _batch(paths, places, replace(job, progress=False))
     done = segment(paths[0], places[0], job)
     print("\n".join([*map(with_options, done.notes), done.line]))
     return 0

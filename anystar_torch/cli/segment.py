@@ -143,10 +143,7 @@ def remarks(found: "Instances") -> list[str]:
         found: the objects.
     """
     lines = [] if found.estimate is None else [str(found.estimate)]
-    for warning in found.warnings:
-        hint = f"; check {' and '.join(warning.arguments)}" if warning.arguments else ""
-        lines.append(f"warning: {warning}{hint}")
-    return lines
+    return lines + [warning.line for warning in found.warnings]
 
 
 def _write_extra(found: "Instances", image: "SpatialImage", outputs: Outputs) -> None:

@@ -50,7 +50,7 @@ def prepare(job: Job, run: Run) -> tuple[Job, ObjectSize]:
     found = run.stage(job.work, "size", partial(_size, job, intensities), ["all"])["all"]
     size = _size_from(found.facts)
     planned = run.stage(job.work, "plan", partial(_plan, job, intensities, size.diameter), ["all"])["all"]
-    return replace(job, prepared=Prepared.from_facts(planned.facts)), size
+    return replace(job, prepared=Prepared.from_facts(planned.facts["prepared"])), size
 
 
 def _size(job: Job, intensities: IntensityRange, name: str) -> Item:
@@ -191,4 +191,9 @@ def _plan(job: Job, intensities: IntensityRange, diameter: float, name: str) -> 
         if options.coarse_pass
         else None,
     )
-    return job.work.write("plan", name, {}, asdict(prepared))
+    facts = {
+        "prepared": asdict(prepared),
+        "device": str(network.device),
+        "precision": str(network.precision).removeprefix("torch."),
+    }
+    return job.work.write("plan", name, {}, facts)

@@ -22,6 +22,12 @@ class PredictionWarning(UserWarning):
         super().__init__(message)
         self.arguments = arguments
 
+    @property
+    def line(self) -> str:
+        """The warning in one line, with the arguments that may resolve it."""
+        hint = f"; check {' and '.join(self.arguments)}" if self.arguments else ""
+        return f"warning: {self}{hint}"
+
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other) and str(self) == str(other)
 

@@ -1,0 +1,178 @@
+"""Opens the volumes of a large prediction, and continues or begins the work."""
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anystar_torch import __version__
+from anystar_torch.arrays import Spacing
+from anystar_torch.distributed.job import Job, Machine, Options
+from anystar_torch.distributed.mask import VolumeMask
+from anystar_torch.distributed.options import LargeOptions
+from anystar_torch.distributed.work_folder import WorkFolder
+from anystar_torch.inference.candidates import checked_overlap, checked_probability
+from anystar_torch.inference.input_volume import diameter_in_voxels, validated_spacing
+from anystar_torch.inference.predictor import AnyStar
+from anystar_torch.io import Inside, LabelStore, LazyVolume, Location, open_volume, read
+from anystar_torch.network import weights
+from anystar_torch.system.errors import last_line
+
+_SETTINGS = "settings.json"
+
+
+def frames_of(source: Location | LazyVolume | NDArray[Any], wishes: LargeOptions) -> list[Any]:
+    """The volumes to predict: one, or one per time point.
+
+    Args:
+        source: file, folder or URL; or a volume.
+        wishes: the channel, the time point, the axes and the scene.
+
+    Raises:
+        ValueError: the source is missing, broken or not a volume.
+    """
+    if isinstance(source, np.ndarray):
+        return [source]
+    if isinstance(source, LazyVolume):
+        return [source]
+    chosen = {name: getattr(wishes, name) for name in ("channel", "axes", "spacing", "scene")}
+    if wishes.frame is not None:
+        return [open_volume(source, frame=wishes.frame, **chosen)]
+    try:
+        first = open_volume(source, **chosen)
+    except ValueError:  # several time points, of which one must be chosen
+        first = open_volume(source, frame=0, **chosen)
+    count = first.frames
+    return [first] if count == 1 else [first.at(frame=frame) for frame in range(count)]
+
+
+def jobs_of(frames: Sequence[Any], network: AnyStar, wishes: LargeOptions, place: Path) -> list[Job]:
+    """One job per volume.
+
+    Args:
+        frames: the volumes.
+        network: the network with its options.
+        wishes: what the user chose beside the network.
+        place: the work folder.
+
+    Raises:
+        ValueError: an argument is not valid, or the mask is empty.
+    """
+    config = network.config
+    spacing = spacing_of(frames[0], wishes)
+    has_unit = wishes.spacing is not None or getattr(frames[0], "unit", "") == "um"
+    shape: Spacing = network.network.rays.anisotropy if spacing is None else spacing
+    given = wishes.diameter
+    diameter = None if given is None else diameter_in_voxels(given, spacing if has_unit else None)
+    limits = wishes.intensity_range
+    settings = Options(
+        spacing=shape,
+        diameter=diameter,
+        intensity_range=None if limits is None else (float(limits[0]), float(limits[1])),
+        prob_thresh=checked_probability(
+            config.prob_thresh if wishes.prob_thresh is None else wishes.prob_thresh
+        ),
+        nms_thresh=checked_overlap(config.nms_thresh if wishes.nms_thresh is None else wishes.nms_thresh),
+        tta=network.tta,
+        coarse_pass=network.coarse_pass,
+        shape_averaging=network.shape_averaging,
+        tiles=network.tile_options,
+        block=wishes.block,
+        shard=wishes.shard,
+    )
+    mask = _mask(wishes)
+    return [
+        Job(
+            work=WorkFolder(place / f"frame-{number:05d}"),
+            source=frame,
+            mask=mask,
+            options=settings,
+            machine=Machine(device=wishes.device, max_memory=network.max_memory, threads=wishes.threads),
+            model=place / "model",
+            normalisation=config.normalisation,
+        )
+        for number, frame in enumerate(frames)
+    ]
+
+
+def spacing_of(source: Any, wishes: LargeOptions) -> Spacing | None:
+    """The voxel size that is used: the given one, or that of the file; None where there is none.
+
+    Args:
+        source: the volume.
+        wishes: what the user chose.
+
+    Raises:
+        ValueError: it is not three positive numbers.
+    """
+    spacing = wishes.spacing or getattr(source, "spacing", None)
+    return None if spacing is None else validated_spacing(spacing)
+
+
+def _mask(wishes: LargeOptions) -> VolumeMask | None:
+    if wishes.mask is None:
+        return None
+    values = wishes.mask if isinstance(wishes.mask, np.ndarray) else read(Path(wishes.mask)).array
+    return VolumeMask.of(values)
+
+
+def begin(
+    place: Path, target: Location | Inside, jobs: Sequence[Job], network: AnyStar, overwrite: bool
+) -> None:
+    """Continue the work of an earlier run with the same settings, or begin.
+
+    Args:
+        place: the work folder.
+        target: of the labels.
+        jobs: one per volume.
+        network: the network, which the work folder gets a copy of for the workers.
+        overwrite: whether the work of a run with other settings is replaced.
+
+    Raises:
+        ValueError: the work folder belongs to a run with other settings.
+    """
+    folder = WorkFolder(place)
+    job = jobs[0]
+    settings = {
+        "version": __version__,
+        "source": [str(getattr(getattr(job.source, "choice", None), "path", "array")), list(job.shape)],
+        "frames": len(jobs),
+        "number type": str(job.source.dtype),
+        "model": _digest(network),
+        "normalisation": job.normalisation,
+        "mask": None if job.mask is None else hashlib.blake2b(job.mask.inside.tobytes()).hexdigest()[:16],
+        **job.options.facts(),
+    }
+    settings = WorkFolder.plain(settings)
+    earlier = folder.noted(_SETTINGS)
+    if earlier is not None and earlier != settings:
+        changed = sorted(k for k in {*earlier, *settings} if earlier.get(k) != settings.get(k))
+        if not overwrite:
+            raise ValueError(
+                f"{place} holds the work of a run with other settings ({', '.join(changed)}); give the same ones to "
+                "continue it, or overwrite it"
+            )
+        shutil.rmtree(place)
+        earlier = None
+    if earlier is None:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            weights.save(job.model, network.network, network.config)
+            folder.note(_SETTINGS, settings)
+        except OSError as error:
+            raise ValueError(f"cannot write {place}: {error.strerror or last_line(error)}") from error
+    if not LabelStore.is_begun(target):  # labels that are noted as written are gone
+        for one in jobs:
+            one.work.forget(("labels", "pyramid"))
+
+
+def _digest(network: AnyStar) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for name, value in sorted(network.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,164 @@
+"""A prediction that is killed continues with the same command, and ends with the same labels."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from anystar_torch.distributed import predict
+from anystar_torch.distributed.cluster import local_workers
+from anystar_torch.network import weights
+from tests.distributed.cases import noise, small_model, stored, write_volume
+
+SHAPE = (70, 90, 100)
+OPTIONS = {"diameter": 13, "block": 40, "shard": (32, 64, 64), "device": "cpu", "progress": False}
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    """A source, its network, and the labels of the prediction in memory."""
+    folder = tmp_path_factory.mktemp("large")
+    volume, network = noise(SHAPE), small_model()
+    write_volume(folder / "volume.ome.zarr", volume)
+    weights.save(folder / "model", network.network, network.config)
+    expected = network.predict(volume, diameter=13, device="cpu", progress=False)
+    assert len(expected) > 30
+    return folder / "volume.ome.zarr", network, expected.labels
+
+
+PROGRAM = """
+import os, signal, sys, torch
+torch.set_num_threads(1)
+from anystar_torch.distributed import predict, work_folder
+from anystar_torch.inference.plan import TileOptions
+from anystar_torch.inference.predictor import AnyStar
+
+write, left = work_folder.WorkFolder.write, [int(sys.argv[4])]
+
+def counted(self, *arguments):
+    item = write(self, *arguments)
+    left[0] -= 1
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+work_folder.WorkFolder.write = counted
+network = AnyStar.from_pretrained(sys.argv[3], tile_options=TileOptions(size=(32, 48, 48)))
+options = {"diameter": 13, "block": 40, "shard": (32, 64, 64), "device": "cpu", "progress": False}
+predict(sys.argv[1], sys.argv[2], model=network, **options)
+print(left[0])
+"""
+
+
+def run_until(case, target, count):
+    """Run a prediction in a process that is killed after ``count`` results; its exit status and output."""
+    source, _, _ = case
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(source), str(target), str(source.parent / "model"), str(count)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_killed_driver_continues_to_the_same_labels(case, tmp_path):
+    target = tmp_path / "labels.ome.zarr"
+    for count in (9, 25, 14):
+        status, output = run_until(case, target, count)
+        assert status == -signal.SIGKILL, output
+        assert not target.exists()
+    status, output = run_until(case, target, 10_000)
+    assert status == 0, output
+    assert np.array_equal(stored(target), case[2])
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_two_workers_find_the_same_labels_though_one_is_killed(case, tmp_path):
+    source, network, expected = case
+    target = tmp_path / "labels.ome.zarr"
+    with local_workers(2) as client:
+        pids = list(client.run(os.getpid).values())
+        killed = []
+
+        def kill_one(*_):
+            if not killed and list((tmp_path / "labels.ome.zarr.work").glob("*/candidates/*.safetensors")):
+                os.kill(pids[0], signal.SIGKILL)
+                killed.append(pids[0])
+
+        watch(client, kill_one)
+        predict(source, target, client, network, threads=1, **OPTIONS)
+        assert killed
+    assert np.array_equal(stored(target), expected)
+
+
+def watch(client, action):
+    """Call a function ten times a second in the event loop of a client."""
+    from tornado.ioloop import PeriodicCallback
+
+    client.loop.add_callback(lambda: PeriodicCallback(action, 100).start())
+
+
+def test_a_block_that_always_fails_ends_in_one_line_that_says_what_is_kept(case, tmp_path):
+    source, network, _ = case
+    target = tmp_path / "labels.ome.zarr"
+    work = tmp_path / "work"
+    with local_workers(1) as client:
+        client.run(fail_always)
+        with pytest.raises(
+            ValueError, match=r"failed 3 times: No space left on device; what is done is kept"
+        ):
+            predict(source, target, client, network, work=work, threads=1, **OPTIONS)
+    assert not target.exists()
+    assert (work / "settings.json").is_file()
+    predict(source, target, model=network, work=work, **OPTIONS)  # the space is there again
+    assert np.array_equal(stored(target), case[2])
+    assert not work.exists()
+
+
+def fail_always():
+    """Let a worker's disk be full after its first results."""
+    from anystar_torch.distributed.work_folder import WorkFolder
+
+    write = WorkFolder.write
+
+    def full(self, stage, *arguments):
+        if stage == "candidates":
+            raise OSError(28, "No space left on device")
+        return write(self, stage, *arguments)
+
+    WorkFolder.write = full
+
+
+def test_what_is_finished_or_has_other_settings_is_refused(case, tmp_path):
+    source, network, expected = case
+    target = tmp_path / "labels.ome.zarr"
+    status, _ = run_until(case, target, 9)
+    assert status == -signal.SIGKILL
+    with pytest.raises(ValueError, match=r"other settings \(diameter\); give the same ones"):
+        predict(source, target, model=network, **OPTIONS | {"diameter": 12})
+    predict(source, target, model=network, **OPTIONS)
+    with pytest.raises(ValueError, match="exists; overwrite it"):
+        predict(source, target, model=network, **OPTIONS)
+    predict(source, target, model=network, overwrite=True, intensity_range=(0.0, 1.0), **OPTIONS)
+    assert stored(target).shape == expected.shape
+
+
+def test_labels_that_vanish_are_written_again(case, tmp_path):
+    source, network, expected = case
+    target, work = tmp_path / "labels.ome.zarr", tmp_path / "work"
+
+    def until_the_end(*_):
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("anystar_torch.io.LabelStore.finish", until_the_end)
+        with pytest.raises(ValueError, match="No space left on device; what is done is kept"):
+            predict(source, target, model=network, work=work, **OPTIONS)
+    (unfinished,) = tmp_path.glob("*.partial")
+    os.rename(unfinished, tmp_path / "elsewhere")
+    predict(source, target, model=network, work=work, **OPTIONS)
+    assert np.array_equal(stored(target), expected)
