@@ -71,24 +71,25 @@ def is_wanted(inputs: list[str], output: str | None, outputs: Outputs, wanted: B
     if is_url(inputs[0]) or (output is not None and is_url(output)):
         asked = [*asked, "a URL"]
     if not asked:
-        return len(inputs) == 1 and not outputs.extra and _is_too_large(inputs[0], output, job)
+        in_memory = set(outputs.extra) - {outputs.table}
+        return len(inputs) == 1 and not in_memory and _is_too_large(inputs[0], output, job)
     if len(inputs) > 1:
         raise ValueError(f"{asked[0]} takes one volume at a time, got {len(inputs)}")
-    if outputs.extra:
+    if set(outputs.extra) - {outputs.table}:
         raise ValueError(
-            f"{asked[0]} predicts block by block and writes labels only; leave out --picture, --candidates, --table "
-            "and --meshes"
+            f"{asked[0]} predicts block by block; leave out --picture, --candidates and --meshes, which need the "
+            "volume in memory"
         )
     return True
 
 
-def segment_large(source: str, output: str | None, overwrite: bool, job: Job, wanted: Blockwise) -> str:
+def segment_large(source: str, output: str | None, outputs: Outputs, job: Job, wanted: Blockwise) -> str:
     """Segment one volume block by block, and return what is printed.
 
     Args:
         source: file, folder or URL.
         output: folder or URL of the labels; None for a name beside the source.
-        overwrite: whether existing results may be replaced.
+        outputs: the table, and whether existing results may be replaced.
         job: the settings.
         wanted: the options of a prediction block by block.
 
@@ -107,7 +108,7 @@ def segment_large(source: str, output: str | None, overwrite: bool, job: Job, wa
                 target,
                 client,
                 model,
-                overwrite=overwrite,
+                overwrite=outputs.overwrite,
                 progress=job.progress,
                 record=record,
                 threads=threads,
@@ -116,6 +117,7 @@ def segment_large(source: str, output: str | None, overwrite: bool, job: Job, wa
                 intensity_range=wanted.intensity_range,
                 prob_thresh=job.prob_thresh,
                 nms_thresh=job.nms_thresh,
+                table=outputs.table,
                 mask=wanted.mask,
                 channel=record.channel,
                 frame=record.frame,

@@ -201,7 +201,7 @@ def predict(  # noqa: PLR0913 - one argument per option
         workers=workers, scheduler=scheduler, mask=mask, intensity_range=range_, into_labels=into_labels
     )
     if large.is_wanted(inputs, output, outputs, blockwise, job):
-        print(large.segment_large(inputs[0], output, overwrite, job, blockwise))
+        print(large.segment_large(inputs[0], output, outputs, job, blockwise))
         return 0
     paths = expand(inputs)
     places = placed(paths, None if output is None else Path(output), outputs)

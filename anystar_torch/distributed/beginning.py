@@ -120,6 +120,15 @@ def _mask(wishes: LargeOptions) -> VolumeMask | None:
     return VolumeMask.of(values)
 
 
+def is_begun(place: Path) -> bool:
+    """Whether a work folder holds the work of an earlier run.
+
+    Args:
+        place: the work folder.
+    """
+    return (place / _SETTINGS).is_file()
+
+
 def begin(
     place: Path, target: Location | Inside, jobs: Sequence[Job], network: AnyStar, overwrite: bool
 ) -> None:

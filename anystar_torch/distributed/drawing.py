@@ -93,10 +93,7 @@ def label_shard(
     """
     z, y, x = box[-3:]
     drawn = draw(job, ((z.start, y.start, x.start), (z.stop, y.stop, x.stop)), blocks)
-    numbers = np.zeros(len(drawn.row) + 1, np.int64)
-    for number, item in enumerate(ids):
-        mine = np.flatnonzero(drawn.block == number)
-        numbers[mine + 1] = job.work.read(item)["ids"][drawn.row[mine]]
+    numbers = numbers_of(job, drawn, ids)
     kind = np.int32 if numbers.max() <= np.iinfo(np.int32).max else np.int64
     target.write(0, box, numbers.astype(kind)[drawn.labels])
     return job.work.write(LABELS, name, {})
@@ -114,6 +111,21 @@ def coarser_shard(job: Job, target: LabelStore, level: int, name: str, box: Labe
     """
     target.downsample(level, box)
     return job.work.write(f"{PYRAMID}.{level}", name, {})
+
+
+def numbers_of(job: Job, drawn: Drawn, ids: Sequence[Item]) -> Int64[np.ndarray, " n_and_1"]:
+    """The id of each label of a drawn box; 0 for background.
+
+    Args:
+        job: the prediction.
+        drawn: the box.
+        ids: the ids of the objects of the blocks that were drawn.
+    """
+    numbers = np.zeros(len(drawn.row) + 1, np.int64)
+    for number, item in enumerate(ids):
+        mine = np.flatnonzero(drawn.block == number)
+        numbers[mine + 1] = job.work.read(item)["ids"][drawn.row[mine]]
+    return numbers
 
 
 def label_boxes(job: Job) -> Boxes:

@@ -162,15 +162,26 @@ def _objects(job: Job, run: Run, candidates: dict[str, Item], states: dict[str, 
 
 
 def _visible(job: Job, run: Run, shaped: dict[str, Item]) -> dict[str, Item]:
+    near = _near(job, shaped)
+    task = partial(drawing.visible_in_box, job)
+    return run.stage(
+        job.work, drawing.VISIBLE, task, near, lambda name: ([shaped[one] for one in near[name]],)
+    )
+
+
+def reaching(found: Found) -> dict[str, list[str]]:
+    """The boxes of the labels that objects can reach into, each with the blocks of these objects.
+
+    Args:
+        found: the objects.
+    """
+    return _near(found.job, found.objects)
+
+
+def _near(job: Job, shaped: dict[str, Item]) -> dict[str, list[str]]:
     index, boxes = Index({name: item.facts["box"] for name, item in shaped.items()}), drawing.label_boxes(job)
     near = {name: index.meeting(boxes.box(name)) for name in boxes.names()}
-    return run.stage(
-        job.work,
-        drawing.VISIBLE,
-        partial(drawing.visible_in_box, job),
-        [name for name, some in near.items() if some],
-        lambda name: ([shaped[one] for one in near[name]],),
-    )
+    return {name: some for name, some in near.items() if some}
 
 
 def _events(items: Iterable[Item]) -> Events:

@@ -9,7 +9,7 @@ from anystar_torch.arrays import Triple
 from anystar_torch.distributed.blocks import Boxes, slices
 from anystar_torch.distributed.job import Job
 from anystar_torch.distributed.run import Run
-from anystar_torch.distributed.work_folder import Item
+from anystar_torch.distributed.work_folder import Arrays, Item
 from anystar_torch.inference.intensity_range import (
     SAMPLED,
     IntensityRange,
@@ -58,6 +58,9 @@ def measure(job: Job, run: Run) -> IntensityRange:
     items = run.stage(job.work, STAGE, partial(_read, job), names)
     parts = [job.work.read(item) for item in items.values()]
     values = np.concatenate([part["values"] for part in parts])
+    ends = np.concatenate([part.get("ends", np.empty(0)) for part in parts])
+    if ends.size:
+        values = np.concatenate([values, [ends.min(), ends.max()]])
     if not has_histogram(np.dtype(job.source.dtype)):
         return range_of_values(np.sort(values), None, job.normalisation)
     counts = np.concatenate([part["counts"] for part in parts])
@@ -80,13 +83,13 @@ def _read(job: Job, name: str) -> Item:
         kept = voxels.reshape(-1) if inside is None else voxels[inside]
         values = kept[np.isfinite(kept)].astype(np.float64)
         return job.work.write(STAGE, name, {"values": values})
-    return job.work.write(STAGE, name, {"values": _sampled(job, name, voxels, inside)})
+    return job.work.write(STAGE, name, _sampled(job, name, voxels, inside))
 
 
 def _sampled(
     job: Job, name: str, voxels: Shaped[np.ndarray, "d h w"], inside: Shaped[np.ndarray, "d h w"] | None
-) -> Shaped[np.ndarray, " n"]:
-    """The finite values at the places of the sample that lie in a box, and the smallest and largest finite value."""
+) -> Arrays:
+    """The finite values at the places of the sample that lie in a box, and its smallest and largest finite value."""
     items = job.work.complete(_SAMPLE)
     assert items is not None
     places = job.work.read(items["all"])[name]
@@ -96,7 +99,10 @@ def _sampled(
         picked = picked[inside.reshape(-1)[places]]
     finite = all_values[np.isfinite(all_values)]
     ends = [finite.min(), finite.max()] if finite.size else []
-    return np.concatenate([picked[np.isfinite(picked)], np.array(ends, voxels.dtype)]).astype(np.float64)
+    return {
+        "values": picked[np.isfinite(picked)].astype(np.float64),
+        "ends": np.array(ends, np.float64),
+    }
 
 
 def _places(job: Job, name: str) -> Item:

@@ -11,15 +11,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anystar_torch.distributed.beginning import begin, frames_of, jobs_of, spacing_of
+from anystar_torch.distributed.beginning import begin, frames_of, is_begun, jobs_of, spacing_of
 from anystar_torch.distributed.engine import Found, draw_labels, find_objects
 from anystar_torch.distributed.job import provide
 from anystar_torch.distributed.options import LargeOptions
 from anystar_torch.distributed.progress import Bars
 from anystar_torch.distributed.run import Executor, Run, ThisProcess
+from anystar_torch.distributed.table import write_objects
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.inference.warnings import PredictionWarning
-from anystar_torch.io import Inside, LabelStore, LazyVolume, Location, RunRecord, is_url
+from anystar_torch.io import (
+    Inside,
+    LabelStore,
+    LazyVolume,
+    Location,
+    RunRecord,
+    check_table,
+    check_target,
+    is_url,
+)
 from anystar_torch.io.placement import Placement
 from anystar_torch.system.errors import last_line
 
@@ -90,6 +100,8 @@ def predict(
     network = model if isinstance(model, AnyStar) else AnyStar.from_pretrained(model)
     frames = frames_of(source, wishes)
     place = _work_folder(target, work)
+    replaced = overwrite or is_begun(place)
+    _check_table(wishes, len(frames), replaced)
     if not overwrite:
         _refuse_finished(target)
     jobs = jobs_of(frames, network, wishes, place)
@@ -104,6 +116,9 @@ def predict(
         store = _store(target, frames, found, overwrite, place, wishes)
         for number, one in enumerate(found):
             draw_labels(one, run, store, number if len(found) > 1 else None)
+        if wishes.table is not None:
+            where = record.spacing, record.unit
+            write_objects(Path(wishes.table), found[0], run, *where, replaced)
         written = store.finish(record)
     shutil.rmtree(place, ignore_errors=True)
     warnings = tuple(dict.fromkeys(warning for one in found for warning in one.warnings))
@@ -132,6 +147,20 @@ def _work_folder(target: Location | Inside, work: Path | str | None) -> Path:
     if is_url(place):
         raise ValueError(f"labels at {place} need a work folder that all workers see: give work")
     return Path(place).with_name(f"{Path(place).name}.work")
+
+
+def _check_table(wishes: LargeOptions, frames: int, overwrite: bool) -> None:
+    """Refuse, before the work, a table that could not be written after it.
+
+    Raises:
+        ValueError: there are several time points, or the file exists or cannot be written.
+    """
+    if wishes.table is None:
+        return
+    if frames > 1:
+        raise ValueError(f"the volume has {frames} time points; set frame to one of them for a table")
+    check_table(Path(wishes.table))
+    check_target(Path(wishes.table), overwrite)
 
 
 def _refuse_finished(target: Location | Inside) -> None:

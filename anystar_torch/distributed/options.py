@@ -23,6 +23,7 @@ class LargeOptions:
         intensity_range: grey values that are mapped to 0 and 1; None to measure them.
         prob_thresh: candidates have a higher score; None for the model's threshold.
         nms_thresh: overlap above which the worse of two candidates is removed; None for the model's threshold.
+        table: file for a table of the objects, ``.csv`` or ``.parquet``; None for none.
         mask: a volume that is not 0 where objects may be, of any resolution: an array or a file; None for everywhere.
         channel: index of the channel, where the file has several.
         frame: index of the time point; None for all of them.
@@ -39,6 +40,7 @@ class LargeOptions:
     intensity_range: tuple[float | int, float | int] | None = None
     prob_thresh: float | int | None = None
     nms_thresh: float | int | None = None
+    table: Path | str | None = None
     mask: NDArray[Any] | Path | str | None = None
     channel: int | None = None
     frame: int | None = None
