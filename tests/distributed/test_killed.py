@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -81,25 +83,21 @@ def test_two_workers_find_the_same_labels_though_one_is_killed(case, tmp_path):
     source, network, expected = case
     target = tmp_path / "labels.ome.zarr"
     with local_workers(2) as client:
-        pids = list(client.run(os.getpid).values())
-        killed = []
+        worker, ended = next(iter(client.run(os.getpid).values())), threading.Event()
 
-        def kill_one(*_):
-            if not killed and list((tmp_path / "labels.ome.zarr.work").glob("*/candidates/*.safetensors")):
-                os.kill(pids[0], signal.SIGKILL)
-                killed.append(pids[0])
+        def kill_one():
+            while not list((tmp_path / "labels.ome.zarr.work").glob("*/candidates/*.safetensors")):
+                assert not ended.wait(0.05), "nothing was stored before the end"
+            os.kill(worker, signal.SIGKILL)
 
-        watch(client, kill_one)
-        predict(source, target, client, network, threads=1, **OPTIONS)
-        assert killed
+        with ThreadPoolExecutor(1) as pool:
+            killed = pool.submit(kill_one)
+            try:
+                predict(source, target, client, network, threads=1, **OPTIONS)
+            finally:
+                ended.set()
+            killed.result()
     assert np.array_equal(stored(target), expected)
-
-
-def watch(client, action):
-    """Call a function ten times a second in the event loop of a client."""
-    from tornado.ioloop import PeriodicCallback
-
-    client.loop.add_callback(lambda: PeriodicCallback(action, 100).start())
 
 
 def test_a_block_that_always_fails_ends_in_one_line_that_says_what_is_kept(case, tmp_path):
