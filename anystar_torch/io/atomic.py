@@ -94,17 +94,20 @@ def replace_path(temporary: Path, path: Path) -> None:
         temporary: name of the complete file or folder.
         path: its final name; what is there is removed.
     """
+    aside = path.with_name(f"{temporary.name}.old")
     if path.is_dir() and temporary.is_dir():
-        aside = path.with_name(f"{temporary.name}.old")
+        shutil.rmtree(
+            aside, ignore_errors=True
+        )  # of a run that was killed, where the name is always the same
         os.replace(path, aside)
         try:
             os.replace(temporary, path)
         except BaseException:
             os.replace(aside, path)
             raise
-        shutil.rmtree(aside, ignore_errors=True)
     else:
         os.replace(temporary, path)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _remove(temporary: Path) -> None:

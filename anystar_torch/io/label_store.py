@@ -69,6 +69,9 @@ class LabelStore:
     ) -> "LabelStore":
         """Begin a label image, or continue one that was begun with the same arguments.
 
+        Shards of an earlier run stay until they are written again. A run that leaves out empty shards and does not
+        continue the earlier one calls :meth:`forget` first.
+
         Args:
             path: folder or URL of the labels, or the image that they are written into. They get the levels and the
                 version of OME-Zarr of that image then. Version 0.4 has no shards; a task writes as many chunks.
@@ -77,7 +80,8 @@ class LabelStore:
             dtype: an integer type that holds all ids.
             shard: voxels (z, y, x) that one task writes; None for 256 along each axis.
             chunk: voxels (z, y, x) that are compressed together; None for 64 along each axis.
-            overwrite: whether finished labels may be replaced. Those in a folder stay until the new ones are finished.
+            overwrite: whether finished labels, and unfinished ones with other arguments, may be replaced. Finished
+                labels in a folder stay until the new ones are finished.
 
         Raises:
             ValueError: finished labels are there, unfinished ones with other arguments are, or nothing can be written.
@@ -105,6 +109,20 @@ class LabelStore:
         """
         target = path.target if isinstance(path, Inside) else checked(path)
         return Files(_place(target)).read(_UNFINISHED) is not None
+
+    @staticmethod
+    def forget(path: Location | Inside) -> None:
+        """Remove unfinished labels, if there are any.
+
+        Args:
+            path: as for :meth:`create`.
+
+        Raises:
+            ValueError: they cannot be removed.
+        """
+        target = path.target if isinstance(path, Inside) else checked(path)
+        with writable(target):
+            _discard(_place(target))
 
     def shards(self, level: int = 0) -> list[LabelBox]:
         """The boxes that tasks write, along (t), z, y, x.
@@ -190,8 +208,7 @@ class LabelStore:
 
     def discard(self) -> None:
         """Remove what was written, if the labels are not finished."""
-        if Files(self.place).read(_UNFINISHED) is not None:
-            Files(self.place).remove()
+        _discard(self.place)
 
     def _publish(self, described: dict[str, bytes]) -> None:
         """Write the metadata files, then rename and list the labels."""
@@ -201,9 +218,11 @@ class LabelStore:
         files = Files(self.place)
         for name, content in described.items():
             files.write(name, content)
-        files.remove(_UNFINISHED)
         if isinstance(self.place, Path) and self.place != self.target:
             replace_path(self.place, Path(self.target))
+        Files(self.target).remove(
+            _UNFINISHED
+        )  # after the new name, so that a killed run can be continued until then
         if self.listed is not None:
             label_list.add(self.listed, self.version)
 
@@ -214,10 +233,12 @@ class LabelStore:
             ValueError: as for :meth:`create`.
         """
         finished = _is_finished(self.target)
-        if finished and self.listed is not None:  # a run may have been killed before it listed its labels
-            label_list.add(self.listed, self.version)
-        if finished and not overwrite:
-            raise ValueError(f"{self.target} exists; overwrite it or choose another name")
+        if finished:  # a run may have been killed after it renamed its labels and before it listed them
+            Files(self.target).remove(_UNFINISHED)
+            if self.listed is not None:
+                label_list.add(self.listed, self.version)
+            if not overwrite:
+                raise ValueError(f"{self.target} exists; overwrite it or choose another name")
         if isinstance(self.target, Path):
             if self.target.exists() and not finished:
                 raise ValueError(f"cannot write {self.target}: it has other content; choose another name")
@@ -229,13 +250,14 @@ class LabelStore:
         files = Files(self.place)
         plan = json.dumps({"levels": [asdict(one) for one in self.levels], "dtype": self.dtype}, indent=1)
         begun = files.read(_UNFINISHED)
-        if begun is None:
-            files.remove()
-            files.write(_UNFINISHED, plan.encode())
-        elif begun.decode() != plan:
+        if begun is not None and begun.decode() == plan:
+            return
+        if begun is not None and not overwrite:
             raise ValueError(
-                f"{self.place} holds unfinished labels of another size or number type; remove it to begin anew"
+                f"{self.place} holds unfinished labels of another size or number type; remove or overwrite it"
             )
+        files.remove()
+        files.write(_UNFINISHED, plan.encode())
 
     def _array(self, level: int) -> Any:
         return label_arrays.unlisted_array(self.place, level, self.levels[level], self.dtype, self.version)
@@ -289,6 +311,12 @@ def is_unfinished(path: Location) -> bool:
 def _place(target: Location) -> Location:
     """Where labels are written until they are finished: beside the target, or at it where nothing can be renamed."""
     return target.with_name(f".{target.name[-_KEPT:]}.partial") if isinstance(target, Path) else target
+
+
+def _discard(place: Location) -> None:
+    """Remove unfinished labels; anything else stays."""
+    if is_unfinished(place):
+        Files(place).remove()
 
 
 def _is_finished(target: Location) -> bool:

@@ -34,15 +34,6 @@ def checked(location: Location) -> Location:
     return Path(location)
 
 
-def name_of(location: Location) -> str:
-    """The last part of a path or URL.
-
-    Args:
-        location: a path or a URL.
-    """
-    return str(location).rstrip("/").rpartition("/")[2] if is_url(location) else Path(location).name
-
-
 def inner(location: Location, *names: str) -> Location:
     """A location below another one.
 

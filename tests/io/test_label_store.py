@@ -2,6 +2,7 @@
 
 import itertools
 import multiprocessing
+import os
 import pickle
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 
 from anystar_torch import io
 from anystar_torch.io.downsampling import most_frequent
+from anystar_torch.io.location import Files
 from anystar_torch.io.placement import Placement
 
 zarr = pytest.importorskip("zarr")
@@ -133,12 +135,7 @@ def test_a_second_write_ends_in_the_same_bytes(tmp_path):
     for box in stores[0].shards():
         stores[0].write(0, box, labels[box])
         stores[1].write(0, box, other[box])
-    fill(stores[1], np.zeros_like(labels))
-    stores[1] = io.LabelStore.create(
-        tmp_path / "b.zarr", labels.shape, shard=(16, 16, 16), chunk=(8, 8, 8), overwrite=True
-    )
-    for box in stores[1].shards():
-        stores[1].write(0, box, other[box])
+        stores[1].write(0, box, np.zeros_like(labels[box]))
         stores[1].write(0, box, labels[box])
     first, second = (
         {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()}
@@ -219,6 +216,57 @@ def test_finished_labels_are_refused_or_stay_until_the_new_ones_are_finished(tmp
     fill(store, new)
     assert np.array_equal(io.read_labels(target).array, new)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.ome.zarr"]
+
+
+def test_labels_of_another_run_are_forgotten_or_replaced(tmp_path):
+    target = tmp_path / "a.ome.zarr"
+    store = io.LabelStore.create(target, (9, 9, 9))
+    store.write(0, store.shards()[0], np.ones((9, 9, 9), np.uint32))
+    assert io.LabelStore.is_begun(target)
+    io.LabelStore.forget(target)
+    assert not io.LabelStore.is_begun(target)
+    assert not list(tmp_path.iterdir())
+    store = io.LabelStore.create(target, (9, 9, 9))
+    store.write(0, store.shards()[0], np.ones((9, 9, 9), np.uint32))
+    with pytest.raises(ValueError, match="remove or overwrite it"):
+        io.LabelStore.create(target, (9, 9, 9), dtype=np.uint16)
+    new = io.LabelStore.create(target, (9, 9, 9), dtype=np.uint16, overwrite=True)
+    assert not io.read_labels(new.finish()).array.any()
+    io.LabelStore.forget(target)  # finished ones stay
+    assert io.read_labels(target).array.shape == (9, 9, 9)
+
+
+@pytest.mark.parametrize("at", ["metadata", "renamed aside", "renamed"])
+def test_a_run_that_is_killed_while_it_finishes_is_continued(tmp_path, monkeypatch, at):
+    target = tmp_path / "a.ome.zarr"
+    old, labels = blocky((9, 9, 9)), blocky((9, 9, 9), seed=1)
+    fill(io.LabelStore.create(target, old.shape), old)
+    store = io.LabelStore.create(target, labels.shape, overwrite=True)
+    store.write(0, store.shards()[0], labels)
+    replace, calls = os.replace, []
+
+    def killed(source, to):
+        calls.append(to)
+        if at == "metadata" or (at == "renamed aside" and len(calls) == 2):
+            raise KeyboardInterrupt
+        replace(source, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("anystar_torch.io.atomic.os.replace", killed)
+        if at == "renamed":
+            patch.setattr(Files, "remove", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            store.finish(RECORD)
+    if at == "renamed":
+        with pytest.raises(ValueError, match="exists"):
+            io.LabelStore.create(target, labels.shape)
+        assert not io.LabelStore.is_begun(target)
+    else:
+        assert np.array_equal(io.read_labels(target).array, old)  # the exchange of both names is taken back
+        io.LabelStore.create(target, labels.shape, overwrite=True).finish(RECORD)
+    assert np.array_equal(io.read_labels(target).array, labels)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.ome.zarr"]
+    assert not list(target.rglob("anystar*"))
 
 
 def test_a_folder_with_other_content_is_never_replaced(tmp_path):
