@@ -37,6 +37,7 @@ class Average(WeightAveraging):
         super().__init__()
         self.decay = decay
         self._averaged = 0
+        self._trained = False
         self._pairs: list[tuple[list[Tensor], ...]] = []
 
     def on_load_checkpoint(
@@ -54,6 +55,7 @@ class Average(WeightAveraging):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Pair the tensors of the average with those of the module: floating point first, then integer counters."""
         assert self._average_model is not None
+        self._trained = True
         average, current = _tensors(self._average_model.module), _tensors(pl_module)
         self._pairs = [
             tuple([t for t in tensors if t.is_floating_point() is kind] for tensors in (average, current))
@@ -75,6 +77,11 @@ class Average(WeightAveraging):
             torch._foreach_copy_(counters, counted)
         self._averaged += 1
         self._latest_update_step = trainer.global_step
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Copy the average to the module where a complete run was resumed: Lightning then has no end of a training."""
+        if not self._trained:
+            self._copy_average_to_current(pl_module)
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]

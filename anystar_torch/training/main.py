@@ -15,7 +15,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import ConfigCompositionException, HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,10 +24,11 @@ from anystar_torch.configuration.folder import config_folder
 from anystar_torch.configuration.resolvers import register_resolvers
 from anystar_torch.configuration.stored import current_config
 from anystar_torch.system.allocator import keep_freed_memory
-from anystar_torch.training.budget import fit_steps, with_steps
+from anystar_torch.training.budget import fit_steps, say, with_steps
 from anystar_torch.training.callbacks import NonFiniteLossError
 from anystar_torch.training.report import STOPPED
 from anystar_torch.training.runs import Run, build, in_its_folder, in_sweep, store_settings
+from anystar_torch.training.stages import Stage, stages_to_run
 
 SETTINGS_REFUSED = 2
 """Exit status of a run whose settings are not valid."""
@@ -37,6 +38,9 @@ FAILED = 1
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable. With the value 1 errors have their traceback, and Hydra raises them."""
+
+REFUSED = (HydraException, OmegaConfBaseException, ValueError, ImportError)
+"""Errors of settings that are not valid."""
 
 register_resolvers()  # Hydra resolves parts of the configuration before it calls the job
 
@@ -67,9 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     full = os.environ.get(FULL_ERROR) == "1"
     job = partial(train, command=command, full=full)
     words = list(command[1:] if arguments is None else arguments)
-    words.sort(
-        key=lambda word: word not in ("-m", "--multirun")
-    )  # Hydra refuses overrides on both sides of a flag
+    # Hydra refuses overrides on both sides of a flag.
+    words.sort(key=lambda word: word not in ("-m", "--multirun"))
     sys.argv = [command[0], *words]  # Hydra reads them there
     os.environ[FULL_ERROR] = "1"
     try:
@@ -79,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # before the first job
         if full:
             raise
-        sys.exit(complain(refusal(error), command, SETTINGS_REFUSED))
+        sys.exit(complain(reason(error), command, SETTINGS_REFUSED))
     finally:
         sys.argv = command
 
@@ -119,34 +122,57 @@ def train(config: DictConfig, *, command: Sequence[str], full: bool) -> float | 
 
 
 def _train(config: DictConfig, command: Sequence[str], full: bool) -> tuple[Run | None, int]:
-    """The run, if its settings are valid, and its exit status."""
+    """The last run, if its settings are valid, and its exit status."""
     keep_freed_memory()
     silence_libraries()
     try:
         from anystar_torch.kernels import _native  # noqa: F401 - missing in a clone that was not built
 
         config = current_config(config)
-        placed = in_its_folder(config)
-        steps = fit_steps(placed, HydraConfig.get().overrides.task)
-        if steps is not None:
-            config, placed = with_steps(config, steps), with_steps(placed, steps)
-        run = build(placed)
-        refuse_processes_in_sweep(run)
-    except (HydraException, OmegaConfBaseException, ValueError, ImportError) as error:
-        if full:
-            raise
-        return None, complain(one_line(error), command, SETTINGS_REFUSED)
+        stages = stages_to_run(config, in_its_folder(config))
+    except REFUSED as error:
+        return None, give_up(error, command, full, SETTINGS_REFUSED)
+    for stage in stages:
+        run, status = _train_stage(stage, command, full)
+        if status:
+            break
+    return run, status
+
+
+def _train_stage(stage: Stage, command: Sequence[str], full: bool) -> tuple[Run | None, int]:
+    """The run of a stage, if its settings are valid, and its exit status. The last stage has the report."""
+    try:
+        run = _prepared(stage)
+    except REFUSED as error:
+        return None, give_up(error, command, full, SETTINGS_REFUSED)
     except KeyboardInterrupt:
         return None, complain("stopped before the training began", command, STOPPED)
-    if run.trainer.is_global_zero:
-        store_settings(config, placed.run_folder)
     try:
         run.trainer.fit(run.training, datamodule=run.data, ckpt_path=run.checkpoint)
     except NonFiniteLossError as error:
-        if full:
-            raise
-        return run, complain(one_line(error), command, FAILED)
-    return run, run.report(run.trainer, run.training, run.data)
+        return run, give_up(error, command, full, FAILED)
+    if stage.last:
+        return run, run.report(run.trainer, run.training, run.data)
+    if run.trainer.global_step < run.trainer.max_steps:
+        line = f"stopped in {stage.title}; to resume it, repeat the command with resume={stage.folder}"
+        return run, complain(line, command, STOPPED)
+    run.trainer.strategy.barrier()  # the next stage reads the checkpoint
+    return run, 0
+
+
+def _prepared(stage: Stage) -> Run:
+    """The objects of a stage, after its number of steps is chosen and its configuration is stored."""
+    config, placed = stage.config, stage.placed
+    steps = fit_steps(placed, stage.overrides)
+    if steps is not None:
+        config, placed = with_steps(config, steps), with_steps(placed, steps)
+    run = build(placed)
+    refuse_processes_in_sweep(run)
+    if run.trainer.is_global_zero:
+        store_settings(config, placed.run_folder)
+        if stage.total > 1:
+            say(f"{stage.title}: {run.trainer.max_steps} steps in {placed.run_folder}")
+    return run
 
 
 def refuse_processes_in_sweep(run: Run) -> None:
@@ -180,15 +206,34 @@ def silence_libraries() -> None:
     )
 
 
-def refusal(error: Exception) -> str:
-    """One line for an error of Hydra before the first job: its message, and the first line of its cause.
+def reason(error: Exception) -> str:
+    """One line for a refused setting.
+
+    It is the message of the innermost cause. An error of Hydra about an override names the override instead, and the
+    first line of its cause.
 
     Args:
-        error: that Hydra raised.
+        error: one of :data:`REFUSED`.
     """
+    if not isinstance(error, (ConfigCompositionException, OverrideParseException)):
+        return one_line(error)
     words = " ".join(str(error).partition("Config search path:")[0].split())
     cause = str(error.__cause__).splitlines() if error.__cause__ is not None else []
     return f"{words.rstrip('.')}; {cause[0]}" if cause and cause[0] not in words else words
+
+
+def give_up(error: Exception, command: Sequence[str], full: bool, status: int) -> int:
+    """Print the reason of ``error`` and return ``status``; with ``full`` raise the error.
+
+    Args:
+        error: that ended the run.
+        command: the command line of the process.
+        full: whether errors have their traceback.
+        status: exit status of the process.
+    """
+    if full:
+        raise error
+    return complain(reason(error), command, status)
 
 
 def complain(line: str, command: Sequence[str], status: int) -> int:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -14,9 +15,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from anystar_torch.network import loading
 from anystar_torch.network.loss import Losses, StarDistLoss
 from anystar_torch.network.stardist import StarDist
+from anystar_torch.training.checkpoints import LAST, averaged_weights
 from anystar_torch.training.data import Batch
 from anystar_torch.training.readback import HostCopy
-from anystar_torch.training.resuming import ARCHITECTURE, differences, flat
+from anystar_torch.training.resuming import ARCHITECTURE, check_same_network, differences, flat
 
 
 def linear_decay(
@@ -73,11 +75,17 @@ def warm_start(network: StarDist, path: str) -> None:
 
     Args:
         network: a network of the same architecture, changed in place.
-        path: what :func:`anystar_torch.network.loading.load_model` takes, or "pretrained" for the shipped weights.
+        path: what :func:`anystar_torch.network.loading.load_model` takes, or "pretrained" for the shipped weights. Of a
+            run folder without a model the averaged weights of the last checkpoint are loaded.
 
     Raises:
         ValueError: there is no such model, or its architecture differs. The message lists the differences.
     """
+    checkpoint = Path(path, "checkpoints", LAST)
+    if checkpoint.is_file() and not Path(path, "model").is_dir():
+        check_same_network(checkpoint, network)
+        network.load_state_dict(averaged_weights(checkpoint))
+        return
     trained, _ = loading.load_model(None if path == "pretrained" else path)
     different = differences(flat(trained.architecture), flat(network.architecture))
     if different:

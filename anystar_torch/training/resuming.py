@@ -57,7 +57,7 @@ def check_same_network(path: Path, network: nn.Module) -> None:
     if different:
         more = f" and {len(different) - 4} more" if len(different) > 4 else ""
         raise ValueError(
-            f"cannot resume from {path}, whose network has another architecture: "
+            f"cannot start from {path}, whose network has another architecture: "
             f"{', '.join(different[:4])}{more}; choose the same with model=..., or start a new run"
         )
 

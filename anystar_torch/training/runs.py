@@ -82,7 +82,8 @@ def in_its_folder(config: DictConfig) -> DictConfig:
     if sweep or any(override.startswith("hydra.run.dir=") for override in hydra.overrides.hydra):
         placed.run_folder = hydra.runtime.output_dir
     if sweep and placed.resume is not None:
-        placed.resume = placed.run_folder if Path(placed.run_folder, "checkpoints", LAST).is_file() else None
+        begun = any(Path(placed.run_folder).rglob(LAST))  # also that of a stage
+        placed.resume = placed.run_folder if begun else None
     return placed
 
 

@@ -100,7 +100,7 @@ def test_stored_draws_are_rendered_again_and_can_be_changed(
     synth: Synthesizer, batch: Sample, tmp_path: Path
 ) -> None:
     torch.save(synth.draw(IDS[:3]), tmp_path / "draws.pt")
-    draws = torch.load(tmp_path / "draws.pt", weights_only=False)
+    draws = torch.load(tmp_path / "draws.pt", weights_only=False)  # written a line above
     again = synth.render(draws)
     assert torch.equal(again.image, batch.image[:3])
     assert torch.equal(again.labels, batch.labels[:3])

@@ -74,7 +74,7 @@ def test_the_best_weights_can_be_exported(whole, tmp_path):
     code, output = run(tmp_path / "run", f"resume={tmp_path / 'run'}", "report.export.weights=best")
     assert code == 0, output
     exported = load_file(tmp_path / "run" / "model" / "weights.safetensors")
-    expected = torch.load(best, weights_only=False)["state_dict"]
+    expected = torch.load(best, weights_only=True)["state_dict"]
     assert all(torch.equal(expected[f"network.{name}"], value) for name, value in exported.items())
     assert (
         json.loads((tmp_path / "run" / "model" / "config.json").read_text())["provenance"]["weights"]
