@@ -203,7 +203,6 @@ class ResultLayer:
             axis_labels=self.layer.axis_labels,
             features=pd.DataFrame({name: self.columns[name] for name in self.columns if name not in "zyx"}),
             size=3,
-            out_of_slice_display=True,
         )
 
 

@@ -39,10 +39,10 @@ class ResultBox(Box):
         self.rows.addRow("show", row(self.feature, self.low, self.high))
         self.rows.addRow(row(self.remove, self.centres, self.save))
         self.rows.addRow(self.about)
-        self.colour.currentTextChanged.connect(self.apply)
-        self.feature.currentTextChanged.connect(self._new_range)
-        self.low.valueChanged.connect(self.apply)
-        self.high.valueChanged.connect(self.apply)
+        self.colour.currentTextChanged.connect(lambda *_: self.apply())
+        self.feature.currentTextChanged.connect(lambda *_: self._new_range())
+        self.low.valueChanged.connect(lambda *_: self.apply())
+        self.high.valueChanged.connect(lambda *_: self.apply())
         self.setEnabled(False)
 
     @property

@@ -161,7 +161,6 @@ class SizeBox(Box):
             face_color="transparent",
             border_color="yellow",
             border_width=0.05,
-            out_of_slice_display=True,
             opacity=0.8,
         )
 

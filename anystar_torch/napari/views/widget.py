@@ -90,7 +90,8 @@ class SegmentationWidget(QWidget):
         viewer.layers.selection.events.active.connect(self._show_active)
         viewer.dims.events.current_step.connect(self._frame_changed)
         viewer.mouse_drag_callbacks.append(self.corrections.on_drag)
-        self.destroyed.connect(self.jobs.cancel)
+        jobs = self.jobs
+        self.destroyed.connect(lambda *_: jobs.cancel())
 
     def _job(self, work: Any, done: Any) -> None:
         """Start work with the chosen network, or show why it cannot start."""
