@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anystar_torch import __version__
-from anystar_torch.arrays import Spacing
+from anystar_torch.arrays import LazyVoxels, Spacing
 from anystar_torch.distributed.job import Job, Machine, Options
 from anystar_torch.distributed.mask import VolumeMask
 from anystar_torch.distributed.options import LargeOptions
@@ -25,7 +25,7 @@ from anystar_torch.system.errors import last_line
 _SETTINGS = "settings.json"
 
 
-def frames_of(source: Location | LazyVolume | NDArray[Any], wishes: LargeOptions) -> list[Any]:
+def frames_of(source: Location | LazyVolume | LazyVoxels | NDArray[Any], wishes: LargeOptions) -> list[Any]:
     """The volumes to predict: one, or one per time point.
 
     Args:
@@ -35,9 +35,7 @@ def frames_of(source: Location | LazyVolume | NDArray[Any], wishes: LargeOptions
     Raises:
         ValueError: the source is missing, broken or not a volume.
     """
-    if isinstance(source, np.ndarray):
-        return [source]
-    if isinstance(source, LazyVolume):
+    if not isinstance(source, Path | str):
         return [source]
     chosen = {name: getattr(wishes, name) for name in ("channel", "axes", "spacing", "scene")}
     if wishes.frame is not None:

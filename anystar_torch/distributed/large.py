@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anystar_torch.arrays import LazyVoxels
 from anystar_torch.distributed.beginning import begin, frames_of, is_begun, jobs_of, spacing_of
 from anystar_torch.distributed.engine import Found, draw_labels, find_objects
 from anystar_torch.distributed.job import provide
@@ -59,7 +60,7 @@ class LargeResult:
 
 
 def predict(
-    source: Location | LazyVolume | NDArray[Any],
+    source: Location | LazyVolume | LazyVoxels | NDArray[Any],
     target: Location | Inside,
     client: "Client | None" = None,
     model: AnyStar | Path | str | None = None,
@@ -75,7 +76,8 @@ def predict(
     The same call continues a prediction that was interrupted, from the files in its work folder.
 
     Args:
-        source: file, folder or URL of the volume; or a volume in memory, without a client.
+        source: file, folder or URL of the volume; or, without a client, a volume in memory or one that is read in
+            boxes.
         target: folder or URL of the labels, or the image that they are written into.
         client: connected to a Dask cluster whose workers see the source, the target and the work folder under the same
             paths. None to work in this process.
@@ -95,7 +97,7 @@ def predict(
             full. The message says what is kept.
     """
     started, wishes = time.perf_counter(), LargeOptions(**options)
-    if client is not None and isinstance(source, np.ndarray):
+    if client is not None and not isinstance(source, Path | str | LazyVolume):
         raise TypeError("workers cannot see a volume in memory; give the path of a file, or no client")
     network = model if isinstance(model, AnyStar) else AnyStar.from_pretrained(model)
     frames = frames_of(source, wishes)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from anystar_torch.system.progress import bar
+
 TITLES = {
     "sample": "choosing voxels",
     "intensities": "measuring intensities",
@@ -65,11 +67,12 @@ class Bars:
             A function that takes the number of tasks that are done.
         """
         if self._progress is None:
-            yield lambda done: None
+            with bar(TITLES.get(stage.split(".")[0], stage), False) as tick:
+                yield lambda done: tick(done, total)
             return
         progress = self._progress
         kind = stage.split(".")[0]
-        bar = progress.add_task(TITLES.get(kind, kind), total=total)
-        yield lambda done: progress.update(bar, completed=done)
-        progress.remove_task(bar)
+        own = progress.add_task(TITLES.get(kind, kind), total=total)
+        yield lambda done: progress.update(own, completed=done)
+        progress.remove_task(own)
         progress.advance(self._all)

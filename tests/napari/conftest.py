@@ -23,6 +23,10 @@ def pytest_configure(config):
         warnings.simplefilter("ignore")  # npe2 and napari use what pydantic will remove
         for name in ("napari", "napari.layers", "napari.components", "napari.qt.threading", "npe2"):
             importlib.import_module(name)
+        from napari.utils import triangulation_backend
+
+        # shapes need triangles; without this numba compiles for half a minute to make them faster
+        triangulation_backend.set_backend(triangulation_backend.TriangulationBackend.pure_python)
 
 
 @pytest.fixture(scope="session")

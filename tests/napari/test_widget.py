@@ -14,6 +14,7 @@ pytest.importorskip("qtpy.QtWidgets", reason="no Qt can be loaded here", exc_typ
 from qtpy.QtCore import Qt
 
 from anystar_torch import io
+from anystar_torch.napari import large
 from anystar_torch.napari.models import SHIPPED
 from anystar_torch.napari.state import PREVIEW
 from anystar_torch.napari.views import corrections, size_box
@@ -371,3 +372,27 @@ def test_a_removed_result_disables_its_controls(done, viewer):
     assert done.state.active() is None
     assert not done.thresholds_box.isEnabled()
     assert not done.corrections.box.isEnabled()
+
+
+def test_a_volume_beyond_memory_is_segmented_into_a_folder(
+    qtbot, widget, viewer, scene, tmp_path, monkeypatch
+):
+    dask = pytest.importorskip("dask.array", reason="a lazy array needs dask")
+    pytest.importorskip("zarr", reason="labels beyond memory are OME-Zarr")
+    viewer.layers["balls"].visible = False
+    viewer.add_image(dask.from_array(scene[0], chunks=24), name="lazy", scale=(0.5, 0.5, 0.5), units="um")
+    widget.image_box.layer.setCurrentText("lazy")
+    monkeypatch.setattr(large, "available_memory", lambda: 100_000)
+    monkeypatch.setattr(widget.run_box, "ask_folder", lambda name: "")
+    press(qtbot, widget.run_box.run)
+    assert not widget.jobs.running  # the dialog was closed
+    folder = tmp_path / "labels.ome.zarr"
+    monkeypatch.setattr(widget.run_box, "ask_folder", lambda name: str(folder))
+    press(qtbot, widget.run_box.run)
+    finished(qtbot, widget)
+    assert "labels in" in widget.run_box.about.text()
+    expected = widget.state.segmenter().candidates(widget.state.target(), widget.state.diameter).above(0.6)
+    found = io.read_labels(folder)
+    assert np.array_equal(found.array, widget.state.segmenter().model.instances(expected, 0.3).labels)
+    assert found.spacing == (0.5, 0.5, 0.5)
+    assert viewer.layers["labels.ome.zarr"].scale.tolist() == [0.5, 0.5, 0.5]

@@ -127,7 +127,7 @@ class Corrections(QObject):
         part: Box | None = None
         if region == AROUND and difference.box is not None:
             diameter = result.live[frame].candidates.diameter
-            part = grown(difference.box, result.place.shape, spacing or (1, 1, 1), diameter)
+            part = grown(difference.box, result.place.shape, spacing or (1.0, 1.0, 1.0), diameter)
         elif region == IN_VIEW:
             part = self.state.view()
         image = np.asarray(result.segmenter.opened(result.targets[frame]).voxels)

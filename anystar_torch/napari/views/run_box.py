@@ -1,7 +1,7 @@
 """The box that starts preview and run, and shows their progress."""
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QProgressBar
+from qtpy.QtWidgets import QFileDialog, QProgressBar
 
 from anystar_torch.napari.views.parts import Box, button, note, row
 
@@ -40,6 +40,15 @@ class RunBox(Box):
         if busy:
             self.about.setText("")
             self.bar.setRange(0, 0)
+
+    def ask_folder(self, default: str) -> str:
+        """The folder for labels of a volume beyond memory; empty where the dialog was closed.
+
+        Args:
+            default: name that the dialog proposes.
+        """
+        title = "The volume does not fit into memory: folder for its labels"
+        return str(QFileDialog.getSaveFileName(self, title, default, "OME-Zarr (*.zarr)")[0])
 
     def show_progress(self, title: str, done: int, total: int) -> None:
         """Show how far the work is.

@@ -7,11 +7,12 @@ from qtpy.QtCore import QStandardPaths, Qt, QTimer
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from anystar_torch.inference.instances import Instances
+from anystar_torch.napari.large import labels_layer, segment_large, too_large
 from anystar_torch.napari.models import Models
 from anystar_torch.napari.result_layer import ResultLayer
 from anystar_torch.napari.saving import save_result
 from anystar_torch.napari.segmentation import Segmentation, segment
-from anystar_torch.napari.segmenter import Preview
+from anystar_torch.napari.segmenter import Preview, Target
 from anystar_torch.napari.state import State
 from anystar_torch.napari.views.corrections import Corrections
 from anystar_torch.napari.views.image_box import ImageBox
@@ -137,7 +138,24 @@ class SegmentationWidget(QWidget):
             return
         diameter, model = self.state.diameter, self.state.model
         segmenter = self.state.segmenter
+        if too_large(targets[0].volume):
+            self._run_large(targets[0])
+            return
         self._job(lambda progress: segment(segmenter(), targets, diameter, progress, model), self._show)
+
+    def _run_large(self, target: Target) -> None:
+        """Segment a volume beyond memory into a folder that the user names."""
+        path = self.run_box.ask_folder(f"{Path(target.volume.name).stem}.labels.ome.zarr")
+        if not path:
+            return
+        diameter, thresholds = self.state.diameter, self._thresholds()
+
+        def show(written: Path) -> None:
+            self.state.viewer.add_layer(labels_layer(written, target.volume))
+            self.run_box.show_line(f"labels in {written}")
+
+        segmenter = self.state.segmenter
+        self._job(lambda _: segment_large(segmenter(), target, Path(path), diameter, thresholds), show)
 
     def set_thresholds(self, prob_thresh: float, nms_thresh: float) -> None:
         """Show the objects of the present result at other thresholds.

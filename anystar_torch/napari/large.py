@@ -1,0 +1,124 @@
+"""Volumes beyond memory: the prediction block by block, for the layers of a viewer."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+from napari.layers import Labels
+
+from anystar_torch import io
+from anystar_torch.io.placement import Placement
+from anystar_torch.napari.layer_volume import LayerVolume
+from anystar_torch.napari.segmenter import Segmenter, Target, in_memory
+from anystar_torch.system.memory import available_memory
+
+_LABELS = 8  # bytes per voxel: the labels, and their copy in the layer
+_SHARE = 0.5  # of the free memory, which a volume with its labels may take
+
+
+def too_large(volume: LayerVolume) -> bool:
+    """Whether a lazy volume and its labels do not fit into memory.
+
+    Args:
+        volume: data of a layer.
+    """
+    if in_memory(volume):
+        return False
+    return volume.nbytes + _LABELS * int(np.prod(volume.shape)) > _SHARE * available_memory()
+
+
+class LayerVoxels:
+    """One volume of a layer, of which boxes are read on demand.
+
+    Args:
+        target: the volume.
+    """
+
+    ndim = 3
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.shape = target.volume.shape
+        self.dtype = np.dtype(target.volume.levels[0].dtype)
+        self.spacing, self.unit = target.volume.spacing
+        self.placement = Placement.of(self.spacing, self.unit, None, None)
+
+    def __getitem__(self, box: Any) -> Shaped[np.ndarray, "d h w"]:
+        target = self.target
+        parts = (slice(None),) * 3 if box is Ellipsis else tuple(box)
+        return target.volume.read(target.frame, target.channel, (parts[0], parts[1], parts[2]))
+
+
+def segment_large(
+    segmenter: Segmenter, target: Target, path: Path, diameter: float | None, thresholds: tuple[float, float]
+) -> Path:
+    """Segment a volume block by block and write its labels as OME-Zarr. It continues a run that was interrupted.
+
+    Args:
+        segmenter: the network.
+        target: the volume.
+        path: folder of the labels.
+        diameter: in voxels of the finest axis; None to estimate it.
+        thresholds: ``prob_thresh`` and ``nms_thresh``.
+
+    Returns:
+        The folder of the labels.
+
+    Raises:
+        ValueError: the folder exists, or the work failed. The message says what is kept.
+    """
+    from anystar_torch.distributed import predict
+
+    written = predict(
+        _source(target),
+        path,
+        model=segmenter.model,
+        progress=False,
+        spacing=target.spacing,
+        diameter=diameter,
+        prob_thresh=thresholds[0],
+        nms_thresh=thresholds[1],
+        device=segmenter.device,
+    )
+    return Path(written.target)
+
+
+def _source(target: Target) -> Any:
+    """The file of the layer where it holds the same volume, or else the layer's own array."""
+    volume = target.volume
+    if volume.path is not None:
+        chosen: dict[str, Any] = {"frame": target.frame} if volume.count("T") > 1 else {}
+        chosen |= {"channel": target.channel} if volume.count("C") > 1 else {}
+        try:
+            opened = io.open_volume(volume.path, spacing=None, **chosen)
+        except (ValueError, ImportError):  # napari has read it by other rules
+            return LayerVoxels(target)
+        if opened.shape == volume.shape and opened.dtype == volume.levels[0].dtype:
+            return opened
+        opened.close()
+    return LayerVoxels(target)
+
+
+def labels_layer(path: Path, volume: LayerVolume) -> Labels:
+    """Labels on disk as a layer that reads what is in view.
+
+    Args:
+        path: folder of the labels.
+        volume: the image that they belong to.
+    """
+    import zarr
+
+    group = zarr.open_group(path, mode="r")
+    known: Any = group.attrs["ome"]
+    levels: list[Any] = [group[level["path"]] for level in known["multiscales"][0]["datasets"]]
+    places = [volume.letters.index(letter) for letter in "ZYX"]
+    return Labels(
+        levels if len(levels) > 1 else levels[0],
+        multiscale=len(levels) > 1,
+        name=path.name,
+        scale=[volume.scale[place] for place in places],
+        translate=[volume.translate[place] for place in places],
+        units=[volume.units[place] for place in places],
+        axis_labels=("z", "y", "x"),
+    )
