@@ -13,7 +13,7 @@ from anystar_torch.distributed.run import Run, ThisProcess
 from anystar_torch.inference.intensity_range import intensity_range
 from anystar_torch.inference.object_table import object_table
 from anystar_torch.inference.warnings import ConstantVolumeWarning
-from anystar_torch.io import open_volume, read_record
+from anystar_torch.io import LabelStore, open_volume, read_record
 from tests.distributed.cases import crowd, model, stored, write_volume
 
 OPTIONS = {"diameter": 13, "block": 24, "shard": (32, 32, 32), "device": "cpu", "progress": False}
@@ -167,3 +167,16 @@ def test_labels_inside_of_the_source_are_listed(tmp_path, network, volume):
     assert open_volume(source).shape == volume.shape
     assert result.target == source / "labels" / "nuclei"
     assert not list(tmp_path.glob("**/*.work"))
+
+
+def test_unfinished_labels_of_another_run_leave_no_voxel(tmp_path, network, volume):
+    target = tmp_path / "labels.ome.zarr"
+    other = LabelStore.create(target, volume.shape, dtype=np.uint16, shard=OPTIONS["shard"])
+    for box in other.shards():
+        other.write(0, box, np.full([one.stop - one.start for one in box], 999, np.uint16))
+    mask = np.zeros((5, 6, 6), np.uint8)
+    mask[1:4, :3] = 255  # most shards have no objects
+    predict(volume, target, model=network, mask=mask, **OPTIONS)
+    found = stored(target)
+    assert found.any()
+    assert 999 not in found
