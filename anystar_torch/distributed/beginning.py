@@ -166,7 +166,7 @@ def begin(
         shutil.rmtree(place)
         earlier = None
     if earlier is None:
-        LabelStore.forget(target)  # of a run with other settings: shards without objects are not written again
+        LabelStore.forget(target)  # those of another run: shards without objects are not written again
         try:
             place.mkdir(parents=True, exist_ok=True)
             weights.save(job.model, network.network, network.config)
