@@ -31,7 +31,7 @@ def number_objects(
     seen = _seen(job, blocks, visible)
     ids = {name: np.zeros(len(one), np.int64) for name, one in seen.items()}
     last = 0
-    for low, high in _score_ranges(job, blocks, at_once):
+    for low, high in _score_ranges(job, blocks, at_once) if blocks else ():
         owners, rows, scores, places = [], [], [], []
         for number, (name, item) in enumerate(blocks.items()):
             arrays = job.work.read(item)
