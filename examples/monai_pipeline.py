@@ -16,10 +16,15 @@ pipeline = Compose(
         LoadImaged("image", ensure_channel_first=True, image_only=True),
         AnyStard("image", diameter=float(diameter)),
         SaveImaged(
-            "image_labels", output_dir=folder, output_postfix="labels", output_dtype="int32",
-            resample=False, separate_folder=False, print_log=False,
+            "image_labels",
+            output_dir=folder,
+            output_postfix="labels",
+            output_dtype="int32",
+            resample=False,
+            separate_folder=False,
+            print_log=False,
         ),
     ]
-)  # fmt: skip
+)
 for found in Dataset([{"image": path} for path in volumes], pipeline):
     print(f"{int(found['image_labels'].max())} objects")

@@ -56,7 +56,7 @@ def _result(path: Path) -> dict[str, Any]:
 
 def _model(path: Path | None) -> dict[str, Any]:
     """Names and values of the properties of a model."""
-    from anystar_torch.inference.memory import bytes_per_voxel
+    from anystar_torch.inference.network_memory import bytes_per_voxel
     from anystar_torch.inference.predictor import AnyStar
 
     found = AnyStar.from_pretrained(path)

@@ -49,7 +49,7 @@ class CoarsePass:
 
     Attributes:
         probability: probabilities of the whole volume on the coarse grid, on the CPU: a tensor, or what reads a box of
-            them from files. There is one for every 3.4 of the fine pass.
+            them from files. There are 3.4 times fewer than in the fine pass.
         coarse: scaling of the coarse pass.
         fine: scaling of the fine pass.
         grid: subsampling of the predictions of both passes, (z, y, x).

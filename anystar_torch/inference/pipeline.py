@@ -1,8 +1,8 @@
 """The order of the work on tiles: what is launched when, what is computed again, what is cut smaller.
 
 On a GPU the host launches the next batch of tiles before the candidates of this one have arrived. A thread waits for
-them meanwhile and copies them. Who takes the results learns which tiles are still to come
-(:class:`anystar_torch.inference.early_suppression.EarlySuppression` does, and decides what they cannot change).
+them meanwhile and copies them. The tiles that are still to come are returned with every batch of results. From them
+:class:`anystar_torch.inference.early_suppression.EarlySuppression` knows which candidates later ones cannot change.
 """
 
 from collections import deque

@@ -14,9 +14,8 @@ from anystar_torch.arrays import Triple
 from anystar_torch.inference.tiles import Tile
 from anystar_torch.inference.transfer import Transfer
 
-_MIN_DISTANCE = (
-    1e-3  # smaller distances are raised to it, as in StarDist, so that every polyhedron has a volume
-)
+_MIN_DISTANCE = 1e-3
+"""Smaller distances are raised to it, as in StarDist, so that every polyhedron has a volume."""
 
 
 class TileCandidates(NamedTuple):
@@ -98,10 +97,10 @@ def select(
     z, y, x = _places(chosen)
     found = distances[:, *inside][:, z, y, x].T
     finite = (owned.sum() + found.sum()).isfinite()  # a sum needs no memory, and NaN and infinity survive it
-    largest = math.sqrt(
-        sum(size * size for size in shape)
-    )  # the diagonal of the volume bounds every distance
-    found = found.nan_to_num_(nan=_MIN_DISTANCE).clamp_(_MIN_DISTANCE, largest).to(torch.float16).contiguous()
+    diagonal = math.sqrt(sum(size * size for size in shape))  # it bounds every distance
+    found = (
+        found.nan_to_num_(nan=_MIN_DISTANCE).clamp_(_MIN_DISTANCE, diagonal).to(torch.float16).contiguous()
+    )
     points = torch.stack([a * g + o for a, g, o in zip((z, y, x), grid, first, strict=True)], 1)
     return Selection(points.float(), found, owned[z, y, x].float(), chosen.sum(), finite)
 

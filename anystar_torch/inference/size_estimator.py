@@ -42,7 +42,9 @@ _MAX_CANDIDATES = 5_000  # of a scale: the best are enough to measure it, howeve
 _MAX_VOXELS = 96**3  # that the network processes at a scale
 _MIN_SUPPORT = 0.6  # share of the votes below which an estimate is called uncertain
 _MAP = 40  # voxels per axis of the map on which the part of the volume is chosen
-_BIN, _BANDWIDTH, _AGREEMENT = 0.02, 0.15, math.log(1.5)  # of the votes, in the logarithm of the diameter
+_BIN = 0.02  # distance of the diameters at which votes are counted, in the logarithm
+_BANDWIDTH = 0.15  # standard deviation of a vote, in the logarithm of the diameter
+_AGREEMENT = math.log(1.5)  # sizes agree up to this difference of their logarithms
 _TRUST = 0.35  # deviation from the assumed size, in the logarithm, up to which the network measures well
 _CROWD = 4.0  # objects of a scale at which its votes count half of those of a scale with many
 

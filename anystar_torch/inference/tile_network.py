@@ -15,7 +15,7 @@ from torch import Tensor
 
 from anystar_torch.arrays import Triple
 from anystar_torch.inference.coarse_pass import CoarsePass
-from anystar_torch.inference.memory import bytes_per_voxel, elements_per_voxel
+from anystar_torch.inference.network_memory import bytes_per_voxel, elements_per_voxel
 from anystar_torch.inference.receptive_field import effective_receptive_field
 from anystar_torch.inference.resampling import ResampledVolume
 from anystar_torch.inference.selection import TileCandidates, owned_grid_points, select, start_collecting

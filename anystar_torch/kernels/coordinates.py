@@ -116,9 +116,8 @@ def torch_evaluate(
             position, turned = _reflect(position, half)
             piece = piece * 27 + turned
         elif limit == BOX:
-            inside = (half + 1.0 - position.abs()).clamp_(
-                0.0, 1.0
-            )  # interpolates towards zeros beyond a face
+            # interpolates towards zeros beyond a face
+            inside = (half + 1.0 - position.abs()).clamp_(0.0, 1.0)
             cover = inside[:, :1] * inside[:, 1:2] * inside[:, 2:]
             place = position + half
             fraction = place - place.floor()

@@ -17,9 +17,8 @@ from anystar_torch.kernels.implementations import implementation
 from anystar_torch.kernels.label_table import dense_ids
 from anystar_torch.kernels.native import on_grid
 
-_PLANES = (
-    8  # output planes of one pass of the reference: its transient memory is this many volumes of float32
-)
+_PLANES = 8
+"""Output planes of one pass of the reference, whose transient memory is this many volumes of float32."""
 
 
 def distance_transform(labels: Labels, spacing: Spacing) -> Volume:

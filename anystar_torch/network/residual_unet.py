@@ -21,9 +21,8 @@ from torch import Tensor, nn
 from anystar_torch.arrays import Triple
 from anystar_torch.network.unet import KERAS_EPSILON
 
-MOMENTUM = (
-    0.02  # weight of the new value in the running statistics; short trainings have a few thousand steps
-)
+MOMENTUM = 0.02
+"""Weight of the new value in the running statistics. Short trainings have a few thousand steps."""
 
 
 def normalised(layer: nn.Module, channels: int) -> nn.Sequential:

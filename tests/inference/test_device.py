@@ -7,7 +7,7 @@ import torch
 from anystar_torch.evaluation.matching import matching
 from anystar_torch.inference.coarse_pass import CoarsePass, interpolate_axis
 from anystar_torch.inference.intensity_range import IntensityRange
-from anystar_torch.inference.memory import elements_per_voxel
+from anystar_torch.inference.network_memory import elements_per_voxel
 from anystar_torch.inference.plan import RESERVE, MemoryState, TileOptions, plan_tiles, voxels_that_fit
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.inference.resampling import ResampledVolume, interpolated

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from anystar_torch.inference import memory
+from anystar_torch.inference import network_memory
 from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.unet import UNetBackbone
@@ -18,13 +18,13 @@ def small(filters, grid):
 
 def test_traced_bytes_cover_the_largest_layer_and_do_not_depend_on_values():
     network = small(8, (1, 1, 1)).eval()
-    found = memory.bytes_per_voxel(network, network.divisor)
+    found = network_memory.bytes_per_voxel(network, network.divisor)
     # At full resolution alone: skip and upsampled channels, their concatenation, and the outputs.
     assert found > 4 * (8 + 16 + 24)
     assert found < 4 * 400
-    assert memory.bytes_per_voxel(network.train().eval(), network.divisor) == found
+    assert network_memory.bytes_per_voxel(network.train().eval(), network.divisor) == found
     wide = small(16, (1, 1, 1)).eval()
-    assert memory.bytes_per_voxel(wide, wide.divisor) > 1.1 * found
+    assert network_memory.bytes_per_voxel(wide, wide.divisor) > 1.1 * found
 
 
 def test_on_a_cpu_channels_are_last():
