@@ -19,7 +19,7 @@ from anystar_torch.inference.transfer import Direct, Pinned, as_float, staged, t
 from anystar_torch.inference.warnings import MemoryWarning, PrecisionWarning
 from anystar_torch.system.device import exact_float32, largest_tensor, out_of_memory
 from anystar_torch.system.memory import Memory
-from tests.inference.test_memory import small
+from tests.inference.test_network_memory import small
 from tests.residency import Residency
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")

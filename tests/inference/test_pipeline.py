@@ -18,7 +18,7 @@ from anystar_torch.inference.transfer import Direct
 from anystar_torch.inference.warnings import MemoryWarning, NonFiniteWarning, PrecisionWarning
 from anystar_torch.system.device import without_overflow
 from tests.inference.scenes import Sees, balls, config, lattice
-from tests.inference.test_memory import small
+from tests.inference.test_network_memory import small
 
 CPU = torch.device("cpu")
 SHAPE = (40, 44, 52)
