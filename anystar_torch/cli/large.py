@@ -31,6 +31,7 @@ class Blockwise:
         mask: volume that is not 0 where objects may be.
         intensity_range: grey values that are mapped to 0 and 1.
         into_labels: name of the labels inside of the source.
+        work: folder for results of tasks.
     """
 
     workers: int | None = None
@@ -38,6 +39,7 @@ class Blockwise:
     mask: Path | None = None
     intensity_range: tuple[float, float] | None = None
     into_labels: str | None = None
+    work: Path | None = None
 
     @property
     def given(self) -> list[str]:
@@ -48,6 +50,7 @@ class Blockwise:
             "--mask": self.mask,
             "--range": self.intensity_range,
             "--into-labels": self.into_labels,
+            "--work": self.work,
         }
         return [name for name, value in options.items() if value is not None]
 
@@ -108,6 +111,7 @@ def segment_large(source: str, output: str | None, outputs: Outputs, job: Job, w
                 target,
                 client,
                 model,
+                work=wanted.work,
                 overwrite=outputs.overwrite,
                 progress=job.progress,
                 record=record,
@@ -179,6 +183,8 @@ def _target(source: str, output: str | None, wanted: Blockwise) -> Any:
         raise ValueError(
             f"labels of a prediction block by block are OME-Zarr; give -o NAME.ome.zarr, not {output}"
         )
+    if io.is_url(output) and wanted.work is None:
+        raise ValueError(f"labels at {output} need a folder for what is done so far: give --work FOLDER")
     return _location(output)
 
 

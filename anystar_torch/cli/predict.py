@@ -131,6 +131,14 @@ IntoLabels = Annotated[
         rich_help_panel=_BLOCKWISE,
     ),
 ]
+Work = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder for what is done so far, which all workers see. Default: beside the labels.",
+        rich_help_panel=_BLOCKWISE,
+    ),
+]
 
 
 def predict(  # noqa: PLR0913 - one argument per option
@@ -163,6 +171,7 @@ def predict(  # noqa: PLR0913 - one argument per option
     mask: Mask = None,
     range_: Range = None,
     into_labels: IntoLabels = None,
+    work: Work = None,
 ) -> int:
     """Segment volumes and write their labels."""
     from anystar_torch.inference.candidates import checked_overlap
@@ -198,7 +207,12 @@ def predict(  # noqa: PLR0913 - one argument per option
         ),
     )
     blockwise = large.Blockwise(
-        workers=workers, scheduler=scheduler, mask=mask, intensity_range=range_, into_labels=into_labels
+        workers=workers,
+        scheduler=scheduler,
+        mask=mask,
+        intensity_range=range_,
+        into_labels=into_labels,
+        work=work,
     )
     if large.is_wanted(inputs, output, outputs, blockwise, job):
         print(large.segment_large(inputs[0], output, outputs, job, blockwise))

@@ -104,8 +104,7 @@ def predict(
     place = _work_folder(target, work)
     replaced = overwrite or is_begun(place)
     _check_table(wishes, len(frames), replaced)
-    if not overwrite:
-        _refuse_finished(target)
+    LabelStore.check(target, overwrite)
     jobs = jobs_of(frames, network, wishes, place)
     begin(place, target, jobs, network, overwrite)
     if client is None:
@@ -163,12 +162,6 @@ def _check_table(wishes: LargeOptions, frames: int, overwrite: bool) -> None:
         raise ValueError(f"the volume has {frames} time points; set frame to one of them for a table")
     check_table(Path(wishes.table))
     check_target(Path(wishes.table), overwrite)
-
-
-def _refuse_finished(target: Location | Inside) -> None:
-    place = target.target if isinstance(target, Inside) else target
-    if not is_url(place) and Path(place).exists():
-        raise ValueError(f"{place} exists; overwrite it or choose another name")
 
 
 def _store(

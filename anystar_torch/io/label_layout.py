@@ -89,7 +89,7 @@ def pyramid(
         shape: of the labels, (t), z, y, x.
         spacing: voxel size (z, y, x); None for cubic voxels.
         shard: voxels (z, y, x) that one task writes, rounded up to whole chunks; None for 256 along each axis.
-        chunk: voxels (z, y, x) that are compressed together; None for 64 along each axis.
+        chunk: voxels (z, y, x) that are compressed together; None for 64 along each axis, or less in small shards.
         like: shapes (z, y, x) of the levels of an image whose levels the labels get instead.
 
     Raises:
@@ -102,7 +102,8 @@ def pyramid(
         raise ValueError(
             f"labels of shape {sizes[-3:]} do not fit the image of shape {tuple(like[0])} (z, y, x)"
         )
-    chunk, shard = _three(chunk, CHUNK, "chunk"), _three(shard, SHARD, "shard")
+    shard = _three((SHARD,) * 3 if shard is None else shard, "shard")
+    chunk = _three([min(CHUNK, size) for size in shard] if chunk is None else chunk, "chunk")
     time = sizes[:-3]
     steps = _halvings(sizes[-3:], spacing) if like is None else _steps_like(like)
     found, scale = [], [1] * len(sizes)
@@ -149,13 +150,13 @@ def _steps_like(shapes: Sequence[Sequence[int]]) -> Iterator[_Step]:
         yield factors, sizes
 
 
-def _three(given: Sequence[int] | None, default: int, name: str) -> tuple[int, ...]:
+def _three(given: Sequence[int], name: str) -> tuple[int, ...]:
     """Three positive sizes (z, y, x).
 
     Raises:
         ValueError: there are not three, or one is not positive.
     """
-    sizes = (default,) * 3 if given is None else tuple(int(size) for size in given)
+    sizes = tuple(int(size) for size in given)
     if len(sizes) != 3 or any(size < 1 for size in sizes):
         raise ValueError(f"{name} must be three positive sizes (z, y, x), got {given}")
     return sizes

@@ -101,6 +101,21 @@ class LabelStore:
         return new
 
     @staticmethod
+    def check(path: Location | Inside, overwrite: bool = False) -> None:
+        """Refuse what :meth:`create` would refuse, before long work.
+
+        Args:
+            path: as for :meth:`create`.
+            overwrite: as for :meth:`create`.
+
+        Raises:
+            ValueError: finished labels are there, or nothing can be written.
+        """
+        target = path.target if isinstance(path, Inside) else checked(path)
+        with writable(target):
+            _refuse(target, path if isinstance(path, Inside) else None, overwrite)
+
+    @staticmethod
     def is_begun(path: Location | Inside) -> bool:
         """Whether there are unfinished labels, which :meth:`create` would continue.
 
@@ -232,20 +247,8 @@ class LabelStore:
         Raises:
             ValueError: as for :meth:`create`.
         """
-        finished = _is_finished(self.target)
-        if finished:  # a run may have been killed after it renamed its labels and before it listed them
-            Files(self.target).remove(_UNFINISHED)
-            if self.listed is not None:
-                label_list.add(self.listed, self.version)
-            if not overwrite:
-                raise ValueError(f"{self.target} exists; overwrite it or choose another name")
-        if isinstance(self.target, Path):
-            if self.target.exists() and not finished:
-                raise ValueError(f"cannot write {self.target}: it has other content; choose another name")
-            if self.listed is not None:
-                self.target.parent.mkdir(exist_ok=True)
-            check_target(self.target, overwrite)
-        elif finished:
+        finished = _refuse(self.target, self.listed, overwrite)
+        if isinstance(self.target, str) and finished:
             Files(self.target).remove()
         files = Files(self.place)
         plan = json.dumps({"levels": [asdict(one) for one in self.levels], "dtype": self.dtype}, indent=1)
@@ -317,6 +320,30 @@ def _discard(place: Location) -> None:
     """Remove unfinished labels; anything else stays."""
     if is_unfinished(place):
         Files(place).remove()
+
+
+def _refuse(target: Location, listed: Inside | None, overwrite: bool) -> bool:
+    """Refuse a target that cannot or must not be written; whether there are finished labels.
+
+    Raises:
+        ValueError: as for :meth:`LabelStore.check`.
+    """
+    finished = _is_finished(target)
+    if listed is not None:
+        version, _ = listed.described()
+    if finished:  # a run may have been killed after it renamed its labels and before it listed them
+        Files(target).remove(_UNFINISHED)
+        if listed is not None:
+            label_list.add(listed, version)
+        if not overwrite:
+            raise ValueError(f"{target} exists; overwrite it or choose another name")
+    if isinstance(target, Path):
+        if target.exists() and not finished:
+            raise ValueError(f"cannot write {target}: it has other content; choose another name")
+        if listed is not None:
+            target.parent.mkdir(exist_ok=True)
+        check_target(target, overwrite)
+    return finished
 
 
 def _is_finished(target: Location) -> bool:

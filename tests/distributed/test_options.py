@@ -172,7 +172,7 @@ def test_labels_inside_of_the_source_are_listed(tmp_path, network, volume):
 def test_unfinished_labels_of_another_run_leave_no_voxel(tmp_path, network, volume):
     target, wide = tmp_path / "labels.ome.zarr", np.pad(volume, ((0, 0), (0, 0), (0, 80)))
     other = LabelStore.create(target, wide.shape, dtype=np.uint16, shard=OPTIONS["shard"])
-    assert len(other.shards()) == 3  # the last one has no objects
+    assert len(other.shards()) == 20  # those at the end have no objects
     for box in other.shards():
         other.write(0, box, np.full([one.stop - one.start for one in box], 999, np.uint16))
     predict(wide, target, model=network, **OPTIONS)

@@ -278,6 +278,28 @@ def test_a_folder_with_other_content_is_never_replaced(tmp_path):
         io.LabelStore.create(tmp_path / "none" / "a.ome.zarr", (9, 9, 9))
 
 
+def test_what_would_be_refused_can_be_refused_before_the_work(tmp_path):
+    zarr.create_array(tmp_path / "plain.zarr", shape=(9, 9, 9), dtype="u1")
+    refused = {
+        "exists; overwrite it": tmp_path / "plain.zarr",
+        "there is no folder": tmp_path / "none" / "a.ome.zarr",
+        "is no OME-Zarr image": io.Inside(tmp_path / "plain.zarr", "nuclei"),
+        "a web server is only read": "https://127.0.0.1/a.ome.zarr",
+    }
+    for refusal, target in refused.items():
+        with pytest.raises(ValueError, match=refusal):
+            io.LabelStore.check(target)
+    io.LabelStore.check(tmp_path / "plain.zarr", overwrite=True)
+    io.LabelStore.check(tmp_path / "new.ome.zarr")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["plain.zarr"]
+
+
+def test_small_shards_have_small_chunks(tmp_path):
+    store = io.LabelStore.create(tmp_path / "a.ome.zarr", (40, 90, 90), shard=(16, 32, 128))
+    assert store.levels[0].shard == (16, 32, 128)
+    assert store.levels[0].chunk == (16, 32, 64)
+
+
 def test_what_a_killed_process_left_is_removed(tmp_path):
     store = io.LabelStore.create(tmp_path / "a.ome.zarr", (9, 9, 9))
     store.write(0, store.shards()[0], blocky((9, 9, 9)))
