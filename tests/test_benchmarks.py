@@ -113,6 +113,7 @@ def test_the_wheel_holds_the_package_alone():
     assert build["wheel"]["packages"] == ["anystar_torch"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [*GENERATOR, *RECIPE])
 def test_the_settings_of_an_ablation_exist(name):
     changes = (GENERATOR | RECIPE)[name]

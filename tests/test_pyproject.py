@@ -140,6 +140,7 @@ def test_what_is_imported_with_a_module_is_no_optional_dependency():
         )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(CORE.union(*(EXTRAS[extra] for extra in EXTRAS if extra != "dev"))))
 def test_what_is_declared_is_imported(name):
     used = IMPORTED_AS.get(name, name) in imports(PACKAGE, ROOT / "export", ROOT / "examples")

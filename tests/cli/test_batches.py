@@ -12,6 +12,7 @@ from tests.cli.conftest import SHAPE, predict, refused, run
 from tests.inference.scenes import balls, lattice
 
 
+@pytest.mark.long
 def test_a_folder_is_a_batch_and_a_failure_stops_nothing(capsys, volume, model, tmp_path):
     (tmp_path / "broken.tif").write_bytes(b"II*\0no tiff")
     out = tmp_path / "out"
@@ -65,6 +66,7 @@ def test_results_of_two_volumes_never_share_a_file(capsys, volume, model, tmp_pa
     assert "must be a folder that exists" in line
 
 
+@pytest.mark.long
 def test_a_folder_of_slices_gives_a_folder_of_slices(capsys, volume, model, tmp_path):
     folder = tmp_path / "slices"
     folder.mkdir()

@@ -155,6 +155,7 @@ def test_evaluate_scores_every_source_and_pools_none_with_another(capsys, tmp_pa
     assert "no labels for ovules/0.tif" in refused(capsys, *arguments)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_nothing_half_written(tmp_path, number):
     program = (

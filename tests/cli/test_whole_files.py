@@ -30,6 +30,7 @@ while True:
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
 @pytest.mark.parametrize("moment", [0.05, 0.3, 0.55, 0.8])
 def test_killed_at_any_moment_there_is_no_partial_output(tmp_path, moment):
@@ -76,6 +77,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
 def test_where_no_more_can_be_written_there_is_one_line_and_no_debris(tmp_path):
     """Files may grow to a few hundred bytes only, as on a disk that is full: the real writers fail half-way."""

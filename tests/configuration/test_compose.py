@@ -11,6 +11,7 @@ from anystar_torch.configuration.resolvers import register_resolvers
 from anystar_torch.generator.synthesizer import Synthesizer
 
 
+@pytest.mark.long
 def test_every_synthesizer_of_the_configuration_instantiates() -> None:
     assert {"mix", "plain", "rand", "perlin"} <= set(synthesizer_names())
     for name in synthesizer_names():
@@ -34,6 +35,7 @@ def test_overrides_reach_their_numbers() -> None:
     assert synth.scene.smallest == 27
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("override", "says"),
     [

@@ -41,6 +41,7 @@ def composed(overrides, folder):
         return compose("train", [*overrides, f"run_folder={folder}"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_composes_and_instantiates(group, choice, tmp_path):
     plus = "+" if group in ADDED else ""
@@ -68,6 +69,7 @@ def test_the_paper_is_the_default(tmp_path):
     assert config.training.optimizer.lr == 2e-4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("choices", "steps", "expected"),
     [

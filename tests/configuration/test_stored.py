@@ -99,6 +99,7 @@ def test_an_effect_that_is_gone_can_only_be_left_out(monkeypatch):
         current_config(read("synth.effects.effects.resolution.p=0.5"))
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # of Lightning
 def test_its_run_is_resumed_and_its_network_predicts(tmp_path):
     """The checkpoint is made here; it holds the same entries as it did then: no names of modules."""

@@ -57,6 +57,7 @@ def test_several_volumes_equal_the_stored_results(parity, by_image):
         )
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(
     truth=arrays(np.int32, (6, 7), elements=st.integers(0, 5)),

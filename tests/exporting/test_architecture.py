@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from anystar_torch.exporting.architecture import NAME, arguments, source, stacked
@@ -23,6 +24,7 @@ torch.save(outputs, "outputs.pt")
 """
 
 
+@pytest.mark.long
 def test_the_file_alone_computes_the_network(tmp_path):
     bare = unet(features=0, channels=2, backbone=UNetBackbone(filters=2, depth=2, batch_norm=False))
     networks = {"seeing": seeing(), "residual": resnet(), "stem": residual_unet(), "bare": bare}

@@ -42,11 +42,13 @@ def description(package):
     return load_model_description(package)
 
 
+@pytest.mark.long
 def test_writing_gives_ctrl_c_back(package):  # before the others call stardist themselves
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.long
 def test_bioimageio_core_accepts_it_offline(package, monkeypatch):
     def refuse(*arguments):
         raise AssertionError("the network was used")
@@ -55,6 +57,7 @@ def test_bioimageio_core_accepts_it_offline(package, monkeypatch):
     bioimageio.check(package)
 
 
+@pytest.mark.long
 def test_a_package_that_does_not_reproduce_is_refused(package, tmp_path):
     with zipfile.ZipFile(package) as file:
         file.extractall(tmp_path / "content")
@@ -93,6 +96,7 @@ def test_an_imported_network_claims_no_training_data():
     assert "training_data" not in bioimageio._entries(Path(), network, imported, 20)
 
 
+@pytest.mark.long
 def test_it_finds_the_objects_anystar_finds(description):
     network = seeing()
     known = config(network)
@@ -106,6 +110,7 @@ def test_it_finds_the_objects_anystar_finds(description):
     assert (score.tp, score.fp, score.fn) == (len(found), 0, 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_preprocessing_is_our_normalisation(description, normalisation):
     network = seeing()

@@ -84,6 +84,7 @@ def _run(example, *arguments):
     return done.stdout
 
 
+@pytest.mark.long
 def test_the_example_of_torchio_runs(tmp_path):
     said = _run("torchio_subjects.py", tmp_path / "subject", 16)
     assert said.count("images (2, 1, 16, 16, 16)") == 2
@@ -92,6 +93,7 @@ def test_the_example_of_torchio_runs(tmp_path):
     assert nibabel.load(tmp_path / "subject" / "labels.nii.gz").shape == (16, 16, 16)
 
 
+@pytest.mark.long
 def test_the_example_of_monai_runs(tmp_path):
     image, _ = balls((32, 40, 32), np.array([[14, 12, 14], [16, 28, 16]]))
     volume = nibabel.Nifti1Image((image * 1000).T.astype(np.float32), oblique(spacing=(0.5, 0.5, 0.5)))

@@ -78,6 +78,7 @@ def test_metadata_is_verified(bundle, tmp_path):
         verify_metadata(meta_file=str(tmp_path / "damaged.json"), **known)
 
 
+@pytest.mark.long
 def test_it_runs_on_a_folder_of_volumes(bundle, tmp_path):
     network = seeing()
     volume = specimen(network, config(network))[:, :28, :30]

@@ -30,6 +30,7 @@ def exported(request, tmp_path_factory):
     return network, path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("batch", "blocks"), [(1, (2, 1, 1)), (3, (4, 5, 3)), (2, (7, 2, 6))])
 def test_outputs_equal_torch(exported, batch, blocks):
     network, path = exported
@@ -74,6 +75,7 @@ def test_the_snippet_of_the_page_runs(exported, monkeypatch):
     assert names["distances"].shape == (1, 16, *on_grid)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("exported", [seeing], indirect=True)
 def test_the_example_finds_what_anystar_finds(shared_data, tmp_path, exported):
     network, path = exported

@@ -36,12 +36,14 @@ def _agree(program, network):
                 torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("grid", "pool"), list(itertools.product(GRIDS, POOLS)))
 def test_a_graph_takes_any_size_whatever_the_grid_and_pooling(grid, pool):
     network = _unet(grid, pool)
     _agree(trace(Dense(network), network).module(), network)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("grid", [(1, 1, 1), (2, 1, 2)])
 @pytest.mark.parametrize("make", [resnet, residual_unet])
 def test_other_backbones_take_any_size_whatever_the_grid(make, grid):
@@ -54,6 +56,7 @@ def test_a_flat_kernel_is_exported():
     _agree(trace(Dense(network), network).module(), network)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("grid", "pool", "anisotropy"), [((1, 2, 2), (1, 1, 1), SPREADS[3]), ((2, 1, 1), (1, 2, 2), SPREADS[2])]
 )
@@ -88,6 +91,7 @@ def test_keras_and_monai_carry_every_shape(tmp_path_factory, grid, pool, anisotr
     assert all(torch.equal(value, stored[name]) for name, value in network.state_dict().items())
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(GRIDS),

@@ -60,6 +60,7 @@ def smallest():
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", [seeing, resnet])
 def test_a_fresh_process_gets_the_same_numbers(tmp_path, monkeypatch, make):
     monkeypatch.setattr(

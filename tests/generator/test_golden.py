@@ -38,6 +38,7 @@ def summary(name):
     return rows
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_samples_are_those_of_the_release(name):
     for got, stored in zip(summary(name), json.loads(GOLDEN.read_text())[name], strict=True):

@@ -68,6 +68,7 @@ def test_labels_count_from_one_and_every_label_is_one_piece(batch: Sample) -> No
         assert torch.equal(present, torch.arange(len(present), dtype=torch.int32))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["mix", "zero_shot"])
 def test_synthesis_stays_on_the_device_and_launches_do_not_grow(name: str) -> None:
     synth = load_synthesizer(name, shape=(32, 32, 32), seed=3)

@@ -64,6 +64,7 @@ def one_replaced(good: tuple[Any, ...]) -> st.SearchStrategy[tuple[Any, ...]]:
     )
 
 
+@pytest.mark.long
 @settings(max_examples=400, deadline=None)
 @given(arguments=one_replaced((*(part.numpy() for part in CROWD[:3]), VERTICES, FACES)))
 def test_suppression_of_malformed_arrays(arguments: tuple[Any, ...]) -> None:
@@ -76,6 +77,7 @@ def test_suppression_of_malformed_arrays(arguments: tuple[Any, ...]) -> None:
         pass
 
 
+@pytest.mark.long
 @settings(max_examples=400, deadline=None)
 @given(
     arguments=one_replaced(

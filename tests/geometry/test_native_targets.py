@@ -54,6 +54,7 @@ def test_any_number_of_threads_gives_the_same_bits(threads: int) -> None:
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
+@pytest.mark.long
 def test_results_too_large_to_be_used_again_are_the_same() -> None:
     labels = torch.from_numpy(np.stack([random_labels(s, (64, 64, 64), ids=40) for s in range(3)]))[:, None]
     rays = Rays.golden_spiral(96)
@@ -160,6 +161,7 @@ def label_arrays(draw: st.DrawFn) -> np.ndarray:
     return np.full(shape, fill, dtype)
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(call=calls())
 def test_malformed_arguments_raise_or_work(call: tuple[str, list[Any], bool]) -> None:

@@ -59,6 +59,7 @@ PARITY = """nuclei_n96_g222_aNone nuclei_n32_g122_aNone nuclei_n64_g244_a2-1-1 c
     nuclei_n32_g111_aNone crop_n32_g111_aNone"""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("distances", DISTANCES)
 @pytest.mark.parametrize("case", PARITY.split())
 def test_stored_star_distances(shared_data, case, distances):
@@ -127,6 +128,7 @@ def test_ids_to_the_limit_do_not_wrap(distances):
     assert torch.equal(squares(ours[0]), stardists(small, rays, (1, 1, 1)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("distances", DISTANCES)
 def test_distances_of_a_ball(distances):
     z, y, x = np.indices((41, 41, 41)) - 20

@@ -45,6 +45,7 @@ def test_the_measured_halo_is_the_receptive_field_of_averaging(blur):
     assert all(h == blur for h in measured)
 
 
+@pytest.mark.long
 def test_predictions_inside_the_measured_halo_do_not_change():
     torch.manual_seed(0)
     network = small(4, (2, 2, 2)).eval()

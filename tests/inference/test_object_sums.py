@@ -48,6 +48,7 @@ def test_voxels_without_a_number_are_not_measured():
     assert found.measured[39] == found.volume[39] - 2
 
 
+@pytest.mark.long
 def test_a_table_is_written_row_by_row(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     many = 70_000

@@ -179,6 +179,7 @@ def test_memory_that_holds_no_tile_ends_in_one_line():
         model.predict(image, **OPTIONS)
 
 
+@pytest.mark.long
 def test_the_size_is_estimated_from_less_where_memory_is_full():
     image, _ = balls((64, 64, 64), lattice((64, 64, 64), 16))
     network = Fills().eval()
@@ -273,6 +274,7 @@ def test_an_injected_device_gives_the_same_objects():
     assert all(name.startswith("candidates") for name in copies.threads)
 
 
+@pytest.mark.long
 def test_candidates_are_suppressed_while_other_tiles_are_predicted(monkeypatch):
     image, _ = balls(SHAPE, lattice(SHAPE, 13), 6.5)
     options = TileOptions(size=(24, 24, 24), halo=(8, 8, 8))

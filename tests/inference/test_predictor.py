@@ -57,6 +57,7 @@ def test_balls_are_found(grid):
         assert found.labels[tuple(point)] == i + 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("diameter", [8, 20, 31.5])
 def test_diameter_brings_objects_to_the_size_the_network_knows(diameter):
     shape = [int(4.2 * diameter)] * 3
@@ -115,6 +116,7 @@ def test_labels_do_not_depend_on_the_tiles(tile, batch):
     assert np.array_equal(parts.points, whole.points)
 
 
+@pytest.mark.long
 def test_memory_bounds_the_tiles():
     image, labels = balls((48, 48, 96), lattice((48, 48, 96), 16))
     network = TileNetwork(Sees().eval(), torch.device("cpu"))

@@ -41,6 +41,7 @@ def scene(diameter, shape=(72, 80, 88), spacing=(1, 1, 1)):
     return balls(shape, [c for c in centres if (c < shape).all()], diameter / 2, spacing)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("diameter", [8, 13, 24, 36])
 def test_the_size_of_balls_is_found(diameter):
     image, labels = scene(diameter)
@@ -123,6 +124,7 @@ def test_the_examined_box_is_where_something_is():
     assert np.array(place) * image.shape == pytest.approx(centre, abs=9)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("diameter", "doubted"), [(13, False), (17, False), (34, True), (7, True)])
 def test_a_size_that_what_is_found_contradicts_is_doubted(diameter, doubted):
     """Balls of 13 voxels, taken to be of another size: they come out smaller or larger than the network knows."""
@@ -140,6 +142,7 @@ def test_a_size_that_what_is_found_contradicts_is_doubted(diameter, doubted):
     assert not doubted or "those found measure" in str(found.warnings[0])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("prob_thresh", [0.1, 0.3, 0.9])
 def test_the_estimate_does_not_depend_on_what_is_then_asked_for(prob_thresh):
     """``--candidates`` keeps more candidates than are shown: the labels must not change by that."""

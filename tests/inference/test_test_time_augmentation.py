@@ -50,6 +50,7 @@ def test_mirrored_rays_are_made_of_the_rays_around_them(axes):
     assert all(tuple(sorted(corners)) in faces for corners in mirror.corners.tolist())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("grid", [(1, 1, 1), (2, 2, 2), (1, 2, 4)])
 @pytest.mark.parametrize("rays", [96, 192])
 def test_every_mirror_image_gives_the_ball_back(grid, rays):

@@ -41,6 +41,7 @@ def test_a_halo_that_fills_the_tile_is_refused():
         cut_volume((200, 200, 200), (8, 8, 8), (64, 64, 64), (32, 32, 32))
 
 
+@pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(st.tuples(axis, axis, axis), st.floats(0.01, 1.2))
 def test_the_size_chosen_fits_and_no_other_has_less_to_compute(axes, share):

@@ -27,6 +27,7 @@ def write_czi(path, series=SERIES, scenes=1):
     return path
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # of bioio's libraries, about themselves
 def test_a_czi_is_read_with_its_axes_and_voxel_size(tmp_path):
     path = write_czi(tmp_path / "a.czi")

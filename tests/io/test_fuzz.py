@@ -214,6 +214,7 @@ def _copied(whole, folder):
     return Path(shutil.copytree(whole, target) if whole.is_dir() else shutil.copy(whole, target))
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # of libraries, about what is broken
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_cut_anywhere_is_whole_or_one_line(tmp_path, written, name):
@@ -228,6 +229,7 @@ def test_a_file_cut_anywhere_is_whole_or_one_line(tmp_path, written, name):
         part.write_bytes(content)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", FILES)
 def test_bytes_changed_anywhere_give_an_array_or_one_line(tmp_path, written, name):

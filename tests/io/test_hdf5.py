@@ -196,6 +196,7 @@ def _lz4(content, packed=(True, False, True)):
     return stream + b"LZ4Block" + struct.pack("<BIII", 0x16, 0, 0, 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("block", [(2, 3, 4), (5, 7, 9)], ids=str)
 def test_lz4_in_n5(tmp_path, block):
     COMPRESSIONS["lz4"] = ({"type": "lz4", "blockSize": 65536}, _lz4)

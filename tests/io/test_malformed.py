@@ -49,6 +49,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_damaged_files(tmp_path, ending, damage):

@@ -34,6 +34,7 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(FIELDS)
 def test_a_record_survives_its_text(fields):

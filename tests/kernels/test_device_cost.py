@@ -23,6 +23,7 @@ def of_samples(name, batch):
     return device_cost.samples(name, batch)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", BUDGETS)
 def test_samples_stay_within_their_budget(name):
     launches, size = BUDGETS[name]
@@ -31,6 +32,7 @@ def test_samples_stay_within_their_budget(name):
     assert cost.bytes / 2 <= size
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", BUDGETS)
 def test_launches_do_not_grow_with_the_batch(name):
     """A batch of one may do with fewer: what is expanded over the batch is a view there."""
@@ -155,6 +157,7 @@ def test_costs_belong_to_the_file_that_calls():
     }
 
 
+@pytest.mark.long
 def test_tables_are_printed_and_name_the_model(capsys, monkeypatch, tmp_path):
     path = tmp_path / "cost.json"
     arguments = ["--synths", "mix", "--size", "32", "--batch", "2", "--json", str(path)]

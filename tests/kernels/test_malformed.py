@@ -83,6 +83,7 @@ def test_the_samples_need_the_kernels_of_scene_effects_and_targets():
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(CALLS))
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())

@@ -124,6 +124,7 @@ def test_the_gradient_is_that_of_the_formula(dtype, layout):
     assert (exact.grad == 0).any(), "where distances are exact, and zero, nothing pulls"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_both_implementations_agree(dtype, layout):

@@ -125,5 +125,6 @@ def test_a_path_that_does_not_exist_is_an_error():
         main(["nowhere"])
 
 
+@pytest.mark.long
 def test_the_repository_follows_the_rules():
     assert main([]) == 0

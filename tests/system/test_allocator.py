@@ -31,6 +31,7 @@ def pages(keep: bool) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
 def test_what_was_freed_is_not_fetched_again() -> None:
     assert pages(keep=True) < 0.25 * pages(keep=False)  # the heap may still grow once or twice
@@ -61,6 +62,7 @@ def held_after_freeing(give: bool) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
 def test_what_was_freed_is_given_back() -> None:
     assert held_after_freeing(give=True) < 32 << 20

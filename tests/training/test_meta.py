@@ -168,6 +168,7 @@ def fitted(folder, *overrides, more=()):
     return mode.operators, replays[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("experiment", "update"),
     [("mix", "aten._fused_adam_.default"), ("zero_shot", "aten._foreach_addcdiv_.ScalarList")],
@@ -183,6 +184,7 @@ def test_no_step_stalls_or_leaves_the_device(experiment, update, tmp_path, on_me
     assert (tmp_path / "csv").is_dir()
 
 
+@pytest.mark.long
 def test_samples_of_several_steps_in_one_call(tmp_path, on_meta):
     _, replays = fitted(tmp_path, "+experiment=plain", "hardware=gpu", "data.samples_per_call=6")
     assert replays == 4, "three steps a call, one call in advance"
@@ -202,12 +204,14 @@ class Uploads(Callback):
             pl_module.log("figure", 1.0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mistake", [Reads, Uploads])
 def test_a_mistake_in_a_step_is_found(mistake, tmp_path, on_meta):
     with pytest.raises(ResidencyError):
         fitted(tmp_path, "+experiment=plain", "hardware=gpu", more=[mistake()])
 
 
+@pytest.mark.long
 def test_batches_are_made_on_meta():
     """From the second on: the first copies the constants of the generator to the device."""
     register_resolvers()

@@ -75,6 +75,7 @@ def test_patches_are_one_to_twenty_and_their_number_is_drawn_evenly() -> None:
     assert (counts == 1).float().mean().item() == pytest.approx(0.07, abs=0.06)  # one field, or one seen
 
 
+@pytest.mark.long
 def test_computing_chosen_samples_only_changes_no_bit() -> None:
     least = torch.full((12,), 25.0)
     together = rendered("mix", positions(12), least, source(12))

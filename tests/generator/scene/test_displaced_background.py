@@ -30,6 +30,7 @@ def changed(one: Sample, other: Sample) -> list[bool]:
     return [not torch.equal(a, b) for a, b in zip(one.image, other.image, strict=True)]
 
 
+@pytest.mark.long
 def test_labels_and_all_other_samples_stay_the_same() -> None:
     never, some, always = displacing(0.0), displacing(0.5), displacing(1.0)
     without, half, all_of_them = never(IDS), some(IDS), always(IDS)
@@ -41,6 +42,7 @@ def test_labels_and_all_other_samples_stay_the_same() -> None:
     assert 0 < sum(changed(without, half)) < sum(changed(without, all_of_them)) < len(IDS)
 
 
+@pytest.mark.long
 def test_a_plain_background_is_never_displaced() -> None:
     background = replace(displacing(0.0).scene.mixture.background, plain=1.0, rand=0.0, perlin=0.0)
     without, always = displacing(0.0, background=background), displacing(1.0, background=background)
