@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.long  # trainings in processes of their own
 STEPS = 6
 TINY = [
     "+experiment=plain",
@@ -85,7 +86,6 @@ def shared(tmp_path_factory):
     return folder, output
 
 
-@pytest.mark.long
 def test_two_ranks_see_what_one_sees(alone, shared):
     one, ranks = seen(alone, 0), [seen(shared[0], 0), seen(shared[0], 1)]
     assert sorted(one) == list(range(1, STEPS + 1))
@@ -102,7 +102,6 @@ def test_one_process_speaks(shared):
     assert json.loads((folder / "model" / "config.json").read_text())["provenance"]["batch_size"] == 2
 
 
-@pytest.mark.long
 def test_a_signal_to_one_stops_both_and_they_go_on_together(shared, tmp_path):
     folder = tmp_path / "run"
     process = start(folder, *SHARED)

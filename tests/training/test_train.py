@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from anystar_torch import __version__
 from tests.training.runs import assert_same_weights, losses, run, start
 
+pytestmark = pytest.mark.long  # trainings in processes of their own
 
-@pytest.mark.long
+
 def test_writes_nothing_but_the_run_folder(whole):
     folder, output = whole
     assert [path.name for path in folder.parent.iterdir()] == ["run"]
@@ -30,7 +31,6 @@ def test_writes_nothing_but_the_run_folder(whole):
     assert f"anystar predict VOLUME --model {folder / 'model'}" in output
 
 
-@pytest.mark.long
 def test_the_model_says_what_it_is(whole):
     """Everything a user of the weights may ask; read without Lightning or Hydra."""
     config = json.loads((whole[0] / "model" / "config.json").read_text())
