@@ -69,8 +69,8 @@ class SceneLimits:
     brightest: Range
 
     def __post_init__(self) -> None:
-        check_range("darkest", self.darkest)
-        check_range("brightest", self.brightest, self.darkest[1])
+        check_range("limits.darkest", self.darkest)
+        check_range("limits.brightest", self.brightest, self.darkest[1])
 
 
 @dataclass(frozen=True)

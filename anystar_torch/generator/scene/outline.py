@@ -27,8 +27,8 @@ class Outline:
     defocus: float
 
     def __post_init__(self) -> None:
-        check_range("widths", self.widths, 0.0, 2.0)
-        check_range("defocus", (0.0, self.defocus), 0.0, 2.0)
+        check_range("outline.widths", self.widths, 0.0, 2.0)
+        check_range("outline.defocus", (0.0, self.defocus), 0.0, 2.0)
 
 
 def outline_offset(widths: PerSample, blur: PerSampleAxis, defocus: float) -> PerSampleAxis:
