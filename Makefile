@@ -1,6 +1,6 @@
 # make train : environment, build, then the main job on a recipe that fits the hardware.
-# make test  : the same set-up, then the checks of every change. About ten minutes on two cores.
-# make fast  : the quick tests alone, with their coverage. Under two minutes.
+# make test  : the same set-up, then the checks of every change.
+# make fast  : the quick tests alone, with their coverage.
 # make slow  : the tests that make test leaves out.
 # make lint  : style, types, layers and words, without a test.
 #
