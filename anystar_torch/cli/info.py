@@ -10,10 +10,10 @@ import typer
 
 def info(
     path: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
             metavar="[MODEL|LABELS]",
-            help="Model folder, or labels from anystar predict. Default: the shipped weights.",
+            help="Model folder, or labels from anystar predict (file or URL). Default: the shipped weights.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -33,14 +33,15 @@ def info(
     Console().print(table)
 
 
-def _is_labels(path: Path) -> bool:
-    """Whether a path is a label volume and not a model folder."""
+def _is_labels(text: str) -> bool:
+    """Whether a path or URL is a label volume and not a model folder."""
     from anystar_torch import io
 
-    return path.is_file() or (path.is_dir() and io.is_volume(path))
+    path = Path(text)
+    return io.is_url(text) or path.is_file() or (path.is_dir() and io.is_volume(path))
 
 
-def _result(path: Path) -> dict[str, Any]:
+def _result(path: str) -> dict[str, Any]:
     """The run record of a label volume.
 
     Raises:
@@ -54,12 +55,12 @@ def _result(path: Path) -> dict[str, Any]:
     return asdict(record)
 
 
-def _model(path: Path | None) -> dict[str, Any]:
+def _model(path: str | None) -> dict[str, Any]:
     """Names and values of the properties of a model."""
     from anystar_torch.inference.network_memory import bytes_per_voxel
     from anystar_torch.inference.predictor import AnyStar
 
-    found = AnyStar.from_pretrained(path)
+    found = AnyStar.from_pretrained(None if path is None else Path(path))
     network, config = found.network, found.config
     low, middle, high = config.diameter_band
     return {

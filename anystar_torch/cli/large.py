@@ -133,7 +133,7 @@ def segment_large(source: str, output: str | None, outputs: Outputs, job: Job, w
         print("anystar: what is done is kept, and the same command continues it", file=sys.stderr)
         raise
     lines = [*map(with_options, result.record.notes)]
-    return "\n".join([*lines, summary(Path(str(result.target)), result.record, result.seconds)])
+    return "\n".join([*lines, summary(result.target, result.record, result.seconds)])
 
 
 def _is_too_large(source: str, output: str | None, job: Job) -> bool:
@@ -169,6 +169,9 @@ def _target(source: str, output: str | None, wanted: Blockwise) -> Any:
     from anystar_torch import io
 
     place = _location(source)
+    written = source if wanted.into_labels is not None else output
+    if written is not None and io.is_url(written) and wanted.work is None:
+        raise ValueError(f"labels at {written} need a folder for what is done so far: give --work FOLDER")
     if wanted.into_labels is not None:
         if output is not None:
             raise ValueError("--into-labels writes into the source; leave out --output")
@@ -183,8 +186,6 @@ def _target(source: str, output: str | None, wanted: Blockwise) -> Any:
         raise ValueError(
             f"labels of a prediction block by block are OME-Zarr; give -o NAME.ome.zarr, not {output}"
         )
-    if io.is_url(output) and wanted.work is None:
-        raise ValueError(f"labels at {output} need a folder for what is done so far: give --work FOLDER")
     return _location(output)
 
 

@@ -197,7 +197,7 @@ def with_results(
     )
 
 
-def summary(path: Path, record: "RunRecord", seconds: float) -> str:
+def summary(path: Path | str, record: "RunRecord", seconds: float) -> str:
     """The line printed for a result: number of objects and main settings.
 
     Args:

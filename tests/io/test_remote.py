@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import json
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from anystar_torch import io
+from tests.cli.conftest import refused, run
 from tests.io.test_label_store import RECORD, blocky, fill
 
 zarr = pytest.importorskip("zarr")
@@ -118,3 +120,10 @@ def test_an_image_on_a_web_server(tmp_path, site):
         io.open_volume(f"{site}/none.zarr")
     with pytest.raises(ValueError, match="a web server is only read"):
         io.LabelStore.create(f"{site}/c.zarr", LABELS.shape)
+
+
+def test_the_run_record_of_labels_at_a_url_is_shown(bucket, capsys):
+    url = f"{bucket}/c.ome.zarr"
+    io.write(url, LABELS, io.SpatialImage(LABELS), RECORD)
+    assert json.loads(run(capsys, "info", "--json", url))["objects"] == RECORD.objects
+    assert "give --work FOLDER" in refused(capsys, "predict", url, "-o", f"{bucket}/d.ome.zarr")
