@@ -19,6 +19,7 @@ from anystar_torch.inference.candidates import checked_overlap, checked_probabil
 from anystar_torch.inference.input_volume import diameter_in_voxels, validated_spacing
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.io import Inside, LabelStore, LazyVolume, Location, open_volume, read
+from anystar_torch.io.identity import checksum
 from anystar_torch.network import weights
 from anystar_torch.system.errors import last_line
 
@@ -146,7 +147,7 @@ def begin(
     job = jobs[0]
     settings = {
         "version": __version__,
-        "source": [str(getattr(getattr(job.source, "choice", None), "path", "array")), list(job.shape)],
+        "source": [_identity(job.source), list(job.shape)],
         "frames": len(jobs),
         "number type": str(job.source.dtype),
         "model": _digest(network),
@@ -176,6 +177,11 @@ def begin(
     if not LabelStore.is_begun(target):  # labels that are noted as written are gone
         for one in jobs:
             one.work.forget(("labels", "pyramid"))
+
+
+def _identity(source: Any) -> str:
+    """What tells a volume from another one: its file and the choice in it, or the voxels of an array."""
+    return checksum(source) if isinstance(source, np.ndarray) else str(getattr(source, "choice", source))
 
 
 def _digest(network: AnyStar) -> str:

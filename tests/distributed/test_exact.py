@@ -18,7 +18,7 @@ def volume():
         (24, (32, 64, 32), {}),
         (1, (16, 32, 100), {"coarse_pass": False}),
         (1000, (256, 256, 256), {"shape_averaging": False}),
-        (24, (32, 32, 32), {"tta": True}),
+        pytest.param(24, (32, 32, 32), {"tta": True}, marks=pytest.mark.slow),
     ],
 )
 def test_labels_are_those_in_memory(tmp_path, volume, block, shard, options):

@@ -116,6 +116,7 @@ def test_the_intensity_range_is_that_in_memory(tmp_path, network, monkeypatch, k
     assert found == intensity_range(volume, "clipped", sampled=sampled)
 
 
+@pytest.mark.slow
 def test_the_size_is_estimated_as_in_memory_and_at_busy_places_of_larger_volumes(
     tmp_path, network, volume, monkeypatch
 ):
