@@ -41,6 +41,7 @@ def options(words):
     return {word.partition("=")[0] for word in words if re.fullmatch(r"--?[a-z][\w-]*(=\S*)?", word)}
 
 
+@pytest.mark.long
 def test_the_example_of_the_python_interface_runs(monkeypatch):
     monkeypatch.setattr(loading, "load_model", lambda path: (Sees().eval(), config()))
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "predict.md").read_text(), re.DOTALL)

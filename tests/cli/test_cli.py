@@ -37,6 +37,7 @@ def test_predict_writes_labels_with_spacing_and_says_what_it_used(capsys, volume
     assert predict(capsys, volume, "--diameter", 13, "--overwrite")
 
 
+@pytest.mark.long
 def test_relabel_changes_thresholds_without_the_network(capsys, volume, model, tmp_path):
     stored, picture = tmp_path / "c.npz", tmp_path / "p.png"
     predict(capsys, volume, "--diameter", 13, "--candidates", stored, "--picture", picture)

@@ -101,6 +101,7 @@ def test_labels_beside_their_volumes_are_what_is_scored(capsys, volume, model, t
     assert "both called nuclei" in refused(capsys, "evaluate", truth, data)
 
 
+@pytest.mark.long
 def test_candidates_of_a_batch_are_no_volumes(capsys, volume, model, tmp_path):
     predict(capsys, tmp_path, "--candidates", tmp_path, "--diameter", 13)
     assert (tmp_path / "nuclei.candidates.npz").is_file()
@@ -130,6 +131,7 @@ def test_a_time_series_is_scored_frame_by_frame(capsys, model, tmp_path):
     assert "must have the same number" in refused(capsys, "evaluate", truth, tmp_path / "one.tif")
 
 
+@pytest.mark.long
 def test_a_folder_of_slices_may_have_dots_and_can_be_relabelled(capsys, model, tmp_path):
     image, _ = balls(SHAPE, lattice(SHAPE, 14))
     folder = tmp_path / "2024.05.01"
@@ -177,6 +179,7 @@ def test_a_long_name_is_no_obstacle(capsys, volume, model):
     assert io.read_labels(io.beside(long)).array.max() > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 @pytest.mark.parametrize("name", ["n\u00fcclei \u8a9e.tif", "n\udcfcclei.tif"])
 def test_names_that_the_terminal_cannot_show_are_predicted_and_summarised(

@@ -19,6 +19,7 @@ def test_every_synthesizer_of_the_configuration_instantiates() -> None:
         assert (synth.shape, synth.seed, synth.split) == ((16, 24, 32), 7, "train")
 
 
+@pytest.mark.long
 def test_training_composes_the_same_generator_with_the_same_numbers() -> None:
     register_resolvers()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):

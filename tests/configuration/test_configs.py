@@ -115,6 +115,7 @@ GPUS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("machine", GPUS)
 @pytest.mark.parametrize("accelerator", ["auto", "gpu", "cpu"])
 def test_precision_and_batch_normalisation_are_those_of_the_device(

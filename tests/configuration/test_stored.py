@@ -60,6 +60,7 @@ def test_every_class_of_the_table_is_found():
         get_object(f"anystar_torch.{path}")
 
 
+@pytest.mark.long
 def test_the_generator_makes_what_it_made():
     """Against the samples of ids 0, 1, 2 of the version that stored the configuration."""
     synthesizer = instantiate(current_config(read("shape=[32,32,32]")).synth)

@@ -28,6 +28,7 @@ def _assert_equal(ours, theirs):
         assert getattr(ours, name) == pytest.approx(theirs[name], abs=1e-9), name
 
 
+@pytest.mark.long
 def test_equals_the_stored_results_of_stardist(parity):
     labels, stored = parity
     compared = 0
@@ -120,6 +121,7 @@ def test_what_is_not_two_label_arrays_is_refused(truth, prediction, error, words
         combine([])
 
 
+@pytest.mark.long
 def test_memory_is_linear_in_20000_objects():
     side = 28  # 28^3 = 21,952 objects of 3^3 voxels, predicted one voxel off
     ids = np.arange(1, side**3 + 1, dtype=np.int32).reshape(side, side, side)

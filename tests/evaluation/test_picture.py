@@ -62,6 +62,7 @@ def test_colours_of_neighbouring_labels_differ():
     assert np.abs(np.diff(colours, axis=0)).max(axis=1).min() > 0.3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [np.float32, np.uint16, np.float64])
 def test_planes_and_gallery_are_written(tmp_path, kind):
     image, labels = _scene()

@@ -23,6 +23,7 @@ def synthesizer():
     return load_synthesizer("plain", shape=(8, 10, 12), seed=3)
 
 
+@pytest.mark.long
 def test_a_subject_is_the_sample_of_its_id(synthesizer):
     torchio = pytest.importorskip("torchio")
     from anystar_torch.exporting.torchio_dataset import SyntheticSubjects

@@ -51,6 +51,7 @@ def test_other_backbones_take_any_size_whatever_the_grid(make, grid):
     _agree(trace(Dense(network), network).module(), network)
 
 
+@pytest.mark.long
 def test_a_flat_kernel_is_exported():
     network = _unet((1, 2, 2), (1, 2, 2), kernel=(1, 3, 3))
     _agree(trace(Dense(network), network).module(), network)

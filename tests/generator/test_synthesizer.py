@@ -27,6 +27,7 @@ def batch(synth: Synthesizer) -> Sample:
     return synth(IDS)
 
 
+@pytest.mark.long
 def test_samples_are_what_training_expects(batch: Sample) -> None:
     assert batch.image.shape == batch.labels.shape == (16, 1, 32, 32, 32)
     assert batch.image.dtype == torch.float32
@@ -38,6 +39,7 @@ def test_samples_are_what_training_expects(batch: Sample) -> None:
     assert 0.02 < (batch.labels > 0).float().mean() < 0.5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_a_sample_has_the_same_bits_in_any_batch(synth: Synthesizer, batch: Sample, size: int) -> None:
     for first in range(0, 16, size):
@@ -53,6 +55,7 @@ def test_a_sample_has_the_same_bits_in_any_company_and_at_odd_sizes() -> None:
     assert torch.equal(whole.labels, turned.labels.flip(0))
 
 
+@pytest.mark.long
 def test_seed_and_split_change_the_sample(synth: Synthesizer, batch: Sample) -> None:
     other = load_synthesizer("mix", shape=(32, 32, 32), seed=4)
     for changed in (other, synth.on("validation")):

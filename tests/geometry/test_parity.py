@@ -34,6 +34,7 @@ CASES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_survivors_equal_stardists(case: str, shared_data: Path) -> None:
     crowd, stored = load_parity(shared_data / "parity" / f"nms_{case}.npz")

@@ -54,6 +54,7 @@ def arrays(crowd: Crowd) -> tuple[NDArray[np.float32], NDArray[np.float32], NDAr
     return crowd.points.numpy(), crowd.distances.numpy(), crowd.scores.numpy()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("thresh", THRESHOLDS)
 def test_the_same_candidates_survive(nuclei: Nuclei, thresh: float) -> None:
     from stardist.nms import non_maximum_suppression_3d_sparse

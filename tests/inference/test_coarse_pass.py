@@ -35,6 +35,7 @@ def interpolated(second: CoarsePass, tile: Tile, shape: tuple[int, ...]) -> np.n
     return ndimage.map_coordinates(second.probability.numpy(), points, order=1, mode="nearest")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("grid", [(1, 1, 1), (2, 2, 2), (1, 2, 2)])
 @pytest.mark.parametrize("far", [(24, 26, 31), (23, 26, 3), (1, 2, 30), (60, 44, 52)])
 def test_agreement_is_the_geometric_mean_at_the_same_place(grid, far):

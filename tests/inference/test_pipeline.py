@@ -112,6 +112,7 @@ def test_errors_of_a_tile_arrive():
         list(pipeline(later, True).run(Plan(pieces(2), 1), torch.float16, silent))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("halo", [(0, 0, 0), (3, 5, 8)])
 def test_smaller_tiles_own_what_the_larger_one_did(halo):
     shape, divisor = (90, 64, 120), (4, 4, 4)

@@ -55,6 +55,7 @@ def test_the_size_of_balls_is_found(diameter):
     assert matching(labels, found.labels).f1 > matching(labels, given.labels).f1 - 0.03
 
 
+@pytest.mark.long
 def test_the_size_of_balls_in_flat_voxels_is_found():
     image, _ = scene(20, (32, 96, 96), (2.5, 1, 1))
     model = AnyStar(Measures().eval(), config(prob_thresh=0.5))

@@ -93,6 +93,7 @@ def test_the_mean_is_taken_over_eight_images():
     assert found.distances.shape == (2, 32, 4, 4, 8)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("grid", [(1, 1, 1), (2, 2, 2)])
 def test_objects_are_the_same_with_and_without_mirror_images(grid):
     """The network has no preferred direction, so that mirror images must change nothing, in tiles or not."""

@@ -124,6 +124,7 @@ def test_of_a_series_only_one_volume_must_fit_into_memory(tmp_path, monkeypatch)
     refused(folder, "of memory are free")
 
 
+@pytest.mark.long
 def test_labels_of_a_series_lie_at_its_place(tmp_path, model, capsys):  # noqa: F811
     shape = (24, 28, 32)
     image, _ = balls(shape, lattice(shape, 16))

@@ -83,6 +83,7 @@ def _write(store, labels, box):
     store.write(0, box, labels[box])
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings(
     "ignore:.*use of fork"
 )  # a new interpreter would take seconds to import everything
@@ -164,6 +165,7 @@ def test_a_coarse_voxel_has_the_most_frequent_label(factors):
         most_frequent(labels, (2, 2))
 
 
+@pytest.mark.long
 def test_a_pyramid_made_shard_by_shard_is_that_of_the_whole_volume(tmp_path):
     shape = (9, 300, 523)
     labels = blocky(shape, 40)

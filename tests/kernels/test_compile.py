@@ -51,6 +51,7 @@ def resources(cubin, folder):
     return int(re.search(r"REG:(\d+)", printed)[1]), int(re.search(r"STACK:(\d+)", printed)[1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(specialisations()))
 def test_compiles_without_spills(name, tmp_path):
     for capability in CAPABILITIES:

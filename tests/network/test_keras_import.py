@@ -22,6 +22,7 @@ def close(ours, theirs):
     return (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("file", FILES)
 def test_outputs_equal_keras(shared_data, model, file):

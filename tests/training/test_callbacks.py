@@ -231,6 +231,7 @@ def images_in(folder):
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_the_first_samples_become_a_picture(tmp_path, steps):
     """Image, labels and probability of four samples, or of as many as a shorter run has; also in TensorBoard."""

@@ -83,6 +83,7 @@ def test_targets_belong_to_the_labels(data):
     assert data.waited_seconds > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps_per_call", [1, 2])
 def test_a_cpu_prefetches_the_same_batches(data, steps_per_call):
     """Bit for bit with the same number of threads; Fourier transforms round differently with more threads."""
@@ -130,6 +131,7 @@ def test_nonsense_is_refused(synthesizer, settings, message):
         )
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # Lightning's own
 def test_validation_on_a_stream_is_the_validation_without(data, monkeypatch):
     """Through Lightning's loop, in inference mode; the last call is filled up and its filling left out."""

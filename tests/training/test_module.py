@@ -95,6 +95,7 @@ def test_a_warm_start_from_another_architecture_says_what_differs(trained):
     assert torch.equal(other.distances.weight, before)
 
 
+@pytest.mark.long
 def test_one_batch_is_learned_by_heart():
     """Probability to its floor (the entropy of the soft targets), distances to less than a voxel."""
     torch.manual_seed(0)

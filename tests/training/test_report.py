@@ -38,6 +38,7 @@ def test_the_diameter_is_that_of_the_median_object():
     assert median_diameter(labels, (1, 1, 1)) == pytest.approx(18, rel=0.02)
 
 
+@pytest.mark.long
 def test_the_band_is_weighted_by_volume():
     """Against numpy's percentiles of one diameter per labelled voxel."""
     synthesizer = load_synthesizer("plain", shape=(16, 16, 16), seed=2)

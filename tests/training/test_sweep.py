@@ -27,6 +27,7 @@ def test_jobs_have_folders_of_their_own(sweep):
     assert [path.name for path in folder.parent.iterdir()] == ["run"]
 
 
+@pytest.mark.long
 def test_a_job_is_the_run_that_it_would_be_alone(sweep, whole):
     assert losses(sweep[0] / "job3") == losses(whole[0])
     assert_same_weights(sweep[0] / "job3", whole[0])

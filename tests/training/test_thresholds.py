@@ -22,6 +22,7 @@ def pairs():
     return [scene(12, 0.7), scene(9, 0.5)]
 
 
+@pytest.mark.long
 def test_equals_predicting_at_every_threshold(pairs):
     model = AnyStar(Sees(), config())
     choices = evaluate(model, pairs, [0.3, 0.55, 0.8], [0.1, 0.5])

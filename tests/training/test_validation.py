@@ -103,6 +103,7 @@ def scores(folder, **settings):
     return InstanceScores(**{"folder": str(folder), "samples": 3, "pictures": 0, **settings})
 
 
+@pytest.mark.long
 def test_equal_predicting_and_matching_by_hand(tmp_path, expected):
     """Of four validation samples the first three are scored; a second validation starts again."""
     run = Run(scores(tmp_path))
@@ -111,6 +112,7 @@ def test_equal_predicting_and_matching_by_hand(tmp_path, expected):
     assert 0.2 < expected["val_ap"] < 0.99, "this case can tell right from wrong"
 
 
+@pytest.mark.long
 def test_ranks_share_the_samples(tmp_path, expected):
     """Two ranks with unequal shares log what one logs: their tables are summed."""
     parts, tables = [[(0, 2)], [(1, 3)]], [[], []]
@@ -125,6 +127,7 @@ def test_ranks_share_the_samples(tmp_path, expected):
         assert run.validate(*parts[rank]) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.long
 def test_a_rank_without_samples_takes_part(tmp_path, expected):
     whole = []
     Run(scores(tmp_path), reduce=lambda table, reduce_op: whole.append(table) or table).validate((0, 1), (2,))
@@ -143,6 +146,7 @@ def files(tmp_path):
     return {"image": str(folder / "image.tif"), "truth": str(folder / "labels.tif")}
 
 
+@pytest.mark.long
 def test_real_volumes_are_scored_beside(tmp_path, files, monkeypatch):
     """At the synthetic threshold, brought to the trained size; each by name, and their mean."""
     monkeypatch.setattr(

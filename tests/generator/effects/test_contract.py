@@ -110,6 +110,7 @@ def stream(name: str, ids: Tensor = IDS, seed: int = 0) -> Source:
     return Source.of(ids, seed=seed, split="test")(name)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", [SHAPE, (16, 16, 16)])
 @pytest.mark.parametrize("name", EVERY)
 def test_a_batch_equals_each_sample_alone_bit_for_bit(name: str, shape: tuple[int, int, int]) -> None:

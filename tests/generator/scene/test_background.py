@@ -84,6 +84,7 @@ def test_computing_chosen_samples_only_changes_no_bit() -> None:
         assert torch.equal(at_voxels(alone)[0][0], at_voxels(together)[0][i])
 
 
+@pytest.mark.long
 def test_modes_occur_as_often_as_configured() -> None:
     found = rendered("mix", positions(900)[:, :, :1, :1, :2], torch.full((900,), 25.0), source(900))
     dark = (at_voxels(found)[1][:, 0, 0, 0, 0] < 5.0).float().mean().item()

@@ -64,6 +64,7 @@ def test_emitting_voxels_end_a_rim_inside_of_the_outline() -> None:
     assert emits[inside.numpy() & (depth < 0.5 * rim)].mean() < 0.1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("left", [0.0, 0.4])
 def test_a_displaced_background_keeps_its_share_of_the_intensity(left: float) -> None:
     background = replace(
