@@ -90,8 +90,8 @@ fast: setup
 
 slow: setup
 	$(PYTEST) -m "$(HERE) and slow"
-	ANYSTAR_UNCHECKED=1 $(PYTEST) -m "compile and slow"
-	TRITON_INTERPRET=1 $(PYTEST) -m "interpreter and slow" tests/kernels
+	ANYSTAR_UNCHECKED=1 $(PYTEST) -m "compile and slow" || test $$? -eq 5  # 5: there is none
+	TRITON_INTERPRET=1 $(PYTEST) -m "interpreter and slow" tests/kernels || test $$? -eq 5
 
 clean:
 	rm -rf $(VENV) build dist outputs anystar_torch/kernels/_native*.so
