@@ -85,8 +85,7 @@ class Workers:
 
     def _result(self, future: "Future") -> Item:
         """The result of a task, or why there is none."""
-        from distributed import KilledWorker
-        from distributed.client import FutureCancelledError
+        from distributed import CancelledError, KilledWorker
         from distributed.comm import CommClosedError
 
         name = str(future.key).rpartition("-")[0]
@@ -98,7 +97,7 @@ class Workers:
                 f"block {name} ended its worker {ATTEMPTS} times, most often because memory was full: lower max_memory "
                 "or start fewer workers"
             ) from error
-        except (FutureCancelledError, CommClosedError) as error:
+        except (CancelledError, CommClosedError) as error:
             raise TaskError("the connection to the scheduler was lost") from error
         except OSError as error:
             reason = error.strerror or last_line(error)
