@@ -38,7 +38,7 @@ class CorrectionBox(Box):
         self.minutes.setValue(10)
         self.minutes.setSuffix(" min")
         self.fine_tune = button(
-            "fine-tune on these corrections",
+            "fine-tune",
             "Train the model on the checked part, in the background, and use it afterwards.",
             self.fine_tune_asked.emit,
         )

@@ -6,7 +6,8 @@ from typing import Any
 
 from qtpy.QtWidgets import QFormLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QWidget
 
-_NARROW = 48  # pixels: widgets side by side may shrink, so that the dock need not be wide
+NARROW = 48
+"""Pixels to which widgets may shrink, so that the dock need not be wide."""
 
 
 class Box(QGroupBox):
@@ -62,7 +63,7 @@ def row(*widgets: QWidget) -> QWidget:
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setSpacing(4)
     for widget in widgets:
-        widget.setMinimumWidth(_NARROW)
+        widget.setMinimumWidth(NARROW)
         layout.addWidget(widget)
     return made
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QStandardPaths, Qt, QTimer
-from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from anystar_torch.inference.instances import Instances
 from anystar_torch.napari.large import labels_layer, segment_large, too_large
@@ -18,6 +18,7 @@ from anystar_torch.napari.views.corrections import Corrections
 from anystar_torch.napari.views.image_box import ImageBox
 from anystar_torch.napari.views.jobs import Jobs, Orders
 from anystar_torch.napari.views.model_box import ModelBox
+from anystar_torch.napari.views.parts import NARROW
 from anystar_torch.napari.views.result_box import ResultBox
 from anystar_torch.napari.views.run_box import RunBox
 from anystar_torch.napari.views.size_box import SizeBox
@@ -58,6 +59,11 @@ class SegmentationWidget(QWidget):
         for box in (*boxes, self.thresholds_box, self.result_box, self.corrections.box):
             column.addWidget(box)
         column.addStretch(1)
+        for kind in (QAbstractSpinBox, QComboBox, QPushButton):
+            for child in inside.findChildren(
+                kind
+            ):  # long names do not widen the dock, nor does napari's style
+                child.setStyleSheet(f"min-width: {NARROW}px")
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

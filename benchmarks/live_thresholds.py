@@ -1,0 +1,59 @@
+"""Time from a move of a slider to new labels: 1,000 objects, 200^3 voxels, 96 rays.
+
+    python -m benchmarks.live_thresholds
+
+Objects are spheres with noise in their distances; every one has 57 candidates. Each line is one move. CPU seconds are
+those of all threads.
+"""
+
+import os
+import time
+
+import numpy as np
+import torch
+
+from anystar_torch import Rays
+from anystar_torch.inference.candidates import Candidates, merge
+from anystar_torch.inference.live import LiveObjects
+from anystar_torch.inference.scaling import Scaling
+from anystar_torch.inference.selection import TileCandidates
+
+SIDE, STEP, RADIUS = 10, 20, 8.0
+MOVES = [(0.5, 0.3), (0.55, 0.3), (0.6, 0.3), (0.5, 0.4), (0.55, 0.4), (0.3, 0.4), (0.35, 0.4)]
+
+
+def candidates() -> Candidates:
+    """Candidates around the centres of a lattice of spheres."""
+    rays, rng = Rays.golden_spiral(96), np.random.default_rng(0)
+    lattice = np.stack(np.meshgrid(*[np.arange(SIDE) * STEP + STEP // 2] * 3, indexing="ij"), -1).reshape(
+        -1, 3
+    )
+    offsets = np.stack(np.meshgrid(*[np.arange(-4, 5, 2)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    offsets = offsets[(offsets**2).sum(1) <= 20]
+    along = offsets @ rays.vertices.numpy().T
+    far = (offsets**2).sum(1)[:, None]
+    exact = np.sqrt(along**2 - far + RADIUS**2) - along
+    points = (lattice[:, None] + offsets).reshape(-1, 3)
+    distances = np.tile(exact, (len(lattice), 1)) * (1 + 0.05 * rng.standard_normal((len(points), len(rays))))
+    depth = 1 - 0.9 * np.sqrt(np.tile(far[:, 0], len(lattice))) / RADIUS
+    scores = (depth + 0.02 * rng.standard_normal(len(points))).clip(0.05, 0.99)
+    part = TileCandidates(points.astype("f4"), distances.astype("f2"), scores.astype("f4"))
+    shape = (SIDE * STEP,) * 3
+    return merge([part], rays, Scaling(shape, shape), 2 * RADIUS, 0.0)
+
+
+def main() -> None:
+    live = LiveObjects(candidates())
+    live.at(0.9, 0.3)  # loads the native module
+    print(f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}")
+    print("prob_thresh  nms_thresh  candidates  objects  seconds  CPU seconds")
+    for prob, overlap in MOVES:
+        wall, work = time.perf_counter(), time.process_time()
+        found = live.at(prob, overlap)
+        wall, work = time.perf_counter() - wall, time.process_time() - work
+        above = int((live.candidates.scores > prob).sum())
+        print(f"{prob:11.2f}  {overlap:10.2f}  {above:10d}  {len(found):7d}  {wall:7.2f}  {work:11.2f}")
+
+
+if __name__ == "__main__":
+    main()
