@@ -24,7 +24,8 @@ from anystar_torch.napari.views.widget import SegmentationWidget
 FOLDER = Path(__file__).resolve().parent / "pictures" / "napari"
 _PATIENCE = 600.0  # seconds for one step
 _SIZE = 1400, 900
-_COLOURS = 48  # of a picture, so that its file is small
+_COLOURS = 128  # of a picture, and its size in pixels, so that its file is small
+_DRAWN = 1120, 720
 
 
 class Story:
@@ -73,6 +74,7 @@ class Story:
         area.verticalScrollBar().setValue(top)
         self.wait(lambda: True)
         drawn = Image.fromarray(self.viewer.screenshot(canvas_only=False, flash=False)).convert("RGB")
+        drawn = drawn.resize(_DRAWN, Image.Resampling.LANCZOS)
         drawn.quantize(_COLOURS, dither=Image.Dither.NONE).save(self.out / f"{name}.png", optimize=True)
 
     def objects(self) -> int:
