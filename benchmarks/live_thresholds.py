@@ -6,17 +6,16 @@ Objects are spheres with noise in their distances; every one has 57 candidates. 
 those of all threads.
 """
 
-import os
 import time
 
 import numpy as np
-import torch
 
 from anystar_torch import Rays
 from anystar_torch.inference.candidates import Candidates, merge
 from anystar_torch.inference.live import LiveObjects
 from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.selection import TileCandidates
+from benchmarks.report import begin, parser
 
 SIDE, STEP, RADIUS = 10, 20, 8.0
 MOVES = [(0.5, 0.3), (0.55, 0.3), (0.6, 0.3), (0.5, 0.4), (0.55, 0.4), (0.3, 0.4), (0.35, 0.4)]
@@ -43,16 +42,27 @@ def candidates() -> Candidates:
 
 
 def main() -> None:
+    """Measure every move."""
+    report = begin(parser(__doc__).parse_args())
     live = LiveObjects(candidates())
     live.at(0.9, 0.3)  # loads the native module
-    print(f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}")
-    print("prob_thresh  nms_thresh  candidates  objects  seconds  CPU seconds")
+    rows = []
     for prob, overlap in MOVES:
         wall, work = time.perf_counter(), time.process_time()
         found = live.at(prob, overlap)
         wall, work = time.perf_counter() - wall, time.process_time() - work
         above = int((live.candidates.scores > prob).sum())
-        print(f"{prob:11.2f}  {overlap:10.2f}  {above:10d}  {len(found):7d}  {wall:7.2f}  {work:11.2f}")
+        rows.append(
+            {
+                "prob_thresh": prob,
+                "nms_thresh": overlap,
+                "candidates": above,
+                "objects": len(found),
+                "seconds": wall,
+                "CPU seconds": work,
+            }
+        )
+    report.table("Moves", rows)
 
 
 if __name__ == "__main__":

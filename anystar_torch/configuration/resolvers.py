@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from anystar_torch.system.precision import trains_in_bf16
+from anystar_torch.system.precision import multiplies_bf16
 
 
 def cpu_precision() -> str:
-    """Lightning's precision for this CPU: bf16 if training is faster in it (AMX, AVX-512 BF16), else float32."""
-    return "bf16-mixed" if trains_in_bf16() else "32-true"
+    """Lightning's precision for this CPU: bf16 if it multiplies matrices in bf16 (AMX), else float32."""
+    return "bf16-mixed" if multiplies_bf16() else "32-true"
 
 
 def on_cuda(accelerator: str) -> bool:

@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Hydra's overrides and flags; None for those of the process.
     """
-    command = list(sys.argv)
-    full = os.environ.get(FULL_ERROR) == "1"
+    command, given = list(sys.argv), os.environ.get(FULL_ERROR)
+    full = given == "1"
     job = partial(train, command=command, full=full)
     words = list(command[1:] if arguments is None else arguments)
     # Hydra refuses overrides on both sides of a flag.
@@ -85,6 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(complain(reason(error), command, SETTINGS_REFUSED))
     finally:
         sys.argv = command
+        os.environ.pop(FULL_ERROR, None)
+        if given is not None:
+            os.environ[FULL_ERROR] = given
 
 
 def train(config: DictConfig, *, command: Sequence[str], full: bool) -> float | None:

@@ -1,5 +1,6 @@
 """``anystar train`` passes every word to Hydra; completion knows groups, choices and keys."""
 
+import os
 import sys
 
 import pytest
@@ -47,6 +48,7 @@ def test_another_folder_of_configurations_is_read(tmp_path, monkeypatch, capsys)
         cli.main(words)
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith("recipe: mine\n")
+    assert "HYDRA_FULL_ERROR" not in os.environ  # for the process that called it
 
 
 @pytest.mark.parametrize(

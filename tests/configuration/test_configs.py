@@ -125,7 +125,7 @@ def test_precision_and_batch_normalisation_are_those_of_the_device(
     there, bf16, precision, shared = GPUS[machine]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16)
-    monkeypatch.setattr("anystar_torch.configuration.resolvers.trains_in_bf16", lambda: False)
+    monkeypatch.setattr("anystar_torch.configuration.resolvers.multiplies_bf16", lambda: False)
     config = composed(
         ["+experiment=mix", "hardware=ddp", f"trainer.accelerator={accelerator}", *SMALL], tmp_path
     )
