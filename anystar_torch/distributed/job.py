@@ -244,6 +244,7 @@ def _network(job: Job) -> tuple[TileNetwork, ModelConfig]:
                 tta=options.tta,
                 chosen_precision=options.tiles.precision,
                 receptive_field=config.receptive_field,
+                smallest_tile=config.smallest_tile,
             ),
             config,
         )

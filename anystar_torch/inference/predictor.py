@@ -218,5 +218,6 @@ class AnyStar:
                     tta=self.tta,
                     chosen_precision=self.tile_options.precision,
                     receptive_field=self.config.receptive_field,
+                    smallest_tile=self.config.smallest_tile,
                 )
             return self._tile_networks[device]

@@ -49,6 +49,8 @@ class TileNetwork:
         chosen_precision: number type of the convolutions; None for what suits device and network.
         receptive_field: effective receptive field in voxels to each side, (z, y, x); None to measure
             it when it is needed.
+        smallest_tile: extent in voxels that the network sees along every axis at least. Smaller tiles are computed with
+            more voxels around them, beyond the faces of the volume its mirror image; 0 for tiles as they are.
         chosen_transfer: how voxels reach the device and candidates the host; None for what suits the device.
     """
 
@@ -57,6 +59,7 @@ class TileNetwork:
     tta: bool = False
     chosen_precision: torch.dtype | None = None
     receptive_field: Triple | None = None
+    smallest_tile: int = 0
     chosen_transfer: Transfer | None = field(default=None, compare=False)
 
     @cached_property
@@ -231,8 +234,34 @@ class TileNetwork:
     def _predict_tiles(
         self, volume: ResampledVolume, tiles: Sequence[Tile], precision: torch.dtype | None
     ) -> Prediction:
-        boxes = [volume.box(self._box_start(tile.start), tile.stop, self.transfer) for tile in tiles]
-        return self(torch.cat(boxes) if len(boxes) > 1 else boxes[0], precision)
+        margin = self.margin(_size(tiles[0]))
+        boxes = [volume.box(*self._box(tile, margin), self.transfer) for tile in tiles]
+        found = self(torch.cat(boxes) if len(boxes) > 1 else boxes[0], precision)
+        if not any(margin):
+            return found
+        inside = [
+            slice(m // g, m // g + n // g)
+            for m, n, g in zip(margin, _size(tiles[0]), self.network.grid, strict=True)
+        ]
+        return Prediction(*(values[:, :, inside[0], inside[1], inside[2]] for values in found))
+
+    def margin(self, size: Triple) -> Triple:
+        """Voxels that are computed on each side of a tile beside it, multiples of the divisor of the network.
+
+        Args:
+            size: size of the tile, (z, y, x).
+        """
+        z, y, x = (
+            -(-max(0, self.smallest_tile - n) // (2 * d)) * d
+            for n, d in zip(size, self.network.divisor, strict=True)
+        )
+        return z, y, x
+
+    def _box(self, tile: Tile, margin: Triple) -> tuple[Triple, Triple]:
+        """Start and stop of the box that is computed for a tile."""
+        z, y, x = (a - m for a, m in zip(tile.start, margin, strict=True))
+        d, h, w = (b + m for b, m in zip(tile.stop, margin, strict=True))
+        return self._box_start((z, y, x)), (d, h, w)
 
     def _box_start(self, start: Triple) -> Triple:
         """The start of a tile's box; with test-time augmentation it has a margin for the grid of mirror images."""
@@ -244,3 +273,9 @@ class TileNetwork:
     @cached_property
     def _mirrors(self) -> list[Mirror]:
         return all_mirrors(self.network.rays.to(self.device))
+
+
+def _size(tile: Tile) -> Triple:
+    """Size of a tile, (z, y, x)."""
+    z, y, x = (b - a for a, b in zip(tile.start, tile.stop, strict=True))
+    return z, y, x

@@ -42,6 +42,8 @@ class ModelConfig:
         imported_from: software that trained the network, for networks of other software ("StarDist"); else None.
         sizes_known: whether ``diameter_band`` describes the training objects. False if it is assumed.
         receptive_field: effective receptive field in voxels to each side, (z, y, x); None if it was not measured.
+        smallest_tile: extent in voxels that the network sees along every axis at least; thinner volumes are continued
+            by their mirror images. 0 for no such extent.
         provenance: the training that made the weights.
 
     Raises:
@@ -56,6 +58,7 @@ class ModelConfig:
     imported_from: str | None = None
     sizes_known: bool = True
     receptive_field: tuple[int, int, int] | None = None
+    smallest_tile: int = 0
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
@@ -71,6 +74,8 @@ class ModelConfig:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         if self.receptive_field is not None and any(voxels < 0 for voxels in self.receptive_field):
             raise ValueError(f"receptive_field must not be negative, got {self.receptive_field}")
+        if self.smallest_tile < 0:
+            raise ValueError(f"smallest_tile must not be negative, got {self.smallest_tile}")
 
     @property
     def imported(self) -> bool:

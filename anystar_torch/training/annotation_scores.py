@@ -73,7 +73,12 @@ class AnnotatedPart:
         place = resolve(device)
         here = next(model.network.parameters()).device == place
         network = model.network if here else copy.deepcopy(model.network).to(place)
-        tile_network = TileNetwork(network, place, receptive_field=model.config.receptive_field)
+        tile_network = TileNetwork(
+            network,
+            place,
+            receptive_field=model.config.receptive_field,
+            smallest_tile=model.config.smallest_tile,
+        )
         settings = Settings(tile_network, model.config, coarse_pass=model.coarse_pass)
         return find_candidates(self.volume, self.diameter, prob_thresh, settings)
 

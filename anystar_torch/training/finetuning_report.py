@@ -68,7 +68,7 @@ class FineTuningReport(Report):
         if self.export["weights"] == "best":
             network.load_state_dict(averaged_weights(self.folder / "checkpoints" / BEST))
         before = AnyStar(starting_network(data.start), data.start_config)
-        after = self._with_thresholds(AnyStar(network.cpu().float().eval(), data.start_config), data)
+        after = self._with_thresholds(AnyStar(network.cpu().float().eval(), data.config), data)
         compared = self._compare(before, after, data)
         synthetic = compared[-1].after.scores
         provenance = self._provenance(trainer, data, synthetic)

@@ -31,7 +31,7 @@ class HeldOutScores(InstanceScores):
         figures = {"stage_score": float(trainer.global_step)}
         if data.division.held_out:
             network: Any = pl_module.network
-            model = AnyStar(network, data.start_config)
+            model = AnyStar(network, data.config)
             device = str(next(network.parameters()).device)
             thresholds = [data.start_config.nms_thresh]
             choices = score_annotations(model, data.division.held_out, PROB_THRESHOLDS, thresholds, device)
