@@ -6,8 +6,8 @@ Cases: ``embryo`` trains on one volume of BBBC050 and scores the three others. `
 quarter of a volume and scores the rest of it. ``cho`` trains on five outlined objects and scores the others.
 
 Each case is a run of ``+experiment=finetune`` from the shipped weights. It is scored before and after at the thresholds
-of each model, with the listed diameters. The other development volumes measure what is forgotten. A run that is complete
-in the folder is not repeated.
+of each model, with the listed diameters. The other development volumes measure what is forgotten. A run that is
+complete in the folder is not repeated.
 """
 
 import json

@@ -18,7 +18,7 @@ def metadata(network: StarDist, config: ModelConfig) -> dict[str, Any]:
         ``rays`` has n, anisotropy, vertices as (z, y, x), and faces. Sizes of inputs must be multiples of ``divisor``.
         ``anystar_torch`` is the version that wrote the metadata. The other keys are ``grid``, ``normalisation``,
         ``diameter_band``, ``prob_thresh``, ``nms_thresh``, ``imported_from``, ``sizes_known``, ``receptive_field``,
-        ``architecture`` and ``provenance``.
+        ``smallest_tile``, ``architecture`` and ``provenance``.
     """
     rays = network.rays.to("cpu")
     return {
@@ -33,6 +33,7 @@ def metadata(network: StarDist, config: ModelConfig) -> dict[str, Any]:
         "imported_from": config.imported_from,
         "sizes_known": config.sizes_known,
         "receptive_field": config.receptive_field,
+        "smallest_tile": config.smallest_tile,
         "architecture": config.architecture,
         "provenance": config.provenance.as_dict(),
     }
