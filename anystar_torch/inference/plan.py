@@ -185,9 +185,9 @@ def plan_layout(
     divisor = tile_network.network.divisor
     whole = padded(shape, divisor)
     margin = tile_network.margin(whole)
-    max_voxels = (
-        max_voxels * math.prod(whole) / math.prod(n + 2 * m for n, m in zip(whole, margin, strict=True))
-    )
+    if any(margin):
+        computed = math.prod(n + 2 * m for n, m in zip(whole, margin, strict=True))
+        max_voxels = max_voxels * math.prod(whole) / computed
     if options.size is None and math.prod(whole) <= max_voxels:
         return Layout(whole, (0, 0, 0), 1)
     halo = tile_network.halo if options.halo is None else options.halo
