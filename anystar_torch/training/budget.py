@@ -59,11 +59,11 @@ def fit_steps(config: DictConfig, overrides: Sequence[str]) -> int | None:
         return None
     if config.resume is not None:
         return stored_steps(config.resume)
-    began = time.perf_counter()
     say(f"measuring the first steps, to fit the training to {minutes:g} minutes")
-    step, validation = measure(config, min(SECONDS, 60 * minutes * SHARE))
-    left = 60 * minutes - (time.perf_counter() - began)
-    steps = steps_within(left, step, validation, lambda n: with_steps(config, n).trainer.val_check_interval)
+    step, validation, spent = measure(config, min(SECONDS, 60 * minutes * SHARE))
+    steps = steps_within(
+        60 * minutes - spent, step, validation, lambda n: with_steps(config, n).trainer.val_check_interval
+    )
     say(f"a step takes {step:.3g} s and a validation {validation:.3g} s: {steps} steps")
     return steps
 
@@ -112,8 +112,8 @@ def steps_within(seconds: float, step: float, validation: float, interval: Calla
     return max(1, steps)
 
 
-def measure(config: DictConfig, seconds: float) -> tuple[float, float]:
-    """Seconds of a training step and of a validation, from a training that is thrown away.
+def measure(config: DictConfig, seconds: float) -> tuple[float, float, float]:
+    """Seconds of a training step, of a validation and of this measurement, from a training that is thrown away.
 
     The training has the network, the samples, the precision and the scores of ``config``, and writes no files.
 
@@ -150,6 +150,7 @@ class Stopwatch(Callback):
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self._made = time.perf_counter()
         self._began = self._ended = self._validating = self.validation = 0.0
 
     def on_train_batch_end(
@@ -174,14 +175,15 @@ class Stopwatch(Callback):
         """Stop the clock of the validation."""
         self.validation = now(pl_module.device) - self._validating
 
-    def result(self, trainer: L.Trainer) -> tuple[float, float]:
-        """Seconds of a step and of a validation, those of rank 0 on every rank.
+    def result(self, trainer: L.Trainer) -> tuple[float, float, float]:
+        """Seconds of a step, of a validation and of all, those of rank 0 on every rank: all choose the same number.
 
         Args:
             trainer: that was measured.
         """
         step = (self._ended - self._began) / (trainer.global_step - WARM_UP)
-        agreed: tuple[float, float] = trainer.strategy.broadcast((step, self.validation))
+        spent = time.perf_counter() - self._made
+        agreed: tuple[float, float, float] = trainer.strategy.broadcast((step, self.validation, spent))
         return agreed
 
 

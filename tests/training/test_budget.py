@@ -1,6 +1,7 @@
 """A run with a budget of minutes is the run with the number of steps that it chose; resumed, it keeps that number."""
 
 import time
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import lightning as L
@@ -48,7 +49,7 @@ def test_a_budget_below_one_step_is_one_step():
 
 
 def test_which_setting_counts(monkeypatch, tmp_path):
-    monkeypatch.setattr(budget, "measure", lambda config, seconds: (2.0, 0.0))
+    monkeypatch.setattr(budget, "measure", lambda config, seconds: (2.0, 0.0, 0.5))
     monkeypatch.setattr(budget, "with_steps", lambda config, steps: config)
     fitting = config(trainer={"max_steps": 1000, "val_check_interval": 100})
     assert fit_steps(config(minutes=None), ["trainer.max_steps=5"]) is None
@@ -81,6 +82,12 @@ def test_steps_are_measured_after_the_first_ones():
     step = watch.result(trainer)[0]
     assert 0.02 <= step < 0.1
     assert trainer.global_step >= budget.WARM_UP + budget.LEAST
+
+
+def test_every_rank_has_the_times_of_rank_0():
+    """Ranks with other numbers of steps would wait for each other for ever."""
+    strategy = SimpleNamespace(broadcast=lambda times: (2.0, 3.0, 4.0))
+    assert Stopwatch(0.1).result(fake_trainer(9, strategy=strategy)) == (2.0, 3.0, 4.0)
 
 
 @pytest.fixture(scope="module")
