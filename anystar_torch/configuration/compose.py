@@ -65,11 +65,11 @@ def _in_synth(override: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Message of the innermost cause of ``error``, as one line, without Hydra's additions.
+    """Message of ``error`` as one line. For an error of Hydra or OmegaConf it is that of the error they report.
 
     Args:
-        error: any error; its causes are followed.
+        error: any error.
     """
-    while error.__cause__ is not None:
+    while isinstance(error, (HydraException, OmegaConfBaseException)) and error.__cause__ is not None:
         error = error.__cause__
     return " ".join(str(error).split())

@@ -18,8 +18,8 @@ from anystar_torch.distributed.work_folder import WorkFolder
 from anystar_torch.inference.candidates import checked_overlap, checked_probability
 from anystar_torch.inference.input_volume import diameter_in_voxels, validated_spacing
 from anystar_torch.inference.predictor import AnyStar
-from anystar_torch.io import Inside, LabelStore, LazyVolume, Location, open_volume, read
-from anystar_torch.io.identity import checksum
+from anystar_torch.io import Inside, LabelStore, LazyVolume, Location, container, open_volume, read
+from anystar_torch.io.identity import checksum, version_of
 from anystar_torch.network import weights
 from anystar_torch.system.errors import last_line
 
@@ -180,8 +180,12 @@ def begin(
 
 
 def _identity(source: Any) -> str:
-    """What tells a volume from another one: its file and the choice in it, or the voxels of an array."""
-    return checksum(source) if isinstance(source, np.ndarray) else str(getattr(source, "choice", source))
+    """What tells a volume from another one: its file, its version and the choice in it, or the voxels of an array."""
+    if isinstance(source, np.ndarray):
+        return checksum(source)
+    if isinstance(source, LazyVolume) and isinstance(source.choice.path, Path):
+        return f"{source.choice}, version {version_of(container(source.choice.path))}"
+    return str(getattr(source, "choice", source))  # a URL has no version that is quick to ask for
 
 
 def _digest(network: AnyStar) -> str:

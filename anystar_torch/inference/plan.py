@@ -144,7 +144,7 @@ class MemoryState:
             raise ValueError(
                 f"program and volume take {self.resident / 1e9:.2f} GB, labels and buffers need "
                 f"{(results + reserve) / 1e9:.2f} GB more, and {max_memory / 1e9:.2f} GB may be used; "
-                "raise max_memory or crop the volume"
+                "raise max_memory, crop the volume, or predict it block by block (labels in an .ome.zarr)"
             )
         return left
 

@@ -1,14 +1,14 @@
 """Prediction as a list of stages, in the order in which a volume passes through them.
 
 1. open: the volume and its spacing are checked.
-2. intensity range: two grey values of the volume are mapped to 0 and 1.
+2. intensity range: two grey values are mapped to 0 and 1.
 3. size: the diameter of the objects is given or estimated.
 4. resampled view: the volume at the scale at which objects have the size that the network was trained on.
 5. tiles: the resampled volume is cut into tiles that fit into memory.
 6. candidates: the network predicts every tile, and the grid points above the threshold are kept.
 7. suppression: of candidates that overlap too much, the best one survives.
 8. instances: the survivors are scaled to input voxels and rendered.
-9. run record: results are stored with their settings (:class:`anystar_torch.io.RunRecord`, which programs fill in).
+9. run record: results are stored with their settings (:class:`anystar_torch.io.RunRecord`).
 
 :func:`find_candidates` runs the stages 3 to 6, :func:`find_instances` the stages 7 and 8.
 :class:`anystar_torch.AnyStar` runs them all, for volumes in memory. Other programs call the same functions.
@@ -68,8 +68,7 @@ class Settings:
             memory of the machine, or most of the free memory of a GPU.
         progress: whether progress bars are drawn.
         memory: memory in use and free; None to find out when it is needed.
-        nms_thresh: overlap threshold at which candidates are suppressed while tiles are predicted, where the host is
-            free meanwhile (on a GPU); None to suppress them later.
+        nms_thresh: overlap threshold of a suppression while tiles are predicted, on a GPU; None to suppress later.
     """
 
     tile_network: TileNetwork

@@ -8,7 +8,7 @@ from anystar_torch.io import (
     bioimage,
     dicom,
     hdf5,
-    label_store,
+    label_target,
     medical,
     n5,
     nifti,
@@ -152,7 +152,7 @@ def _folder_module(path: Path) -> ModuleType:
         return slices
     if dicom.is_dicom(path):
         return dicom
-    if label_store.is_unfinished(path):
+    if label_target.is_unfinished(path):
         raise ValueError(f"{path} is not finished: run the same command again, which continues it")
     raise ValueError(
         f"{path} is a folder, but neither Zarr nor N5 nor DICOM nor a stack of 2D images; give a volume file"

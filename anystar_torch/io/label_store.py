@@ -18,19 +18,16 @@ from jaxtyping import Integer, Shaped
 from numpy.typing import DTypeLike, NDArray
 
 from anystar_torch.io import label_arrays, label_list, label_metadata
-from anystar_torch.io.atomic import check_target, replace_path
+from anystar_torch.io.atomic import replace_path
 from anystar_torch.io.downsampling import most_frequent
 from anystar_torch.io.label_layout import LabelBox, Level, pyramid
 from anystar_torch.io.label_list import Inside
 from anystar_torch.io.label_metadata import Version
+from anystar_torch.io.label_target import UNFINISHED, discard, is_unfinished, refuse, temporary_place
 from anystar_torch.io.location import Files, Location, checked, writable
 from anystar_torch.io.placement import Placement
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
-
-_UNFINISHED = "anystar-unfinished.json"  # what is being written, for the run that continues it
-
-_KEPT = 200  # letters of a name that its temporary name keeps; a name has at most 255
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ class LabelStore:
             target = checked(path)
         placement = placement or Placement()
         levels = pyramid(shape, spacing=placement.scale, shard=shard, chunk=chunk, like=like)
-        new = cls(target, _place(target), levels, np.dtype(dtype).name, placement, version, listed)
+        new = cls(target, temporary_place(target), levels, np.dtype(dtype).name, placement, version, listed)
         with writable(target):
             new._begin(overwrite)
         return new
@@ -113,7 +110,7 @@ class LabelStore:
         """
         target = path.target if isinstance(path, Inside) else checked(path)
         with writable(target):
-            _refuse(target, path if isinstance(path, Inside) else None, overwrite)
+            refuse(target, path if isinstance(path, Inside) else None, overwrite)
 
     @staticmethod
     def is_begun(path: Location | Inside) -> bool:
@@ -123,7 +120,7 @@ class LabelStore:
             path: as for :meth:`create`.
         """
         target = path.target if isinstance(path, Inside) else checked(path)
-        return Files(_place(target)).read(_UNFINISHED) is not None
+        return is_unfinished(temporary_place(target))
 
     @staticmethod
     def forget(path: Location | Inside) -> None:
@@ -137,7 +134,7 @@ class LabelStore:
         """
         target = path.target if isinstance(path, Inside) else checked(path)
         with writable(target):
-            _discard(_place(target))
+            discard(temporary_place(target))
 
     def shards(self, level: int = 0) -> list[LabelBox]:
         """The boxes that tasks write, along (t), z, y, x.
@@ -223,7 +220,7 @@ class LabelStore:
 
     def discard(self) -> None:
         """Remove what was written, if the labels are not finished."""
-        _discard(self.place)
+        discard(self.place)
 
     def _publish(self, described: dict[str, bytes]) -> None:
         """Write the metadata files, then rename and list the labels."""
@@ -235,9 +232,8 @@ class LabelStore:
             files.write(name, content)
         if isinstance(self.place, Path) and self.place != self.target:
             replace_path(self.place, Path(self.target))
-        Files(self.target).remove(
-            _UNFINISHED
-        )  # after the new name, so that a killed run can be continued until then
+        # After the new name, so that a killed run can be continued until then.
+        Files(self.target).remove(UNFINISHED)
         if self.listed is not None:
             label_list.add(self.listed, self.version)
 
@@ -247,12 +243,12 @@ class LabelStore:
         Raises:
             ValueError: as for :meth:`create`.
         """
-        finished = _refuse(self.target, self.listed, overwrite)
+        finished = refuse(self.target, self.listed, overwrite)
         if isinstance(self.target, str) and finished:
             Files(self.target).remove()
         files = Files(self.place)
         plan = json.dumps({"levels": [asdict(one) for one in self.levels], "dtype": self.dtype}, indent=1)
-        begun = files.read(_UNFINISHED)
+        begun = files.read(UNFINISHED)
         if begun is not None and begun.decode() == plan:
             return
         if begun is not None and not overwrite:
@@ -260,7 +256,7 @@ class LabelStore:
                 f"{self.place} holds unfinished labels of another size or number type; remove or overwrite it"
             )
         files.remove()
-        files.write(_UNFINISHED, plan.encode())
+        files.write(UNFINISHED, plan.encode())
 
     def _array(self, level: int) -> Any:
         return label_arrays.unlisted_array(self.place, level, self.levels[level], self.dtype, self.version)
@@ -300,56 +296,6 @@ def write(
     except BaseException:
         store.discard()
         raise
-
-
-def is_unfinished(path: Location) -> bool:
-    """Whether labels are written to a place at this time, or a run that wrote them was interrupted.
-
-    Args:
-        path: folder or URL.
-    """
-    return Files(path).read(_UNFINISHED) is not None
-
-
-def _place(target: Location) -> Location:
-    """Where labels are written until they are finished: beside the target, or at it where nothing can be renamed."""
-    return target.with_name(f".{target.name[-_KEPT:]}.partial") if isinstance(target, Path) else target
-
-
-def _discard(place: Location) -> None:
-    """Remove unfinished labels; anything else stays."""
-    if is_unfinished(place):
-        Files(place).remove()
-
-
-def _refuse(target: Location, listed: Inside | None, overwrite: bool) -> bool:
-    """Refuse a target that cannot or must not be written; whether there are finished labels.
-
-    Raises:
-        ValueError: as for :meth:`LabelStore.check`.
-    """
-    finished = _is_finished(target)
-    if listed is not None:
-        version, _ = listed.described()
-    if finished:  # a run may have been killed after it renamed its labels and before it listed them
-        Files(target).remove(_UNFINISHED)
-        if listed is not None:
-            label_list.add(listed, version)
-        if not overwrite:
-            raise ValueError(f"{target} exists; overwrite it or choose another name")
-    if isinstance(target, Path):
-        if target.exists() and not finished:
-            raise ValueError(f"cannot write {target}: it has other content; choose another name")
-        if listed is not None:
-            target.parent.mkdir(exist_ok=True)
-        check_target(target, overwrite)
-    return finished
-
-
-def _is_finished(target: Location) -> bool:
-    """Whether there is a Zarr group or array."""
-    files = Files(target)
-    return any(files.read(name) is not None for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
 def _described(box: LabelBox) -> str:

@@ -58,7 +58,7 @@ def complained(path: Path) -> Iterator[Any]:
                 raise ValueError("it has no pages")
             try:
                 yield file
-            except ValueError as error:  # what is left of a broken file is rarely a volume
+            except ValueError as error:  # of a broken file, the rest is rarely a volume
                 if complaints.errors:
                     raise ValueError(complaints.errors[0]) from error
                 raise

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer
 
-from anystar_torch.io import label_store, ome_place
+from anystar_torch.io import label_store, label_target, ome_place
 from anystar_torch.io.label_metadata import RECORD
 from anystar_torch.io.location import Location, inner, is_url, store
 from anystar_torch.io.reading import check_size, readable
@@ -63,7 +63,7 @@ def opened(path: Location, level: int = 0) -> Iterator[StoredImage]:
 
 def _absent(path: Location) -> str:
     """Why there is no Zarr: nothing is there, or its labels are not finished."""
-    if label_store.is_unfinished(path):
+    if label_target.is_unfinished(path):
         return f"{path} is not finished: run the same command again, which continues it"
     return f"there is no Zarr at {path}"
 

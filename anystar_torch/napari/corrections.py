@@ -186,5 +186,5 @@ class Difference:
         if not self:
             return "no corrections"
         return (
-            f"corrected by hand: {self.added} objects added, {self.deleted} deleted, {self.changed} changed"
+            f"objects corrected by hand: {self.added} added, {self.deleted} deleted, {self.changed} changed"
         )

@@ -212,8 +212,8 @@ def silence_libraries() -> None:
 def reason(error: Exception) -> str:
     """One line for a refused setting.
 
-    It is the message of the innermost cause. An error of Hydra about an override names the override instead, and the
-    first line of its cause.
+    It is the message of the error that Hydra reports. An error of Hydra about an override names the override instead,
+    and the first line of its cause.
 
     Args:
         error: one of :data:`REFUSED`.

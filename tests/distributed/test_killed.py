@@ -142,6 +142,12 @@ def test_what_is_finished_or_has_other_settings_is_refused(case, tmp_path):
         predict(source, target, model=network, **OPTIONS | {"diameter": 12})
     with pytest.raises(ValueError, match=r"other settings \(source, spacing\)"):
         predict(noise(SHAPE, seed=1), target, model=network, **OPTIONS)
+    metadata = source / "zarr.json"
+    before = metadata.stat()
+    os.utime(metadata, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    with pytest.raises(ValueError, match=r"other settings \(source\)"):
+        predict(source, target, model=network, **OPTIONS)
+    os.utime(metadata, ns=(before.st_atime_ns, before.st_mtime_ns))
     predict(source, target, model=network, **OPTIONS)
     with pytest.raises(ValueError, match="exists; overwrite it"):
         predict(source, target, model=network, **OPTIONS)

@@ -134,7 +134,7 @@ def test_memory_bounds_the_tiles():
 
 def test_too_little_memory_is_refused():
     image, _ = balls((48, 48, 96), lattice((48, 48, 96), 16))
-    with pytest.raises(ValueError, match="raise max_memory or crop"):
+    with pytest.raises(ValueError, match="raise max_memory, crop"):
         predict(image, the=model(max_memory=1e6))
     check_suppression_memory(1000, image.shape, max_memory=1e8, used=1e6)
     with pytest.raises(ValueError, match="raise prob_thresh or max_memory"):

@@ -65,3 +65,31 @@ def state(viewer, network, scene):
 
 def noise(shape, seed=0):
     return np.random.default_rng(seed).random(shape, np.float32)
+
+
+@pytest.fixture
+def widget(qtbot, viewer, network, scene, tmp_path):
+    """The widget over a viewer that shows the balls."""
+    from anystar_torch.napari.models import SHIPPED
+    from anystar_torch.napari.views.widget import SegmentationWidget
+    from tests.napari.pressing import WAIT
+
+    made = SegmentationWidget(viewer, memory=tmp_path / "models.json")
+    made.state.models._loaded[SHIPPED] = network
+    made.state.device = "cpu"
+    qtbot.addWidget(made)
+    viewer.add_image(scene[0], name="balls", axis_labels=("z", "y", "x"))
+    made.size_box.diameter.setValue(2 * RADIUS)
+    yield made
+    made.jobs.cancel()
+    qtbot.waitUntil(lambda: not (made.jobs.running or made.live.running), timeout=WAIT)
+
+
+@pytest.fixture
+def done(qtbot, widget):
+    """The widget after a run."""
+    from tests.napari.pressing import finished, press
+
+    press(qtbot, widget.run_box.run)
+    finished(qtbot, widget)
+    return widget

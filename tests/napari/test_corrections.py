@@ -96,7 +96,7 @@ def test_the_difference_counts_what_was_corrected_by_any_tool():
     found = Difference.between(before, after)
     assert (found.added, found.deleted, found.changed) == (1, 1, 1)
     assert found.box == (slice(0, 10), slice(0, 10), slice(0, 10))
-    assert "1 objects added, 1 deleted, 1 changed" in str(found)
+    assert "objects corrected by hand: 1 added, 1 deleted, 1 changed" in str(found)
     assert not Difference.between(before, before)
 
 

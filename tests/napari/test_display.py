@@ -30,7 +30,7 @@ def test_a_user_segments_a_real_volume_moves_a_slider_and_corrects(tmp_path):
     if "no Qt platform plugin could be initialized" in done.stderr:
         pytest.skip("Qt's plugin for X11 lacks a library (.ci/xvfb installs it)")
     assert done.returncode == 0, done.stderr
-    assert "1 objects added, 1 deleted" in done.stdout
+    assert "1 added, 1 deleted" in done.stdout
     for name in ("preview", "run", "volume", "corrected"):
         colours = Image.open(tmp_path / f"{name}.png").convert("RGB").getcolors(1 << 24)
         assert len(colours) > 60, name  # labels over grey values, not an empty canvas

@@ -1,7 +1,5 @@
 """Runs, previews, results and files, with a network that knows the balls it sees; without Qt."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +18,7 @@ from anystar_torch.inference.candidates import Candidates
 from anystar_torch.napari import saving
 from anystar_torch.napari.background import CancelledError, Progress, run
 from anystar_torch.napari.click_tools import ClickTools
-from anystar_torch.napari.finetuning import Corrected, command, fine_tune, steps_done
-from anystar_torch.napari.models import SHIPPED, Models
+from anystar_torch.napari.models import Models
 from anystar_torch.napari.segmentation import segment
 from anystar_torch.napari.segmenter import PREVIEW_VOXELS, reduced
 from tests.inference.scenes import RADIUS, balls
@@ -246,49 +243,6 @@ def test_a_corrected_layer_stays_when_thresholds_change(state):
     assert shown.layer.name.endswith("(corrected)")
     copy.show(0, copy.objects((0.9, 0.3), 0))
     assert len(np.unique(shown.volume())) == COUNT
-
-
-def test_the_corrected_part_is_what_fine_tuning_reads(tmp_path, scene):
-    image, labels = scene
-    part = (slice(0, 24), slice(0, 40), slice(0, 24))
-    entry = Corrected(image, labels, part, (2.0, 1.0, 1.0)).write(tmp_path / "with space")
-    words = command(entry, tmp_path / "run", SHIPPED, 3)
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parsed = {o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(words[4:])}
-    (annotated,) = parsed["data.annotated"]
-    found = pytest.importorskip("anystar_torch.training.annotation").Annotation.read(**annotated)
-    assert np.array_equal(found.image, image)
-    assert found.spacing == (2, 1, 1)
-    assert (found.labels[:, :, 24:] == -1).all()
-    assert parsed["minutes"] == 3
-
-
-def test_a_training_reports_steps_and_returns_its_model(tmp_path):
-    script = (
-        "import pathlib, sys; f = pathlib.Path(sys.argv[1]); (f / 'csv').mkdir();"
-        "(f / 'csv' / 'metrics.csv').write_text('step,loss\\n1,2\\n7,1\\n')"
-    )
-    model = fine_tune([sys.executable, "-c", script, str(tmp_path)], tmp_path, Progress())
-    assert model == tmp_path / "model"
-    assert steps_done(tmp_path) == 7
-
-
-def test_a_failed_training_says_its_last_line(tmp_path):
-    words = [sys.executable, "-c", "raise SystemExit('anystar: no objects')"]
-    with pytest.raises(ValueError, match="failed: no objects"):
-        fine_tune(words, tmp_path, Progress())
-
-
-def test_a_cancelled_training_ends_its_process(tmp_path, monkeypatch):
-    started = []
-    popen = subprocess.Popen
-    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
-    progress = Progress()
-    progress.cancel()
-    with pytest.raises(CancelledError):
-        fine_tune([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path, progress)
-    assert started[0].poll() is not None
 
 
 def test_models_are_remembered_by_their_folder(tmp_path, network, monkeypatch):

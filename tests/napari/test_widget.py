@@ -1,6 +1,5 @@
 """Every control of the widget, without a screen: Qt's platform is "offscreen", the viewer has no canvas."""
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,58 +10,14 @@ pytest.importorskip("napari", reason="the plugin needs the extra napari")
 pytest.importorskip("pytestqt", reason="clicks in the widget need pytest-qt")
 pytest.importorskip("qtpy.QtWidgets", reason="no Qt can be loaded here", exc_type=ImportError)
 
-from qtpy.QtCore import Qt
 
 from anystar_torch import io
 from anystar_torch.napari import large
 from anystar_torch.napari.models import SHIPPED
 from anystar_torch.napari.state import PREVIEW
-from anystar_torch.napari.views import corrections, size_box
-from anystar_torch.napari.views.correction_box import IN_VIEW, WHOLE
-from anystar_torch.napari.views.widget import SegmentationWidget
+from anystar_torch.napari.views import size_box
 from tests.inference.scenes import RADIUS
-
-COUNT = 6  # balls of the scene
-WAIT = 60_000  # ms
-
-
-@pytest.fixture
-def widget(qtbot, viewer, network, scene, tmp_path):
-    made = SegmentationWidget(viewer, memory=tmp_path / "models.json")
-    made.state.models._loaded[SHIPPED] = network
-    made.state.device = "cpu"
-    qtbot.addWidget(made)
-    viewer.add_image(scene[0], name="balls", axis_labels=("z", "y", "x"))
-    made.size_box.diameter.setValue(2 * RADIUS)
-    yield made
-    made.jobs.cancel()
-    qtbot.waitUntil(lambda: not (made.jobs.running or made.live.running), timeout=WAIT)
-
-
-@pytest.fixture
-def done(qtbot, widget):
-    """The widget after a run."""
-    press(qtbot, widget.run_box.run)
-    finished(qtbot, widget)
-    return widget
-
-
-def press(qtbot, button):
-    assert button.isEnabled()
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-
-
-def finished(qtbot, widget):
-    qtbot.waitUntil(lambda: not widget.jobs.running, timeout=WAIT)
-
-
-def settled(qtbot, widget):
-    quiet = lambda: not (widget.live.running or widget.corrections.clicks.running)  # noqa: E731
-    qtbot.waitUntil(quiet, timeout=WAIT)
-
-
-def objects(widget):
-    return len(np.unique(widget.state.active().volume())) - 1
+from tests.napari.pressing import COUNT, WAIT, finished, objects, press, settled
 
 
 def test_run_shows_labels_thresholds_and_the_number_of_objects(done):
@@ -284,87 +239,6 @@ def test_a_device_that_is_not_there_is_one_line(qtbot, widget):
     press(qtbot, widget.run_box.run)
     finished(qtbot, widget)
     assert "mps" in widget.run_box.about.text()
-
-
-def click(widget, viewer, position, moved=False):
-    """Press and release the mouse, as napari's canvas calls the callback."""
-    event = SimpleNamespace(type="mouse_press", position=position, dims_displayed=(1, 2))
-    drag = widget.corrections.on_drag(viewer, event)
-    if next(drag, "end") == "end":
-        return
-    for kind in ["mouse_move"] * moved + ["mouse_release"]:
-        event.type = kind
-        next(drag, None)
-
-
-def test_clicks_delete_add_and_split(qtbot, done, viewer):
-    box, shown = done.corrections.box, done.state.active()
-    place = tuple(float(p) for p in np.rint(shown.result.objects(0).points[0]))
-    click(done, viewer, place)
-    assert objects(done) == COUNT  # no tool is taken
-    press(qtbot, box.tools["delete"])
-    click(done, viewer, place, moved=True)
-    assert objects(done) == COUNT  # a drag moves the camera
-    click(done, viewer, place)
-    settled(qtbot, done)
-    assert objects(done) == COUNT - 1
-    click(done, viewer, place)
-    assert "click on an object" in box.about.text()
-    press(qtbot, box.tools["add"])
-    assert not box.tools["delete"].isChecked()
-    click(done, viewer, place)
-    settled(qtbot, done)
-    assert objects(done) == COUNT
-    press(qtbot, box.tools["split"])
-    z, y, x = place
-    click(done, viewer, (z, y, x - 3))
-    assert "other part" in box.about.text()
-    click(done, viewer, (z, y, x + 3))
-    settled(qtbot, done)
-    assert objects(done) == COUNT + 1
-    box.release()
-    assert done.corrections.tools.tool is None
-
-
-def test_fine_tuning_needs_corrections_and_uses_its_model(qtbot, done, network, tmp_path, monkeypatch):
-    box = done.corrections.box
-    done.corrections.runs = tmp_path / "runs"
-    press(qtbot, box.fine_tune)
-    assert "correct some objects first" in box.training.text()
-    seen = []
-
-    def words(entry, folder, model, minutes, options):
-        seen.append((entry, minutes))
-        (folder / "model").mkdir()
-        done.state.models._loaded[str(folder / "model")] = network
-        return [sys.executable, "-c", "pass"]
-
-    monkeypatch.setattr(corrections, "command", words)
-    done.state.active().delete([1])
-    for region in (IN_VIEW, WHOLE):
-        box.region.setCurrentText(region)
-        assert (done.corrections.checked(done.state.active()).box is None) == (region == WHOLE)
-    box.region.setCurrentIndex(0)
-    box.minutes.setValue(2)
-    press(qtbot, box.fine_tune)
-    assert not box.fine_tune.isEnabled()
-    qtbot.waitUntil(lambda: not done.corrections.training.running, timeout=WAIT)
-    assert seen[0][1] == 2
-    assert "boxes:" in seen[0][0]
-    assert done.state.model.endswith("model")
-    assert "run it" in box.training.text()
-
-
-def test_fine_tuning_is_cancelled(qtbot, done, tmp_path, monkeypatch):
-    done.corrections.runs = tmp_path
-    monkeypatch.setattr(
-        corrections, "command", lambda *_: [sys.executable, "-c", "import time; time.sleep(99)"]
-    )
-    done.state.active().delete([1])
-    press(qtbot, done.corrections.box.fine_tune)
-    press(qtbot, done.corrections.box.cancel)
-    qtbot.waitUntil(lambda: not done.corrections.training.running, timeout=WAIT)
-    assert "ended" in done.corrections.box.training.text()
 
 
 def test_a_removed_result_disables_its_controls(done, viewer):

@@ -1,6 +1,7 @@
 """Small trainings in processes of their own, and what they wrote."""
 
 import csv
+import os
 
 import torch
 from safetensors.torch import load_file
@@ -58,3 +59,13 @@ def assert_same_weights(folder, other, exported=True):
         return
     model, expected_model = (load_file(f / "model" / "weights.safetensors") for f in (folder, other))
     assert all(torch.equal(model[name], value) for name, value in expected_model.items())
+
+
+class Payload:
+    """An object whose loading makes a folder."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)

@@ -1,6 +1,5 @@
 """What surrounds the training step, each callback alone; stopping and resuming are tested in test_train.py."""
 
-import signal
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -19,7 +18,6 @@ from anystar_torch.training.callbacks import (
     StopOnNonFinite,
     Throughput,
 )
-from anystar_torch.training.checkpoints import Checkpoints, averaged_weights, best_score
 from anystar_torch.training.data import Batch
 
 
@@ -53,18 +51,6 @@ def trainer(step, **more):
         "datamodule": data,
     }
     fake.configure_mock(global_step=step, **{**state, **more})
-    return fake
-
-
-def saving(step, **more):
-    """A trainer whose checkpoint is its step as text."""
-    fake = trainer(step, max_steps=12, **more)
-
-    def save(path):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(str(step))
-
-    fake.save_checkpoint = save
     return fake
 
 
@@ -264,89 +250,3 @@ def test_a_loss_that_is_not_finite_elsewhere_stops_this_rank_too():
         callback.on_train_batch_end(
             trainer(1, strategy=together), MODULE, {"loss": torch.tensor(1.0)}, batch(), 0
         )
-
-
-def test_checkpoints_are_written_in_time_and_at_the_end(tmp_path):
-    callback = Checkpoints(str(tmp_path / "checkpoints"), every_n_steps=5)
-    seen, last = [], tmp_path / "checkpoints" / "last.ckpt"
-    for step in range(1, 13):
-        state = saving(step)
-        callback.on_train_batch_end(state, MODULE, {}, batch(), step - 1)
-        seen.append(int(last.read_text()) if last.exists() else 0)
-    assert seen == [0, 0, 0, 0, 5, 5, 5, 5, 5, 10, 10, 12]
-    assert [path.name for path in last.parent.iterdir()] == ["last.ckpt"]
-
-
-@pytest.mark.parametrize(("mode", "kept"), [("max", [1, 1, 3, 3]), ("min", [1, 2, 2, 4])])
-def test_the_best_validation_is_kept(tmp_path, mode, kept):
-    callback = Checkpoints(str(tmp_path), every_n_steps=100, monitor="val_ap", mode=mode)
-    callback.on_train_start(saving(0), MODULE)
-    seen = []
-    for step, score in enumerate([0.2, 0.1, 0.4, 0.05], start=1):
-        metrics = {"val_ap": torch.tensor(score)}
-        callback.on_validation_end(saving(step, callback_metrics=metrics, sanity_checking=False), MODULE)
-        seen.append(int((tmp_path / "best.ckpt").read_text()))
-    callback.on_train_end(saving(4), MODULE)
-    assert seen == kept
-
-
-def test_a_resumed_run_remembers_its_best(tmp_path):
-    """The figure is read from best.ckpt itself; a new run in the same folder starts without one."""
-    assert best_score(tmp_path) is None
-    content = {"callbacks": {"Checkpoints": {"best": 0.4}}, "state_dict": {"network.a": torch.ones(2)}}
-    torch.save(content, tmp_path / "best.ckpt")
-    assert best_score(tmp_path) == 0.4
-    assert torch.equal(averaged_weights(tmp_path / "best.ckpt")["a"], torch.ones(2))
-    for path, expected in ((tmp_path / "last.ckpt", 0.4), (None, None)):
-        callback = Checkpoints(str(tmp_path), every_n_steps=100, monitor="val_ap")
-        callback.on_train_start(saving(5, ckpt_path=path), MODULE)
-        callback.on_train_end(saving(5), MODULE)
-        assert callback.best == expected
-
-
-def test_a_figure_that_is_not_logged_cannot_be_the_best(tmp_path):
-    callback = Checkpoints(str(tmp_path), every_n_steps=100, monitor="val_dice")
-    metrics = {"val_ap": torch.tensor(0.2), "loss": torch.tensor(1.0)}
-    with pytest.raises(ValueError, match=r"monitor=val_dice is not logged; logged figures: val_ap$"):
-        callback.on_validation_end(saving(5, callback_metrics=metrics, sanity_checking=False), MODULE)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_lets_the_step_finish(tmp_path, number):
-    before = signal.getsignal(number)
-    callback = Checkpoints(str(tmp_path), every_n_steps=5)
-    state = saving(7, should_stop=False, limit_val_batches=1.0)
-    callback.on_train_start(state, MODULE)
-    signal.raise_signal(number)
-    last = tmp_path / "last.ckpt"
-    assert not last.exists(), "the step was still running"
-    callback.on_train_batch_end(state, MODULE, {}, batch(), 6)
-    assert last.read_text() == "7"
-    assert state.should_stop
-    assert state.limit_val_batches == 0, "a stopped run must not wait for a validation"
-    callback.on_train_end(state, MODULE)
-    assert signal.getsignal(number) is before
-
-
-@pytest.mark.parametrize(("device", "asked"), [("cpu", [1, 2, 3, 4, 5, 6, 7]), ("cuda", [3, 6])])
-def test_several_gpus_agree_now_and_then(tmp_path, device, asked):
-    """Every agreement makes the host wait for the devices."""
-    seen = []
-    strategy = SimpleNamespace(
-        reduce_boolean_decision=lambda decision, all: seen.append(decision) or decision,
-        root_device=torch.device(device),
-    )
-    callback = Checkpoints(str(tmp_path), every_n_steps=100, signal_every_n_steps=3)
-    steps = []
-    for step in range(1, 8):
-        before = len(seen)
-        callback.on_train_batch_end(saving(step, world_size=2, strategy=strategy), MODULE, {}, batch(), step)
-        steps += [step] * (len(seen) - before)
-    assert steps == asked
-
-
-def test_checkpoints_need_a_period_and_a_direction():
-    with pytest.raises(ValueError, match="every_n_steps must be at least 1, got 0"):
-        Checkpoints("folder", 0)
-    with pytest.raises(ValueError, match="mode must be max or min, got 'highest'"):
-        Checkpoints("folder", 1, "val_ap", "highest")

@@ -1,7 +1,5 @@
 """Checkpoints from someone else: read without executing anything, and compared with the network of the run."""
 
-import os
-
 import pytest
 import torch
 
@@ -9,16 +7,7 @@ from anystar_torch.network.unet import UNetBackbone
 from anystar_torch.training.checkpoints import averaged_weights, best_score
 from anystar_torch.training.resuming import ARCHITECTURE, check_same_network, read_checkpoint
 from tests.exporting.networks import unet
-
-
-class Payload:
-    """An object whose loading makes a folder."""
-
-    def __init__(self, folder):
-        self.folder = str(folder)
-
-    def __reduce__(self):
-        return os.mkdir, (self.folder,)
+from tests.training.runs import Payload
 
 
 def _checkpoint(path, network, **more):

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from anystar_torch import __version__
-from tests.training.runs import assert_same_weights, losses, run, start
+from tests.training.runs import Payload, assert_same_weights, losses, run, start
 
 pytestmark = pytest.mark.long  # trainings in processes of their own
 
@@ -197,6 +197,18 @@ def test_resuming_with_another_model_is_one_line_and_changes_nothing(whole, over
     assert "another architecture" in line
     assert "there and" in line
     assert _contents(whole[0]) == before
+
+
+def test_resuming_with_a_checkpoint_that_would_execute_code_is_one_line(whole, tmp_path):
+    folder = shutil.copytree(whole[0], tmp_path / "run")
+    path = folder / "checkpoints" / "best.ckpt"
+    torch.save({**torch.load(path, weights_only=True), "x": Payload(tmp_path / "made")}, path)
+    code, output = run(folder, f"resume={folder}", "trainer.max_steps=14")
+    assert code == 2, output
+    (line,) = output.strip().splitlines()
+    assert f"{path} is refused" in line
+    assert "weights_only" not in line
+    assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize(
