@@ -5,10 +5,10 @@
 Cases: ``embryo`` trains on one volume of BBBC050 and scores the three others. ``blastocyst`` trains on a box of a
 quarter of a volume and scores the rest of it. ``cho`` trains on five outlined objects and scores the others.
 
-Each case is a run of ``+experiment=finetune`` from the shipped weights. It is scored before and after at the thresholds
-of each model, with the listed diameters. A fine-tuned model predicts thin volumes with mirror images around them, so
-the first model is scored that way too ("mirrored"). The other development volumes measure what is forgotten. A run that is
-complete in the folder is not repeated.
+Each case is a run of ``+experiment=finetune`` from the shipped weights. It is scored before and after at the
+thresholds of each model, with the listed diameters. A fine-tuned model predicts thin volumes with mirror images
+around them, so the first model is scored that way too ("mirrored"). The other development volumes measure what is
+forgotten. A run that is complete in the folder is not repeated.
 """
 
 import json
