@@ -44,11 +44,12 @@ def test_another_folder_of_configurations_is_read(tmp_path, monkeypatch, capsys)
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nrecipe: mine\n")
     words = ["train", "--config-dir", str(tmp_path), "+experiment=mine", "--cfg", "job"]
     monkeypatch.setattr(sys, "argv", ["anystar", *words])
+    before = dict(os.environ)
     with pytest.raises(SystemExit) as ended:
         cli.main(words)
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith("recipe: mine\n")
-    assert "HYDRA_FULL_ERROR" not in os.environ  # for the process that called it
+    assert dict(os.environ) == before  # for the process that called it
 
 
 @pytest.mark.parametrize(
