@@ -12,7 +12,7 @@ from anystar_torch.network import loading
 from benchmarks import configs
 from benchmarks.header import Header, hash_of_weights
 from benchmarks.peers import Peer
-from benchmarks.real_volumes.ablation import GENERATOR, RECIPE
+from benchmarks.real_volumes.ablation import TABLES
 from benchmarks.report import Report, figure, markdown
 from benchmarks.timing import Timing, in_turn
 
@@ -114,8 +114,7 @@ def test_the_wheel_holds_the_package_alone():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", [*GENERATOR, *RECIPE])
-def test_the_settings_of_an_ablation_exist(name):
-    changes = (GENERATOR | RECIPE)[name]
-    overrides = [change.format(half=5, twice=20) for change in changes]
+@pytest.mark.parametrize(("what", "name"), [(what, name) for what, table in TABLES.items() for name in table])
+def test_the_settings_of_an_ablation_exist(what, name):
+    overrides = [change.format(half=5, twice=20, same_time=6) for change in TABLES[what][name]]
     configs.training_config(["+experiment=zero_shot", "model=medium", "run_folder=unused", *overrides])

@@ -2,6 +2,7 @@
 
     python -m benchmarks.real_volumes ablate generator --runs outputs/generator [--steps 400] [VARIANT ...]
     python -m benchmarks.real_volumes ablate recipe --runs outputs/recipe [--steps 500] [VARIANT ...]
+    python -m benchmarks.real_volumes ablate network --runs outputs/network [--steps 600] [VARIANT ...]
 
 ``generator`` continues from the shipped weights with ``experiment=zero_shot`` (medium network, 64^3). One training has
 no change, one has another seed, and one has each change below. All others have the same seed, and all have the same
@@ -25,6 +26,9 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from anystar_torch import AnyStar
 from benchmarks.header import ROOT
@@ -94,6 +98,26 @@ RECIPE: dict[str, list[str]] = {
     "twice the steps": ["trainer.max_steps={twice}"],
 }
 
+LIGHT = "model=light"
+#: name -> network; {same_time} stands for the steps of medium in the training time of light
+NETWORK: dict[str, list[str]] = {
+    "medium": ["model=medium"],
+    "medium, as long as light": [
+        "model=medium",
+        "trainer.max_steps={same_time}",
+        "trainer.val_check_interval={same_time}",
+    ],
+    "small": ["model=small"],
+    "light": [LIGHT],
+    "light, another seed": [LIGHT, "seed=2"],
+    "light, three quarters of the width": [LIGHT, "model.backbone.widths=[24,48,96,192]"],
+    "light, twice the width below the grid": [LIGHT, "model.backbone.widths=[32,128,256,512]"],
+    "light, two blocks a level": [LIGHT, "model.backbone.blocks=2"],
+    "light, 128 features before the heads": [LIGHT, "model.features=128"],
+}
+TABLES = {"generator": GENERATOR, "recipe": RECIPE, "network": NETWORK}
+STEPS = {"generator": 400, "recipe": 500, "network": 600}
+
 
 def train(folder: Path, overrides: Sequence[str]) -> None:
     """Train ``experiment=zero_shot`` with ``overrides`` into ``folder``, unless it is there.
@@ -128,10 +152,19 @@ def train(folder: Path, overrides: Sequence[str]) -> None:
 def parser() -> argparse.ArgumentParser:
     """The options of this command."""
     made = common(__doc__)
-    made.add_argument("what", choices=("generator", "recipe"))
+    made.add_argument("what", choices=tuple(TABLES))
     made.add_argument("variants", nargs="*", help="some of the variants; all of them if none is named")
     made.add_argument("--runs", type=Path, required=True, help="folder for the run folders")
-    made.add_argument("--steps", type=int, help="default: 400 and 500")
+    made.add_argument("--steps", type=int, help=f"default: {STEPS}")
+    made.add_argument(
+        "--precision", help="of every training, for example bf16-mixed; default: that of the recipe"
+    )
+    made.add_argument(
+        "--medium-step",
+        type=float,
+        default=1.8,
+        help="training time of a step of the medium network over that of the light one (benchmarks.training)",
+    )
     made.add_argument("--data", type=Path, default=real_volumes.DATA)
     return made
 
@@ -139,24 +172,34 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> None:
     """Train what the folder lacks, score everything, and report as the results grow."""
     generator = options.what == "generator"
-    table = GENERATOR if generator else RECIPE
+    table = TABLES[options.what]
     unknown = set(options.variants) - set(table)
     if unknown:
         raise SystemExit(f"no variant {', '.join(sorted(unknown))}; there are {'; '.join(table)}")
     volumes = real_volumes.read(options.data)
     report = begin(options)
-    steps = options.steps or (400 if generator else 500)
+    steps = options.steps or STEPS[options.what]
+    numbers = {"half": steps // 2, "twice": 2 * steps, "same_time": round(steps / options.medium_step)}
     results: Results = {}
     for name in options.variants or table:
-        changes = [change.format(half=steps // 2, twice=2 * steps) for change in table[name]]
+        changes = [change.format(**numbers) for change in table[name]]
         print(f"{name}: {' '.join(changes) or 'as it is'}", flush=True)
         folder = options.runs / re.sub(r"\W+", "_", name).strip("_")
-        train(folder.absolute(), [*common_settings(generator, steps), *changes])
+        precision = [f"trainer.precision={options.precision}"] if options.precision else []
+        train(folder.absolute(), [*common_settings(generator, steps), *precision, *changes])
         model = AnyStar.from_pretrained(folder)
-        results[name] = {"loss": synthetic(model, "zero_shot", 16)} | real(model, volumes)
+        results[name] = {"giga multiply-adds": multiply_adds(model)} if options.what == "network" else {}
+        results[name] |= {"loss": synthetic(model, "zero_shot", 16)} | real(model, volumes)
         if generator:
             results[name]["appearances"] = changed(model, volumes, results[name]["prob_thresh"])
         tables(results, report)
+
+
+def multiply_adds(model: AnyStar) -> float:
+    """Multiply-adds of a forward pass over 64^3, in 10^9."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.network.logits(torch.zeros(1, 1, 64, 64, 64))
+    return round(counter.get_total_flops() / 2e9, 2)
 
 
 def common_settings(generator: bool, steps: int) -> list[str]:

@@ -127,7 +127,11 @@ def tables(results: Results, report: Report) -> None:
         "networks",
         [
             {"network": name}
-            | {key: row[key] for key in ("weights", "steps", "loss", "prob_thresh") if key in row}
+            | {
+                key: row[key]
+                for key in ("giga multiply-adds", "weights", "steps", "loss", "prob_thresh")
+                if key in row
+            }
             | {f"{group} F1@{iou:g}": row[group][f"F1@{iou:g}"] for group, iou in groups}
             for name, row in results.items()
         ],
