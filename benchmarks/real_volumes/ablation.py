@@ -162,8 +162,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--medium-step",
         type=float,
-        default=1.8,
-        help="training time of a step of the medium network over that of the light one (benchmarks.training)",
+        default=2.2,
+        help="training time of a step of the medium network over that of the light one (benchmarks.networks)",
     )
     made.add_argument("--data", type=Path, default=real_volumes.DATA)
     return made
