@@ -23,7 +23,7 @@ if "ANYSTAR_UNCHECKED" not in os.environ:  # the compile tests: checked function
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so are background jobs started; Ctrl-C is tested too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-os.environ.pop("HYDRA_FULL_ERROR", None)  # the user's choice: tests look at messages without traceback
+os.environ.pop("HYDRA_FULL_ERROR", None)  # tests compare messages, and tracebacks would be added to them
 
 WORKER = "PYTEST_XDIST_WORKER" in os.environ  # workers share the cores
 torch.set_num_threads(1 if WORKER else min(2, os.cpu_count() or 1))
