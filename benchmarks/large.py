@@ -1,45 +1,45 @@
 """Volumes beyond memory: time per voxel, workers, memory, overhead against memory, and suppression of many candidates.
 
-    python -m benchmarks.large                                 256^3 to 1024^3, one and two workers; takes hours
+    python -m benchmarks.large --json large.json               256^3 to 1024^3, one and two workers; takes hours
     python -m benchmarks.large --sizes 256 384 --candidates 2000000 --plot large.png
 
 The volume is the real one in the ``stardist`` package (or --image), continued by its mirror images, as OME-Zarr. Every
-size is predicted by the command line. Memory is that of the largest worker process.
+size is predicted by the command line. Memory is that of the largest process. CPU seconds are those of all processes.
+
+Every row is measured on its own and written at once. Rows that the file of --json has are not measured again, so an
+interrupted run continues with the same command, and rows can be added by other --sizes, --workers and --candidates.
 """
 
 import argparse
-import itertools
+import multiprocessing
+import os
+import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import psutil
-import torch
 import zarr
 
 from anystar_torch import io
-from anystar_torch.distributed import suppression
-from anystar_torch.distributed.blocks import Boxes
-from anystar_torch.distributed.job import Job, Machine, Options, Prepared, provide
-from anystar_torch.distributed.passes import bounds
-from anystar_torch.distributed.progress import Bars
-from anystar_torch.distributed.run import Run, ThisProcess
-from anystar_torch.distributed.work_folder import Item, WorkFolder
-from anystar_torch.inference.plan import Layout
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.network import loading
 from anystar_torch.training.report import example_volume
-from benchmarks.report import begin, parser
+from benchmarks.header import commit
+from benchmarks.many_candidates import suppression_of
+from benchmarks.report import Report, begin, parser
 
 Row = dict[str, Any]
 _CHUNK = 64
-_BLOCK, _DISTANCE, _PER_OBJECT = 256, 14, 50  # of the candidates that are made: voxels, voxels, candidates
+VOLUMES, SUPPRESSION = "anystar predict, block by block and in memory", "suppression block by block"
 
 
 def mirrored(size: int, length: int) -> np.ndarray:
@@ -61,9 +61,9 @@ def write_volume(path: Path, image: np.ndarray, size: int) -> None:
     group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [level]}]}
 
 
-def watched(command: list[str]) -> tuple[float, float, str]:
-    """Seconds, bytes of the largest process and output of a command and the processes that it starts."""
-    began = time.perf_counter()
+def watched(command: list[str]) -> tuple[Row, str]:
+    """Time, memory of the largest process and output of a command and the processes that it starts."""
+    began, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     peak, ended = [0], threading.Event()
 
@@ -83,106 +83,106 @@ def watched(command: list[str]) -> tuple[float, float, str]:
     thread.join()
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with status {process.returncode}")
-    return time.perf_counter() - began, float(peak[0]), said
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    work = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+    measured = {
+        "seconds": time.perf_counter() - began,
+        "CPU seconds": work,
+        "peak GB of a process": peak[0] / 1e9,
+    }
+    return measured, said
 
 
-def one_size(path: Path, size: int, how: list[str], options: argparse.Namespace, diameter: float) -> Row:
-    """The whole command on a cube."""
+def one_size(path: Path, how: list[str], options: argparse.Namespace, diameter: float) -> Row:
+    """The whole command on a volume."""
     target = path.with_name("labels.ome.zarr")
     program = "from anystar_torch.cli import main; main()"
     command = [
         *(sys.executable, "-c", program, "predict", str(path), "-o", str(target), "--overwrite"),
         *("--model", str(options.model), "--diameter", str(diameter), "--device", "cpu", *how),
     ]
-    seconds, peak, said = watched(command)
-    return {
-        "size": f"{size}^3",
-        "options": " ".join(how),
-        "seconds": seconds,
-        "us per voxel": seconds / size**3 * 1e6,
-        "peak GB of a process": peak / 1e9,
-        "result": said.strip().splitlines()[-1].rpartition(": ")[2].partition(" (")[0],
-    }
+    row, said = watched(command)
+    return row | {"result": said.strip().splitlines()[-1].rpartition(": ")[2].partition(" (")[0]}
 
 
-def made_candidates(work: WorkFolder, boxes: Boxes, name: str, rays: int) -> Item:
-    """Candidates of a block: objects at regular places, each with many candidates around its centre."""
-    random = np.random.default_rng(abs(hash(name)) % 2**32)
-    low, high = (np.array(corner) for corner in boxes.box(name))
-    # Places do not begin anew in each block, so that objects lie across the borders of blocks.
-    axes = [
-        np.arange((a - 3) // _DISTANCE * _DISTANCE, b + 4, _DISTANCE) for a, b in zip(low, high, strict=True)
-    ]
-    centres = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3).repeat(_PER_OBJECT, 0)
-    points = centres + random.integers(-3, 4, centres.shape)
-    inside = ((points >= low) & (points < high)).all(axis=1)
-    points = np.unique(points[inside], axis=0).astype(np.float32)
-    scores = random.random(len(points), np.float32)
-    distances = (6.5 * random.uniform(0.8, 1.2, (len(points), rays))).astype(np.float16)
-    order = np.argsort(-scores, kind="stable")
-    reach = distances[order].max(1).astype(np.float32)
-    arrays = {"points": points[order], "distances": distances[order], "scores": scores[order], "reach": reach}
-    return work.write("candidates", name, arrays, {"count": len(points), "box": bounds(points, reach)})
+def alone(function: Callable[..., Row], *arguments: Any) -> Row:
+    """What a function returns in a new process, whose memory nothing else has used."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
-def suppression_of(count: int) -> Row:
-    """Suppression of made candidates, block by block in this process."""
-    network = AnyStar.from_pretrained()
-    per_block = (_BLOCK // _DISTANCE) ** 3 * _PER_OBJECT * 0.93  # candidates at the same place are one
-    blocks = max(1, round(count / per_block))
-    side = next(n for n in itertools.count(1) if n**3 >= blocks)
-    shape = (side * _BLOCK, side * _BLOCK, -(-blocks // side**2) * _BLOCK)
-    layout = Layout((_BLOCK, _BLOCK, _BLOCK), (0, 0, 0), 1)
-    with tempfile.TemporaryDirectory() as folder, Bars(False) as bars:
-        options = Options(
-            spacing=(1, 1, 1), diameter=13.6, intensity_range=None, prob_thresh=0, nms_thresh=0.3, tta=False,
-            coarse_pass=False, shape_averaging=True,
-        )  # fmt: skip
-        job = Job(
-            work=WorkFolder(Path(folder)), source=np.broadcast_to(np.uint8(0), shape), mask=None, options=options,
-            machine=Machine(device="cpu"), model=Path("shipped"), normalisation="minmax",
-            prepared=Prepared(low=0, high=1, clip=False, diameter=13.6, fine=layout, coarse=None),
-        )  # fmt: skip
-        provide(job, network.tile_network("cpu"), network.config)
-        boxes = Boxes(shape, (_BLOCK,) * 3)
-        made = {name: made_candidates(job.work, boxes, name, len(job.rays)) for name in boxes.names()}
-        before, began = psutil.Process().memory_info().rss, time.perf_counter()
-        peak, ended = [before], threading.Event()
+class Rows:
+    """The rows of a table, some of them measured earlier.
 
-        def watch() -> None:
-            while not ended.wait(0.05):
-                peak[0] = max(peak[0], psutil.Process().memory_info().rss)
+    Args:
+        report: where the table is shown and kept.
+        title: of the table.
+    """
 
-        thread = threading.Thread(target=watch)
-        thread.start()
-        states = suppression.survivors(job, Run(ThisProcess(), bars), made)
-        ended.set()
-        thread.join()
-        return {
-            "candidates": sum(item.facts["count"] for item in made.values()),
-            "blocks": len(made),
-            "rounds": len({item.stage for item in states.values()}),
-            "seconds": time.perf_counter() - began,
-            "survivors": sum(item.facts["kept"] for item in states.values()),
-            "GB before": before / 1e9,
-            "peak GB": peak[0] / 1e9,
-        }
+    def __init__(self, report: Report, title: str) -> None:
+        self.report, self.title = report, title
+
+    @property
+    def rows(self) -> list[Row]:
+        """All rows."""
+        return [dict(row) for row in self.report.tables.get(self.title, [])]
+
+    def has(self, key: Row) -> bool:
+        """Whether a row with these values is there."""
+        return any(key.items() <= row.items() for row in self.rows)
+
+    def add(self, key: Row, measure: Callable[[], Row]) -> None:
+        """Measure a row, unless it is there, and write the table."""
+        if self.has(key):
+            return
+        load = os.getloadavg()[0]
+        row = (
+            key | measure() | {"date": time.strftime("%Y-%m-%d"), "commit": commit(), "load": round(load, 1)}
+        )
+        self.report.table(self.title, [*self.rows, row])
 
 
 def plot(rows: list[Row], path: Path) -> None:
     """Time per voxel over the size of the volume, one line per kind of run."""
     figure, axis = plt.subplots(figsize=(5, 3.5), layout="constrained")
     for how in dict.fromkeys(row["options"] for row in rows):
-        mine = [row for row in rows if row["options"] == how]
+        mine = sorted((int(row["size"][:-2]), row["seconds"]) for row in rows if row["options"] == how)
         axis.plot(
-            [int(row["size"][:-2]) for row in mine], [row["us per voxel"] for row in mine], "o-", label=how
+            [size for size, _ in mine], [seconds / size**3 * 1e6 for size, seconds in mine], "o-", label=how
         )
     axis.set(xlabel="voxels along each axis", ylabel="microseconds per voxel", ylim=(0, None))
     axis.legend(frameon=False)
     figure.savefig(path, dpi=120)
 
 
+def volumes(rows: Rows, options: argparse.Namespace) -> None:
+    """Measure the command on volumes of all sizes."""
+    diameter = AnyStar.from_pretrained(options.model).config.diameter_band[1]
+    image = io.read(options.image or example_volume()[0]).array
+    for size in options.sizes:
+        kinds = [["--workers", str(n), "--max-memory", options.max_memory] for n in options.workers]
+        kinds += [["--max-memory", "64GB"]] if size in options.in_memory else []
+        keys = {" ".join(how): how for how in kinds}
+        missing = {
+            name: how for name, how in keys.items() if not rows.has({"size": f"{size}^3", "options": name})
+        }
+        if not missing:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "volume.ome.zarr")
+            write_volume(path, image, size)
+            for name, how in missing.items():
+                key = {"size": f"{size}^3", "options": name}
+
+                def measure(how: list[str] = how, path: Path = path, size: int = size) -> Row:
+                    row = one_size(path, how, options, diameter)
+                    return row | {"us per voxel": row["seconds"] / size**3 * 1e6}
+
+                rows.add(key, measure)
+
+
 def main() -> None:
+    """Measure the rows that are missing."""
     options_of = parser(__doc__)
     options_of.add_argument("--model", default=loading.SHIPPED, help="model folder")
     options_of.add_argument("--image", help="a volume; the one in the stardist package if not given")
@@ -196,25 +196,13 @@ def main() -> None:
     options_of.add_argument("--plot", type=Path, help="picture of the times")
     options = options_of.parse_args()
     report = begin(options, weights=options.model, packages=("distributed", "zarr"))
-    torch.set_num_threads(options.threads)
-    model = AnyStar.from_pretrained(options.model)
-    image = io.read(options.image or example_volume()[0]).array
-    rows: list[Row] = []
-    for size in options.sizes:
-        kinds = [["--workers", str(n), "--max-memory", options.max_memory] for n in options.workers]
-        kinds += [["--max-memory", "64GB"]] if size in options.in_memory else []
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "volume.ome.zarr")
-            write_volume(path, image, size)
-            for how in kinds:
-                rows.append(one_size(path, size, how, options, model.config.diameter_band[1]))
-                report.table("anystar predict, block by block and in memory", rows)
-    if options.plot is not None and rows:
+    report.resume()
+    volumes(Rows(report, VOLUMES), options)
+    if options.plot is not None and (rows := Rows(report, VOLUMES).rows):
         plot(rows, options.plot)
-    made = []
+    made = Rows(report, SUPPRESSION)
     for count in options.candidates:
-        made.append(suppression_of(count))
-        report.table("suppression block by block", made)
+        made.add({"asked": count}, lambda count=count: alone(suppression_of, count, options.threads))
 
 
 if __name__ == "__main__":

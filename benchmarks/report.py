@@ -41,6 +41,11 @@ class Report:
             print(f"\n{title}\n\n{markdown(self.tables[title])}", flush=True)
         self.write()
 
+    def resume(self) -> None:
+        """Take over the tables of the JSON file, if there is one."""
+        if self.path is not None and self.path.is_file():
+            self.tables = json.loads(self.path.read_text())["tables"]
+
     def write(self) -> None:
         """Write the JSON file, if there is one."""
         if self.path is not None:

@@ -5,12 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from anystar_torch.distributed.blocks import Boxes
+from anystar_torch.distributed.work_folder import WorkFolder
 from anystar_torch.network import loading
 from benchmarks import configs
 from benchmarks.header import Header, hash_of_weights
+from benchmarks.large import Rows
+from benchmarks.many_candidates import made_candidates
 from benchmarks.peers import Peer
 from benchmarks.real_volumes.ablation import TABLES
 from benchmarks.report import Report, figure, markdown
@@ -50,6 +55,37 @@ def test_tables_are_printed_and_stored(tmp_path, capsys):
     assert list(stored["tables"]) == ["first", "second"]
     assert stored["tables"]["first"][0]["seconds"] == 0.12345
     assert stored["header"]["commit"] in printed
+
+
+def test_rows_are_measured_once_and_kept(tmp_path):
+    file, measured = tmp_path / "figures.json", []
+
+    def measure(name):
+        measured.append(name)
+        return {"seconds": 1.5}
+
+    for names in ("a",), ("a", "b"):
+        report = Report(Header.now(), file)
+        report.resume()
+        rows = Rows(report, "volumes")
+        for name in names:
+            rows.add({"size": name}, lambda name=name: measure(name))
+    assert measured == ["a", "b"]
+    stored = json.loads(file.read_text())["tables"]["volumes"]
+    assert [(row["size"], row["seconds"]) for row in stored] == [("a", 1.5), ("b", 1.5)]
+    assert all(row["commit"] == Header.now().commit for row in stored)
+
+
+@pytest.mark.long
+def test_made_candidates_conflict_across_the_borders_of_blocks(tmp_path):
+    work, boxes = WorkFolder(tmp_path), Boxes((256, 256, 512), (256, 256, 256))
+    names = sorted(boxes.names(), key=boxes.box)
+    left, right = (work.read(made_candidates(work, boxes, name, 8))["points"] for name in names)
+    assert min(len(left), len(right)) > 250_000
+    assert left[:, 2].max() == 255
+    assert right[:, 2].min() == 256
+    border = left[left[:, 2] == 255][:50]
+    assert all((np.abs(right - one) <= 6).all(1).any() for one in border)
 
 
 def test_a_cell_breaks_no_table():
