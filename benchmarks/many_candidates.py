@@ -27,7 +27,7 @@ _OBJECTS, _PER_OBJECT = (
     50,
 )  # objects along each axis of a block, and candidates of each, of which some coincide
 _RADIUS, _SPREAD = 6.5, 3  # mean distance to the surface, and candidates around a centre, in voxels
-_SAMPLE = 0.05  # seconds between two looks at the memory
+_SAMPLE = 0.05  # seconds between two readings of the memory
 
 
 class Peak:
