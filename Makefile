@@ -3,6 +3,7 @@
 # make fast  : the quick tests alone, with their coverage.
 # make slow  : the tests that make test leaves out.
 # make lint  : style, types, layers and words, without a test.
+# make docs  : the documentation as a site, in build/site.
 #
 #   make train MINUTES=30                                    the budget without a GPU; ten minutes by default
 #   make train ARGS="trainer.max_steps=2000 seed=3"          any Hydra overrides; a number of steps replaces the budget
@@ -40,7 +41,7 @@ endif
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 HERE   = not compile and not interpreter
 
-.PHONY: help train test fast slow setup lint hosted check compiled interpreted clean
+.PHONY: help train test fast slow docs setup lint hosted check compiled interpreted clean
 .DEFAULT_GOAL := help
 
 help:
@@ -92,6 +93,10 @@ slow: setup
 	$(PYTEST) -m "$(HERE) and slow"
 	ANYSTAR_UNCHECKED=1 $(PYTEST) -m "compile and slow" || test $$? -eq 5  # 5: there is none
 	TRITON_INTERPRET=1 $(PYTEST) -m "interpreter and slow" tests/kernels || test $$? -eq 5
+
+# Every warning is an error. The variable turns off an announcement of the theme.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 clean:
 	rm -rf $(VENV) build dist outputs anystar_torch/kernels/_native*.so

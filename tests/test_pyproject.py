@@ -42,6 +42,8 @@ NOT_IMPORTED = {
     "import-linter": "lint-imports, in make test",
     "ipykernel": "runs the example notebook",
     "jsonschema": "monai.bundle verify_metadata",
+    "mkdocs-material": "the theme in mkdocs.yml",
+    "mkdocstrings": "a plugin in mkdocs.yml",
     "mypy": "make test",
     "s3fs": "s3:// in fsspec",
     "nanobind": "the build of the native module",
@@ -95,7 +97,7 @@ def imports(*folders, everywhere=True):
                 continue
             for name in names:
                 found.setdefault(name.partition(".")[0], set()).add(path.relative_to(ROOT).as_posix())
-    ours = {"anystar_torch", "tests", "benchmarks", "serve"}
+    ours = {"anystar_torch", "tests", "benchmarks", "docs", "serve"}
     return {
         name: places
         for name, places in found.items()
@@ -143,7 +145,7 @@ def test_what_is_imported_with_a_module_is_no_optional_dependency():
 @pytest.mark.long
 @pytest.mark.parametrize("name", sorted(CORE.union(*(EXTRAS[extra] for extra in EXTRAS if extra != "dev"))))
 def test_what_is_declared_is_imported(name):
-    used = IMPORTED_AS.get(name, name) in imports(PACKAGE, ROOT / "export", ROOT / "examples")
+    used = IMPORTED_AS.get(name, name) in imports(PACKAGE, ROOT / "docs", ROOT / "export", ROOT / "examples")
     assert used != (name in NOT_IMPORTED), "imported and excused" if used else "not imported"
 
 
@@ -155,7 +157,8 @@ def test_what_development_needs_is_used(name):
 
 def test_what_tests_and_benchmarks_import_is_declared():
     known = import_names(CORE.union(*EXTRAS.values())) | {
-        "tensorflow",
-        "nbformat",
-    }  # a peer's; nbclient brings it
+        "tensorflow",  # a peer's
+        "nbformat",  # nbclient brings it
+        "griffe",  # mkdocstrings brings it
+    }
     assert set(imports(ROOT / "tests", ROOT / "benchmarks", ROOT / "docs")) <= known

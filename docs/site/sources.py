@@ -1,0 +1,83 @@
+"""Files of the repository that pages link to, as pages of the site."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from docs.site.configs import ROOT, anchor
+
+DOCS = ROOT / "docs"
+LINK = re.compile(r"\]\((\.\./[^)#\s]+)(#[^)\s]*)?\)")  # a link of a page to a file that is not beside it
+LANGUAGES = {".py": "python", ".yaml": "yaml", ".cpp": "cpp", ".hpp": "cpp", ".sh": "bash", ".toml": "toml"}
+FOLDER = "source"
+
+
+def linked(pages: list[Path]) -> list[Path]:
+    """The files outside of ``docs/`` that pages link to, without the configurations.
+
+    Args:
+        pages: Markdown files in ``docs/``.
+    """
+    targets = {
+        (page.parent / match.group(1)).resolve()
+        for page in pages
+        for match in LINK.finditer(page.read_text())
+    }
+    outside = (path for path in targets if not path.is_relative_to(DOCS))
+    return sorted(path for path in outside if path.suffix != ".yaml")
+
+
+def with_links(markdown: str, page: Path, up: str = "") -> str:
+    """The text of a page, with its links to files of the repository led to pages of the site.
+
+    Args:
+        markdown: the text.
+        page: the file it is from.
+        up: path from the page to the root of the site, such as ``../``; empty at the root.
+    """
+
+    def target(match: re.Match[str]) -> str:
+        file = (page.parent / match.group(1)).resolve()
+        if file.is_relative_to(DOCS):
+            return match.group()
+        path = file.relative_to(ROOT).as_posix()
+        if path.startswith("configs/"):
+            return f"]({up}configs.md#{anchor(path)})"
+        return f"]({up}{address(path)}{match.group(2) or ''})"
+
+    return LINK.sub(target, markdown)
+
+
+def address(path: str) -> str:
+    """Where the page of a file is on the site, relative to its root."""
+    return f"{FOLDER}/{path}.md"
+
+
+def page(path: Path) -> str:
+    """Markdown of the page of a file: a notebook with its outputs, or the text of the file.
+
+    Args:
+        path: of the file.
+    """
+    name = path.relative_to(ROOT).as_posix()
+    head = "---\nsearch:\n  exclude: true\n---\n\n"
+    if path.suffix == ".ipynb":
+        return head + "\n\n".join(_cells(path)) + "\n"
+    return f"{head}# {name}\n\n````{LANGUAGES.get(path.suffix, 'text')}\n{path.read_text().rstrip()}\n````\n"
+
+
+def _cells(path: Path) -> Iterator[str]:
+    for cell in json.loads(path.read_text())["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            yield re.sub(r"\]\(\.\./docs/", "](../../", text)
+            continue
+        yield f"```python\n{text}\n```"
+        for output in cell["outputs"]:
+            data = output.get("data", {})
+            if "image/png" in data:
+                yield f"![output](data:image/png;base64,{''.join(data['image/png'].split())})"
+            elif "text" in output or "text/plain" in data:
+                shown = "".join(output.get("text") or data["text/plain"]).rstrip()
+                yield f"```text\n{shown}\n```"
