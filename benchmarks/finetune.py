@@ -147,7 +147,8 @@ def main() -> None:
         [f"minutes={options.minutes:g}"] if options.steps is None else [f"trainer.max_steps={options.steps}"]
     )
     report = begin(options, weights=SHIPPED)
-    before = AnyStar.from_pretrained()
+    shipped = AnyStar.from_pretrained()
+    before = AnyStar(shipped.network, replace(shipped.config, smallest_tile=0))
     gains, forgotten = [], []
     for name in options.cases or known:
         case, folder = known[name], (options.runs / name).absolute()

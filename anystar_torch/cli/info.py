@@ -74,5 +74,6 @@ def _model(path: str | None) -> dict[str, Any]:
         "nms_thresh": config.nms_thresh,
         "imported from": config.imported_from,
         "receptive field in voxels": config.receptive_field,
+        "thin volumes are continued to": f"{config.smallest_tile} voxels" if config.smallest_tile else None,
         **{f"provenance {name}": value for name, value in config.provenance.as_dict().items()},
     }

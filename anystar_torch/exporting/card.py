@@ -60,6 +60,11 @@ def readme(network: StarDist, config: ModelConfig, use: str) -> str:
         "object diameters": f"{low:g} to {high:g} voxels, median {middle:g} (5 %, 95 % of the training volume)",
         "rays, grid": f"{len(network.rays)}, {network.grid}",
         "thresholds": f"probability {config.prob_thresh:g}, overlap {config.nms_thresh:g}",
+        **(
+            {"thin volumes": f"continued by their mirror images to {config.smallest_tile} voxels per axis"}
+            if config.smallest_tile
+            else {}
+        ),
         **({"imported from": config.imported_from} if config.imported_from else {}),
         **{f"provenance: {name}": value for name, value in config.provenance.as_dict().items()},
     }

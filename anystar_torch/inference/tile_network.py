@@ -246,14 +246,18 @@ class TileNetwork:
         return Prediction(*(values[:, :, inside[0], inside[1], inside[2]] for values in found))
 
     def margin(self, size: Triple) -> Triple:
-        """Voxels that are computed on each side of a tile beside it, multiples of the divisor of the network.
+        """Voxels that are computed on each side of a tile beside it.
+
+        They are multiples of the grid, and the tile with both margins is a multiple of the divisor of the network.
 
         Args:
-            size: size of the tile, (z, y, x).
+            size: size of the tile, (z, y, x), a multiple of the divisor.
         """
+        network = self.network
+        steps = (d // 2 if d % (2 * g) == 0 else d for d, g in zip(network.divisor, network.grid, strict=True))
         z, y, x = (
-            -(-max(0, self.smallest_tile - n) // (2 * d)) * d
-            for n, d in zip(size, self.network.divisor, strict=True)
+            -(-max(0, self.smallest_tile - n) // (2 * step)) * step
+            for n, step in zip(size, steps, strict=True)
         )
         return z, y, x
 

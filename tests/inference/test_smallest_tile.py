@@ -55,13 +55,16 @@ def test_thin_volumes_are_continued(model, smallest, margin):
     np.testing.assert_allclose(found.scores, wanted[tuple(index.T)], atol=1e-6)
 
 
-def test_the_margin_is_a_multiple_of_the_divisor(model):
-    network = TileNetwork(model.network, torch.device("cpu"), smallest_tile=30)
-    for size in (4, 16, 28, 32):
-        (margin, _, none) = network.margin((size, 16, 64))
-        assert margin % 4 == 0
-        assert size + 2 * margin >= 30
-        assert margin == 0 or size + 2 * (margin - 4) < 30
+@pytest.mark.parametrize(("grid", "depth"), [(1, 2), (2, 1), (2, 2), (4, 1)])
+def test_the_margin_is_the_smallest_that_the_network_takes(grid, depth):
+    backbone = UNetBackbone(filters=2, depth=depth, batch_norm=False)
+    network = StarDist(rays=8, grid=(grid,) * 3, features=2, backbone=backbone)
+    tiles = TileNetwork(network, torch.device("cpu"), smallest_tile=30)
+    divisor = network.divisor[0]
+    for size in range(divisor, 49, divisor):
+        margin, _, none = tiles.margin((size, divisor, 64))
+        possible = [m for m in range(0, 64, grid) if (size + 2 * m) % divisor == 0 and size + 2 * m >= 30]
+        assert margin == possible[0]
         assert none == 0
 
 
