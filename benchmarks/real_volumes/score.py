@@ -171,6 +171,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--backgrounds", action="store_true", help="also with other bright, uneven backgrounds")
     made.add_argument("--wrong-size", action="store_true", help="also with a wrong size given")
     made.add_argument("--prob-thresh", type=float, help="default: the model's")
+    made.add_argument("--smallest-tile", type=int, help="mirrored context of thin volumes; default: the model's")
     made.add_argument("--no-shape-averaging", action="store_true", help="shapes of the best candidates alone")
     made.add_argument("--no-coarse-pass", action="store_true", help="the fine pass alone")
     made.add_argument("--tta", action="store_true", help="mean over mirrored inputs")
@@ -187,8 +188,9 @@ def run(options: argparse.Namespace) -> None:
         coarse_pass=False if options.no_coarse_pass else None,
         tta=options.tta,
     )
-    if options.prob_thresh is not None:
-        model.config = replace(model.config, prob_thresh=options.prob_thresh)
+    changed_settings = {"prob_thresh": options.prob_thresh, "smallest_tile": options.smallest_tile}
+    given_settings = {name: value for name, value in changed_settings.items() if value is not None}
+    model.config = replace(model.config, **given_settings)
     report = begin(options, weights=options.model or loading.SHIPPED)
     config = model.config
     settings = {
