@@ -254,7 +254,9 @@ class TileNetwork:
             size: size of the tile, (z, y, x), a multiple of the divisor.
         """
         network = self.network
-        steps = (d // 2 if d % (2 * g) == 0 else d for d, g in zip(network.divisor, network.grid, strict=True))
+        steps = (
+            d // 2 if d % (2 * g) == 0 else d for d, g in zip(network.divisor, network.grid, strict=True)
+        )
         z, y, x = (
             -(-max(0, self.smallest_tile - n) // (2 * step)) * step
             for n, step in zip(size, steps, strict=True)

@@ -171,7 +171,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--backgrounds", action="store_true", help="also with other bright, uneven backgrounds")
     made.add_argument("--wrong-size", action="store_true", help="also with a wrong size given")
     made.add_argument("--prob-thresh", type=float, help="default: the model's")
-    made.add_argument("--smallest-tile", type=int, help="mirrored context of thin volumes; default: the model's")
+    made.add_argument(
+        "--smallest-tile", type=int, help="mirrored context of thin volumes; default: the model's"
+    )
     made.add_argument("--no-shape-averaging", action="store_true", help="shapes of the best candidates alone")
     made.add_argument("--no-coarse-pass", action="store_true", help="the fine pass alone")
     made.add_argument("--tta", action="store_true", help="mean over mirrored inputs")
