@@ -95,6 +95,23 @@ def predict(
         TypeError: an unknown option, or a source in memory together with a client.
         ValueError: the volume or an argument is not valid, the target exists, a task failed repeatedly, or the disk is
             full. The message says what is kept.
+
+    Examples:
+        A small array in this process. A path or a URL in its place is read box by box:
+
+        >>> import numpy as np
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from anystar_torch import io
+        >>> from anystar_torch.distributed import predict
+        >>> z, y, x = np.mgrid[:32, :32, :32]
+        >>> ball = (z - 16) ** 2 + (y - 16) ** 2 + (x - 16) ** 2 < 36
+        >>> with TemporaryDirectory() as folder:
+        ...     target = Path(folder, "labels.ome.zarr")
+        ...     result = predict(ball.astype("float32"), target, diameter=12, device="cpu", progress=False)
+        ...     labels = io.read_labels(target).array
+        >>> result.objects, int(labels.max())
+        (1, 1)
     """
     started, wishes = time.perf_counter(), LargeOptions(**options)
     if client is not None and not isinstance(source, Path | str | LazyVolume):

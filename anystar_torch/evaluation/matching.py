@@ -176,9 +176,15 @@ def matching(
         TypeError: a label array does not have an integer type.
         ValueError: the shapes differ, a label is negative, or the threshold or the criterion is not valid.
 
-    Example:
+    Examples:
+        One of two objects is found. Labels need not have the same numbers:
+
         >>> import numpy as np
-        >>> matching(np.array([0, 1, 1, 2]), np.array([0, 5, 5, 0])).recall
+        >>> from anystar_torch import matching
+        >>> score = matching(truth=np.array([0, 1, 1, 2]), prediction=np.array([0, 5, 5, 0]))
+        >>> score.tp, score.fp, score.fn
+        (1, 0, 1)
+        >>> score.recall
         0.5
     """
     return ContingencyTable.of(truth, prediction).matching(iou_thresh, criterion)

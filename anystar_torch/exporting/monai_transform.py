@@ -16,7 +16,7 @@ from anystar_torch.inference.predictor import AnyStar
 class AnyStard(MapTransform):
     """Adds the labels of the objects in an image: ``data["image_labels"]`` for ``data["image"]``.
 
-    Example::
+    A pipeline that begins with a file::
 
         transform = Compose([LoadImaged("image", ensure_channel_first=True), AnyStard("image", diameter=12)])
         labels = transform({"image": "volume.nii.gz"})["image_labels"]

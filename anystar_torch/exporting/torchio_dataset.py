@@ -15,11 +15,6 @@ IMAGE, LABELS, ID = "image", "labels", "id"
 class SyntheticSubjects(torchio.SubjectsDataset):  # type: ignore[misc]
     """Subjects that are synthesised when they are asked for. Subject ``ids[i]`` is the same one every time.
 
-    Example::
-
-        subjects = SyntheticSubjects(load_synthesizer("mix", shape=(64, 64, 64)), range(1000))
-        loader = torchio.SubjectsLoader(subjects, batch_size=2)
-
     Each subject has the entries "image" (a ``ScalarImage``, float32 in [0, 1]), "labels" (a ``LabelMap``, int32) and
     "id". Arrays are ``[1, W, H, D]``, as TorchIO orders axes: x first.
 
@@ -32,6 +27,14 @@ class SyntheticSubjects(torchio.SubjectsDataset):  # type: ignore[misc]
 
     Raises:
         ValueError: there are no ids.
+
+    Examples:
+        >>> import torchio
+        >>> from anystar_torch import load_synthesizer
+        >>> subjects = SyntheticSubjects(load_synthesizer("mix", shape=(32, 32, 32)), range(1000))
+        >>> batch = next(iter(torchio.SubjectsLoader(subjects, batch_size=2)))
+        >>> batch["image"]["data"].shape
+        torch.Size([2, 1, 32, 32, 32])
     """
 
     def __init__(

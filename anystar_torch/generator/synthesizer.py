@@ -26,13 +26,6 @@ from anystar_torch.random.source import Source
 class Synthesizer:
     """Makes samples from ids. Sample ``id`` of a seed and split is the same in every batch and on every machine.
 
-    Example::
-
-        synth = load_synthesizer("mix", shape=(64, 64, 64), seed=0)
-        sample = synth(torch.arange(4))          # image [4, 1, 64, 64, 64] in [0, 1], labels int32
-        draws = synth.draw(torch.arange(4))      # all scalar draws; draws.as_dict() prints them
-        again = synth.render(draws)              # the same sample
-
     Attributes:
         shape: (D, H, W) of a sample, at least 8 voxels each.
         seed: of everything drawn.
@@ -41,6 +34,18 @@ class Synthesizer:
         placement: position and orientation of a sample in the scene.
         effects: what the instrument does to the image.
         finish: rescaling, holes and detector noise.
+
+    Examples:
+        All random parameters of a batch are one object, from which the samples are rendered:
+
+        >>> import torch
+        >>> from anystar_torch import load_synthesizer
+        >>> synth = load_synthesizer("mix", shape=(32, 32, 32))
+        >>> draws = synth.draw(torch.arange(2))
+        >>> len(draws.as_dict()["/placement/zoom/factor"])
+        2
+        >>> torch.equal(synth.render(draws).image, synth(torch.arange(2)).image)
+        True
     """
 
     shape: Sequence[int]

@@ -46,6 +46,12 @@ class Rays:
 
         Raises:
             ValueError: fewer than 5 rays, or an anisotropy that is not three positive finite numbers.
+
+        Examples:
+            >>> from anystar_torch import Rays
+            >>> rays = Rays.golden_spiral(96)
+            >>> rays.vertices.shape, rays.faces.shape
+            (torch.Size([96, 3]), torch.Size([188, 3]))
         """
         if n < _FEWEST:
             raise ValueError(f"a polyhedron needs at least {_FEWEST} rays, got {n}")

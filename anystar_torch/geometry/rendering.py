@@ -39,8 +39,17 @@ def render_labels(
         TypeError: for a wrong dtype.
         ValueError: for a wrong shape or value.
 
-    Example:
-        >>> labels = ops.render_labels(points, distances, rays, shape=(64, 128, 128))
+    Examples:
+        Two balls that overlap; voxels of both belong to the first:
+
+        >>> import torch
+        >>> from anystar_torch import Rays, ops
+        >>> rays = Rays.golden_spiral(32)
+        >>> points = torch.tensor([[6.0, 6.0, 6.0], [6.0, 6.0, 12.0]])
+        >>> labels = ops.render_labels(points, torch.full((2, 32), 5.0), rays, shape=(13, 13, 19))
+        >>> labels[6, 6]
+        tensor([0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 0, 0],
+               dtype=torch.int32)
     """
     check_polyhedra(points, distances, rays)
     if len(shape) != 3 or any(size < 0 for size in shape):

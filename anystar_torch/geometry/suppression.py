@@ -50,9 +50,17 @@ def nms(
         TypeError: for a wrong dtype.
         ValueError: for a wrong shape or value, or a polyhedron whose box is larger than 2^33 voxels.
 
-    Example:
-        >>> keep = ops.nms(points, distances, scores, rays, nms_thresh=0.4)
-        >>> points[keep]
+    Examples:
+        Three balls of radius 5. The first two overlap, and the second has the higher score:
+
+        >>> import torch
+        >>> from anystar_torch import Rays, ops
+        >>> rays = Rays.golden_spiral(32)
+        >>> points = torch.tensor([[8.0, 8.0, 8.0], [8.0, 8.0, 9.0], [8.0, 8.0, 20.0]])
+        >>> distances = torch.full((3, 32), 5.0)
+        >>> scores = torch.tensor([0.7, 0.9, 0.8])
+        >>> ops.nms(points, distances, scores, rays, nms_thresh=0.4)
+        tensor([False,  True,  True])
     """
     check_polyhedra(points, distances, rays)
     if scores.shape != points.shape[:1]:

@@ -35,7 +35,7 @@ class SuppressionInRounds:
     Raises:
         ValueError: ``nms_thresh`` outside of its range.
 
-    Example::
+    Candidates come from one tile after the other::
 
         suppression = SuppressionInRounds(rays, 0.4)
         for tile in tiles:

@@ -37,6 +37,22 @@ def star_distances(
         TypeError: labels that are not int32.
         ValueError: an empty volume, a grid that is not three positive integers, rays on another device or (checked on
             the CPU only) not of unit length.
+
+    Examples:
+        A cube of 5 voxels, seen from its centre. The border is 3 steps away along an axis, and farther along a
+        diagonal:
+
+        >>> import torch
+        >>> from anystar_torch import Rays, targets
+        >>> labels = torch.zeros(1, 1, 9, 9, 9, dtype=torch.int32)
+        >>> labels[:, :, 2:7, 2:7, 2:7] = 1
+        >>> distances = targets.star_distances(labels, Rays.golden_spiral(32))
+        >>> distances.shape
+        torch.Size([1, 32, 9, 9, 9])
+        >>> distances[0, :, 4, 4, 4].aminmax()
+        torch.return_types.aminmax(
+        min=tensor(3.),
+        max=tensor(4.3589))
     """
     check_labels(labels)
     steps = checked_grid(grid)
@@ -68,6 +84,16 @@ def object_probability(
         TypeError: labels that are not int32.
         ValueError: an empty volume, a grid that is not three positive integers, or an anisotropy that is not three
             positive numbers.
+
+    Examples:
+        The middle row of a cube of 5 voxels:
+
+        >>> import torch
+        >>> from anystar_torch import targets
+        >>> labels = torch.zeros(1, 1, 9, 9, 9, dtype=torch.int32)
+        >>> labels[:, :, 2:7, 2:7, 2:7] = 1
+        >>> targets.object_probability(labels)[0, 0, 4, 4]
+        tensor([0.0000, 0.0000, 0.3333, 0.6667, 1.0000, 0.6667, 0.3333, 0.0000, 0.0000])
     """
     check_labels(labels)
     steps, lengths = checked_grid(grid), three_positive("anisotropy", anisotropy)

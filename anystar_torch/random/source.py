@@ -23,17 +23,22 @@ class Source:
     """The draws of a batch: one independent stream per sample.
 
     ``source("gamma")`` is the stream of an effect. Each draw inside of it has its own name. Names and paths of streams
-    are hashed: another name gives other numbers. Example::
-
-        source = Source.of(ids, seed=0, split="train")("gaussian_noise")
-        applied = source.coin("applied", p=0.25)             # bool [B]
-        std = source.uniform("std", 0.0, 0.1)                # float32 [B]
-        field = source.normal("field", 64, 64, 64)           # float32 [B, 64, 64, 64]
+    are hashed: another name gives other numbers.
 
     Attributes:
         root: int64 ``[B]``, one number for each (seed, split, id).
         path: names of the enclosing effects. A draw is a function of root, path and the draw's name.
         draws: the table of scalar draws, where one was made. A draw that is in the table is a view of it.
+
+    Examples:
+        >>> import torch
+        >>> ids = torch.tensor([7, 8, 9])
+        >>> source = Source.of(ids, seed=0, split="train")("gaussian_noise")
+        >>> source.coin("applied", p=0.25).shape, source.uniform("std", 0.0, 0.1).shape
+        (torch.Size([3]), torch.Size([3]))
+        >>> alone = Source.of(ids[1:2], seed=0, split="train")("gaussian_noise")
+        >>> torch.equal(source.normal("field", 8, 8, 8)[1:2], alone.normal("field", 8, 8, 8))
+        True
     """
 
     root: Int64[Tensor, " b"]

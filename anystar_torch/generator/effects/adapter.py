@@ -35,9 +35,7 @@ class Seedable(Protocol):
 class Monai:
     """A MONAI transform of arrays (not of dictionaries).
 
-    Example::
-
-        Monai(transform=monai.transforms.RandStdShiftIntensity(factors=1.0, prob=0.5))
+    For instance ``Monai(transform=monai.transforms.RandStdShiftIntensity(factors=1.0, prob=0.5))``.
 
     Attributes:
         transform: from a channel-first volume ``[1, D, H, W]`` to one of the same shape, on the device of the image.
@@ -66,9 +64,7 @@ class Monai:
 class TorchIO:
     """A TorchIO transform.
 
-    Example::
-
-        TorchIO(transform=torchio.RandomMotion(p=0.3))
+    For instance ``TorchIO(transform=torchio.RandomMotion(p=0.3))``.
 
     Attributes:
         transform: from a volume ``[1, D, H, W]`` to one of the same shape, on the CPU. TorchIO calls the axes x, y, z
