@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float16, Float32
+from jaxtyping import Bool, Float16, Float32, Int64
 
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.geometry.suppression import nms
@@ -105,6 +105,21 @@ class Candidates:
             distances=self.distances[:count],
             scores=self.scores[:count],
             survivors=None if self.survivors is None else self.survivors.first(count),
+        )
+
+    def at(self, rows: Int64[np.ndarray, " k"]) -> "Candidates":
+        """Some of the candidates.
+
+        Args:
+            rows: their indices, ascending.
+        """
+        kept = self.survivors
+        return replace(
+            self,
+            points=self.points[rows],
+            distances=self.distances[rows],
+            scores=self.scores[rows],
+            survivors=None if kept is None else replace(kept, kept=kept.kept[rows]),
         )
 
     def save(self, path: Path | str, record: RunRecord | None = None, overwrite: bool = True) -> None:

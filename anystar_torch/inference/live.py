@@ -1,8 +1,9 @@
 """Objects of the same candidates at one pair of thresholds after another.
 
 What does not depend on the thresholds is computed once. Worse candidates do not change which of the better ones
-survive, so a suppression also holds for every higher ``prob_thresh``. The corners that shape averaging needs do not
-depend on the thresholds. Results equal those of :func:`anystar_torch.inference.stages.find_instances`.
+survive, so a suppression also holds for every higher ``prob_thresh``. Suppressions with other overlap thresholds use
+the overlaps of :mod:`~anystar_torch.inference.covering`. The corners that shape averaging needs do not depend on the
+thresholds. Results equal those of :func:`anystar_torch.inference.stages.find_instances`.
 """
 
 from collections import OrderedDict
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from anystar_torch.inference.candidates import Candidates, Survivors, checked_overlap, suppress
+from anystar_torch.inference.covering import Covering
 from anystar_torch.inference.instances import Instances, render_instances
 from anystar_torch.inference.object_size import check_found_size
 from anystar_torch.inference.shape_averaging import average_shapes, corners, neighbours, weighted_means
@@ -43,6 +45,17 @@ class LiveObjects:
         self.config = config
         self._survivors: OrderedDict[float, Bool[np.ndarray, " n"]] = OrderedDict()
         self._corners: dict[int, Corners] = {}
+        self._first: Bool[np.ndarray, " n"] | None = None
+        self._covering: Covering | None = None
+
+    def prepare(self, nms_thresh: float) -> None:
+        """Compute what other overlap thresholds need, which otherwise happens when the first one is chosen.
+
+        Args:
+            nms_thresh: overlap threshold that is likely to be used.
+        """
+        self._kept(self.candidates, checked_overlap(nms_thresh))
+        self._covered()
 
     def at(self, prob_thresh: float, nms_thresh: float) -> Instances:
         """The objects at two thresholds.
@@ -72,11 +85,21 @@ class LiveObjects:
         known = self._survivors.get(nms_thresh)
         if known is None or len(known) < count:
             with bar("suppressing", False) as tick:
-                known = suppress(above, nms_thresh, tick)
+                if self._survivors:
+                    known = self._covered().survivors(above, nms_thresh, tick)
+                else:
+                    known = self._first = suppress(self.candidates, nms_thresh, tick)
             self._survivors[nms_thresh] = known
             while len(self._survivors) > _SUPPRESSIONS:
                 self._survivors.popitem(last=False)
         return Survivors(nms_thresh, known).first(count).kept
+
+    def _covered(self) -> Covering:
+        """What better candidates cover, from the first suppression."""
+        if self._covering is None:
+            assert self._first is not None
+            self._covering = Covering.of(self.candidates, self._first)
+        return self._covering
 
     def _averages(self, above: Candidates, kept: Bool[np.ndarray, " n"]) -> Float32[np.ndarray, "k r"]:
         """The mean shapes of the survivors."""

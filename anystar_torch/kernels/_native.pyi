@@ -28,6 +28,16 @@ class Suppression:
     def advance(self, seconds: float) -> int: ...
     def read(self, states: NDArray[Any]) -> None: ...
 
+def overlaps(
+    points: NDArray[Any],
+    distances: NDArray[Any],
+    vertices: NDArray[Any],
+    faces: NDArray[Any],
+    pairs: NDArray[Any],
+    shared: NDArray[Any],
+    smaller: NDArray[Any],
+    threads: int,
+) -> None: ...
 def render_labels(
     points: NDArray[Any],
     distances: NDArray[Any],

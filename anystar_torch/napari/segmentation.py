@@ -112,8 +112,9 @@ def segment(
     record = _record(segmenter, targets, diameter, model)
     thresholds = (config.prob_thresh, config.nms_thresh)
     result = Segmentation(segmenter, {target.frame: target for target in targets}, live, record, thresholds)
-    for frame in live:
+    for frame, objects in live.items():
         progress.check()
+        objects.prepare(config.nms_thresh)
         result.objects(frame)
     return result
 

@@ -91,6 +91,25 @@ def test_rendering_of_malformed_arrays(arguments: tuple[Any, ...], first: int, l
         _native.render_labels(*arguments, first, last, 2)
 
 
+@pytest.mark.long
+@settings(max_examples=400, deadline=None)
+@given(
+    arguments=one_replaced(
+        (
+            *(part.numpy() for part in CROWD[:2]),
+            VERTICES,
+            FACES,
+            np.array([[0, 1], [5, 2]]),
+            np.zeros(2, np.int64),
+            np.zeros(2),
+        )
+    )
+)
+def test_overlaps_of_malformed_arrays(arguments: tuple[Any, ...]) -> None:
+    with contextlib.suppress(TypeError, ValueError):
+        _native.overlaps(*arguments, 2)
+
+
 @pytest.mark.parametrize("threads", [0, -1, 10**6])
 @pytest.mark.parametrize("thresh", [-0.1, 1.1, float("nan"), 0.5])
 def test_numbers_out_of_range(thresh: float, threads: int) -> None:

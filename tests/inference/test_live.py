@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anystar_torch.geometry.rays import Rays
-from anystar_torch.inference.candidates import merge
+from anystar_torch.inference.candidates import merge, suppress
 from anystar_torch.inference.live import LiveObjects
 from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.selection import TileCandidates
@@ -55,20 +55,35 @@ def test_every_pair_of_thresholds_gives_the_objects_of_a_new_run(shape_averaging
         assert_same(live.at(prob, overlap), expected)
 
 
-def test_a_suppression_is_used_again_for_every_higher_threshold(monkeypatch):
+def test_all_candidates_are_suppressed_once(monkeypatch):
+    from anystar_torch.inference import covering
     from anystar_torch.inference import live as module
 
-    calls = []
-    monkeypatch.setattr(module, "suppress", lambda *args: calls.append(args) or suppress(*args))
-    from anystar_torch.inference.candidates import suppress
-
+    whole, parts = [], []
+    monkeypatch.setattr(module, "suppress", lambda *args: whole.append(args) or suppress(*args))
+    monkeypatch.setattr(covering, "suppress", lambda *args: parts.append(args) or suppress(*args))
     live = LiveObjects(candidates(1))
-    for prob in (0.4, 0.5, 0.9, 0.4):
+    for prob in (0.9, 0.4, 0.5, 0.9, 0.4):
         live.at(prob, 0.3)
-    assert len(calls) == 1
-    live.at(0.3, 0.3)
-    live.at(0.3, 0.2)
-    assert len(calls) == 3
+    assert (len(whole), len(parts)) == (1, 0)
+    live.at(0.4, 0.2)
+    known = len(parts)
+    assert known
+    live.at(0.5, 0.2)
+    assert (len(whole), len(parts)) == (1, known)
+    assert all(len(args[0].scores) < len(live.candidates.scores) for args in parts)
+
+
+def test_preparing_changes_nothing_but_when_the_work_is_done(monkeypatch):
+    from anystar_torch.inference import live as module
+
+    found = candidates(4)
+    live = LiveObjects(found, True, config())
+    live.prepare(0.4)
+    monkeypatch.setattr(module, "suppress", None)
+    assert_same(
+        live.at(0.5, 0.1), find_instances(found.above(0.5), 0.1, shape_averaging=True, config=config())
+    )
 
 
 def test_no_candidates_give_no_objects():

@@ -21,6 +21,7 @@
 #include "components.hpp"
 #include "edt.hpp"
 #include "nms.hpp"
+#include "overlaps.hpp"
 #include "polyhedron.hpp"
 #include "render.hpp"
 #include "star_distances.hpp"
@@ -117,6 +118,21 @@ private:
     std::mutex mutex_;
 };
 
+static void overlaps(Array<const float, 2> points, Array<const float, 2> distances, Array<const float, 2> vertices,
+                     Array<const int64_t, 2> faces, Array<const int64_t, 2> pairs, Array<int64_t, 1> shared,
+                     Array<double, 1> smaller, int threads) {
+    const anystar::RaySet rays = ray_set(vertices, faces);
+    check_polyhedra(points, distances, rays.rays());
+    const auto count = int64_t(pairs.shape(0)), n = int64_t(points.shape(0));
+    require(pairs.shape(1) == 2, "pairs must be [M, 2]");
+    for (int64_t i = 0; i < 2 * count; ++i) require(0 <= pairs.data()[i] && pairs.data()[i] < n, "pairs must index points");
+    require(int64_t(shared.shape(0)) == count && int64_t(smaller.shape(0)) == count,
+            "shared and smaller must have one element per pair");
+    check_threads(threads);
+    nb::gil_scoped_release release;
+    anystar::overlaps(rays, points.data(), distances.data(), pairs.data(), count, shared.data(), smaller.data(), threads);
+}
+
 static void bind_nms(nb::module_ &module) {
     nb::class_<Suppression>(module, "Suppression", "A non-maximum suppression, advanced a little at a time.")
         .def(nb::init<Array<const float, 2>, Array<const float, 2>, Array<const float, 1>, Array<const float, 2>,
@@ -133,6 +149,10 @@ static void bind_nms(nb::module_ &module) {
              "Candidates that are held stay open unless a survivor suppresses them.")
         .def("read", &Suppression::read, nb::arg("states").noconvert(),
              "Copy 0 (goes), 1 (survives) or 2 (open) per candidate of this round to `states`.");
+    module.def("overlaps", &overlaps, nb::arg("points").noconvert(), nb::arg("distances").noconvert(),
+               nb::arg("vertices").noconvert(), nb::arg("faces").noconvert(), nb::arg("pairs").noconvert(),
+               nb::arg("shared").noconvert(), nb::arg("smaller").noconvert(), nb::arg("threads"),
+               "Voxels inside both polyhedra of each pair, and the smaller of their volumes.");
 }
 
 // ---- render -------------------------------------------------------------------------------------------------------

@@ -59,6 +59,14 @@ inline int64_t shared_voxels(const Bitmap &a, const Bitmap &b, double enough) {
     return count;
 }
 
+// Refuses a candidate whose box has more than 2^33 voxels.
+inline void check_box(const Box &box, int64_t index) {
+    if (box.voxels() > double(int64_t{1} << 33))
+        throw std::invalid_argument("candidate " + std::to_string(index) + " spans " + std::to_string(box.size(0)) + " x " +
+                                    std::to_string(box.size(1)) + " x " + std::to_string(box.size(2)) +
+                                    " voxels, more than 2^33: distances are measured in voxels");
+}
+
 class Suppression {
     using Clock = std::chrono::steady_clock;
 
@@ -200,7 +208,7 @@ private:
         Candidate candidate;
         candidate.volume = rays_.volume(distances_ + rays_.rays() * index);
         candidate.box = own.box();
-        check_size(candidate.box, index);
+        check_box(candidate.box, index);
         std::vector<std::pair<double, int64_t>> near;  // the more voxels the boxes share, the earlier the pair is decided
         survivors_index_.meeting(candidate.box, [&](int64_t s, const Box &box) {
             const double bound = (box & candidate.box).voxels();
@@ -257,13 +265,6 @@ private:
         rasteriser.fill(crop, rows + (first - bitmap.box.lo[0]) * crop.size(1) * Bitmap::words_per_row(crop));
     }
 
-    static void check_size(const Box &box, int64_t index) {
-        if (box.voxels() > kMostVoxels)
-            throw std::invalid_argument("candidate " + std::to_string(index) + " spans " + std::to_string(box.size(0)) + " x " +
-                                        std::to_string(box.size(1)) + " x " + std::to_string(box.size(2)) +
-                                        " voxels, more than 2^33: distances are measured in voxels");
-    }
-
     bool conflict(const Candidate &a, const Candidate &b, int worker) {
         const double limit = threshold_ * std::min(a.volume, b.volume);
         return (a.box & b.box).voxels() > limit && suppresses(a, b, b.bitmap(), worker);
@@ -294,7 +295,6 @@ private:
     }
 
     static constexpr int64_t kSmallestChunk = 128;
-    static constexpr double kMostVoxels = double(int64_t{1} << 33);  // of one candidate's box
 
     const RaySet &rays_;
     const float *points_ = nullptr, *distances_ = nullptr;  // of this round
