@@ -188,7 +188,7 @@ static void bind_coordinates(nb::module_ &module) {
             require(parameters.shape(1) == kinds.size() * anystar::kStepWidth, "parameters must have 18 columns a step");
             const bool displaced = displacement.shape(0) != 0;
             require(!displaced || int64_t(displacement.shape(0)) == samples, "displacement must have a row per sample");
-            for (int axis = 2; axis < 5; ++axis)
+            for (size_t axis = 2; axis < 5; ++axis)
                 require(int64_t(displacement.shape(axis)) == shape[axis - 2] &&
                             int64_t(fraction.shape(axis)) == shape[axis - 2] &&
                             int64_t(piece.shape(axis - 1)) == shape[axis - 2] &&

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 #include <unordered_map>
-#include <vector>
 
-#include "polyhedron.hpp"
+#include "box.hpp"
+#include "vector.hpp"
 
 namespace anystar {
 
@@ -16,7 +16,7 @@ class BoxIndex {
 public:
     void insert(int64_t id, const Box &box) {
         const int level = level_of(box);
-        if (level >= int(levels_.size())) levels_.resize(level + 1);
+        if (level >= levels_.size()) levels_.resize(level + 1);
         Level &grid = levels_[level];
         grid.cells[key(box.lo[0] >> level, box.lo[1] >> level, box.lo[2] >> level)].push_back({id, box});
         ++grid.count;
@@ -25,11 +25,11 @@ public:
     // Calls found(id, box) for every stored box that shares a voxel with `box`; each once, in no particular order.
     template <class Found>
     void meeting(const Box &box, const Found &found) const {
-        auto visit = [&](const std::vector<Entry> &entries) {
+        auto visit = [&](const Vector<Entry> &entries) {
             for (const Entry &entry : entries)
                 if ((entry.box & box).voxels() > 0) found(entry.id, entry.box);
         };
-        for (int level = 0; level < int(levels_.size()); ++level) {
+        for (int level = 0; level < levels_.size(); ++level) {
             const Level &grid = levels_[level];
             if (grid.count == 0) continue;
             int64_t first[3], last[3];
@@ -62,7 +62,7 @@ private:
         }
     };
     struct Level {
-        std::unordered_map<uint64_t, std::vector<Entry>, Hash> cells;
+        std::unordered_map<uint64_t, Vector<Entry>, Hash> cells;
         int64_t count = 0;
     };
 
@@ -81,7 +81,7 @@ private:
         return ((uint64_t(z) & kMask) << 42) | ((uint64_t(y) & kMask) << 21) | (uint64_t(x) & kMask);
     }
 
-    std::vector<Level> levels_;
+    Vector<Level> levels_;
 };
 
 }  // namespace anystar

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <unordered_map>
-#include <vector>
 
 #include "edt.hpp"
 #include "parallel.hpp"
+#include "vector.hpp"
 
 namespace anystar {
 
@@ -16,14 +16,14 @@ namespace anystar {
 class Pieces {
 public:
     Pieces(const int32_t *labels, const int64_t *shape) : height_(shape[1]), lines_(shape[0] * shape[1]), width_(shape[2]) {
-        first_of_line_.reserve(static_cast<size_t>(lines_) + 1);
+        first_of_line_.reserve(lines_ + 1);
         for (int64_t line = 0; line < lines_; ++line) {
-            first_of_line_.push_back(static_cast<int64_t>(runs_.size()));
+            first_of_line_.push_back(runs_.size());
             for_each_run(labels + line * width_, width_, [&](int64_t start, int64_t end, int32_t label) {
-                runs_.push_back({start, end, label, static_cast<int64_t>(runs_.size())});
+                runs_.push_back({start, end, label, runs_.size()});
             });
         }
-        first_of_line_.push_back(static_cast<int64_t>(runs_.size()));
+        first_of_line_.push_back(runs_.size());
         for (int64_t line = 0; line < lines_; ++line) {
             const int64_t z = line / height_, y = line % height_;
             if (y > 0) join(line, line - 1);
@@ -37,10 +37,10 @@ public:
     // Pieces of fewer than `least` voxels get 0 and use no number.
     void write(int64_t least, int32_t *out) {
         std::fill_n(out, lines_ * width_, 0);
-        std::vector<int64_t> voxels(runs_.size(), 0);
-        for (int64_t i = 0; i < static_cast<int64_t>(runs_.size()); ++i)
+        Vector<int64_t> voxels(runs_.size(), 0);
+        for (int64_t i = 0; i < runs_.size(); ++i)
             voxels[find(i)] += runs_[i].end - runs_[i].start;
-        std::vector<int32_t> names(runs_.size());
+        Vector<int32_t> names(runs_.size());
         int32_t pieces = 0;
         for (int64_t line = 0; line < lines_; ++line)
             for (int64_t i = first_of_line_[line]; i < first_of_line_[line + 1]; ++i) {
@@ -82,8 +82,8 @@ private:
     }
 
     int64_t height_, lines_, width_;
-    std::vector<int64_t> first_of_line_;
-    std::vector<Run> runs_;
+    Vector<int64_t> first_of_line_;
+    Vector<Run> runs_;
 };
 
 // labels [samples, shape] -> ids 1..n of the pieces of each sample with at least `least` voxels, 0 elsewhere.

@@ -104,8 +104,9 @@ inline void evaluate_coordinates(const float *displacement, const float *paramet
             add_to(displacement + first + voxels, width, line.y);
             add_to(displacement + first + 2 * voxels, width, line.x);
         }
+        const char *limit = limits.data();
         for (int64_t s = 0; s < steps; ++s)
-            apply(line, parameters + (sample * steps + s) * kStepWidth, static_cast<Limit>(limits[s]), width);
+            apply(line, parameters + (sample * steps + s) * kStepWidth, static_cast<Limit>(limit[s]), width);
     });
 }
 

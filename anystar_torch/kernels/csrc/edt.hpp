@@ -10,10 +10,10 @@
 #include <limits>
 #include <memory>
 #include <unordered_map>
-#include <vector>
 
 #include "parallel.hpp"
 #include "star_distances.hpp"
+#include "vector.hpp"
 
 namespace anystar {
 
@@ -25,8 +25,7 @@ struct Spacing {
 class Envelope {
 public:
     Envelope(int64_t longest, float length)
-        : square_(length * length), values_(3 * static_cast<size_t>(longest), kInfinite),
-          parabola_(static_cast<size_t>(longest) + 2), border_(static_cast<size_t>(longest) + 3) {}
+        : square_(length * length), values_(3 * longest, kInfinite), parabola_(longest + 2), border_(longest + 3) {}
 
     // Takes `count` values `stride` apart, and whether a voxel of another label precedes and follows them.
     void lower(float *line, int64_t stride, int64_t count, bool before, bool after) {
@@ -93,9 +92,9 @@ private:
     }
 
     float square_;
-    std::vector<float> values_;
-    std::vector<int64_t> parabola_;
-    std::vector<double> border_;
+    Vector<float> values_;
+    Vector<int64_t> parabola_;
+    Vector<double> border_;
 };
 
 // The distance transform of one sample: squared distances of the foreground; the background stays unchanged.
@@ -136,15 +135,15 @@ private:
 
     void along(const int32_t *labels, float *squared, Slabs slabs, float length, int threads) const {
         const int64_t w = shape_.x;
-        std::vector<std::unique_ptr<Worker>> workers(static_cast<size_t>(threads));
+        Vector<std::unique_ptr<Worker>> workers(threads);
         parallel_for(slabs.count, threads, 1, [&](int64_t slab, int index) {
-            auto &worker = workers[static_cast<size_t>(index)];
+            auto &worker = workers[index];
             if (!worker) worker = std::make_unique<Worker>(slabs.length, w, length);
             std::fill(worker->start.begin(), worker->start.end(), 0);
             const int32_t *here = labels + slab * slabs.apart;
             float *values = squared + slab * slabs.apart;
             auto close = [&](int64_t x, int64_t end) {
-                int64_t &start = worker->start[static_cast<size_t>(x)];
+                int64_t &start = worker->start[x];
                 if (here[start * slabs.stride + x] > 0)
                     worker->envelope.lower(values + start * slabs.stride + x, slabs.stride, end - start, start > 0,
                                            end < slabs.length);
@@ -174,9 +173,9 @@ private:
 
     struct Worker {
         Envelope envelope;
-        std::vector<int64_t> start;
+        Vector<int64_t> start;
         Worker(int64_t longest, int64_t width, float length)
-            : envelope(longest, length), start(static_cast<size_t>(width)) {}
+            : envelope(longest, length), start(width) {}
     };
     struct Shape {
         int64_t z, y, x;
@@ -211,14 +210,14 @@ inline void distance_transform(const int32_t *labels, int64_t samples, const int
 // The largest value of each label of a sample. There are few labels and many runs.
 inline std::unordered_map<int32_t, float> largest_of_labels(const int32_t *labels, const float *values, int64_t lines,
                                                             int64_t width, int threads) {
-    std::vector<std::unordered_map<int32_t, float>> found(static_cast<size_t>(threads));
+    Vector<std::unordered_map<int32_t, float>> found(threads);
     parallel_for(lines, threads, 32, [&](int64_t line, int worker) {
         for_each_run(labels + line * width, width, [&](int64_t start, int64_t end, int32_t label) {
-            float &largest = found[static_cast<size_t>(worker)][label];
+            float &largest = found[worker][label];
             largest = std::max(largest, *std::max_element(values + line * width + start, values + line * width + end));
         });
     });
-    for (size_t worker = 1; worker < found.size(); ++worker)
+    for (int64_t worker = 1; worker < found.size(); ++worker)
         for (const auto &[label, value] : found[worker]) found[0][label] = std::max(found[0][label], value);
     return found[0];
 }

@@ -17,55 +17,14 @@
 #include <cstdint>
 #include <memory>
 #include <numeric>
-#include <stdexcept>
-#include <string>
-#include <vector>
 
-#include "bits.hpp"
+#include "box.hpp"
 #include "box_index.hpp"
 #include "parallel.hpp"
 #include "polyhedron.hpp"
+#include "vector.hpp"
 
 namespace anystar {
-
-// Number of voxels in both. It may stop above `enough` and return a number above it.
-inline int64_t shared_voxels(const Bitmap &a, const Bitmap &b, double enough) {
-    const Box both = a.box & b.box;
-    const int64_t words = Bitmap::words_per_row(both);
-    auto word = [&](const uint64_t *row, int64_t bit, int64_t row_words) {  // 64 voxels from `bit` on
-        const int64_t i = bit / 64, shift = bit % 64;
-        uint64_t value = row[i] >> shift;
-        if (shift && i + 1 < row_words) value |= row[i + 1] << (64 - shift);
-        return value;
-    };
-    const int64_t start_a = both.lo[2] - a.box.lo[2], start_b = both.lo[2] - b.box.lo[2];
-    const int64_t words_a = Bitmap::words_per_row(a.box), words_b = Bitmap::words_per_row(b.box);
-    const int64_t height = both.size(1);
-    int64_t count = 0;
-    for (int64_t z = both.lo[0]; z <= both.hi[0]; ++z) {
-        const uint64_t *row_a = a.row(z - a.box.lo[0], both.lo[1] - a.box.lo[1]);
-        const uint64_t *row_b = b.row(z - b.box.lo[0], both.lo[1] - b.box.lo[1]);
-        if (words_a == 1 && words_b == 1) {
-            for (int64_t y = 0; y < height; ++y) count += count_bits((row_a[y] >> start_a) & (row_b[y] >> start_b));
-        } else {
-            for (int64_t y = 0; y < height; ++y, row_a += words_a, row_b += words_b)
-                for (int64_t i = 0; i < words; ++i) {
-                    if (start_a + 64 * i >= 64 * words_a || start_b + 64 * i >= 64 * words_b) break;
-                    count += count_bits(word(row_a, start_a + 64 * i, words_a) & word(row_b, start_b + 64 * i, words_b));
-                }
-        }
-        if (double(count) > enough) break;
-    }
-    return count;
-}
-
-// Refuses a candidate whose box has more than 2^33 voxels.
-inline void check_box(const Box &box, int64_t index) {
-    if (box.voxels() > double(int64_t{1} << 33))
-        throw std::invalid_argument("candidate " + std::to_string(index) + " spans " + std::to_string(box.size(0)) + " x " +
-                                    std::to_string(box.size(1)) + " x " + std::to_string(box.size(2)) +
-                                    " voxels, more than 2^33: distances are measured in voxels");
-}
 
 class Suppression {
     using Clock = std::chrono::steady_clock;
@@ -88,7 +47,7 @@ public:
     // which the caller has enlarged by the reach of those candidates. `held` [n], if given, is not 0 for candidates that
     // stay open unless a survivor suppresses them.
     void begin(const float *points, const float *distances, const float *scores, int64_t n,
-               const std::vector<Box> &unfinished, const uint8_t *held = nullptr) {
+               const Vector<Box> &unfinished, const uint8_t *held = nullptr) {
         points_ = points;
         distances_ = distances;
         held_ = held;
@@ -102,7 +61,7 @@ public:
         open_.clear();
         open_index_ = BoxIndex();
         unfinished_ = BoxIndex();
-        for (size_t i = 0; i < unfinished.size(); ++i) unfinished_.insert(int64_t(i), unfinished[i]);
+        for (int64_t i = 0; i < unfinished.size(); ++i) unfinished_.insert(i, unfinished[i]);
     }
 
     // Decides candidates for about this long, and at least one; returns how many are decided by now.
@@ -114,8 +73,8 @@ public:
         return decided_;
     }
 
-    int64_t size() const { return static_cast<int64_t>(states_.size()); }
-    const std::vector<uint8_t> &states() const { return states_; }  // of this round's candidates
+    int64_t size() const { return states_.size(); }
+    const Vector<uint8_t> &states() const { return states_; }  // of this round's candidates
 
     enum State : uint8_t { kGone = 0, kSurvives = 1, kOpen = 2 };
 
@@ -126,7 +85,7 @@ private:
         Box box;
         bool open = false;                 // a better candidate may still come, or one is open itself
         std::unique_ptr<uint64_t[]> rows;  // absent beyond cache_bytes: found again when needed, from
-        std::vector<float> shape;          // its point and distances
+        Vector<float> shape;          // its point and distances
         Bitmap bitmap() const { return {box, rows.get()}; }
     };
 
@@ -145,7 +104,7 @@ private:
     // `count`, or at least 1.
     template <class Body>
     int64_t until(Clock::time_point deadline, int64_t count, const Body &body) const {
-        std::vector<uint8_t> done(count, 0);
+        Vector<uint8_t> done(count, 0);
         std::atomic<bool> late{false};
         parallel_for(count, threads_, 8, [&](int64_t i, int worker) {
             if (i > 0 && (late || (late = Clock::now() > deadline))) return;
@@ -158,25 +117,25 @@ private:
     void decide_chunk(Clock::duration patience) {
         int64_t count = std::min(chunk_, size() - decided_);
         if (count == 0) return;
-        std::vector<Candidate> fresh(count);  // index stays -1 where a survivor of an earlier chunk suppresses
+        Vector<Candidate> fresh(count);  // index stays -1 where a survivor of an earlier chunk suppresses
         count = until(Clock::now() + patience, count, [&](int64_t i, int worker) { test_against_survivors(i, fresh[i], worker); });
-        std::vector<int64_t> left;
+        Vector<int64_t> left;
         BoxIndex index;
         for (int64_t i = 0; i < count; ++i)
             if (fresh[i].index >= 0) {
-                index.insert(static_cast<int64_t>(left.size()), fresh[i].box);
+                index.insert(left.size(), fresh[i].box);
                 left.push_back(i);
             }
-        std::vector<std::vector<int64_t>> better(left.size());  // of each one left: the conflicting ones before it
-        auto tested = static_cast<int64_t>(left.size());
+        Vector<Vector<int64_t>> better(left.size());  // of each one left: the conflicting ones before it
+        int64_t tested = left.size();
         tested = until(Clock::now() + patience, tested, [&](int64_t j, int worker) {
             index.meeting(fresh[left[j]].box, [&](int64_t i, const Box &) {
                 if (i < j && conflict(fresh[left[i]], fresh[left[j]], worker)) better[j].push_back(i);
             });
         });
-        if (tested < static_cast<int64_t>(left.size())) count = left[tested];
+        if (tested < left.size()) count = left[tested];
         adapt_chunk(count, tested);
-        std::vector<uint8_t> state(tested, kGone);
+        Vector<uint8_t> state(tested, kGone);
         for (int64_t j = 0; j < tested; ++j) {
             auto any_better = [&](State wanted) {
                 return std::any_of(better[j].begin(), better[j].end(), [&](int64_t i) { return state[i] == wanted; });
@@ -209,7 +168,7 @@ private:
         candidate.volume = rays_.volume(distances_ + rays_.rays() * index);
         candidate.box = own.box();
         check_box(candidate.box, index);
-        std::vector<std::pair<double, int64_t>> near;  // the more voxels the boxes share, the earlier the pair is decided
+        Vector<std::pair<double, int64_t>> near;  // the more voxels the boxes share, the earlier the pair is decided
         survivors_index_.meeting(candidate.box, [&](int64_t s, const Box &box) {
             const double bound = (box & candidate.box).voxels();
             if (bound > threshold_ * std::min(survivors_[s].volume, candidate.volume)) near.emplace_back(-bound, s);
@@ -231,7 +190,7 @@ private:
         for (const auto &pair : near)
             if (suppresses(survivors_[pair.second], candidate, bitmap, worker)) return;
         candidate.index = index;
-        candidate.rows.reset(new uint64_t[rows.size()]);
+        candidate.rows.reset(new uint64_t[static_cast<size_t>(rows.size())]);
         std::copy(rows.begin(), rows.end(), candidate.rows.get());
         candidate.open = (held_ && held_[index]) || stays_open(candidate, worker);
         fresh = std::move(candidate);
@@ -282,15 +241,15 @@ private:
 
     static int64_t kept_bytes(const Candidate &candidate) { return candidate.rows ? 8 * Bitmap::words(candidate.box) : 0; }
 
-    void store(Candidate &&candidate, std::vector<Candidate> &list, BoxIndex &index) {
+    void store(Candidate &&candidate, Vector<Candidate> &list, BoxIndex &index) {
         if (kept_bytes(candidate) > cache_bytes_) {
             candidate.rows.reset();
             const float *point = points_ + 3 * candidate.index, *distances = distances_ + rays_.rays() * candidate.index;
             candidate.shape.assign(point, point + 3);
-            candidate.shape.insert(candidate.shape.end(), distances, distances + rays_.rays());
+            candidate.shape.append(distances, distances + rays_.rays());
         }
         cache_bytes_ -= kept_bytes(candidate);
-        index.insert(static_cast<int64_t>(list.size()), candidate.box);
+        index.insert(list.size(), candidate.box);
         list.push_back(std::move(candidate));
     }
 
@@ -302,15 +261,15 @@ private:
     double threshold_;
     int threads_;
     int64_t cache_bytes_;  // left
-    std::vector<uint8_t> states_;
-    std::vector<int64_t> order_;
+    Vector<uint8_t> states_;
+    Vector<int64_t> order_;
     int64_t decided_ = 0, chunk_ = kSmallestChunk;
-    std::vector<Candidate> survivors_;  // of all rounds
+    Vector<Candidate> survivors_;  // of all rounds
     BoxIndex survivors_index_;
-    std::vector<Candidate> open_;  // of this round
+    Vector<Candidate> open_;  // of this round
     BoxIndex open_index_, unfinished_;
-    std::vector<Rasteriser> own_, others_;                  // one per worker
-    std::vector<std::vector<uint64_t>> rows_, other_rows_;  // one per worker
+    Vector<Rasteriser> own_, others_;                  // one per worker
+    Vector<Vector<uint64_t>> rows_, other_rows_;  // one per worker
 };
 
 }  // namespace anystar

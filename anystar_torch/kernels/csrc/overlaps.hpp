@@ -4,13 +4,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <stdexcept>
-#include <string>
-#include <vector>
 
-#include "nms.hpp"
+#include "box.hpp"
 #include "parallel.hpp"
 #include "polyhedron.hpp"
+#include "vector.hpp"
 
 namespace anystar {
 
@@ -23,10 +21,10 @@ inline void overlaps(const RaySet &rays, const float *points, const float *dista
         int64_t first = -1;
         double volume = 0;
         Box box;
-        std::vector<uint64_t> rows, others;
+        Vector<uint64_t> rows, others;
     };
-    std::vector<Worker> workers(std::max(threads, 1), Worker{Rasteriser(rays), -1, 0, {}, {}, {}});
-    auto draw = [&](Rasteriser &rasteriser, int64_t index, std::vector<uint64_t> &rows) {
+    Vector<Worker> workers(std::max(threads, 1), Worker{Rasteriser(rays), -1, 0, {}, {}, {}});
+    auto draw = [&](Rasteriser &rasteriser, int64_t index, Vector<uint64_t> &rows) {
         rasteriser.set(points + 3 * index, distances + rays.rays() * index);
         const Box box = rasteriser.box();
         check_box(box, index);

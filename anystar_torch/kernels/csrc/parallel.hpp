@@ -40,7 +40,7 @@ void parallel_for(int64_t count, int threads, int64_t grain, const Body &body) {
         }
     };
     std::vector<std::thread> pool;
-    pool.reserve(workers - 1);
+    pool.reserve(static_cast<size_t>(workers - 1));
     for (int worker = 1; worker < workers; ++worker) {
         try {
             pool.emplace_back(work, worker);

@@ -7,14 +7,15 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdint>
 #include <map>
 #include <stdexcept>
 #include <string>
 #include <utility>
-#include <vector>
+
+#include "box.hpp"
+#include "vector.hpp"
 
 namespace anystar {
 
@@ -22,31 +23,15 @@ namespace anystar {
 // voxels are tested. Volumes are those of the polyhedra themselves.
 constexpr double kGrowth = 1.0 + 1e-9;
 
-// Inclusive voxel bounds; empty when hi < lo along any axis.
-struct Box {
-    std::array<int32_t, 3> lo{0, 0, 0}, hi{-1, -1, -1};
-
-    int64_t size(int axis) const { return std::max<int64_t>(0, int64_t{hi[axis]} - lo[axis] + 1); }
-    double voxels() const { return double(size(0)) * double(size(1)) * double(size(2)); }
-    Box operator&(const Box &other) const {
-        Box both;
-        for (int k = 0; k < 3; ++k) {
-            both.lo[k] = std::max(lo[k], other.lo[k]);
-            both.hi[k] = std::min(hi[k], other.hi[k]);
-        }
-        return both;
-    }
-};
-
 // The directions and their triangulation, checked once: closed, and covering every direction exactly once.
 class RaySet {
 public:
     struct Edge { int32_t a, b; };
-    struct Face { std::array<int32_t, 3> vertex, edge; };  // edge[k] joins vertex[k] and vertex[(k + 1) % 3]
+    struct Face { int32_t vertex[3], edge[3]; };  // edge[k] joins vertex[k] and vertex[(k + 1) % 3]
 
     RaySet(const float *vertices, int64_t rays, const int64_t *faces, int64_t count) {
         if (rays < 4) throw std::invalid_argument("rays must be at least 4, got " + std::to_string(rays));
-        directions_.assign(vertices, vertices + 3 * rays);
+        for (int64_t i = 0; i < 3 * rays; ++i) directions_.push_back(double(vertices[i]));
         for (double value : directions_)
             if (!std::isfinite(value)) throw std::invalid_argument("rays.vertices must be finite");
         std::map<std::pair<int32_t, int32_t>, std::pair<int32_t, int>> seen;  // undirected edge -> id, times used
@@ -59,16 +44,16 @@ public:
         check_covers_directions();
     }
 
-    int64_t rays() const { return static_cast<int64_t>(directions_.size()) / 3; }
-    const std::vector<double> &directions() const { return directions_; }
-    const std::vector<Face> &faces() const { return faces_; }
-    const std::vector<Edge> &edges() const { return edges_; }
+    int64_t rays() const { return directions_.size() / 3; }
+    const Vector<double> &directions() const { return directions_; }
+    const Vector<Face> &faces() const { return faces_; }
+    const Vector<Edge> &edges() const { return edges_; }
 
     // Analytic volume in voxels.
     double volume(const float *distances) const {
         double sum = 0;
-        for (size_t f = 0; f < faces_.size(); ++f) {
-            const auto &v = faces_[f].vertex;
+        for (int64_t f = 0; f < faces_.size(); ++f) {
+            const int32_t *v = faces_[f].vertex;
             sum += tetrahedra_[f] * distances[v[0]] * distances[v[1]] * distances[v[2]];
         }
         return sum;
@@ -93,7 +78,7 @@ private:
         faces_.push_back(face);
     }
 
-    const double *direction(int32_t ray) const { return &directions_[3 * ray]; }
+    const double *direction(int32_t ray) const { return directions_.data() + 3 * ray; }
 
     // Solid angles of consistently oriented triangles that add up to the whole sphere are a tiling, so every direction
     // meets the surface once. Fills the volumes of the unit tetrahedra.
@@ -118,10 +103,10 @@ private:
                 std::to_string(absolute / sphere) + " without signs)");
     }
 
-    std::vector<double> directions_;
-    std::vector<Face> faces_;
-    std::vector<Edge> edges_;
-    std::vector<double> tetrahedra_;
+    Vector<double> directions_;
+    Vector<Face> faces_;
+    Vector<Edge> edges_;
+    Vector<double> tetrahedra_;
 };
 
 // Throws unless points [n, 3] and distances [n, rays] are finite and within the supported range.
@@ -134,23 +119,13 @@ inline void check_polyhedra(const float *points, const float *distances, int64_t
         if (!(std::abs(points[i]) < kFarthest))
             throw std::invalid_argument("points must be finite and below 2^23 voxels, got " + std::to_string(points[i]) +
                                         " at " + place(i, 3));
-    bool good = true;
-    for (int64_t i = 0; i < n * rays; ++i) good &= (distances[i] > 0) & (distances[i] < kLongest);
-    for (int64_t i = 0; !good && i < n * rays; ++i)
+    int64_t good = 0;
+    for (int64_t i = 0; i < n * rays; ++i) good += distances[i] > 0 && distances[i] < kLongest;
+    for (int64_t i = 0; good < n * rays && i < n * rays; ++i)
         if (!(distances[i] > 0 && distances[i] < kLongest))
             throw std::invalid_argument("distances must be positive and finite, got " + std::to_string(distances[i]) +
                                         " at " + place(i, rays) + "; clip predictions to a small positive length first");
 }
-
-// One bit per voxel of a box, rows along x; the bits beyond the box are 0.
-struct Bitmap {
-    Box box;
-    const uint64_t *rows = nullptr;
-
-    static int64_t words_per_row(const Box &box) { return box.size(2) / 64 + 1; }  // one spare bit after the last voxel
-    static int64_t words(const Box &box) { return box.size(0) * box.size(1) * words_per_row(box); }
-    const uint64_t *row(int64_t z, int64_t y) const { return rows + (z * box.size(1) + y) * words_per_row(box); }
-};
 
 // Finds the voxels inside one polyhedron at a time, and keeps the memory for the next.
 //
@@ -172,11 +147,11 @@ public:
             lo[k] = HUGE_VAL;
             hi[k] = -HUGE_VAL;
         }
-        for (size_t r = 0; r < corners_.size(); ++r) {
+        for (int64_t r = 0; r < corners_.size(); ++r) {
             const double distance = distances[r] * kGrowth;
             for (int k = 0; k < 3; ++k) {
                 const double value = (point[k] - origin_[k]) + distance * u[3 * r + k];
-                corners_[r][k] = value;
+                corners_[r].at[k] = value;
                 lo[k] = std::min(lo[k], value);
                 hi[k] = std::max(hi[k], value);
             }
@@ -204,6 +179,7 @@ public:
     }
 
 private:
+    struct Point { double at[3]; };
     struct Corner { double y, x; int32_t row; };  // of a cross-section; row = the first lattice row at or after y
 
     // ceil(value) within [0, limit]; 0 for NaN
@@ -216,15 +192,15 @@ private:
     void cut_edges(const Box &crop) {
         for (int k = 0; k < 3; ++k) shift_[k] = origin_[k] - crop.lo[k];
         const auto depth = static_cast<int32_t>(crop.size(0)), height = static_cast<int32_t>(crop.size(1));
-        for (size_t r = 0; r < corners_.size(); ++r) slice_[r] = first_at_or_after(corners_[r][0] + shift_[0], depth);
+        for (int64_t r = 0; r < corners_.size(); ++r) slice_[r] = first_at_or_after(corners_[r].at[0] + shift_[0], depth);
         cuts_.clear();
-        for (size_t e = 0; e < cuts_of_edge_.size(); ++e) {
+        for (int64_t e = 0; e < cuts_of_edge_.size(); ++e) {
             auto [a, b] = rays_.edges()[e];
             if (slice_[a] > slice_[b]) std::swap(a, b);
             const int32_t first = slice_[a], last = slice_[b];
-            cuts_of_edge_[e] = static_cast<int64_t>(cuts_.size()) - first;
+            cuts_of_edge_[e] = cuts_.size() - first;
             if (first == last) continue;
-            const auto &from = corners_[a], &to = corners_[b];
+            const double *from = corners_[a].at, *to = corners_[b].at;
             const double scale = 1.0 / (to[0] - from[0]), start = from[0] + shift_[0];
             for (int32_t z = first; z < last; ++z) {
                 const double t = std::min(std::max((z - start) * scale, 0.0), 1.0);
@@ -264,7 +240,7 @@ private:
         for (int32_t y = from.row; y < to.row; ++y) {
             const double x = std::min(std::max(from.x + (y - from.y) * slope, low), high);
             const int32_t first = first_at_or_after(x, width);
-            if (kOneWord)
+            if constexpr (kOneWord)
                 rows[first_row + y] ^= ~uint64_t{0} << first;
             else
                 rows[(first_row + y) * words + first / 64] ^= uint64_t{1} << (first % 64);
@@ -285,10 +261,10 @@ private:
     const RaySet &rays_;
     double origin_[3] = {0, 0, 0}, shift_[3] = {0, 0, 0};
     Box box_;
-    std::vector<std::array<double, 3>> corners_;  // relative to origin_, the lattice point next to the centre
-    std::vector<int32_t> slice_;                  // of each corner: the first slice of the crop at or after it
-    std::vector<int64_t> cuts_of_edge_;           // index of an edge's cut with slice z, less z
-    std::vector<Corner> cuts_;
+    Vector<Point> corners_;          // relative to origin_, the lattice point next to the centre
+    Vector<int32_t> slice_;                  // of each corner: the first slice of the crop at or after it
+    Vector<int64_t> cuts_of_edge_;           // index of an edge's cut with slice z, less z
+    Vector<Corner> cuts_;
 };
 
 }  // namespace anystar

@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
 #include "bits.hpp"
 #include "parallel.hpp"
 #include "polyhedron.hpp"
+#include "vector.hpp"
 
 namespace anystar {
 
@@ -18,9 +18,9 @@ inline void render_labels(const RaySet &rays, const float *points, const float *
                           const int64_t shape[3], int64_t first, int64_t last, const int64_t low[3], int threads) {
     threads = std::max(threads, 1);
     if (n == 0 || first >= last || shape[1] == 0 || shape[2] == 0) return;
-    std::vector<Rasteriser> rasterisers(threads, Rasteriser(rays));
-    std::vector<std::vector<uint64_t>> scratch(threads);
-    std::vector<Box> boxes(n);
+    Vector<Rasteriser> rasterisers(threads, Rasteriser(rays));
+    Vector<Vector<uint64_t>> scratch(threads);
+    Vector<Box> boxes(n);
     const Box volume{{int32_t(low[0] + first), int32_t(low[1]), int32_t(low[2])},
                      {int32_t(low[0] + last - 1), int32_t(low[1] + shape[1] - 1), int32_t(low[2] + shape[2] - 1)}};
     parallel_for(n, threads, 64, [&](int64_t i, int worker) {

@@ -15,11 +15,11 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 #include "lanes.hpp"
 #include "pages.hpp"
 #include "parallel.hpp"
+#include "vector.hpp"
 
 namespace anystar {
 
@@ -80,15 +80,15 @@ private:
 
 // The steps of one ray, enough to leave the volume from any start.
 struct RaySteps {
-    std::vector<float> z, y, x, length;
-    std::vector<int64_t> displacement;
+    Vector<float> z, y, x, length;
+    Vector<int64_t> displacement;
     int64_t exact = 0;  // steps before the first whose rounding depends on the grid point
 
     RaySteps(const float *unit, const int64_t *shape, const SurroundedLabels &around) {
         const double norm = std::hypot(double(unit[0]), double(unit[1]), double(unit[2]));
         if (!(std::abs(norm - 1.0) <= 1e-3))
             throw std::invalid_argument("rays must have unit length, got a vertex of length " + std::to_string(norm));
-        reserve(static_cast<size_t>(std::hypot(double(shape[0]), double(shape[1]), double(shape[2]))) + 4);
+        reserve(static_cast<int64_t>(std::hypot(double(shape[0]), double(shape[1]), double(shape[2]))) + 4);
         const double doubts[3] = {doubt(shape[0]), doubt(shape[1]), doubt(shape[2])};
         float offset[3] = {0, 0, 0};
         for (bool out = false, sure = true; !out;) {
@@ -111,15 +111,15 @@ struct RaySteps {
         }
     }
 
-    int64_t size() const { return static_cast<int64_t>(length.size()); }
+    int64_t size() const { return length.size(); }
 
 private:
     // Largest distance of an offset from a half at which float32 rounding of (coordinate + offset) can change the voxel,
     // for coordinates below `size`.
     static double doubt(int64_t size) { return std::ldexp(1.0, std::ilogb(double(size + 2)) + 1 - 23); }
 
-    void reserve(size_t steps) {
-        for (std::vector<float> *numbers : {&z, &y, &x, &length}) numbers->reserve(steps);
+    void reserve(int64_t steps) {
+        for (Vector<float> *numbers : {&z, &y, &x, &length}) numbers->reserve(steps);
         displacement.reserve(steps);
     }
 };
@@ -181,9 +181,9 @@ private:
 };
 
 // All foreground of a slice of the grid. A group of grid points begins with a voxel of an object.
-inline std::vector<Walk> walks_of_slice(const SurroundedLabels &around, Grid grid, int64_t z, int64_t height,
+inline Vector<Walk> walks_of_slice(const SurroundedLabels &around, Grid grid, int64_t z, int64_t height,
                                         int64_t width) {
-    std::vector<Walk> walks;
+    Vector<Walk> walks;
     for (int64_t y = 0; y < height; ++y) {
         const int32_t *row = around.at(around.address(z * grid.z, y * grid.y, 0));
         for (int64_t first = 0; first < width;) {
@@ -205,8 +205,8 @@ inline void star_distances(const int32_t *labels, int64_t samples, const int64_t
     const int64_t d = (shape[0] + grid.z - 1) / grid.z, h = (shape[1] + grid.y - 1) / grid.y;
     const int64_t w = (shape[2] + grid.x - 1) / grid.x;
     SurroundedLabels around(shape[0], shape[1], shape[2], grid.x);
-    std::vector<RaySteps> steps;
-    steps.reserve(static_cast<size_t>(rays));
+    Vector<RaySteps> steps;
+    steps.reserve(rays);
     for (int64_t ray = 0; ray < rays; ++ray) steps.emplace_back(vertices + 3 * ray, shape, around);
     prefer_large_pages(out, samples * rays * d * h * w * static_cast<int64_t>(sizeof(float)));
     // The work is divided by slices, and by rays too where there are few slices: about 8 items per thread.
@@ -215,11 +215,11 @@ inline void star_distances(const int32_t *labels, int64_t samples, const int64_t
         around.fill(labels + sample * shape[0] * shape[1] * shape[2], threads);
         parallel_for(d * parts, threads, 1, [&](int64_t item, int) {
             const int64_t z = item % d, part = item / d;
-            const std::vector<Walk> walks = walks_of_slice(around, grid, z, h, w);
+            const Vector<Walk> walks = walks_of_slice(around, grid, z, h, w);
             for (int64_t ray = part * rays / parts; ray < (part + 1) * rays / parts; ++ray) {
                 float *to = out + ((sample * rays + ray) * d + z) * h * w;
                 std::fill_n(to, h * w, 0.0f);
-                for (const Walk &walk : walks) walk.distances(steps[static_cast<size_t>(ray)], to + walk.place(w));
+                for (const Walk &walk : walks) walk.distances(steps[ray], to + walk.place(w));
             }
         });
     }
