@@ -1,4 +1,4 @@
-"""Examples, links, commands and repeated numbers of the documentation agree with the code."""
+"""Links, names of files, options and repeated numbers of the documentation agree with the code."""
 
 import importlib
 import importlib.util
@@ -15,7 +15,6 @@ from omegaconf import OmegaConf
 from anystar_torch.cli import app
 from anystar_torch.network import loading
 from docs.site.generated import REFERENCES
-from tests.inference.scenes import Sees, config
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -40,17 +39,6 @@ def code(page):
 
 def options(words):
     return {word.partition("=")[0] for word in words if re.fullmatch(r"--?[a-z][\w-]*(=\S*)?", word)}
-
-
-@pytest.mark.long
-def test_the_example_of_the_python_interface_runs(monkeypatch):
-    monkeypatch.setattr(loading, "load_model", lambda path: (Sees().eval(), config()))
-    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "predict.md").read_text(), re.DOTALL)
-    assert blocks
-    names = {}
-    for block in blocks:
-        exec(compile(block, "predict.md", "exec"), names)
-    assert names["found"].labels.shape == names["volume"].shape
 
 
 def anchors(page):

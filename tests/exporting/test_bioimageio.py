@@ -21,7 +21,7 @@ from anystar_torch.inference.intensity_range import intensity_range
 from anystar_torch.inference.plan import TileOptions
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.network.normalisation import NORMALISATIONS
-from tests.exporting.networks import config, seeing
+from tests.exporting.networks import config, seeing, snippet
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of bioimageio's and xarray's own making
 
@@ -55,6 +55,18 @@ def test_bioimageio_core_accepts_it_offline(package, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     bioimageio.check(package)
+
+
+@pytest.mark.long
+def test_the_example_of_the_page_runs(package, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(package, "package.zip")
+    network = seeing()
+    np.save("volume.npy", specimen(network, config(network)))
+    names = {}
+    exec(snippet("package.zip"), names)
+    assert names["labels"].shape == np.load("volume.npy").shape
+    assert names["labels"].max() > 0
 
 
 @pytest.mark.long

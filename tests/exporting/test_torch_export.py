@@ -78,7 +78,7 @@ def test_a_fresh_process_gets_the_same_numbers(tmp_path, monkeypatch, make):
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch_export.compiler() is None, reason="no C++ compiler")
-def test_the_compiled_program_gets_the_same_numbers(tmp_path):
+def test_the_compiled_program_gets_the_same_numbers(tmp_path, monkeypatch):
     network = unet(
         rays=6, features=4, grid=(1, 1, 2), backbone=UNetBackbone(filters=2, depth=1, batch_norm=True)
     )
@@ -86,6 +86,10 @@ def test_the_compiled_program_gets_the_same_numbers(tmp_path):
     written = export("torch", network, config(network), path)
     assert written == [path, tmp_path / "network.aoti.pt2"]
     check(written[1], network)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(snippet("network.aoti.pt2"), names)
+    assert names["probability"].shape == (1, 1, 64, 64, 32)
 
 
 def test_a_failed_compilation_leaves_nothing(tmp_path, monkeypatch):

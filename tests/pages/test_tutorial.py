@@ -1,0 +1,59 @@
+"""The tutorial runs from top to bottom, and prints what its page says."""
+
+import re
+
+import pytest
+
+from anystar_torch.training.report import example_volume
+from docs.make_tutorial import PAGE, plain, printed, shown
+
+NUMBER = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?!\w)")
+
+
+def compare(said, found):
+    """Compare a block of the page with what was printed.
+
+    Processors round differently: numbers may differ by 5 % or 0.06.
+    """
+    assert NUMBER.sub("#", said).split() == NUMBER.sub("#", found).split()
+    numbers = [float(number) for number in NUMBER.findall(said)]
+    assert [float(number) for number in NUMBER.findall(found)] == pytest.approx(numbers, rel=0.05, abs=0.06)
+
+
+def rows(block):
+    """The numbers in the rows of a table."""
+    return [[float(n) for n in line.split()] for line in block.splitlines() if re.fullmatch(r"[\d. ]+", line)]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(example_volume() is None, reason="the stardist package is missing")
+def test_the_tutorial_runs_and_prints_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    text = PAGE.read_text()
+    for said, found in zip(shown(text), printed(text), strict=True):
+        compare(said, found)
+    names = ("nuclei.labels.tif", "nuclei.png", "nuclei.csv", "lower.tif")
+    assert all((tmp_path / name).is_file() for name in names)
+
+
+def test_sentences_repeat_the_figures_of_the_blocks():
+    text = " ".join(PAGE.read_text().split())
+    blocks = [rows(block) for block in shown(PAGE.read_text())]
+    _, true, predicted, found, precision, recall = blocks[1][1][:6]
+    assert precision == 1
+    assert f"All {predicted:g} predicted objects are nuclei (precision 1)" in text
+    assert f"but {true - found:g} of {true:g} nuclei are missing (recall {recall:g})" in text
+    assert blocks[3][1][4] == 1
+    assert f"Now {blocks[3][1][3]:g} of {true:g} nuclei are found, and none of the objects is false" in text
+
+
+def test_another_figure_on_the_page_is_noticed():
+    table = (
+        "┃ volume ┃ IoU ┃ true ┃ F1 ┃\n│ a.tif │ 0.5 │ 51 │ 0.771 │\na.tif: 32 objects (clipped) in 3.1 s\n"
+    )
+    assert plain(table) == " IoU  true  F1\n 0.5  51  0.771\na.tif: 32 objects (clipped)\n"
+    compare(" IoU true F1\n 0.5 51 0.771\na.tif: 32 objects (clipped)\n", plain(table))
+    for wrong in (" IoU true F1\n 0.5 51 0.871\na.tif: 32 objects (clipped)", "a.tif: 32 objects (clipped)"):
+        with pytest.raises(AssertionError):
+            compare(wrong, plain(table))
