@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -63,7 +64,8 @@ class Report:
     Args:
         folder: the run folder.
         export: "weights" is "last" or "best", which weights are exported (averaged if the run averages them). "recipe"
-            is the name of the recipe in the provenance of the model.
+            is the name of the recipe in the provenance of the model. "smallest_tile" is the setting of the model's
+            configuration of that name, 0 if it is missing.
         samples: number of synthetic samples that are scored, and that determine the thresholds.
         min_f1: smallest F1 at IoU 0.3 on the scored samples of a network that learned something.
         image: file of a real volume to segment; None for the example in the ``stardist`` package, if it is installed.
@@ -79,7 +81,7 @@ class Report:
         self,
         *,
         folder: str,
-        export: Mapping[str, str],
+        export: Mapping[str, Any],
         samples: int,
         min_f1: float | int,
         image: str | None,
@@ -135,6 +137,7 @@ class Report:
             diameter_band=diameter_band(data.validation),
             prob_thresh=0.5,
             nms_thresh=NMS_THRESHOLDS[0],
+            smallest_tile=int(self.export.get("smallest_tile", 0)),
         )
         model = AnyStar(network, config)
         pairs = self._pairs(data.validation, "choosing thresholds")

@@ -66,7 +66,7 @@ def test_the_example_is_the_one_in_the_stardist_package():
 def report(folder, **changes):
     settings = {
         "folder": str(folder),
-        "export": {"weights": "last", "recipe": "plain"},
+        "export": {"weights": "last", "recipe": "plain", "smallest_tile": 20},
         "samples": 2,
         "min_f1": 0.0,
         "image": None,
@@ -134,6 +134,7 @@ class TestReport:
             0,
             "last",
         )
+        assert model.config.smallest_tile == 20
         assert (tmp_path / "run" / "real.png").is_file()
         assert "diameter 20" in text
         assert f"anystar predict VOLUME --model {tmp_path / 'run' / 'model'}" in text
