@@ -148,14 +148,29 @@ def scheduler_at(address: str) -> Iterator["Client"]:
         ImportError: dask is not installed.
     """
     distributed = _distributed()
+    with _quiet():
+        try:
+            client = distributed.Client(address, timeout="10s")
+        except (OSError, TimeoutError, ValueError) as error:
+            raise ValueError(f"no scheduler answers at {address}: {last_line(error)}") from error
+        with client:
+            if not client.nthreads():
+                raise ValueError(f"the scheduler at {address} has no workers; start some first")
+            yield client
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out Dask's own messages, of which a lost connection gives many, while the block runs."""
+    handlers = logging.getLogger("distributed").handlers
+    levels = [handler.level for handler in handlers]
+    for handler in handlers:
+        handler.setLevel(logging.CRITICAL)
     try:
-        client = distributed.Client(address, timeout="10s")
-    except (OSError, TimeoutError, ValueError) as error:
-        raise ValueError(f"no scheduler answers at {address}: {last_line(error)}") from error
-    with client:
-        if not client.nthreads():
-            raise ValueError(f"the scheduler at {address} has no workers; start some first")
-        yield client
+        yield
+    finally:
+        for handler, level in zip(handlers, levels, strict=True):
+            handler.setLevel(level)
 
 
 def _distributed() -> Any:

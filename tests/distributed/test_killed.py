@@ -2,16 +2,20 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from distributed import Client
 
 from anystar_torch.distributed import predict
 from anystar_torch.distributed.cluster import local_workers
+from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.network import weights
 from tests.distributed.cases import noise, small_model, stored, write_volume
 
@@ -102,6 +106,34 @@ def test_two_workers_find_the_same_labels_though_one_is_killed(case, tmp_path):
 
 
 @pytest.mark.slow
+def test_four_workers_write_every_voxel(case, tmp_path):
+    source, network, expected = case
+    target = tmp_path / "labels.ome.zarr"
+    options = OPTIONS | {"shard": (32, 32, 32)}
+    with local_workers(4) as client:
+        client.run(note_writers, tmp_path)
+        predict(source, target, client, network, threads=1, **options)
+    shards = [-(-n // 32) for n in SHAPE]
+    written = [path.name.split() for path in tmp_path.glob("* *")]
+    assert len(written) >= np.prod(shards)
+    assert len({process for process, _ in written}) == 4
+    assert np.array_equal(stored(target), expected)
+
+
+def note_writers(folder):
+    """Let a worker leave a file for each shard that it writes, named after its process."""
+    from anystar_torch.io import LabelStore
+
+    write = LabelStore.write
+
+    def noted(self, *arguments):
+        (folder / f"{os.getpid()} {time.monotonic_ns()}").touch()
+        return write(self, *arguments)
+
+    LabelStore.write = noted
+
+
+@pytest.mark.slow
 def test_a_block_that_always_fails_ends_in_one_line_that_says_what_is_kept(case, tmp_path):
     source, network, _ = case
     target = tmp_path / "labels.ome.zarr"
@@ -172,3 +204,78 @@ def test_labels_that_vanish_are_written_again(case, tmp_path):
     os.rename(unfinished, tmp_path / "elsewhere")
     predict(source, target, model=network, work=work, **OPTIONS)
     assert np.array_equal(stored(target), expected)
+
+
+@pytest.fixture
+def cluster():
+    """The address and the process of a scheduler with one worker, each a process of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    place = ("--host", "127.0.0.1", "--no-dashboard")
+    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", *place, "--port", str(port)]
+    scheduler = subprocess.Popen(dask, env=environment, **quiet)
+    dask = [
+        sys.executable,
+        "-m",
+        "distributed.cli.dask_worker",
+        address,
+        *place,
+        "--no-nanny",
+        "--nthreads",
+        "1",
+    ]
+    worker = subprocess.Popen(dask, env=environment, **quiet)
+    yield address, scheduler
+    for process in (worker, scheduler):
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_a_lost_scheduler_ends_in_one_line_and_the_work_continues(case, tmp_path, cluster):
+    source, (address, scheduler) = case[0], cluster
+    target = tmp_path / "labels.ome.zarr"
+    program = "from anystar_torch.cli import main; main()"
+    command = [
+        sys.executable,
+        "-c",
+        program,
+        "predict",
+        source,
+        "-o",
+        target,
+        "--model",
+        source.parent / "model",
+    ]
+    command += ["--diameter", 13, "--device", "cpu", "--scheduler", address]
+    with Client(address, timeout="120s") as client:
+        client.wait_for_workers(1, timeout=120)
+    running = subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        while not list((tmp_path / "labels.ome.zarr.work").glob("*/*/*.safetensors")):
+            assert running.poll() is None, running.communicate()[1]
+            time.sleep(0.05)
+        scheduler.kill()
+        _, said = running.communicate(timeout=120)
+    finally:
+        running.kill()
+    assert running.returncode == 2
+    lines = [line for line in said.splitlines() if not line.startswith("dashboard: ")]
+    assert len(lines) == 1, said
+    assert "the connection to the scheduler was lost" in lines[0]
+    assert f"what is done is kept in {target}.work, and the same command continues it" in lines[0]
+    assert not target.exists()
+    predict(source, target, model=source.parent / "model", progress=False, diameter=13, device="cpu")
+    assert np.array_equal(stored(target), in_one_tile(case))
+
+
+def in_one_tile(case):
+    """The labels of a prediction in memory with the tiles of the command line."""
+    network = AnyStar.from_pretrained(case[0].parent / "model")
+    return network.predict(noise(SHAPE), diameter=13, device="cpu", progress=False).labels

@@ -13,6 +13,7 @@ import pytest
 from anystar_torch import io
 from tests.cli.conftest import refused, run
 from tests.io.test_label_store import RECORD, blocky, fill
+from tests.object_storage import served_bucket
 
 zarr = pytest.importorskip("zarr")
 pytest.importorskip("ome_zarr_models")
@@ -23,21 +24,8 @@ SMALL = {"shard": (5, 32, 32), "chunk": (5, 16, 16)}
 @pytest.fixture(scope="module")
 def bucket():
     """The URL of an empty bucket of S3 on this machine."""
-    pytest.importorskip("s3fs")
-    pytest.importorskip("moto")
-    import fsspec
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    before = dict(fsspec.config.conf)
-    fsspec.config.conf["s3"] = {"endpoint_url": f"http://{host}:{port}", "key": "a", "secret": "b"}
-    fsspec.filesystem("s3").mkdir("bucket")
-    yield "s3://bucket"
-    fsspec.config.conf.clear()
-    fsspec.config.conf.update(before)
-    server.stop()
+    with served_bucket() as (url, _):
+        yield url
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
