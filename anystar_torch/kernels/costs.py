@@ -29,7 +29,7 @@ COSTS = {
     "anystar::connected_components": Cost(6, 14),
     # the table cleared: 2 to 4; counted: 1; kept: 1
     "anystar::remove_small": Cost(3, 6),
-    # distances and their target are read once; logits and probability twice, which is 2 channels of many
+    # distances are read once, their target once in objects; logits and probability twice, which is 2 channels of many
     "anystar::stardist_loss": Cost(3, 2),
     # nothing is read or written where the gradient of the total is 1; the operator itself counts all gradients twice
     "anystar::scale_gradients": Cost(1, 0),

@@ -65,6 +65,17 @@ def test_the_loss_with_its_gradient_stays_within_its_budget():
         assert cost.bytes <= 3 * batch * 96 * FIELD
 
 
+def test_the_loss_in_float32_moves_every_array_once():
+    """Three arrays of distances and one of each gradient of logits; logits and probability twice.
+
+    The bound is that of labels without background, where the true distances are not read.
+    """
+    for batch in (1, 2):
+        cost = device_cost.loss(batch, dtype=torch.float32)
+        assert cost.launches <= 5
+        assert cost.bytes <= batch * (3 * 96 + 5) * FIELD + 1e4
+
+
 def test_networks_are_counted():
     cost, operations = device_cost.network("small", 1, 32)
     assert cost.launches > 50

@@ -103,6 +103,17 @@ def test_half_precision_keeps_small_gradients():
     assert (distances.grad[counted] != 0).all()
 
 
+def test_true_distances_are_read_in_objects_only():
+    """Elsewhere they have no weight: most of the largest array of a training step need not be read."""
+    outputs, probability, target = case(torch.float32, LAYOUTS[1])
+    unread = torch.where(probability > 0, target, torch.nan)
+    with forced("triton"):
+        losses = [LOSS(tuple(outputs), probability, truth).total for truth in (target, unread)]
+        slopes = [torch.autograd.grad(loss, outputs)[1] for loss in losses]
+    assert torch.equal(*losses)
+    assert torch.equal(*slopes)
+
+
 def test_a_loss_is_differentiated_once_and_not_without_need():
     outputs, probability, target = case(torch.float32, LAYOUTS[0], (1, 2, 1, 2, 3))
     with forced("triton"):

@@ -138,6 +138,16 @@ def test_both_implementations_agree(dtype, layout):
     torch.library.opcheck(torch.ops.anystar.weighted_error.default, (distances, target, *weights))
 
 
+def test_true_distances_of_background_are_not_read():
+    distances, target, mask = distances_case(torch.float32, torch.channels_last_3d)
+    mask[1] = 0.0
+    weights = mask / mask.mean(), 1 - mask
+    expected = native_weighted_error(distances, target, *weights)
+    target[1] = torch.nan
+    for found, wanted in zip(native_weighted_error(distances, target, *weights), expected, strict=True):
+        assert torch.equal(found, wanted)
+
+
 def test_any_number_of_threads_gives_the_same_bits():
     distances, target, mask = distances_case(torch.bfloat16, torch.channels_last_3d, rays=96)
     before, found = torch.get_num_threads(), []

@@ -71,10 +71,15 @@ double weighted_error(const typename Number::Stored *distances, const float *tar
         const int64_t count = std::min(kPoints, points - first);
         std::vector<float> &tile = tiles[static_cast<size_t>(worker)];  // the targets, point by point
         tile.resize(static_cast<size_t>(kPoints * rays));
-        for (int64_t r = 0; r < rays; ++r) {
-            const float *from = target + (sample * rays + r) * points + first;
-            for (int64_t i = 0; i < count; ++i) tile[static_cast<size_t>(i * rays + r)] = from[i];
-        }
+        // Targets are the larger half of what is read, and most blocks are background, where they have no weight.
+        const float *weights = on_error + sample * points + first;
+        if (std::any_of(weights, weights + count, [](float weight) { return weight != 0.0f; }))
+            for (int64_t r = 0; r < rays; ++r) {
+                const float *from = target + (sample * rays + r) * points + first;
+                for (int64_t i = 0; i < count; ++i) tile[static_cast<size_t>(i * rays + r)] = from[i];
+            }
+        else
+            std::fill(tile.begin(), tile.end(), 0.0f);
         double sum = 0;
         for (int64_t i = 0; i < count; ++i) {
             const int64_t point = sample * points + first + i;

@@ -31,6 +31,26 @@ def _boxed(p, half):
 
 
 @triton.jit
+def _mapped(z, y, x, s):
+    """The positions after one affine step, whose parameters begin at ``s``."""
+    a = z + tl.load(s + 9)
+    b = y + tl.load(s + 10)
+    c = x + tl.load(s + 11)
+    z = tl.load(s) * a + tl.load(s + 1) * b + tl.load(s + 2) * c + tl.load(s + 12)
+    y = tl.load(s + 3) * a + tl.load(s + 4) * b + tl.load(s + 5) * c + tl.load(s + 13)
+    x = tl.load(s + 6) * a + tl.load(s + 7) * b + tl.load(s + 8) * c + tl.load(s + 14)
+    return z, y, x
+
+
+@triton.jit
+def _store_three(to, z, y, x, voxels, there):
+    """Write one value per axis, in volumes that follow each other."""
+    tl.store(to, z, mask=there)
+    tl.store(to + voxels, y, mask=there)
+    tl.store(to + 2 * voxels, x, mask=there)
+
+
+@triton.jit
 def _evaluate(
     displacement,
     parameters,
@@ -66,12 +86,7 @@ def _evaluate(
     fx = tl.zeros((BLOCK,), dtype=tl.float32)
     for step in tl.static_range(STEPS):
         s = parameters + (sample * STEPS + step) * 18
-        a = z + tl.load(s + 9)
-        b = y + tl.load(s + 10)
-        c = x + tl.load(s + 11)
-        z = tl.load(s) * a + tl.load(s + 1) * b + tl.load(s + 2) * c + tl.load(s + 12)
-        y = tl.load(s + 3) * a + tl.load(s + 4) * b + tl.load(s + 5) * c + tl.load(s + 13)
-        x = tl.load(s + 6) * a + tl.load(s + 7) * b + tl.load(s + 8) * c + tl.load(s + 14)
+        z, y, x = _mapped(z, y, x, s)
         if (LIMITS >> (2 * step)) % 4 == 1:
             z, up = _reflected(z, tl.load(s + 15))
             y, left = _reflected(y, tl.load(s + 16))
@@ -82,12 +97,8 @@ def _evaluate(
             y, in_y, fy = _boxed(y, tl.load(s + 16))
             x, in_x, fx = _boxed(x, tl.load(s + 17))
             covered = in_z * in_y * in_x
-    tl.store(position + three, z, mask=there)
-    tl.store(position + three + voxels, y, mask=there)
-    tl.store(position + three + 2 * voxels, x, mask=there)
-    tl.store(fraction + three, fz, mask=there)
-    tl.store(fraction + three + voxels, fy, mask=there)
-    tl.store(fraction + three + 2 * voxels, fx, mask=there)
+    _store_three(position + three, z, y, x, voxels, there)
+    _store_three(fraction + three, fz, fy, fx, voxels, there)
     tl.store(piece + sample * voxels + index, number, mask=there)
     tl.store(cover + sample * voxels + index, covered, mask=there)
 

@@ -1,9 +1,10 @@
 """StarDist's loss and its gradient on a GPU: three launches forward, one backward (``gradients.py``).
 
-The distances are the largest arrays of a training step, and are read once. Their gradient is written in the same pass,
-multiplied by the weight of the distances in the total: this is the gradient of the total. The backward launch
-multiplies it where another factor than 1 comes from above, and otherwise ends at once. Gradients in float16 are divided
-by the number of elements only then, because they would underflow before.
+The distances are the largest arrays of a training step and are read once, the true ones in objects only, because they
+have no weight elsewhere. The gradient is written in the same pass, multiplied by the weight of the distances in the
+total: this is the gradient of the total. The backward launch multiplies it where another factor than 1 comes from
+above, and otherwise ends at once. Gradients in float16 are divided by the number of elements only then, because they
+would underflow before.
 
 The sums are those of fixed blocks in a fixed order: every run gives the same bits.
 """
@@ -110,7 +111,7 @@ def _sum_errors(
         if LAST:
             given = (sample * points + first) * rays + within[:, None] * rays + ray[None, :]
         value = tl.load(distances + given, mask=inside, other=0.0).to(tl.float32)
-        difference = value - tl.load(target + wanted, mask=inside, other=0.0)
+        difference = value - tl.load(target + wanted, mask=inside & (on_error != 0.0)[:, None], other=0.0)
         error += tl.abs(difference) * on_error[:, None] + tl.abs(value) * on_size[:, None]
         if GRADIENT:
             slopes = _sign(value) * on_size[:, None] + _sign(difference) * on_error[:, None]
