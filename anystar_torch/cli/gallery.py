@@ -1,9 +1,12 @@
 """``anystar gallery``: synthetic samples as a picture or as files."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from anystar_torch.generator.synthesizer import Synthesizer
 
 _BATCH = 4  # samples that are made together
 
@@ -27,26 +30,16 @@ def gallery(
     ] = None,
 ) -> None:
     """Show synthetic samples that a network is trained on."""
-    import torch
-
     from anystar_torch import io
     from anystar_torch.configuration.compose import load_synthesizer
     from anystar_torch.evaluation import picture
-    from anystar_torch.system.device import resolve
-    from anystar_torch.system.progress import bar
 
     numbers = parse_ids(ids)
     target = output or (None if save else Path("gallery.png"))
     if target is not None:
         io.check_target(target, overwrite=True)
     generator = load_synthesizer(synth, shape=shape, seed=seed, overrides=list(override or []))
-    pairs: list[tuple[Any, Any]] = []
-    with bar("synthesising") as tick:
-        for start in range(0, len(numbers), _BATCH):
-            tick(start, len(numbers))
-            sample = generator(torch.tensor(numbers[start : start + _BATCH]), device=resolve(device))
-            images, labels = sample.image[:, 0].cpu().numpy(), sample.labels[:, 0].cpu().numpy()
-            pairs += list(zip(images, labels, strict=True))
+    pairs = _synthesised(generator, numbers, device)
     if save is not None:
         _save(save, numbers, pairs)
         print(f"{save}: {len(pairs)} pairs of image and labels")
@@ -78,6 +71,23 @@ def parse_ids(text: str) -> list[int]:
     if not numbers or min(numbers) < 0:
         raise ValueError(f"--ids must be a range such as 0:24 or numbers such as 3,5,8, got {text!r}")
     return numbers
+
+
+def _synthesised(generator: "Synthesizer", numbers: list[int], device: str) -> list[tuple[Any, Any]]:
+    """Image and labels of every sample, as arrays."""
+    import torch
+
+    from anystar_torch.system.device import resolve
+    from anystar_torch.system.progress import bar
+
+    pairs: list[tuple[Any, Any]] = []
+    with bar("synthesising") as tick:
+        for start in range(0, len(numbers), _BATCH):
+            tick(start, len(numbers))
+            sample = generator(torch.tensor(numbers[start : start + _BATCH]), device=resolve(device))
+            images, labels = sample.image[:, 0].cpu().numpy(), sample.labels[:, 0].cpu().numpy()
+            pairs += list(zip(images, labels, strict=True))
+    return pairs
 
 
 def _save(folder: Path, numbers: list[int], pairs: list[tuple[Any, Any]]) -> None:

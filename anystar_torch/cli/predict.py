@@ -176,12 +176,8 @@ def predict(  # noqa: PLR0913 - one argument per option
     """Segment volumes and write their labels."""
     from anystar_torch.inference.candidates import checked_overlap
     from anystar_torch.inference.predictor import AnyStar
-    from anystar_torch.system.allocator import keep_freed_memory, return_freed_memory
 
-    if max_memory is None:  # a third faster on a CPU; the process keeps its peak memory
-        keep_freed_memory()
-    else:
-        return_freed_memory()
+    _set_allocator(max_memory)
     outputs = Outputs(Path(), picture, candidates, table, meshes, overwrite)
     network = AnyStar.from_pretrained(
         model,
@@ -217,7 +213,21 @@ def predict(  # noqa: PLR0913 - one argument per option
     if large.is_wanted(inputs, output, outputs, blockwise, job):
         print(large.segment_large(inputs[0], output, outputs, job, blockwise))
         return 0
-    paths = expand(inputs)
+    return _segment_each(expand(inputs), output, outputs, job)
+
+
+def _set_allocator(max_memory: str | None) -> None:
+    """Keep freed memory for later tensors, or return it to the system where memory is limited."""
+    from anystar_torch.system.allocator import keep_freed_memory, return_freed_memory
+
+    if max_memory is None:  # a third faster on a CPU; the process keeps its peak memory
+        keep_freed_memory()
+    else:
+        return_freed_memory()
+
+
+def _segment_each(paths: list[Path], output: str | None, outputs: Outputs, job: Job) -> int:
+    """Segment volumes in memory, and return the exit status."""
     places = placed(paths, None if output is None else Path(output), outputs)
     if len(paths) > 1:
         return _batch(paths, places, replace(job, progress=False))

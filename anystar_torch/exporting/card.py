@@ -43,41 +43,9 @@ def description(config: ModelConfig) -> str:
     return IMPORTED if config.imported else DESCRIPTION
 
 
-def readme(network: StarDist, config: ModelConfig, use: str) -> str:
-    """The page about a network in Markdown.
+_PAGE = """# Star-convex objects in 3D
 
-    Args:
-        network: whose properties are listed.
-        config: normalisation, object size, thresholds and provenance.
-        use: how the package is run, in Markdown.
-    """
-    low, middle, high = config.diameter_band
-    parameters = sum(p.numel() for p in network.parameters())
-    facts: dict[str, Any] = {
-        "parameters": f"{parameters:,}",
-        "input": f"one volume (z, y, x), sizes multiples of {network.divisor}",
-        "normalisation": f"{config.normalisation}: {NORMALISATIONS[config.normalisation].description}",
-        "object diameters": f"{low:g} to {high:g} voxels, median {middle:g} (5 %, 95 % of the training volume)",
-        "rays, grid": f"{len(network.rays)}, {network.grid}",
-        "thresholds": f"probability {config.prob_thresh:g}, overlap {config.nms_thresh:g}",
-        **(
-            {"thin volumes": f"continued by their mirror images to {config.smallest_tile} voxels per axis"}
-            if config.smallest_tile
-            else {}
-        ),
-        **({"imported from": config.imported_from} if config.imported_from else {}),
-        **{f"provenance: {name}": value for name, value in config.provenance.as_dict().items()},
-    }
-    table = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    data = (
-        "Unknown, because the network was imported from a StarDist model."
-        if config.imported
-        else TRAINING_DATA
-    )
-    cite = "\n".join(f"- {text} https://doi.org/{doi}" for text, doi in CITATIONS)
-    return f"""# Star-convex objects in 3D
-
-{description(config)}
+{description}
 
 {use}
 
@@ -88,7 +56,7 @@ def readme(network: StarDist, config: ModelConfig, use: str) -> str:
 {table}
 
 A network finds objects of the size it was trained on. Resample the volume so that the median object has a
-volume-equivalent diameter of about {middle:g} voxels, and voxels have the relative size {network.rays.anisotropy}
+volume-equivalent diameter of about {diameter:g} voxels, and voxels have the relative size {anisotropy}
 (z, y, x).
 
 ## Training data
@@ -105,5 +73,53 @@ not for diagnostic use.
 
 {cite}
 
-BSD 3-Clause. Written by anystar_torch {__version__}.
+BSD 3-Clause. Written by anystar_torch {version}.
 """
+
+
+def readme(network: StarDist, config: ModelConfig, use: str) -> str:
+    """The page about a network in Markdown.
+
+    Args:
+        network: whose properties are listed.
+        config: normalisation, object size, thresholds and provenance.
+        use: how the package is run, in Markdown.
+    """
+    table = "\n".join(f"| {name} | {value} |" for name, value in _facts(network, config).items())
+    data = (
+        "Unknown, because the network was imported from a StarDist model."
+        if config.imported
+        else TRAINING_DATA
+    )
+    cite = "\n".join(f"- {text} https://doi.org/{doi}" for text, doi in CITATIONS)
+    return _PAGE.format(
+        description=description(config),
+        use=use,
+        table=table,
+        diameter=config.diameter_band[1],
+        anisotropy=network.rays.anisotropy,
+        data=data,
+        cite=cite,
+        version=__version__,
+    )
+
+
+def _facts(network: StarDist, config: ModelConfig) -> dict[str, Any]:
+    """The rows of the table of properties."""
+    low, middle, high = config.diameter_band
+    parameters = sum(p.numel() for p in network.parameters())
+    return {
+        "parameters": f"{parameters:,}",
+        "input": f"one volume (z, y, x), sizes multiples of {network.divisor}",
+        "normalisation": f"{config.normalisation}: {NORMALISATIONS[config.normalisation].description}",
+        "object diameters": f"{low:g} to {high:g} voxels, median {middle:g} (5 %, 95 % of the training volume)",
+        "rays, grid": f"{len(network.rays)}, {network.grid}",
+        "thresholds": f"probability {config.prob_thresh:g}, overlap {config.nms_thresh:g}",
+        **(
+            {"thin volumes": f"continued by their mirror images to {config.smallest_tile} voxels per axis"}
+            if config.smallest_tile
+            else {}
+        ),
+        **({"imported from": config.imported_from} if config.imported_from else {}),
+        **{f"provenance: {name}": value for name, value in config.provenance.as_dict().items()},
+    }

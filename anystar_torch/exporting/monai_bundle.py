@@ -33,6 +33,61 @@ python -m monai.bundle run --config_file BUNDLE/configs/inference.json --bundle_
 object in voxels of the finest axis. Without it the diameter is estimated."""
 
 
+# Parts of configs/inference.json that are the same for all networks.
+_SETTINGS: dict[str, Any] = {
+    "imports": [
+        "$import numpy as np",
+        "$import torch",
+        "$import anystar_torch.exporting.inferer as anystar",
+    ],
+    "bundle_root": ".",
+    "dataset_dir": "$@bundle_root + '/volumes'",
+    "output_dir": "$@bundle_root + '/labels'",
+    "diameter": None,
+    "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
+}
+_READING = {
+    "preprocessing": {"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True},
+    "dataset": {
+        "_target_": "Dataset",
+        "data": "$anystar.volumes(@dataset_dir)",
+        "transform": "@preprocessing",
+    },
+    "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
+}
+_WRITING = {
+    "postprocessing": {
+        "_target_": "SaveImaged",
+        "keys": "pred",
+        "output_dir": "@output_dir",
+        "output_postfix": "labels",
+        "output_dtype": "$np.int32",
+        "resample": False,
+        "separate_folder": False,
+    },
+}
+_RUN = {
+    "handlers": [
+        {
+            "_target_": "CheckpointLoader",
+            "load_path": "$@bundle_root + '/models/model.pt'",
+            "load_dict": {"model": "@network"},
+            "map_location": "@device",
+        }
+    ],
+    "evaluator": {
+        "_target_": "SupervisedEvaluator",
+        "device": "@device",
+        "val_data_loader": "@dataloader",
+        "network": "@network",
+        "inferer": "@inferer",
+        "postprocessing": "@postprocessing",
+        "val_handlers": "@handlers",
+    },
+    "run": ["$@evaluator.run()"],
+}
+
+
 def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
     """Write the bundle, a folder.
 
@@ -68,62 +123,21 @@ def inference_config(config: ModelConfig) -> dict[str, Any]:
     Args:
         config: settings of the network.
     """
-    postprocessing = {
-        "_target_": "SaveImaged",
-        "keys": "pred",
-        "output_dir": "@output_dir",
-        "output_postfix": "labels",
-        "output_dtype": "$np.int32",
-        "resample": False,
-        "separate_folder": False,
-    }
     return {
-        "imports": [
-            "$import numpy as np",
-            "$import torch",
-            "$import anystar_torch.exporting.inferer as anystar",
-        ],
-        "bundle_root": ".",
-        "dataset_dir": "$@bundle_root + '/volumes'",
-        "output_dir": "$@bundle_root + '/labels'",
-        "diameter": None,
-        "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
+        **_SETTINGS,
         "network_def": {
             "_target_": "anystar_torch.network.stardist.StarDist.from_architecture",
             "architecture": config.architecture,
         },
         "network": "$@network_def.to(@device)",
-        "preprocessing": {"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True},
-        "dataset": {
-            "_target_": "Dataset",
-            "data": "$anystar.volumes(@dataset_dir)",
-            "transform": "@preprocessing",
-        },
-        "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
+        **_READING,
         "inferer": {
             "_target_": "anystar_torch.exporting.inferer.InstanceInferer",
             "settings": config.as_dict(),
             "diameter": "@diameter",
         },
-        "postprocessing": postprocessing,
-        "handlers": [
-            {
-                "_target_": "CheckpointLoader",
-                "load_path": "$@bundle_root + '/models/model.pt'",
-                "load_dict": {"model": "@network"},
-                "map_location": "@device",
-            }
-        ],
-        "evaluator": {
-            "_target_": "SupervisedEvaluator",
-            "device": "@device",
-            "val_data_loader": "@dataloader",
-            "network": "@network",
-            "inferer": "@inferer",
-            "postprocessing": "@postprocessing",
-            "val_handlers": "@handlers",
-        },
-        "run": ["$@evaluator.run()"],
+        **_WRITING,
+        **_RUN,
     }
 
 
