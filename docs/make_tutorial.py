@@ -46,7 +46,7 @@ def _run(language: str, block: str, names: dict[str, Any]) -> None:
     if language == "python":
         exec(compile(block, PAGE.name, "exec"), names)
         return
-    for line in block.splitlines():
+    for line in block.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] != ["anystar"]:
             continue

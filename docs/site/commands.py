@@ -63,10 +63,9 @@ def spelling(parameter: Any) -> str:
     """All spellings of an option with its value, or the name of an argument."""
     if parameter.param_type_name == "argument":
         return f"`{usage_of(parameter)}`"
-    names = [*parameter.opts, *parameter.secondary_opts]
-    value = "" if parameter.is_flag else f" {value_of(parameter)}"
-    spelled = [*names[:-1], (names[-1] + value).replace("|", "\\|")]
-    return "<br>".join(f"`{name}`" for name in spelled)
+    names = "<br>".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
+    value = value_of(parameter).replace("|", "\\|")
+    return names if parameter.is_flag else f"{names} `{value}`"
 
 
 def value_of(option: Any) -> str:

@@ -17,7 +17,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead links to files of the repository to their pages on the site."""
+    """Lead links to files of the repository to their pages on the site; hide a navigation of one page."""
+    if page.file.src_uri in ("index.md", "gallery.md"):
+        page.meta["hide"] = ["navigation"]
     place = Path(page.file.src_uri)
     if place.parts[0] == sources.FOLDER:
         return markdown

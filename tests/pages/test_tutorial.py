@@ -2,11 +2,14 @@
 
 import re
 
+import numpy as np
 import pytest
 
+from anystar_torch import io
 from anystar_torch.training.report import example_volume
 from docs.make_tutorial import PAGE, plain, printed, shown
 
+needs_stardist = pytest.mark.skipif(example_volume() is None, reason="the stardist package is missing")
 NUMBER = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?!\w)")
 
 
@@ -25,8 +28,17 @@ def rows(block):
     return [[float(n) for n in line.split()] for line in block.splitlines() if re.fullmatch(r"[\d. ]+", line)]
 
 
+@needs_stardist
+def test_the_page_describes_the_volume():
+    volume, truth = (io.read(path).array for path in example_volume())
+    size = " x ".join(map(str, volume.shape))
+    assert f"{size} voxels (z, y, x) with {len(np.unique(truth)) - 1} nuclei" in " ".join(
+        PAGE.read_text().split()
+    )
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(example_volume() is None, reason="the stardist package is missing")
+@needs_stardist
 def test_the_tutorial_runs_and_prints_what_it_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
