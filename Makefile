@@ -68,7 +68,8 @@ lint: setup hosted
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.prose
 
-# Files that a code host reads.
+# Files that a code host reads. actionlint is not among the checks: its package has no program in it, and downloads one
+# when it is installed, which a machine without access to that place cannot do.
 hosted: setup
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
