@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.training.runs import assert_same_weights, losses, run
+from tests.training.processes import Training
+from tests.training.runs import TINY, assert_same_weights, losses, run
 
 SWEEP = ["-m", "callbacks.checkpoint.every_n_steps=0,5", "seed=1,12345"]
 """Four jobs, the last override first: two that are refused, then two that train."""
@@ -40,3 +41,18 @@ def test_jobs_that_fail_say_so_and_give_the_exit_status(sweep):
         assert f"job {job}: callbacks.checkpoint.every_n_steps must be at least 1, got 0" in output
         assert not (folder / f"job{job}" / ".hydra").exists()
     assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_jobs_run_at_the_same_time_with_a_launcher_plugin(tmp_path):
+    """Each job in a process of its own; the status is that of the job that failed, and the other one trains."""
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    folder = tmp_path / "run"
+    words = [*TINY, f"run_folder={folder}", "-m", "callbacks.checkpoint.every_n_steps=0,5", *launcher]
+    code, output = Training.started(tmp_path, words).ended()
+    assert code == 2, output
+    assert "job 0: callbacks.checkpoint.every_n_steps must be at least 1, got 0" in output
+    assert "Traceback" not in output
+    assert losses(folder / "1").keys() == set(range(12))
+    assert (folder / "1" / "model" / "config.json").is_file()
