@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,9 +16,12 @@ Row = tuple[str, Any]  # name, and a score per threshold
 
 
 def evaluate(  # noqa: PLR0913 - one argument per option
-    truth: Annotated[Path, typer.Argument(help="True labels: a file or a folder.")],
+    truth: Annotated[str, typer.Argument(help="True labels: a file, a folder or the URL of a Zarr.")],
     prediction: Annotated[
-        Path, typer.Argument(help="Predicted labels: a file, or a folder with files of the same names.")
+        str,
+        typer.Argument(
+            help="Predicted labels: a file, a folder with files of the same names, or the URL of a Zarr."
+        ),
     ],
     iou_thresh: Annotated[
         list[float] | None,
@@ -43,9 +45,12 @@ def evaluate(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Score predicted labels: precision, recall, F1, AP and panoptic quality at several IoU thresholds."""
     from anystar_torch.evaluation.matching import IOU_THRESHOLDS
+    from anystar_torch.io.location import checked
 
     readings = _readings(axes=axes, scene=scene, channel=channel, frame=frame)
-    pairs = by_frame([pair._replace(readings=readings) for pair in matched(truth, prediction)])
+    pairs = by_frame(
+        [pair._replace(readings=readings) for pair in matched(checked(truth), checked(prediction))]
+    )
     thresholds = iou_thresh or IOU_THRESHOLDS
     scores = [[table.matching(t) for t in thresholds] for table in _tables(pairs, drop_small)]
     rows = list(zip([pair.name for pair in pairs], scores, strict=True))

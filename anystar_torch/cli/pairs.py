@@ -1,9 +1,12 @@
 """Pairs of true and predicted labels for ``anystar evaluate``, and how their files are read."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from anystar_torch.cli.paths import is_candidates, stem
+
+if TYPE_CHECKING:
+    from anystar_torch.io import Location
 
 
 class Reading(NamedTuple):
@@ -27,14 +30,14 @@ class Pair(NamedTuple):
 
     Attributes:
         name: of the row in the table of scores.
-        truth: file or folder of the true labels.
-        prediction: file or folder of the predicted labels.
+        truth: file, folder or URL of the true labels.
+        prediction: file, folder or URL of the predicted labels.
         readings: how the two are read.
     """
 
     name: str
-    truth: Path
-    prediction: Path
+    truth: "Location"
+    prediction: "Location"
     readings: tuple[Reading, Reading] = (Reading(), Reading())
 
 
@@ -72,30 +75,27 @@ def _at(pair: Pair, frame: int) -> Pair:
     return pair._replace(name=f"{pair.name} frame {frame}", readings=(true, predicted))
 
 
-def matched(truth: Path, prediction: Path) -> list[Pair]:
-    """Two files as one pair, or a pair for every file of the folder of true labels.
+def matched(truth: "Location", prediction: "Location") -> list[Pair]:
+    """Two volumes as one pair, or a pair for every file of the folder of true labels.
 
     ``nuclei.labels.tif`` is the prediction for ``nuclei.tif``, in any format, also where a folder holds both.
     Files of inner folders are named ``folder/nuclei``.
 
     Args:
-        truth: file or folder of true labels.
-        prediction: file or folder of predicted labels.
+        truth: file or folder of true labels, or the URL of a Zarr.
+        prediction: file or folder of predicted labels, or the URL of a Zarr.
 
     Raises:
         ValueError: a file or folder is missing, or a prediction is.
     """
     from anystar_torch import io
 
-    for path in (truth, prediction):
-        if not io.container(path).exists():
-            raise ValueError(f"there is no file {path}")
-    alone = [not path.is_dir() or _one_volume(path) for path in (truth, prediction)]
+    alone = [io.is_url(place) or _is_one_volume(Path(place)) for place in (truth, prediction)]
     if alone[0] != alone[1]:
-        raise ValueError(f"give two files or two folders, got {truth} and {prediction}")
+        raise ValueError(f"give two volumes or two folders, got {truth} and {prediction}")
     if alone[0]:
-        return [Pair(prediction.name, truth, prediction)]
-    true, predicted = _named(truth), _named(prediction)
+        return [Pair(Path(prediction).name, truth, prediction)]
+    true, predicted = _named(Path(truth)), _named(Path(prediction))
     if not true:
         raise ValueError(f"{truth} holds no label volume; known endings: {', '.join(io.KINDS)}")
     missing = [str(path.relative_to(truth)) for name, path in true.items() if name not in predicted]
@@ -104,11 +104,17 @@ def matched(truth: Path, prediction: Path) -> list[Pair]:
     return [Pair(name, path, predicted[name]) for name, path in true.items()]
 
 
-def _one_volume(path: Path) -> bool:
-    """Whether a folder is one volume."""
+def _is_one_volume(path: Path) -> bool:
+    """Whether a path is one volume, and not a folder of volumes.
+
+    Raises:
+        ValueError: nothing is there.
+    """
     from anystar_torch import io
 
-    return io.kind_of(path) is not None or io.is_volume(path)
+    if not io.container(path).exists():
+        raise ValueError(f"there is no file {path}")
+    return not path.is_dir() or io.kind_of(path) is not None or io.is_volume(path)
 
 
 def _named(folder: Path, prefix: str = "") -> dict[str, Path]:
@@ -124,6 +130,6 @@ def _named(folder: Path, prefix: str = "") -> dict[str, Path]:
         if other is None or labels:
             found[name] = path
     for inner in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        if not _one_volume(inner):
+        if not _is_one_volume(inner):
             found |= _named(inner, f"{prefix}{inner.name}/")
     return found

@@ -82,11 +82,14 @@ MaxMemory = Annotated[
     str | None, typer.Option(help="Memory limit: 6GB, 800MB. Default: half of the free memory.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
-_OUTPUT = typer.Option(
-    "-o", "--output", help="Label file, or a folder for several inputs. Default: IN.labels.* beside IN."
-)
-Output = Annotated[Path | None, _OUTPUT]
-OutputOrUrl = Annotated[str | None, _OUTPUT]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        help="Label file or URL, or a folder for several inputs. Default: IN.labels.* beside IN.",
+    ),
+]
 _FOLDER = "A folder for several inputs."
 Picture = Annotated[Path | None, typer.Option(help=f"Picture of the result (.png). {_FOLDER}")]
 KeptCandidates = Annotated[
@@ -145,7 +148,7 @@ def predict(  # noqa: PLR0913 - one argument per option
     inputs: Annotated[
         list[str], typer.Argument(metavar="IN...", help="Volumes: files, folders or patterns.")
     ],
-    output: OutputOrUrl = None,
+    output: Output = None,
     model: Model = None,
     diameter: Diameter = None,
     spacing: Spacing = None,

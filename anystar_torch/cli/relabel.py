@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jaxtyping import Int32
     from numpy.typing import NDArray
 
-    from anystar_torch.io import RunRecord, SpatialImage
+    from anystar_torch.io import Location, RunRecord, SpatialImage
 
 _NMS_THRESH = 0.3  # where the candidates were stored without one
 _NO_PLACE = (
@@ -25,7 +25,7 @@ _NO_PLACE = (
 
 
 def relabel(
-    candidates: Annotated[Path, typer.Argument(help="File from anystar predict --candidates.")],
+    candidates: Annotated[str, typer.Argument(help="File from anystar predict --candidates, or its URL.")],
     output: Output = None,
     prob_thresh: ProbThresh = None,
     nms_thresh: NmsThresh = None,
@@ -35,11 +35,16 @@ def relabel(
     from anystar_torch import io
     from anystar_torch.inference.candidates import Candidates
     from anystar_torch.inference.stages import find_instances
+    from anystar_torch.io.location import checked
 
     start = time.perf_counter()
-    found, record = Candidates.load(candidates)
-    target = output or _beside(record, candidates)
-    io.check_target(target, overwrite)
+    stored = checked(candidates)
+    found, record = Candidates.load(stored)
+    target = _beside(record, stored) if output is None else checked(output)
+    if isinstance(target, Path):
+        io.check_target(target, overwrite)
+    else:
+        io.LabelStore.check(target, overwrite)
     prob = [value for value in (prob_thresh, record.prob_thresh, found.prob_thresh) if value is not None]
     overlap = [value for value in (nms_thresh, record.nms_thresh, _NMS_THRESH) if value is not None]
     result = find_instances(
@@ -53,13 +58,22 @@ def relabel(
     print(summary(target, record, time.perf_counter() - start))
 
 
-def _beside(record: "RunRecord", candidates: Path) -> Path:
-    """Where labels go that no option names: beside the source, or beside the candidates where its folder is gone."""
+def _beside(record: "RunRecord", candidates: "Location") -> Path:
+    """Where labels go that no option names: beside the source, or beside the candidates where its folder is gone.
+
+    Raises:
+        ValueError: the folder of the source is gone, and the candidates are at a URL.
+    """
     from anystar_torch import io
 
-    source = Path(record.source or candidates.with_suffix(".tif"))
-    place = source.parent if source.is_absolute() and source.parent.is_dir() else candidates.parent
-    return io.beside(place / source.name)
+    source = Path(record.source or Path(candidates).with_suffix(".tif"))
+    if source.is_absolute() and source.parent.is_dir():
+        return io.beside(source)
+    if not isinstance(candidates, Path):
+        raise ValueError(
+            f"the volume of {candidates} is not on this machine; say with -o where its labels go"
+        )
+    return io.beside(candidates.parent / source.name)
 
 
 def source_volume(record: "RunRecord", labels: 'Int32[np.ndarray, "d h w"]') -> "SpatialImage":

@@ -21,6 +21,7 @@ from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.selection import TileCandidates
 from anystar_torch.inference.warnings import PredictionWarning
 from anystar_torch.io.atomic import atomic_write
+from anystar_torch.io.location import open_file
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.system.progress import Tick, silent
 
@@ -155,16 +156,19 @@ class Candidates:
         """The candidates of a file, and the record that was stored with them.
 
         Args:
-            path: a file that :meth:`save` wrote, in this version or an earlier one.
+            path: a file that :meth:`save` wrote, in this version or an earlier one, or its URL.
 
         Raises:
+            ImportError: the package for the service of a URL is not installed.
             ValueError: the file is missing, or is no candidates file.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open_file(path) as stream, np.load(stream, allow_pickle=False) as file:
                 return _from_stored({name: file[name] for name in file.files})
         except FileNotFoundError as error:
             raise ValueError(f"there is no file {path}") from error
+        except ImportError:
+            raise
         except Exception as error:  # zipfile, numpy and json each raise their own on a broken file
             raise ValueError(f"{path} is no candidates file: {error}") from error
 

@@ -1,10 +1,10 @@
-"""Places of Zarr stores: folders, and URLs of object storage or of a web server."""
+"""Places of Zarr stores and files: paths, and URLs of object storage or of a web server."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from anystar_torch.system.errors import last_line
 
@@ -66,6 +66,30 @@ def store(location: Location, read_only: bool = True) -> Any:
         return LocalStore(location, read_only=read_only)
     with _package(location):
         return FsspecStore.from_url(str(location), read_only=read_only)
+
+
+@contextmanager
+def open_file(location: Location) -> Iterator[IO[bytes]]:
+    """Open a file for reading. One at a URL is read in blocks.
+
+    Args:
+        location: a path or a URL.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImportError: the package for the service is not installed.
+        ValueError: no package knows this kind of URL.
+    """
+    if not is_url(location):
+        with open(location, "rb") as stream:
+            yield stream
+        return
+    import fsspec
+
+    with _package(location):
+        remote = fsspec.open(str(location), "rb")
+    with remote as stream:
+        yield stream
 
 
 @contextmanager
