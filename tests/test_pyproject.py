@@ -38,6 +38,7 @@ NOT_IMPORTED = {
     "flask-cors": "the server of moto",
     "bokeh": "the dashboard of Dask",
     "fire": "python -m monai.bundle, which runs an exported bundle",
+    "hydra-joblib-launcher": "a launcher that Hydra finds",
     "imagecodecs": "LZW, Zstandard and JPEG in tifffile",
     "import-linter": "lint-imports, in make test",
     "ipykernel": "runs the example notebook",
