@@ -74,10 +74,16 @@ def _cells(path: Path) -> Iterator[str]:
             yield re.sub(r"\]\(\.\./docs/", "](../../", text)
             continue
         yield f"```python\n{text}\n```"
-        for output in cell["outputs"]:
+        shown = ""  # printed text comes in pieces
+        for output in [*cell["outputs"], {}]:
             data = output.get("data", {})
+            if "text" in output:
+                shown += "".join(output["text"])
+                continue
+            if shown:
+                yield f"```text\n{shown.rstrip()}\n```"
+                shown = ""
             if "image/png" in data:
-                yield f"![output](data:image/png;base64,{''.join(data['image/png'].split())})"
-            elif "text" in output or "text/plain" in data:
-                shown = "".join(output.get("text") or data["text/plain"]).rstrip()
-                yield f"```text\n{shown}\n```"
+                yield f"![output](data:image/png;base64,{''.join(''.join(data['image/png']).split())})"
+            elif "text/plain" in data:
+                yield f"```text\n{''.join(data['text/plain']).rstrip()}\n```"
