@@ -40,9 +40,9 @@ def printed_by(notebook):
 
 
 def numbers_of_objects(printed):
-    """The numbers of objects found, with the diameter given and estimated, and the estimate."""
+    """The numbers of objects: found with the diameter given and estimated, and inside the volume; the estimate."""
     found = [int(number) for number in re.findall(r"^(\d+) objects", printed, re.MULTILINE)]
-    assert len(found) == 2
+    assert len(found) == 3
     return [*found, float(re.search(r"estimated as ([\d.]+) voxels", printed)[1])]
 
 
