@@ -90,7 +90,7 @@ def _object_size(job: Job, intensities: IntensityRange) -> ObjectSize:
 
 def _estimate(job: Job, volume: InputVolume) -> ObjectSize:
     most = job.settings.max_voxels(job.options.shard)
-    return SizeEstimator(job.network, job.config, most).estimate(volume, silent)
+    return SizeEstimator(job.network, job.config, most, job.options.coarse_pass).estimate(volume, silent)
 
 
 def busiest_boxes(job: Job, intensities: IntensityRange) -> list[Corners]:

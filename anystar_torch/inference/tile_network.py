@@ -23,6 +23,7 @@ from anystar_torch.inference.test_time_augmentation import Mirror, all_mirrors, 
 from anystar_torch.inference.tiles import Tile
 from anystar_torch.inference.transfer import Transfer, transfer_to
 from anystar_torch.network.stardist import Prediction, StarDist
+from anystar_torch.system.convolution import SmallConvolutions
 from anystar_torch.system.device import exact_float32, largest_tensor, preferred_precision, without_overflow
 
 
@@ -227,7 +228,8 @@ class TileNetwork:
         lower = precision != torch.float32
         known = torch.amp.is_autocast_available(self.device.type)
         context = torch.autocast(self.device.type, precision, enabled=lower) if known else nullcontext()
-        with context, nullcontext() if lower else exact_float32():
+        small = SmallConvolutions() if self.device.type == "cpu" and not lower else nullcontext()
+        with context, nullcontext() if lower else exact_float32(), small:
             prediction: Prediction = self.network(image.to(memory_format=layout))
         return prediction
 

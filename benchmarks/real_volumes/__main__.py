@@ -1,6 +1,7 @@
 """Accuracy on real volumes that no training has seen.
 
     python -m benchmarks.real_volumes score      one network, volume by volume, beside a classical pipeline
+    python -m benchmarks.real_volumes estimates  the estimate of the size: its error, its cost, F1 with it
     python -m benchmarks.real_volumes compare    several networks, also by their loss on synthetic samples
     python -m benchmarks.real_volumes sizes      networks, with objects rescaled to several sizes
     python -m benchmarks.real_volumes ablate     trainings that differ in one setting each
@@ -13,9 +14,9 @@ those of --data.
 import argparse
 import sys
 
-from benchmarks.real_volumes import ablation, networks, score, sizes
+from benchmarks.real_volumes import ablation, estimates, networks, score, sizes
 
-COMMANDS = {"score": score, "compare": networks, "sizes": sizes, "ablate": ablation}
+COMMANDS = {"score": score, "estimates": estimates, "compare": networks, "sizes": sizes, "ablate": ablation}
 
 
 def main() -> None:

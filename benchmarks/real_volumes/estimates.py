@@ -1,0 +1,95 @@
+"""The size estimate: its error, what it costs, and F1 with it, beside a prediction that is given the size.
+
+    python -m benchmarks.real_volumes estimates [--model FOLDER] [--repeats 3] [--json FILE]
+
+Every volume is predicted with the listed diameter and without one, in turn. Seconds are CPU seconds of the process, the
+smallest of the repeats; with ``--threads 1`` they hardly depend on what else runs. ``voxels`` are those that the network
+processes, in millions. F1 is that at IoU 0.5.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from anystar_torch import AnyStar
+from anystar_torch.network import loading
+from anystar_torch.training.thresholds import scores_of
+from benchmarks.real_volumes import volumes as real
+from benchmarks.real_volumes.volumes import Volume
+from benchmarks.report import begin
+from benchmarks.report import parser as common
+
+Run = tuple[float, float, Any]
+"""CPU seconds, voxels in millions, and the objects."""
+
+
+class Counted:
+    """A model that counts the voxels its network processes.
+
+    Args:
+        model: the model.
+    """
+
+    def __init__(self, model: AnyStar) -> None:
+        self.model, self.voxels = model, 0
+        model.network.register_forward_pre_hook(self._count)
+
+    def _count(self, _: Any, inputs: tuple[Any, ...]) -> None:
+        self.voxels += inputs[0].numel()
+
+    def run(self, volume: Volume, diameter: float | None) -> Run:
+        """One prediction of a volume."""
+        self.voxels = 0
+        began = time.process_time()
+        found = self.model.predict(volume.image, spacing=volume.spacing, diameter=diameter, progress=False)
+        return time.process_time() - began, self.voxels / 1e6, found
+
+
+def row(model: Counted, volume: Volume, repeats: int) -> dict[str, Any]:
+    """Estimate, cost and F1 of a volume."""
+    runs: dict[str, list[Run]] = {"given": [], "estimated": []}
+    for _ in range(repeats):
+        runs["given"].append(model.run(volume, volume.diameter))
+        runs["estimated"].append(model.run(volume, None))
+    with_size, without = (min(some, key=lambda one: one[0]) for some in runs.values())
+    diameter = without[2].diameter
+    f1 = [round(float(scores_of(volume.truth, one[2].labels)[0.5].f1), 4) for one in (with_size, without)]
+    return {
+        "name": volume.name,
+        "listed": volume.diameter,
+        "estimated": round(diameter, 1),
+        "over listed": round(diameter / volume.diameter, 2),
+        "seconds, given": round(with_size[0], 2),
+        "seconds, estimated": round(without[0], 2),
+        "ratio": round(without[0] / with_size[0], 2),
+        "voxels, given": round(with_size[1], 2),
+        "voxels, estimated": round(without[1], 2),
+        "F1, given": f1[0],
+        "F1, estimated": f1[1],
+        "scales": None if without[2].estimate is None else without[2].estimate.scales,
+    }
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of this command."""
+    made = common(__doc__, repeats=3)
+    made.add_argument("--model", help="model or run folder; default: the shipped weights")
+    made.add_argument("--data", type=Path, default=real.DATA)
+    made.add_argument("--resampled", type=float, nargs="+", default=[1.0], help="factors of the resolution")
+    return made
+
+
+def run(options: argparse.Namespace) -> None:
+    """Predict every volume with and without its size; report as the table grows."""
+    volumes = real.read(options.data)
+    model = AnyStar.from_pretrained(options.model)
+    model.predict(volumes[0].image, diameter=volumes[0].diameter, progress=False)  # memory is measured once
+    report = begin(options, weights=options.model or loading.SHIPPED)
+    counted = Counted(model)
+    table: list[dict[str, Any]] = []
+    for volume in volumes:
+        for factor in options.resampled:
+            table.append(row(counted, volume if factor == 1 else volume.resampled(factor), options.repeats))
+            report.table("size given and estimated", table, show=False)
+    report.table("size given and estimated", table)
