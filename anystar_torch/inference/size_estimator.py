@@ -144,7 +144,7 @@ class SizeEstimator:
             known = [one for one in found if one.enough]
             return known[-1].busiest_place(extent) if known else textured()
 
-        def measure(diameter: float, max_voxels: float, found: Sequence[Measurement]) -> Measurement:
+        def measure(diameter: float, max_voxels: float | int, found: Sequence[Measurement]) -> Measurement:
             scaling = self._scaling(volume, diameter)
             size = box_size(scaling.shape, network.divisor, max_voxels)
             extent = [n / s for n, s in zip(size, scaling.shape, strict=True)]

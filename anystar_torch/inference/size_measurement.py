@@ -45,7 +45,7 @@ class Measurement:
     scores: Float64[np.ndarray, " n"]
     covered: float
     places: Float64[np.ndarray, "n 3"]
-    voxels: int = 0
+    voxels: float | int = 0
 
     @cached_property
     def weights(self) -> Float64[np.ndarray, " n"]:
@@ -86,7 +86,7 @@ class Measurement:
 
 
 def measure_candidates(
-    found: Candidates, start: Triple, stop: Triple, target: float, nms_thresh: float, voxels: int = 0
+    found: Candidates, start: Triple, stop: Triple, target: float, nms_thresh: float, voxels: float | int = 0
 ) -> Measurement:
     """The sizes of the objects in a box. Objects that the box cuts, but not the volume, are left out.
 
@@ -172,7 +172,7 @@ def most_textured_place(
     return (z + 0.5) / shape[0], (y + 0.5) / shape[1], (x + 0.5) / shape[2]
 
 
-def box_size(shape: Triple, divisor: Triple, max_voxels: float) -> Triple:
+def box_size(shape: Triple, divisor: Triple, max_voxels: float | int) -> Triple:
     """Size of the largest box that the network takes: the whole volume, or shortened along its longest axes.
 
     Args:

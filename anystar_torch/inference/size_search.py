@@ -16,7 +16,7 @@ from anystar_torch.inference.object_size import SizeEstimate
 from anystar_torch.inference.size_measurement import Measurement
 from anystar_torch.system.progress import Tick
 
-Measure = Callable[[float, float, Sequence[Measurement]], Measurement]
+Measure = Callable[[float, float | int, Sequence[Measurement]], Measurement]
 """Applies the network at the scale of an assumed diameter, to at most so many voxels, given earlier measurements."""
 
 MIN_DIAMETER = 4.0
@@ -26,7 +26,7 @@ _CONFIRMING = 1.5  # ratio of the scales of a size and of its confirmation
 _APART = 1.4  # scales with a smaller ratio do not confirm each other
 _AGREED = 0.26  # difference of the logarithms of two predicted sizes that agree
 _MATCHED = 0.25  # difference of the logarithms of the predicted and the assumed size of a scale that fits
-_SHARE = 0.45  # voxels of an estimate over those of the prediction
+_SHARE = 0.4  # voxels of an estimate over those of the prediction
 _REFINED = (
     0.1  # difference of the logarithms of predicted and assumed size from which one more scale is worth it
 )
@@ -53,11 +53,11 @@ class ScaleSearch:
 
     measure: Measure
     cost: Callable[[float], float]
-    least: float
-    most: float
+    least: float | int
+    most: float | int
     found: list[Measurement] = field(default_factory=list)
 
-    def run(self, coarsest: float, tick: Tick) -> SizeEstimate | None:
+    def run(self, coarsest: float | int, tick: Tick) -> SizeEstimate | None:
         """The size on which two scales agree, or most objects of all scales; None if nothing is found.
 
         Args:
@@ -65,16 +65,21 @@ class ScaleSearch:
             tick: receives the number of scales that are done, and one more than it.
         """
         self.found.clear()
-        diameter: float | None = max(coarsest, MIN_DIAMETER)
+        diameter: float | None = max(float(coarsest), MIN_DIAMETER)
         while diameter is not None:
             tick(len(self.found), len(self.found) + 2)
             self.found.append(self.measure(diameter, self._allowed(diameter), self.found))
             pair = agreeing(self.found)
             if pair is not None:
                 return self._refined(pair)
-            doubted = sum(one.enough for one in self.found) >= _MAX_DOUBTED
-            diameter = None if doubted else next_diameter(self.found)
+            diameter = None if self._exhausted() else next_diameter(self.found)
         return voted(self.found)
+
+    def _exhausted(self) -> bool:
+        """Whether enough scales were examined, although no two agree."""
+        known = [one for one in self.found if one.enough]
+        lost = bool(known) and not self.found[-1].enough
+        return len(known) >= _MAX_DOUBTED or (lost and self._left(known[-1].predicted) < self.least)
 
     def _refined(self, pair: Sequence[Measurement]) -> SizeEstimate:
         """The size on which two scales agree, from a scale nearer to it if there is work left for one."""
@@ -87,7 +92,7 @@ class ScaleSearch:
                 pair, best = [*pair, one], one
         return estimate(best.predicted, pair, len(best.sizes), len(self.found))
 
-    def _allowed(self, diameter: float) -> float:
+    def _allowed(self, diameter: float) -> float | int:
         """Voxels of the box at a scale: those that are left for the most probable size, or for the scale's own."""
         if self.found and self.found[-1].enough:
             return min(max(self._left(self.found[-1].predicted), self.least), self.most)
@@ -125,8 +130,10 @@ def next_diameter(found: Sequence[Measurement]) -> float | None:
         found: measurements, in the order in which they were made.
     """
     last, finest = found[-1], min(one.diameter for one in found)
+    if not last.enough and len(found) == 1:
+        return _HALVING * last.diameter  # an object that fills the volume; this scale has hardly any voxels
     if not last.enough:
-        wanted = 0.0 if any(one.enough for one in found) else finest / _HALVING
+        wanted = finest / _HALVING
     elif last.predicted > last.diameter * _APART and not _examined(found, last.predicted):
         return last.predicted
     else:

@@ -45,8 +45,9 @@ def _by_onednn(
 ) -> Tensor | None:
     """The convolution; None for one that is left to PyTorch. Arguments are those of ``torch.conv3d``."""
     kernel = weight.shape[2:]
+    onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     plain = image.ndim == 5 and image.device.type == "cpu" and image.dtype == weight.dtype == torch.float32
-    if not plain or len(image) != 1 or max(kernel) == 1 or not torch.backends.mkldnn.is_available():
+    if not plain or len(image) != 1 or max(kernel) == 1 or not onednn:
         return None
     stride, dilation = _triple(stride), _triple(dilation)
     if padding == "same":

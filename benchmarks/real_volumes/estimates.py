@@ -3,8 +3,8 @@
     python -m benchmarks.real_volumes estimates [--model FOLDER] [--repeats 3] [--json FILE]
 
 Every volume is predicted with the listed diameter and without one, in turn. Seconds are CPU seconds of the process, the
-smallest of the repeats; with ``--threads 1`` they hardly depend on what else runs. ``voxels`` are those that the network
-processes, in millions. F1 is that at IoU 0.5.
+smallest of the repeats; with ``--threads 1`` they hardly depend on what else runs. ``voxels`` are those that the
+network processes, in millions. F1 is that at IoU 0.5.
 """
 
 import argparse

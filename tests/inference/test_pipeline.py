@@ -11,7 +11,7 @@ from anystar_torch.inference.candidates import suppress
 from anystar_torch.inference.pipeline import Events, Pipeline
 from anystar_torch.inference.plan import Plan, TileOptions, smaller_plan
 from anystar_torch.inference.predictor import AnyStar
-from anystar_torch.inference.size_estimator import MIN_DIAMETER
+from anystar_torch.inference.size_search import MIN_DIAMETER
 from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.inference.tiles import cut_tile, cut_volume
 from anystar_torch.inference.transfer import Direct

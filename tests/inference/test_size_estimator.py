@@ -1,15 +1,12 @@
 """The size estimate, with a network that measures balls and knows only a band of them."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
+from anystar_torch.configuration.compose import load_synthesizer
 from anystar_torch.evaluation.matching import matching
-from anystar_torch.inference import size_estimator as size
-from anystar_torch.inference.input_volume import InputVolume
-from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.inference.warnings import SizeWarning
 from anystar_torch.network.stardist import Prediction
@@ -56,33 +53,61 @@ def test_the_size_of_balls_is_found(diameter):
 
 
 @pytest.mark.long
-def test_the_size_of_balls_in_flat_voxels_is_found():
-    image, _ = scene(20, (32, 96, 96), (2.5, 1, 1))
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [((32, 96, 96), (2.5, 1, 1)), ((80, 80, 32), (1, 1, 3)), ((96, 48, 96), (0.5, 1, 0.5))],
+)
+def test_the_size_of_balls_in_flat_voxels_is_found(shape, spacing):
+    image, _ = scene(20, shape, spacing)
     model = AnyStar(Measures().eval(), config(prob_thresh=0.5))
-    found = model.predict(image, spacing=(2.5, 1, 1), device="cpu", progress=False)
+    found = model.predict(image, spacing=spacing, device="cpu", progress=False)
     assert found.diameter == pytest.approx(20, rel=0.2)
 
 
-def crowd(count, diameter, covered, score=0.7):
-    """A level on which ``count`` objects of the size assumed fill a share of what is seen."""
-    return size.Measurement(diameter, np.ones(count), np.full(count, score), covered)
+@pytest.mark.long
+@pytest.mark.parametrize("diameter", [20, 60])
+def test_the_size_of_one_object_is_found(diameter):
+    image, _ = balls((72, 80, 76), [np.array([36.0, 40, 38])], diameter / 2)
+    model = AnyStar(Measures().eval(), config(prob_thresh=0.5))
+    found = model.predict(image, device="cpu", progress=False)
+    assert found.diameter == pytest.approx(diameter, rel=0.25)
 
 
-def nothing(diameter):
-    return size.Measurement(diameter, np.empty(0), np.empty(0), 0.0)
+@pytest.mark.long
+@pytest.mark.parametrize("diameter", [8, 12])
+def test_an_estimate_processes_about_half_as_many_voxels_as_the_prediction(diameter):
+    image, _ = scene(diameter)
+    model = AnyStar(Measures().eval(), config(prob_thresh=0.5))
+    found = model.predict(image, device="cpu", progress=False)
+    everything = sum(np.prod(shape) for shape in model.network.seen)
+    model.network.seen.clear()
+    model.predict(image, diameter=found.diameter, device="cpu", progress=False)
+    prediction = sum(np.prod(shape) for shape in model.network.seen)
+    assert everything <= 1.5 * prediction
 
 
-def test_an_outline_of_the_whole_does_not_outvote_what_it_consists_of():
-    levels = [crowd(25, 20.0, 0.10), crowd(1, 80.0, 0.16)]
-    found = size.agreed_size(levels, nothing)
-    assert found.diameter == pytest.approx(20, rel=0.05)
-    assert found.support < 0.9  # the whole is still heard
+@pytest.mark.long
+def test_the_same_volume_has_the_same_size():
+    image, _ = scene(17)
+    model = AnyStar(Measures().eval(), config(prob_thresh=0.5))
+    first, second = (model.predict(image, device="cpu", progress=False).diameter for _ in range(2))
+    assert first == second
 
 
-def test_a_lone_object_is_not_outvoted_by_its_fragments():
-    fragments = [crowd(6, 80.0 / 2**k, 0.02, score=0.5) for k in (2, 3)]
-    found = size.agreed_size([*fragments, crowd(1, 80.0, 0.3)], nothing)
-    assert found.diameter == pytest.approx(80, rel=0.05)
+@pytest.mark.slow
+@pytest.mark.parametrize("factor", [1.0, 1.6])
+def test_the_shipped_network_finds_the_size_of_synthetic_objects(factor):
+    """Against the median volume of the labels that the generator made, over four samples."""
+    synth = load_synthesizer("zero_shot", shape=(96, 96, 96), seed=3)
+    model, ratios = AnyStar.from_pretrained(), []
+    for i in range(4):
+        sample = synth(torch.tensor([i]))
+        volumes = np.bincount(sample.labels.numpy().ravel())[1:]
+        listed = factor * np.cbrt(6 / np.pi * np.median(volumes[volumes > 0]))
+        image = ndimage.zoom(sample.image[0, 0].numpy(), factor, order=1, grid_mode=True, mode="nearest")
+        found = model.predict(image, device="cpu", progress=False)
+        ratios.append(found.diameter / listed)
+    assert 0.8 < np.median(ratios) < 1.25, ratios
 
 
 def test_where_nothing_is_found_the_known_size_is_assumed_and_said():
@@ -95,34 +120,19 @@ def test_where_nothing_is_found_the_known_size_is_assumed_and_said():
     assert found.warnings[0].arguments == ("diameter",)
 
 
-def empty(shape, spacing):
-    return InputVolume(np.zeros(shape, np.uint8), spacing, IntensityRange(0.0, 0.0, True))
+@pytest.mark.parametrize("shape", [(1, 2, 3), (5, 5, 400), (3, 300, 300), (40, 40, 40)])
+def test_an_empty_volume_of_any_shape_has_the_known_size(shape):
+    model = AnyStar(Measures().eval(), config(prob_thresh=0.5))
+    found = model.predict(np.full(shape, 7, np.uint8), device="cpu", progress=False)
+    assert (found.diameter, len(found), model.network.seen) == (13, 0, [])
 
 
-def test_the_assumed_diameters_span_what_the_volume_can_hold():
-    sizes = size.assumed_diameters(empty((50, 100, 200), (2.0, 1.0, 1.0)))
-    assert sizes[0] == 4
-    assert 100 / size.STEP < sizes[-1] <= 100
-    assert np.diff(np.log(sizes)) == pytest.approx(math.log(size.STEP))
-    assert size.assumed_diameters(empty((1, 2, 3), (1.0, 1.0, 1.0))) == [4]
-
-
-@pytest.mark.parametrize("shape", [(10, 20, 30), (300, 300, 300), (7, 2000, 2000), (4000, 5, 5)])
-def test_the_examined_box_is_small_and_inside(shape):
-    start, stop = size.box_around((0.9, 0.5, 0.0), shape, (8, 8, 8))
-    edge = np.subtract(stop, start)
-    assert edge.prod() <= 96**3
-    assert (edge % 8 == 0).all()
-    assert (np.array(start) >= 0).all()
-    assert (np.array(stop) <= [-(-s // 8) * 8 for s in shape]).all()
-
-
-def test_the_examined_box_is_where_something_is():
-    image = np.random.default_rng(0).random((60, 70, 80), np.float32) * 0.01
-    centre = [45.0, 20, 60]
-    image += balls(image.shape, [centre], 9)[0]
-    place = size.most_textured_place(image, IntensityRange(0.0, 1.0, True))
-    assert np.array(place) * image.shape == pytest.approx(centre, abs=9)
+@pytest.mark.parametrize("shape", [(1, 2, 3), (5, 5, 400), (2, 120, 120)])
+def test_noise_of_any_shape_is_estimated_without_error(shape):
+    model = AnyStar(Measures().eval(), config(prob_thresh=0.5))
+    noise = np.random.default_rng(0).random(shape, np.float32)
+    found = model.predict(noise, device="cpu", progress=False)
+    assert 0 < found.diameter <= 2 * max(max(shape), 13)
 
 
 @pytest.mark.long
