@@ -41,6 +41,7 @@ _MAX_CANDIDATES = 1_000  # of a scale: the best are enough to measure it, howeve
 _MAX_VOXELS = 96**3  # that the network processes at a scale
 _MIN_SUPPORT = 0.6  # share of the votes below which an estimate is called uncertain
 _CONTEXT = 2.0  # median diameters that the network sees along every axis, at least
+_REACH = 1.5, 3.0  # the ratio of neighbouring scales as long as nothing is known lies between
 _FINER = 1.05  # ratio of the diameters that are tried for the coarsest scale
 _SMALLEST = 3.1  # median diameters along each side of a cube of as many voxels as the smallest box
 
@@ -86,7 +87,10 @@ class SizeEstimator:
     def _search(self, volume: InputVolume, max_voxels: float | int, tick: Tick) -> SizeEstimate | None:
         """The estimate of a search over scales; in smaller boxes if the memory of the device is full."""
         least = min(self._least, max_voxels)
-        search = ScaleSearch(self._measurement(volume), lambda d: self._cost(volume, d), least, max_voxels)
+        low, median, _ = self.config.diameter_band
+        reach = min(max(median / low, _REACH[0]), _REACH[1])
+        measure = self._measurement(volume)
+        search = ScaleSearch(measure, lambda d: self._cost(volume, d), least, max_voxels, reach)
         try:
             return search.run(self._coarsest(volume), tick)
         except RuntimeError as error:

@@ -1,7 +1,7 @@
 """The search for the object size over scales: from coarse to fine, until two scales agree.
 
 A network knows objects of a range of sizes. Applied at a scale that assumes too large a diameter, it still finds
-objects, up to a factor of two smaller than expected, and predicts their size. The next scale is that of the predicted
+objects, down to the smallest that it was trained on, and predicts their size. The next scale is that of the predicted
 size. Coarse scales have few voxels, so the search costs little more than the box that confirms the result.
 """
 
@@ -21,15 +21,12 @@ Measure = Callable[[float, float | int, Sequence[Measurement]], Measurement]
 
 MIN_DIAMETER = 4.0
 """Voxels of the finest axis; objects below have no visible shape."""
-_HALVING = 2.0  # ratio of neighbouring scales as long as nothing is known
 _CONFIRMING = 1.5  # ratio of the scales of a size and of its confirmation
 _APART = 1.4  # scales with a smaller ratio do not confirm each other
 _AGREED = 0.26  # difference of the logarithms of two predicted sizes that agree
 _MATCHED = 0.25  # difference of the logarithms of the predicted and the assumed size of a scale that fits
 _SHARE = 0.4  # voxels of an estimate over those of the prediction
-_REFINED = (
-    0.1  # difference of the logarithms of predicted and assumed size from which one more scale is worth it
-)
+_REFINED = 0.1  # mismatch, as a difference of logarithms, from which one more scale is examined
 _MAX_DOUBTED = 4  # scales with enough objects after which the search ends, although no two agree
 _UNKNOWN = 3.0  # voxels of the box as long as no scale has enough objects, over those of the smallest box
 _BIN = 0.02  # distance of the diameters at which votes are counted, in the logarithm
@@ -48,6 +45,7 @@ class ScaleSearch:
         cost: voxels that the network processes in the prediction of the volume, by the diameter of its objects.
         least: voxels of the smallest box; it is examined however small the volume is.
         most: voxels of the largest box.
+        reach: size of the objects that the network was trained on, over that of the smallest ones it knows.
         found: the measurements so far.
     """
 
@@ -55,6 +53,7 @@ class ScaleSearch:
     cost: Callable[[float], float]
     least: float | int
     most: float | int
+    reach: float = 2.0
     found: list[Measurement] = field(default_factory=list)
 
     def run(self, coarsest: float | int, tick: Tick) -> SizeEstimate | None:
@@ -72,7 +71,7 @@ class ScaleSearch:
             pair = agreeing(self.found)
             if pair is not None:
                 return self._refined(pair)
-            diameter = None if self._exhausted() else next_diameter(self.found)
+            diameter = None if self._exhausted() else next_diameter(self.found, self.reach)
         return voted(self.found)
 
     def _exhausted(self) -> bool:
@@ -123,21 +122,22 @@ def agreeing(found: Sequence[Measurement]) -> tuple[Measurement, Measurement] | 
     return None
 
 
-def next_diameter(found: Sequence[Measurement]) -> float | None:
+def next_diameter(found: Sequence[Measurement], reach: float) -> float | None:
     """The diameter that the next scale assumes; None if no finer scale is left.
 
     Args:
         found: measurements, in the order in which they were made.
+        reach: largest ratio of an assumed diameter and the next one.
     """
     last, finest = found[-1], min(one.diameter for one in found)
     if not last.enough and len(found) == 1:
-        return _HALVING * last.diameter  # an object that fills the volume; this scale has hardly any voxels
+        return reach * last.diameter  # an object that fills the volume; this scale has hardly any voxels
     if not last.enough:
-        wanted = finest / _HALVING
+        wanted = finest / reach
     elif last.predicted > last.diameter * _APART and not _examined(found, last.predicted):
         return last.predicted
     else:
-        size = min(max(last.predicted, last.diameter / _HALVING), last.diameter / _CONFIRMING)
+        size = min(max(last.predicted, last.diameter / reach), last.diameter / _CONFIRMING)
         wanted = finest / _CONFIRMING if _examined(found, size) else size
     return wanted if wanted >= MIN_DIAMETER else None
 

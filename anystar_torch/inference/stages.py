@@ -160,11 +160,9 @@ def object_size(volume: InputVolume, diameter: float | None, settings: Settings)
     """
     if diameter is not None:
         return check_given_size(diameter, volume)
-    most = settings.max_voxels(volume.shape)
+    most, network = settings.max_voxels(volume.shape), settings.tile_network
     with bar("estimating the size of objects", settings.progress) as tick:
-        return SizeEstimator(settings.tile_network, settings.config, most, settings.coarse_pass).estimate(
-            volume, tick
-        )
+        return SizeEstimator(network, settings.config, most, settings.coarse_pass).estimate(volume, tick)
 
 
 def resample(

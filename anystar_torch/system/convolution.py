@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class SmallConvolutions(TorchFunctionMode):
-    """A context in which 3D convolutions of one volume in float32 on a CPU are computed by oneDNN, whatever its size.
+    """A context in which 3D convolutions of one volume in float32 on a CPU are computed by oneDNN, also if it is small.
 
     Other convolutions are computed as usual. Results differ by rounding. Gradients are not supported.
     """

@@ -127,7 +127,8 @@ def test_an_empty_volume_of_any_shape_has_the_known_size(shape):
     assert (found.diameter, len(found), model.network.seen) == (13, 0, [])
 
 
-@pytest.mark.parametrize("shape", [(1, 2, 3), (5, 5, 400), (2, 120, 120)])
+@pytest.mark.long
+@pytest.mark.parametrize("shape", [(1, 2, 3), (5, 5, 200), (2, 60, 60)])
 def test_noise_of_any_shape_is_estimated_without_error(shape):
     model = AnyStar(Measures().eval(), config(prob_thresh=0.5))
     noise = np.random.default_rng(0).random(shape, np.float32)

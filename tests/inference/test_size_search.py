@@ -68,7 +68,7 @@ def test_without_objects_there_is_no_size():
     assert np.diff(np.log(scales[2:])) == pytest.approx(-math.log(2))
 
 
-def test_texture_that_looks_like_objects_at_every_scale_is_uncertain_and_ends():
+def test_texture_with_objects_of_the_assumed_size_at_every_scale_is_uncertain_and_ends():
     search = ScaleSearch(lambda d, allowed, found: measurement(d, np.ones(20)), cost, LEAST, 96.0**3)
     found = search.run(100.0, silent)
     assert found.support < 0.6
@@ -87,15 +87,16 @@ def test_few_groups_that_finer_scales_resolve_are_not_accepted():
 
 
 def test_a_coarser_scale_follows_where_objects_are_larger_than_assumed():
-    assert next_diameter([measurement(20.0, [1.6] * 8)]) == pytest.approx(32)
+    assert next_diameter([measurement(20.0, [1.6] * 8)], 2.0) == pytest.approx(32)
 
 
-def test_the_scale_is_at_most_halved_at_once():
-    assert next_diameter([measurement(20.0, [0.3] * 8)]) == pytest.approx(10)
+@pytest.mark.parametrize("reach", [1.7, 2.0])
+def test_the_scale_changes_at_most_by_the_reach(reach):
+    assert next_diameter([measurement(20.0, [0.3] * 8)], reach) == pytest.approx(20 / reach)
 
 
 def test_no_scale_is_finer_than_objects_with_a_shape():
-    assert next_diameter([measurement(d * MIN_DIAMETER, []) for d in (1.5, 3.0)]) is None
+    assert next_diameter([measurement(d * MIN_DIAMETER, []) for d in (1.5, 3.0)], 2.0) is None
 
 
 def test_an_outline_of_the_whole_does_not_outvote_what_it_consists_of():
