@@ -3,7 +3,7 @@
 #
 #   bash benchmarks/gpu.sh                                   at most 8 minutes
 #   WHEELS=wheels bash benchmarks/gpu.sh                     a folder of wheels for what is not installed; no network needed
-#   TRAIN_MINUTES=5 bash benchmarks/gpu.sh                   5 minutes more (whole minutes): trains zero_shot
+#   TRAIN_MINUTES=5 bash benchmarks/gpu.sh                   5 minutes more (whole minutes): trains zero_shot_gpu
 #   SMOKE=1 bash benchmarks/gpu.sh                           a rehearsal on the CPU with tiny sizes
 #
 # OUT (outputs/gpu): gpu.json, gpu.md, tests.log; after a training also model/ (float16), train.csv, train.log.

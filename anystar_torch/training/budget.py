@@ -5,6 +5,7 @@ therefore bit for bit the run with ``trainer.max_steps=N`` for the chosen number
 the run, and a resumed run keeps it.
 """
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -61,11 +62,19 @@ def fit_steps(config: DictConfig, overrides: Sequence[str]) -> int | None:
         return stored_steps(config.resume)
     say(f"measuring the first steps, to fit the training to {minutes:g} minutes")
     step, validation, spent = measure(config, min(SECONDS, 60 * minutes * SHARE))
+    release_memory()
     steps = steps_within(
         60 * minutes - spent, step, validation, lambda n: with_steps(config, n).trainer.val_check_interval
     )
     say(f"a step takes {step:.3g} s and a validation {validation:.3g} s: {steps} steps")
     return steps
+
+
+def release_memory() -> None:
+    """Free what the measured training held, on a GPU too, before the training itself needs it."""
+    gc.collect()  # Lightning's objects refer to each other
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def with_steps(config: DictConfig, steps: int) -> DictConfig:
