@@ -50,3 +50,11 @@ def test_files_that_pages_link_to_become_pages():
     notebook = made["source/examples/predict.ipynb.md"]
     assert notebook.count("data:image/png;base64,") == 2
     assert "](../../best_practices.md)" in notebook
+
+
+def test_pages_of_the_project_link_to_pages_of_the_site():
+    made = sources.project_pages()
+    contributing = made["project/contributing.md"]
+    assert "](../project/conduct.md)" in contributing
+    assert "](../architecture.md#how-to-add)" in contributing
+    assert "](docs/" not in "".join(made.values())

@@ -21,6 +21,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if page.file.src_uri in ("index.md", "gallery.md"):
         page.meta["hide"] = ["navigation"]
     place = Path(page.file.src_uri)
-    if place.parts[0] == sources.FOLDER:
+    if page.file.generated_by is not None:
         return markdown
     return sources.with_links(markdown, sources.DOCS / place, "../" * (len(place.parts) - 1))

@@ -11,6 +11,13 @@ DOCS = ROOT / "docs"
 LINK = re.compile(r"\]\((\.\./[^)#\s]+)(#[^)\s]*)?\)")  # a link of a page to a file that is not beside it
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".cpp": "cpp", ".hpp": "cpp", ".sh": "bash", ".toml": "toml"}
 FOLDER = "source"
+# Pages of the repository's first folder, and where they are on the site.
+PROJECT = {
+    "CONTRIBUTING.md": "project/contributing.md",
+    "CODE_OF_CONDUCT.md": "project/conduct.md",
+    "SECURITY.md": "project/security.md",
+    "CHANGELOG.md": "project/changelog.md",
+}
 
 
 def linked(pages: list[Path]) -> list[Path]:
@@ -47,6 +54,17 @@ def with_links(markdown: str, page: Path, up: str = "") -> str:
         return f"]({up}{address(path)}{match.group(2) or ''})"
 
     return LINK.sub(target, markdown)
+
+
+def project_pages() -> dict[str, str]:
+    """Path on the site -> Markdown of the pages of :data:`PROJECT`, with links that lead to pages of the site."""
+
+    def target(match: re.Match[str]) -> str:
+        link, anchored = match.groups()
+        return f"](../{PROJECT.get(link, link.removeprefix('docs/'))}{anchored or ''})"
+
+    inside = re.compile(r"\]\(([\w/]+\.md)(#[^)\s]*)?\)")
+    return {place: inside.sub(target, (ROOT / name).read_text()) for name, place in PROJECT.items()}
 
 
 def address(path: str) -> str:
