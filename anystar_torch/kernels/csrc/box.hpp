@@ -31,8 +31,8 @@ struct Bitmap {
     Box box;
     const uint64_t *rows = nullptr;
 
-    static int64_t words_per_row(const Box &box) { return box.size(2) / 64 + 1; }  // one spare bit after the last voxel
-    static int64_t words(const Box &box) { return box.size(0) * box.size(1) * words_per_row(box); }
+    static int64_t words_per_row(const Box &of) { return of.size(2) / 64 + 1; }  // one spare bit after the last voxel
+    static int64_t words(const Box &of) { return of.size(0) * of.size(1) * words_per_row(of); }
     const uint64_t *row(int64_t z, int64_t y) const { return rows + (z * box.size(1) + y) * words_per_row(box); }
 };
 

@@ -29,13 +29,14 @@ public:
     struct Edge { int32_t a, b; };
     struct Face { int32_t vertex[3], edge[3]; };  // edge[k] joins vertex[k] and vertex[(k + 1) % 3]
 
-    RaySet(const float *vertices, int64_t rays, const int64_t *faces, int64_t count) {
-        if (rays < 4) throw std::invalid_argument("rays must be at least 4, got " + std::to_string(rays));
-        for (int64_t i = 0; i < 3 * rays; ++i) directions_.push_back(double(vertices[i]));
+    // vertices [n, 3], triangles [count, 3]
+    RaySet(const float *vertices, int64_t n, const int64_t *triangles, int64_t count) {
+        if (n < 4) throw std::invalid_argument("rays must be at least 4, got " + std::to_string(n));
+        for (int64_t i = 0; i < 3 * n; ++i) directions_.push_back(double(vertices[i]));
         for (double value : directions_)
             if (!std::isfinite(value)) throw std::invalid_argument("rays.vertices must be finite");
         std::map<std::pair<int32_t, int32_t>, std::pair<int32_t, int>> seen;  // undirected edge -> id, times used
-        for (int64_t f = 0; f < count; ++f) add_face(faces + 3 * f, static_cast<int32_t>(rays), seen);
+        for (int64_t f = 0; f < count; ++f) add_face(triangles + 3 * f, static_cast<int32_t>(n), seen);
         for (const auto &entry : seen)
             if (entry.second.second != 2)
                 throw std::invalid_argument("rays.faces must be a closed surface: edge (" + std::to_string(entry.first.first) +
@@ -60,12 +61,12 @@ public:
     }
 
 private:
-    void add_face(const int64_t *corner, int32_t rays,
+    void add_face(const int64_t *corner, int32_t n,
                   std::map<std::pair<int32_t, int32_t>, std::pair<int32_t, int>> &seen) {
         Face face{};
         for (int k = 0; k < 3; ++k) {
-            if (corner[k] < 0 || corner[k] >= rays)
-                throw std::invalid_argument("rays.faces must hold indices 0.." + std::to_string(rays - 1) + ", got " +
+            if (corner[k] < 0 || corner[k] >= n)
+                throw std::invalid_argument("rays.faces must hold indices 0.." + std::to_string(n - 1) + ", got " +
                                             std::to_string(corner[k]));
             face.vertex[k] = static_cast<int32_t>(corner[k]);
         }

@@ -71,7 +71,7 @@ public:
         const int64_t residue = (x % step_ + step_) % step_;
         return residue * residue_ + z * slice_ + y * row_ + (x - residue) / step_;
     }
-    const int32_t *at(int64_t address) const { return voxels_.get() + kLanes + address; }
+    const int32_t *at(int64_t place) const { return voxels_.get() + kLanes + place; }
 
 private:
     int64_t depth_, height_, width_, step_, before_, row_, slice_, residue_;
@@ -115,8 +115,8 @@ struct RaySteps {
 
 private:
     // Largest distance of an offset from a half at which float32 rounding of (coordinate + offset) can change the voxel,
-    // for coordinates below `size`.
-    static double doubt(int64_t size) { return std::ldexp(1.0, std::ilogb(double(size + 2)) + 1 - 23); }
+    // for coordinates below `extent`.
+    static double doubt(int64_t extent) { return std::ldexp(1.0, std::ilogb(double(extent + 2)) + 1 - 23); }
 
     void reserve(int64_t steps) {
         for (Vector<float> *numbers : {&z, &y, &x, &length}) numbers->reserve(steps);
