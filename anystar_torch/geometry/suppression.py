@@ -24,10 +24,10 @@ def nms(
 ) -> Bool[Tensor, " n"]:
     """Keep the best of every group of polyhedra that overlap too much.
 
-    Candidates are decided in order of falling score, then of rising z, y, x, then of distances. A candidate is removed if
-    its overlap with a better one that stays is above ``nms_thresh``. The overlap is the number of voxel centres inside
-    both (a centre on a facet is inside), divided by the smaller of the two analytic volumes. The result depends neither
-    on the order of the arguments nor on the number of threads (``torch.get_num_threads``).
+    Candidates are decided in order of falling score, then of rising z, y, x, then of distances. A candidate is removed
+    if its overlap with a better one that stays is above ``nms_thresh``. The overlap is the number of voxel centres
+    inside both (a centre on a facet is inside), divided by the smaller of the two analytic volumes. The result depends
+    neither on the order of the arguments nor on the number of threads (``torch.get_num_threads``).
 
     This is StarDist's 3D suppression (Weigert et al. 2020) with one difference. StarDist replaces the voxel count by
     analytic bounds where those decide, which changes its overlap by up to 0.035.

@@ -56,6 +56,7 @@ def test_sentences_repeat_the_figures_of_the_blocks():
     assert precision == 1
     assert f"All {predicted:g} predicted objects are nuclei (precision 1)" in text
     assert f"but {true - found:g} of {true:g} nuclei are missing (recall {recall:g})" in text
+    assert f"F1 at IoU 0.7 rises from {blocks[1][2][6]:.3f} to {blocks[2][2][6]:.3f}" in text
     assert blocks[3][1][4] == 1
     assert f"Now {blocks[3][1][3]:g} of {true:g} nuclei are found, and none of the objects is false" in text
 
