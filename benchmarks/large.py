@@ -135,10 +135,9 @@ class Rows:
         """Measure a row, unless it is there, and write the table."""
         if self.has(key):
             return
-        load = os.getloadavg()[0]
-        row = (
-            key | measure() | {"date": time.strftime("%Y-%m-%d"), "commit": commit(), "load": round(load, 1)}
-        )
+        load = round(os.getloadavg()[0], 1)
+        begun = {"date": time.strftime("%Y-%m-%d"), "commit": commit(), "load": load}
+        row = key | measure() | begun
         self.report.table(self.title, [*self.rows, row])
 
 

@@ -25,17 +25,22 @@ from anystar_torch.system.errors import last_line
 
 _SETTINGS = "settings.json"
 
+Source = Location | LazyVolume | LazyVoxels | NDArray[Any]
+"""A volume: file, folder or URL; or in memory, or read in boxes."""
 
-def frames_of(source: Location | LazyVolume | LazyVoxels | NDArray[Any], wishes: LargeOptions) -> list[Any]:
+
+def frames_of(source: Source | Sequence[Source], wishes: LargeOptions) -> list[Any]:
     """The volumes to predict: one, or one per time point.
 
     Args:
-        source: file, folder or URL; or a volume.
+        source: file, folder or URL; or a volume; or a list of volumes of one size.
         wishes: the channel, the time point, the axes and the scene.
 
     Raises:
         ValueError: the source is missing, broken or not a volume.
     """
+    if isinstance(source, list):
+        return source
     if not isinstance(source, Path | str):
         return [source]
     chosen = {name: getattr(wishes, name) for name in ("channel", "axes", "spacing", "scene")}

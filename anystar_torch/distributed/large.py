@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from anystar_torch.arrays import LazyVoxels
-from anystar_torch.distributed.beginning import begin, frames_of, is_begun, jobs_of, spacing_of
+from anystar_torch.distributed.beginning import Source, begin, frames_of, is_begun, jobs_of, spacing_of
 from anystar_torch.distributed.engine import Found, draw_labels, find_objects
 from anystar_torch.distributed.job import provide
 from anystar_torch.distributed.options import LargeOptions
@@ -60,7 +58,7 @@ class LargeResult:
 
 
 def predict(
-    source: Location | LazyVolume | LazyVoxels | NDArray[Any],
+    source: Source | list[Source],
     target: Location | Inside,
     client: "Client | None" = None,
     model: AnyStar | Path | str | None = None,
@@ -77,7 +75,7 @@ def predict(
 
     Args:
         source: file, folder or URL of the volume; or, without a client, a volume in memory or one that is read in
-            boxes.
+            boxes, or a list of such volumes of one size: the time points of a series.
         target: folder or URL of the labels, or the image that they are written into.
         client: connected to a Dask cluster whose workers see the source, the target and the work folder under the same
             paths. None to work in this process.

@@ -16,7 +16,9 @@ from anystar_torch.napari.background import Progress
 from anystar_torch.napari.layer_volume import Box
 from anystar_torch.napari.models import SHIPPED
 
-_COMMAND = (sys.executable, "-c", "from anystar_torch.cli import main; main()", "train")
+_PROGRAM = "import sys; sys.argv[0] = 'anystar'; from anystar_torch.cli import main; main()"
+_COMMAND = (sys.executable, "-c", _PROGRAM, "train")
+_PREFIXES = ("anystar train: ", "anystar: ")  # of its messages
 _POLL = 0.5  # seconds between two readings of its state
 
 
@@ -113,9 +115,10 @@ def fine_tune(words: Sequence[str], folder: Path, progress: Progress) -> Path:
                 process.wait()
     if process.returncode:
         lines = log.read_text(errors="replace").strip().splitlines() or ["it wrote no message"]
-        raise ValueError(
-            f"the fine-tuning failed: {lines[-1].removeprefix('anystar: ')} (all of it is in {log})"
-        )
+        reason = lines[-1]
+        for prefix in _PREFIXES:
+            reason = reason.removeprefix(prefix)
+        raise ValueError(f"the fine-tuning failed: {reason} (all of it is in {log})")
     return folder / "model"
 
 

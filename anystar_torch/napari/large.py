@@ -1,5 +1,6 @@
 """Volumes beyond memory: the prediction block by block, for the layers of a viewer."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,24 @@ _LABELS = 8  # bytes per voxel: the labels, and their copy in the layer
 _SHARE = 0.5  # of the free memory, which a volume with its labels may take
 
 
-def too_large(volume: LayerVolume) -> bool:
-    """Whether a lazy volume and its labels do not fit into memory.
+def too_large(volume: LayerVolume, frames: int = 1) -> bool:
+    """Whether a lazy volume and the labels of all its time points do not fit into memory.
 
     Args:
         volume: data of a layer.
+        frames: number of time points that are segmented, one after the other.
     """
     if in_memory(volume):
         return False
-    return volume.nbytes + _LABELS * int(np.prod(volume.shape)) > _SHARE * available_memory()
+    labels = frames * _LABELS * int(np.prod(volume.shape))
+    return bool(volume.nbytes + labels > _SHARE * available_memory())
 
 
 class LayerVoxels:
     """One volume of a layer, of which boxes are read on demand.
+
+    Attributes:
+        choice: tells it from other volumes, also after the viewer was started again.
 
     Args:
         target: the volume.
@@ -39,6 +45,12 @@ class LayerVoxels:
 
     def __init__(self, target: Target) -> None:
         self.target = target
+        array = target.volume.levels[0]
+        name = getattr(array, "name", "")  # of a Dask array: it contains a checksum of what it consists of
+        self.choice = (
+            f"{target.volume.name} {getattr(array, 'store_path', '')} {name}, time point {target.frame}, "
+            f"channel {target.channel}"
+        )
         self.shape = target.volume.shape
         self.dtype = np.dtype(target.volume.levels[0].dtype)
         self.spacing, self.unit = target.volume.spacing
@@ -51,15 +63,21 @@ class LayerVoxels:
 
 
 def segment_large(
-    segmenter: Segmenter, target: Target, path: Path, diameter: float | None, thresholds: tuple[float, float]
+    segmenter: Segmenter,
+    targets: Sequence[Target],
+    path: Path,
+    diameter: float | None,
+    thresholds: tuple[float, float],
 ) -> Path:
-    """Segment a volume block by block and write its labels as OME-Zarr. It continues a run that was interrupted.
+    """Segment a volume, or a time series, block by block and write its labels as OME-Zarr.
+
+    It continues a run that was interrupted.
 
     Args:
         segmenter: the network.
-        target: the volume.
+        targets: the volume, or one per time point.
         path: folder of the labels.
-        diameter: in voxels of the finest axis; None to estimate it.
+        diameter: in voxels of the finest axis; None to estimate it, for every time point.
         thresholds: ``prob_thresh`` and ``nms_thresh``.
 
     Returns:
@@ -70,12 +88,13 @@ def segment_large(
     """
     from anystar_torch.distributed import predict
 
+    sources = [_source(target) for target in targets]
     written = predict(
-        _source(target),
+        sources[0] if len(sources) == 1 else sources,
         path,
         model=segmenter.model,
         progress=False,
-        spacing=target.spacing,
+        spacing=targets[0].spacing,
         diameter=diameter,
         prob_thresh=thresholds[0],
         nms_thresh=thresholds[1],
@@ -112,7 +131,8 @@ def labels_layer(path: Path, volume: LayerVolume) -> Labels:
     group = zarr.open_group(path, mode="r")
     known: Any = group.attrs["ome"]
     levels: list[Any] = [group[level["path"]] for level in known["multiscales"][0]["datasets"]]
-    places = [volume.letters.index(letter) for letter in "ZYX"]
+    letters = "TZYX" if len(levels[0].shape) > 3 else "ZYX"
+    places = [volume.letters.index(letter) for letter in letters]
     return Labels(
         levels if len(levels) > 1 else levels[0],
         multiscale=len(levels) > 1,
@@ -120,5 +140,5 @@ def labels_layer(path: Path, volume: LayerVolume) -> Labels:
         scale=[volume.scale[place] for place in places],
         translate=[volume.translate[place] for place in places],
         units=[volume.units[place] for place in places],
-        axis_labels=("z", "y", "x"),
+        axis_labels=tuple(letters.lower()),
     )

@@ -45,6 +45,14 @@ def test_a_failed_training_says_its_last_line(tmp_path):
         fine_tune(words, tmp_path, Progress())
 
 
+@pytest.mark.long
+def test_the_command_refuses_what_is_wrong_without_its_own_name(tmp_path, scene):
+    entry = Corrected(*scene).write(tmp_path)
+    words = command(entry, tmp_path / "run", SHIPPED, 3, ("no_such_setting=1",))
+    with pytest.raises(ValueError, match=r"^the fine-tuning failed: (?!-c|anystar).*no_such_setting"):
+        fine_tune(words, tmp_path / "run", Progress())
+
+
 def test_a_cancelled_training_ends_its_process(tmp_path, monkeypatch):
     started = []
     popen = subprocess.Popen

@@ -1,5 +1,6 @@
 """The dock widget *AnyStar segmentation*."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,24 +145,25 @@ class SegmentationWidget(QWidget):
             return
         diameter, model = self.state.diameter, self.state.model
         segmenter = self.state.segmenter
-        if too_large(targets[0].volume):
-            self._run_large(targets[0])
+        if too_large(targets[0].volume, len(targets)):
+            self._run_large(targets)
             return
         self._job(lambda progress: segment(segmenter(), targets, diameter, progress, model), self._show)
 
-    def _run_large(self, target: Target) -> None:
-        """Segment a volume beyond memory into a folder that the user names."""
-        path = self.run_box.ask_folder(f"{Path(target.volume.name).stem}.labels.ome.zarr")
+    def _run_large(self, targets: Sequence[Target]) -> None:
+        """Segment a volume or a time series beyond memory into a folder that the user names."""
+        volume = targets[0].volume
+        path = self.run_box.ask_folder(f"{Path(volume.name).stem}.labels.ome.zarr")
         if not path:
             return
         diameter, thresholds = self.state.diameter, self._thresholds()
 
         def show(written: Path) -> None:
-            self.state.viewer.add_layer(labels_layer(written, target.volume))
+            self.state.viewer.add_layer(labels_layer(written, volume))
             self.run_box.show_line(f"labels in {written}")
 
         segmenter = self.state.segmenter
-        self._job(lambda _: segment_large(segmenter(), target, Path(path), diameter, thresholds), show)
+        self._job(lambda _: segment_large(segmenter(), targets, Path(path), diameter, thresholds), show)
 
     def set_thresholds(self, prob_thresh: float, nms_thresh: float) -> None:
         """Show the objects of the present result at other thresholds.

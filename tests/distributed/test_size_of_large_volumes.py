@@ -1,0 +1,64 @@
+"""The size in volumes beyond 2^30 voxels: a bounded number of voxels is read, whatever the size of the volume."""
+
+import numpy as np
+import pytest
+import zarr
+
+from anystar_torch.distributed import preparation
+from anystar_torch.inference.intensity_range import IntensityRange
+from anystar_torch.io import LazyVolume, open_volume
+from tests.distributed.cases import crowd, model
+from tests.distributed.test_options import job_of
+
+SHAPE = (1200, 1100, 1000)
+FIRST, REPEATS = (
+    np.array([300, 500, 700]),
+    (4, 3, 3),
+)  # where the objects are, and how often a part is repeated
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """An image with objects in one place and no chunks elsewhere, with one level and with two."""
+    folder = tmp_path_factory.mktemp("vast")
+    part = np.tile(crowd(), REPEATS)
+    assert np.prod(SHAPE, dtype=np.int64) > preparation.EXAMINED
+    for levels in (1, 2):
+        group = zarr.open_group(str(folder / f"{levels}.ome.zarr"), mode="w", zarr_format=3)
+        datasets = []
+        for level in range(levels):
+            step = 4**level
+            shape = tuple(n // step for n in SHAPE)
+            array = group.create_array(
+                str(level), shape=shape, chunks=(64,) * 3, dtype="uint16", fill_value=0
+            )
+            own = part[::step, ::step, ::step]
+            low = FIRST // step
+            array[tuple(slice(a, a + n) for a, n in zip(low, own.shape, strict=True))] = own
+            scale = {"type": "scale", "scale": [float(step)] * 3}
+            datasets.append({"path": str(level), "coordinateTransformations": [scale]})
+        axes = [{"name": axis, "type": "space"} for axis in "zyx"]
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("levels", [1, 2])
+def test_the_estimate_reads_a_bounded_number_of_voxels(sources, tmp_path, monkeypatch, levels):
+    source = open_volume(sources / f"{levels}.ome.zarr")
+    assert source.levels == levels
+    read, take = [], LazyVolume.__getitem__
+
+    def counted(self, box):
+        values = take(self, box)
+        read.append(values.size)
+        return values
+
+    monkeypatch.setattr(LazyVolume, "__getitem__", counted)
+    job = job_of(tmp_path, model(coarse_pass=False), source, diameter=None)
+    size = preparation._object_size(job, IntensityRange(0.0, 1000.0, False))
+    assert size.estimate is not None
+    assert size.diameter == pytest.approx(13, rel=0.3)
+    chosen = preparation._PROBES**3 * preparation._PROBE**3 if levels == 1 else preparation._COARSE
+    examined = preparation._PARTS * preparation._PART**3
+    assert 0 < sum(read) <= chosen + examined < np.prod(SHAPE, dtype=np.int64) / 4
