@@ -1,5 +1,7 @@
 """The size estimate, with a network that measures balls and knows only a band of them."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,11 @@ from scipy import ndimage
 
 from anystar_torch.configuration.compose import load_synthesizer
 from anystar_torch.evaluation.matching import matching
+from anystar_torch.inference.input_volume import InputVolume
+from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.predictor import AnyStar
+from anystar_torch.inference.size_estimator import SizeEstimator
+from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.inference.warnings import SizeWarning
 from anystar_torch.network.stardist import Prediction
 from tests.inference.scenes import RADIUS, Sees, balls, config
@@ -183,3 +189,18 @@ def test_a_threshold_that_is_none_is_refused_before_the_network_is_asked():
         with pytest.raises(ValueError, match=name):
             model.predict(scene(13)[0], device="cpu", progress=False, **{name: value})
     assert not model.network.seen
+
+
+@pytest.mark.parametrize(
+    ("shape", "rounded"), [((66, 66, 66), True), ((64, 64, 64), False), ((77, 77, 77), False)]
+)
+def test_an_estimate_is_rounded_up_where_tiles_need_less_padding(shape, rounded):
+    """At 13 network voxels for 13 input voxels the shape is that of the tile, padded to multiples of 8."""
+    tiles = TileNetwork(Measures(grid=(2, 2, 2)).eval(), torch.device("cpu"))
+    estimator = SizeEstimator(tiles, config(), 1e9, coarse_pass=False)
+    volume = InputVolume(np.zeros(shape, np.uint8), (1.0, 1.0, 1.0), IntensityRange(0.0, 1.0, False))
+    diameter = estimator._cheapest(volume, 13.0)
+    padded = [math.prod(-(-round(n * 13 / d) // 8) * 8 for n in shape) for d in (13.0, diameter)]
+    assert 13 <= diameter <= 1.03 * 13
+    assert (diameter > 13) == rounded
+    assert padded[1] < 0.91 * padded[0] if rounded else padded[1] == padded[0]
