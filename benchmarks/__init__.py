@@ -11,6 +11,8 @@ as JSON with ``--json FILE``.
 - ``synthesis``: samples with targets: time and memory of every part; beside another commit
 - ``fidelity``: statistics of samples, beside those of the original AnyStar
 - ``tiles``: memory, time and equality of objects in tiles
+- ``large``: volumes beyond memory: time, memory, workers, suppression of many candidates
+- ``live_thresholds``: time from a move of a slider to new labels
 - ``export``: exported networks, beside the network itself
 - ``learning``: learning curves of training runs
 - ``device_cost``: launches and bytes on a GPU, counted without one
