@@ -135,6 +135,7 @@ def train(folder: Path, overrides: Sequence[str]) -> None:
         sys.executable,
         "train.py",
         "+experiment=zero_shot",
+        "stages=[]",
         "model=medium",
         "callbacks.scores.samples=2",
         "report.samples=2",
