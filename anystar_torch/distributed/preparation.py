@@ -29,10 +29,8 @@ examined."""
 
 _PART = 384  # voxels along each axis of such a part
 _PARTS = 3
-_PROBES, _PROBE = (
-    8,
-    32,
-)  # places along each axis at which a volume without a coarse level is examined; voxels of each
+_PROBES = 8  # places along each axis at which a volume without a coarse level is examined
+_PROBE = 32  # voxels along each axis of such a place
 _COARSE = 1 << 26  # voxels of a coarse level that is read at once, at most
 
 

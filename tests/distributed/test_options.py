@@ -125,7 +125,7 @@ def test_the_size_is_estimated_as_in_memory_and_at_busy_places_of_larger_volumes
     result = predict(volume, tmp_path / "a.ome.zarr", model=network, **wishes)
     assert result.record.notes[0] == str(expected)
     monkeypatch.setattr(preparation, "EXAMINED", 1000)
-    monkeypatch.setattr(preparation, "_PART", 30)
+    monkeypatch.setattr(preparation, "_PART", 40)
     monkeypatch.setattr(preparation, "_PARTS", 1)
     busy = predict(volume, tmp_path / "b.ome.zarr", model=network, **wishes)
     assert busy.record.diameters[0] == pytest.approx(13, rel=0.3)
