@@ -12,7 +12,6 @@ pytest.importorskip("qtpy.QtWidgets", reason="no Qt can be loaded here", exc_typ
 
 
 from anystar_torch import io
-from anystar_torch.napari import large
 from anystar_torch.napari.models import SHIPPED
 from anystar_torch.napari.state import PREVIEW
 from anystar_torch.napari.views import size_box
@@ -246,74 +245,3 @@ def test_a_removed_result_disables_its_controls(done, viewer):
     assert done.state.active() is None
     assert not done.thresholds_box.isEnabled()
     assert not done.corrections.box.isEnabled()
-
-
-def test_a_volume_beyond_memory_is_segmented_into_a_folder(
-    qtbot, widget, viewer, scene, tmp_path, monkeypatch
-):
-    dask = pytest.importorskip("dask.array", reason="a lazy array needs dask")
-    pytest.importorskip("zarr", reason="labels beyond memory are OME-Zarr")
-    viewer.layers["balls"].visible = False
-    viewer.add_image(dask.from_array(scene[0], chunks=24), name="lazy", scale=(0.5, 0.5, 0.5), units="um")
-    widget.image_box.layer.setCurrentText("lazy")
-    monkeypatch.setattr(large, "available_memory", lambda: 100_000)
-    monkeypatch.setattr(widget.run_box, "ask_folder", lambda name: "")
-    press(qtbot, widget.run_box.run)
-    assert not widget.jobs.running  # the dialog was closed
-    folder = tmp_path / "labels.ome.zarr"
-    monkeypatch.setattr(widget.run_box, "ask_folder", lambda name: str(folder))
-    press(qtbot, widget.run_box.run)
-    finished(qtbot, widget)
-    assert "labels in" in widget.run_box.about.text()
-    expected = widget.state.segmenter().candidates(widget.state.target(), widget.state.diameter).above(0.6)
-    found = io.read_labels(folder)
-    assert np.array_equal(found.array, widget.state.segmenter().model.instances(expected, 0.3).labels)
-    assert found.spacing == (0.5, 0.5, 0.5)
-    assert viewer.layers["labels.ome.zarr"].scale.tolist() == [0.5, 0.5, 0.5]
-
-
-@pytest.mark.long
-def test_a_time_series_beyond_memory_is_segmented_frame_by_frame(
-    qtbot, widget, viewer, scene, tmp_path, monkeypatch
-):
-    dask = pytest.importorskip("dask.array", reason="a lazy array needs dask")
-    pytest.importorskip("zarr", reason="labels beyond memory are OME-Zarr")
-    series = np.stack([scene[0], scene[0][::-1].copy()])
-    viewer.layers["balls"].visible = False
-    lazy = dask.from_array(series, chunks=(1, 24, 24, 24))
-    viewer.add_image(lazy, name="lazy", scale=(1, 0.5, 0.5, 0.5), axis_labels=("t", "z", "y", "x"))
-    widget.image_box.layer.setCurrentText("lazy")
-    widget.state.all_frames = True
-    one = widget.state.targets()[0].volume
-    most = one.nbytes + 8 * np.prod(one.shape)
-    monkeypatch.setattr(large, "available_memory", lambda: 2 * most + 1)  # enough for one time point
-    assert not large.too_large(one)
-    folder = tmp_path / "labels.ome.zarr"
-    monkeypatch.setattr(widget.run_box, "ask_folder", lambda name: str(folder))
-    press(qtbot, widget.run_box.run)
-    finished(qtbot, widget)
-    assert "labels in" in widget.run_box.about.text()
-    segmenter = widget.state.segmenter()
-    for frame, target in enumerate(widget.state.targets()):
-        candidates = segmenter.candidates(target, widget.state.diameter).above(0.6)
-        expected = segmenter.model.instances(candidates, 0.3).labels
-        assert np.array_equal(io.read_labels(folder, frame=frame).array, expected)
-    shown = viewer.layers["labels.ome.zarr"]
-    assert shown.scale.tolist() == [1, 0.5, 0.5, 0.5]
-    assert shown.axis_labels == ("t", "z", "y", "x")
-
-
-def test_a_lazy_layer_is_known_again(scene):
-    dask = pytest.importorskip("dask.array", reason="a lazy array needs dask")
-    from napari.layers import Image
-
-    from anystar_torch.napari.layer_volume import LayerVolume
-    from anystar_torch.napari.segmenter import Target
-
-    def choice(values, frame=0):
-        layer = Image(dask.from_array(values, chunks=24), name="lazy")
-        return large.LayerVoxels(Target(LayerVolume.of(layer), frame)).choice
-
-    assert choice(scene[0]) == choice(scene[0].copy())
-    assert choice(scene[0]) != choice(scene[0] + 1)
-    assert choice(scene[0]) != choice(scene[0], 1)
