@@ -4,7 +4,8 @@
     python -m benchmarks.large --sizes 256 384 --candidates 2000000 --plot large.png
 
 The volume is the real one in the ``stardist`` package (or --image), continued by its mirror images, as OME-Zarr. Every
-size is predicted by the command line. Memory is that of the largest process. CPU seconds are those of all processes.
+size is predicted by the command line. Every process has the number of --threads. Memory is that of the largest process.
+CPU seconds are those of all processes.
 
 Every row is measured on its own and written at once. Rows that the file of --json has are not measured again, so an
 interrupted run continues with the same command, and rows can be added by other --sizes, --workers and --candidates.
@@ -161,6 +162,8 @@ def volumes(rows: Rows, options: argparse.Namespace) -> None:
     for size in options.sizes:
         kinds = [["--workers", str(n), "--max-memory", options.max_memory] for n in options.workers]
         kinds += [["--max-memory", "64GB"]] if size in options.in_memory else []
+        for how in kinds:
+            how += ["--threads", str(options.threads)]
         keys = {" ".join(how): how for how in kinds}
         missing = {
             name: how for name, how in keys.items() if not rows.has({"size": f"{size}^3", "options": name})

@@ -1,6 +1,5 @@
 """Prediction of a volume beyond memory from the command line: which volumes, on which workers, with which messages."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ class Blockwise:
         intensity_range: grey values that are mapped to 0 and 1.
         into_labels: name of the labels inside of the source.
         work: folder for results of tasks.
+        threads: threads of each process; None to share the cores of this machine, or for the setting of the cluster.
     """
 
     workers: int | None = None
@@ -40,6 +40,7 @@ class Blockwise:
     intensity_range: tuple[float, float] | None = None
     into_labels: str | None = None
     work: Path | None = None
+    threads: int | None = None
 
     @property
     def given(self) -> list[str]:
@@ -105,7 +106,7 @@ def segment_large(source: str, output: str | None, outputs: Outputs, job: Job, w
     model = job.model
     record = job.record
     try:
-        with _client(wanted, model) as (client, threads):
+        with _client(wanted, model) as client:
             result = predict(
                 _location(source),
                 target,
@@ -115,7 +116,7 @@ def segment_large(source: str, output: str | None, outputs: Outputs, job: Job, w
                 overwrite=outputs.overwrite,
                 progress=job.progress,
                 record=record,
-                threads=threads,
+                threads=wanted.threads,
                 spacing=job.spacing,
                 diameter=job.diameter,
                 intensity_range=wanted.intensity_range,
@@ -196,14 +197,14 @@ def _location(text: str) -> Any:
 
 
 @contextmanager
-def _client(wanted: Blockwise, model: "AnyStar") -> "Iterator[tuple[Client | None, int | None]]":
-    """The cluster that the options ask for, and the threads of each of its processes. Prints the dashboard's address.
+def _client(wanted: Blockwise, model: "AnyStar") -> "Iterator[Client | None]":
+    """The cluster that the options ask for; None for this process. Prints the dashboard's address.
 
     Raises:
         ValueError: both a scheduler and a number of workers are given, or the number is below 1.
     """
     if wanted.workers is None and wanted.scheduler is None:
-        yield None, None
+        yield None
         return
     if wanted.workers is not None and wanted.scheduler is not None:
         raise ValueError("--scheduler has workers of its own; leave out --workers")
@@ -212,7 +213,7 @@ def _client(wanted: Blockwise, model: "AnyStar") -> "Iterator[tuple[Client | Non
     if wanted.scheduler is not None:
         with scheduler_at(wanted.scheduler) as client:
             print(f"dashboard: {client.dashboard_link}", file=sys.stderr)
-            yield client, None
+            yield client
         return
     workers = wanted.workers or 0
     if workers < 1:
@@ -221,6 +222,6 @@ def _client(wanted: Blockwise, model: "AnyStar") -> "Iterator[tuple[Client | Non
         from anystar_torch.distributed.job import memory_of_worker
 
         model.max_memory = memory_of_worker(workers)
-    with local_workers(workers) as client:
+    with local_workers(workers, wanted.threads) as client:
         print(f"dashboard: {client.dashboard_link}", file=sys.stderr)
-        yield client, max(1, (os.cpu_count() or 1) // workers)
+        yield client

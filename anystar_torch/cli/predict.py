@@ -81,6 +81,13 @@ Frame = Annotated[int | None, typer.Option(help="Index of the time point, from 0
 MaxMemory = Annotated[
     str | None, typer.Option(help="Memory limit: 6GB, 800MB. Default: half of the free memory.")
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Threads of each process. Default: one per core; with --workers, an equal share of the cores.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 Output = Annotated[
     str | None,
@@ -168,6 +175,7 @@ def predict(  # noqa: PLR0913 - one argument per option
     table: Table = None,
     meshes: Meshes = None,
     max_memory: MaxMemory = None,
+    threads: Threads = None,
     overwrite: Overwrite = False,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -181,6 +189,7 @@ def predict(  # noqa: PLR0913 - one argument per option
     from anystar_torch.inference.predictor import AnyStar
 
     _set_allocator(max_memory)
+    _set_threads(threads)
     outputs = Outputs(Path(), picture, candidates, table, meshes, overwrite)
     network = AnyStar.from_pretrained(
         model,
@@ -212,6 +221,7 @@ def predict(  # noqa: PLR0913 - one argument per option
         intensity_range=range_,
         into_labels=into_labels,
         work=work,
+        threads=threads,
     )
     if large.is_wanted(inputs, output, outputs, blockwise, job):
         print(large.segment_large(inputs[0], output, outputs, job, blockwise))
@@ -227,6 +237,14 @@ def _set_allocator(max_memory: str | None) -> None:
         keep_freed_memory()
     else:
         return_freed_memory()
+
+
+def _set_threads(threads: int | None) -> None:
+    """Let this process compute with a number of threads; None for as many as PyTorch chooses."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 def _segment_each(paths: list[Path], output: str | None, outputs: Outputs, job: Job) -> int:

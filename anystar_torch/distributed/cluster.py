@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from uuid import uuid4
 from anystar_torch.distributed.run import Call, Task
 from anystar_torch.distributed.work_folder import Item
 from anystar_torch.system.errors import last_line
+from anystar_torch.system.threads import shared_cores, thread_variables
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -111,19 +113,23 @@ class Workers:
 
 
 @contextmanager
-def local_workers(count: int) -> Iterator["Client"]:
+def local_workers(count: int, threads: int | None = None) -> Iterator["Client"]:
     """Start workers on this machine, one process each, while the block runs.
 
     Args:
         count: number of workers.
+        threads: threads of each worker: of PyTorch, native code, BLAS, and readers and writers of chunks. None for an
+            equal share of the cores.
 
     Raises:
         ImportError: dask is not installed.
     """
     distributed = _distributed()
+    variables = thread_variables(threads or shared_cores(count))
     # Workers keep to their own limit (max_memory); Dask would stop them at a share of it. The port of the dashboard is
     # any that is free. Dask's own messages about workers that end would come between ours.
     with (
+        _environment_of_workers(variables),
         distributed.LocalCluster(
             n_workers=count,
             threads_per_worker=1,
@@ -134,6 +140,28 @@ def local_workers(count: int) -> Iterator["Client"]:
         distributed.Client(cluster) as client,
     ):
         yield client
+
+
+@contextmanager
+def _environment_of_workers(variables: dict[str, str]) -> Iterator[None]:
+    """Give environment variables to the workers that are started while the block runs, before they load libraries.
+
+    Dask gives its own settings to workers, of which those in the environment of this process take precedence.
+    """
+    import dask
+
+    name = "distributed.nanny.pre-spawn-environ"
+    earlier = {key: os.environ.get(key) for key in variables}
+    os.environ.update(variables)
+    try:
+        with dask.config.set({name: {**dask.config.get(name, {}), **variables}}):
+            yield
+    finally:
+        for key, value in earlier.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class LargeOptions:
         axes: one letter of Z, Y, X, C and T per dimension; None for the names in the file.
         scene: name or number of the scene, where the file has several.
         device: a name that torch knows, or "auto".
-        threads: threads of each process; None for as many as torch uses.
+        threads: threads of each process; None for as many as PyTorch uses in it.
         block: network voxels along each axis that a task predicts, about. It does not change the result.
         shard: voxels (z, y, x) of the labels that a task writes.
     """
