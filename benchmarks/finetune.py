@@ -1,21 +1,23 @@
 """Fine-tuning on few annotations, and scores on objects that were not annotated.
 
-    python -m benchmarks.finetune --runs outputs/finetune [--minutes 10 | --steps 150] [CASE ...]
+    python -m benchmarks.finetune --runs FOLDER [--model FOLDER] [--minutes 8 | --steps 150] [--json FILE] [CASE ...]
 
 Cases: ``embryo`` trains on one volume of BBBC050 and scores the three others. ``blastocyst`` trains on a box of a
 quarter of a volume and scores the rest of it. ``cho`` trains on five outlined objects and scores the others.
 
-Each case is a run of ``+experiment=finetune`` from the shipped weights. It is scored before and after at the
-thresholds of each model, with the listed diameters. A fine-tuned model predicts thin volumes with mirror images
-around them, so the first model is scored that way too ("mirrored"). The other development volumes measure what is
-forgotten. A run that is complete in the folder is not repeated.
+Each case is a run of ``+experiment=finetune`` from the weights of ``--model``. It is scored before and after at the
+thresholds of each model, with the listed diameters. The other development volumes measure what is forgotten.
+
+A run that is complete in the folder is not repeated. With ``--json`` the rows of the file are kept and printed with the
+new ones, so that cases can be measured one by one. The file must be of the same weights.
 """
 
+import argparse
 import json
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +33,14 @@ from anystar_torch.training.thresholds import mean_scores, scores_of
 from benchmarks.header import ROOT
 from benchmarks.real_volumes import volumes as real
 from benchmarks.real_volumes.volumes import Labels, Volume
-from benchmarks.report import begin
+from benchmarks.report import Report, begin
 from benchmarks.report import parser as common
 
 EMBRYO, BLASTOCYST, CHO = "bbbc050_train_Emb01_t401", "idr0062_blastocyst_dapi", "ctc_cho_t19"
 BOX = ((0, 236), (68, 137), (67, 135))  # a quarter of the blastocyst; 12 of its 62 objects are whole inside
 OUTLINED = (1, 2, 3, 4, 6)  # of the 13 objects of the CHO volume
+GAINS, FORGOTTEN = "scored on what was not annotated", "other development volumes"
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,14 @@ def cases(volumes: dict[str, Volume]) -> dict[str, Case]:
     }
 
 
-def train(case: Case, folder: Path, data: Path, budget: list[str]) -> float | None:
+def train(case: Case, folder: Path, data: Path, overrides: list[str]) -> float | None:
     """Run the fine-tuning of a case.
+
+    Args:
+        case: what is trained on.
+        folder: the run folder.
+        data: folder of the real volumes.
+        overrides: of ``+experiment=finetune``: the model to start from, and the budget.
 
     Returns:
         Its minutes; None if the folder holds a complete run.
@@ -103,7 +113,11 @@ def train(case: Case, folder: Path, data: Path, budget: list[str]) -> float | No
     began = time.perf_counter()
     with (folder / "output.txt").open("w") as output:
         done = subprocess.run(
-            [*command, f"run_folder={folder}", *budget], cwd=ROOT, stdout=output, stderr=output, check=False
+            [*command, f"run_folder={folder}", *overrides],
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
+            check=False,
         )
     if done.returncode:
         raise SystemExit(
@@ -122,49 +136,108 @@ def f1(model: AnyStar, scored: list[tuple[Volume, Labels]]) -> dict[float, float
     return {thresh: float(score.f1) for thresh, score in mean_scores(found).items()}
 
 
-def row(name: str, scores: dict[str, dict[float, float]]) -> dict[str, Any]:
-    """F1 of every model at every IoU threshold."""
-    return {"case": name} | {
-        f"{model}, {thresh:g}": round(f1_at[thresh], 3)
+def row(name: str, before: dict[float, float], after: dict[float, float]) -> Row:
+    """F1 of both models at every IoU threshold."""
+    f1_at = {
+        f"{when}, {thresh:g}": round(scores[thresh], 3)
         for thresh in IOU_THRESHOLDS
-        for model, f1_at in scores.items()
+        for when, scores in (("before", before), ("after", after))
     }
+    return {"case": name} | f1_at
 
 
-def main() -> None:
+class Comparison:
+    """Scores of models after fine-tuning beside those of the model before it.
+
+    Args:
+        before: the model that the trainings start from.
+        volumes: all development volumes.
+    """
+
+    def __init__(self, before: AnyStar, volumes: list[Volume]) -> None:
+        self.before, self.volumes = before, volumes
+        self._before: dict[str, dict[float, float]] = {}
+
+    def gain(self, name: str, case: Case, after: AnyStar) -> Row:
+        """The row of what was not annotated."""
+        return row(name, f1(self.before, case.scored), f1(after, case.scored)) | {
+            "objects": len(np.unique(case.labels)) - 1,
+            "prob_thresh": after.config.prob_thresh,
+            "steps": after.config.provenance.steps,
+        }
+
+    def forgotten(self, name: str, case: Case, after: AnyStar) -> list[Row]:
+        """The rows of the volumes that the case neither trains on nor scores."""
+        touched = {case.volume.name, *(volume.name for volume, _ in case.scored)}
+        rows = []
+        for volume in (v for v in self.volumes if v.name not in touched):
+            scored = [(volume, volume.truth)]
+            if volume.name not in self._before:
+                self._before[volume.name] = f1(self.before, scored)
+            rows.append(row(f"{name}: {volume.name}", self._before[volume.name], f1(after, scored)))
+        return rows
+
+
+def keep_rows(report: Report) -> None:
+    """Take over the tables of the JSON file.
+
+    Raises:
+        SystemExit: they are of other weights.
+    """
+    if report.path is None or not report.path.is_file():
+        return
+    weights = json.loads(report.path.read_text())["header"]["weights"]
+    if weights != report.header.weights:
+        raise SystemExit(
+            f"{report.path} is of the weights {weights}, not {report.header.weights}: name another file"
+        )
+    report.resume()
+
+
+def arguments() -> argparse.Namespace:
+    """The options of the command."""
     parser = common(__doc__)
     parser.add_argument("cases", nargs="*", help="embryo, blastocyst, cho; all of them if none is named")
     parser.add_argument("--runs", type=Path, required=True, help="folder for the run folders")
-    parser.add_argument("--minutes", type=float, default=10, help="budget of each training")
+    parser.add_argument(
+        "--model", type=Path, default=SHIPPED, help="model folder that the trainings start from"
+    )
+    parser.add_argument("--minutes", type=float, default=8, help="budget of each training")
     parser.add_argument("--steps", type=int, help="number of steps of each training, in place of a budget")
     parser.add_argument("--data", type=Path, default=real.DATA)
-    options = parser.parse_args()
-    volumes = {volume.name: volume for volume in real.read(options.data)}
-    known = cases(volumes)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train and score the cases, and add their rows to the tables."""
+    options = arguments()
+    volumes = real.read(options.data)
+    known = cases({volume.name: volume for volume in volumes})
     if unknown := set(options.cases) - set(known):
         raise SystemExit(f"no case {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    budget = (
-        [f"minutes={options.minutes:g}"] if options.steps is None else [f"trainer.max_steps={options.steps}"]
-    )
-    report = begin(options, weights=SHIPPED)
-    shipped = AnyStar.from_pretrained()
-    before = AnyStar(shipped.network, replace(shipped.config, smallest_tile=0))
-    gains, forgotten = [], []
+    budget = f"minutes={options.minutes:g}" if options.steps is None else f"trainer.max_steps={options.steps}"
+    overrides = [f"warm_start={options.model.absolute()}", budget]
+    report = begin(options, weights=options.model)
+    keep_rows(report)
+    compared = Comparison(AnyStar.from_pretrained(options.model), volumes)
     for name in options.cases or known:
         case, folder = known[name], (options.runs / name).absolute()
-        minutes = train(case, folder, options.data.absolute(), budget)
+        minutes = train(case, folder, options.data.absolute(), overrides)
         after = AnyStar.from_pretrained(folder)
-        like_after = replace(before.config, smallest_tile=after.config.smallest_tile)
-        models = {"before": before, "mirrored": AnyStar(before.network, like_after), "after": after}
-        measured = {"objects": len(np.unique(case.labels)) - 1, "minutes": minutes}
-        measured |= {"prob_thresh": after.config.prob_thresh, "steps": after.config.provenance.steps}
-        gains.append(row(name, {kind: f1(model, case.scored) for kind, model in models.items()}) | measured)
-        report.table("scored on what was not annotated", gains)
-        touched = {case.volume.name, *(volume.name for volume, _ in case.scored)}
-        for volume in (v for v in volumes.values() if v.name not in touched):
-            scores = {kind: f1(model, [(volume, volume.truth)]) for kind, model in models.items()}
-            forgotten.append(row(f"{name}: {volume.name}", scores))
-        report.table("other development volumes", forgotten)
+        if (start := after.config.provenance.notes.get("start")) != str(options.model.absolute()):
+            raise SystemExit(f"{folder} started from {start}, not from {options.model}: name another folder")
+        gain, others = compared.gain(name, case, after), compared.forgotten(name, case, after)
+        earlier = [line for line in report.tables.get(GAINS, []) if line["case"] == name]
+        if minutes is None and earlier:
+            minutes = earlier[0]["minutes"]
+        add(report, GAINS, name, [gain | {"minutes": minutes}])
+        add(report, FORGOTTEN, name, others)
+
+
+def add(report: Report, title: str, name: str, rows: list[Row]) -> None:
+    """Print a table with new rows of a case in place of its earlier ones."""
+    kept = [line for line in report.tables.get(title, []) if line["case"].partition(":")[0] != name]
+    report.table(title, [*kept, *rows])
 
 
 if __name__ == "__main__":

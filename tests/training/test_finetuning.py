@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,11 +14,14 @@ from scipy import ndimage
 
 from anystar_torch import AnyStar
 from anystar_torch.network import weights
+from anystar_torch.network.loss import StarDistLoss
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.unet import UNetBackbone
 from anystar_torch.training.annotation import UNKNOWN, Annotation
 from anystar_torch.training.annotation_scores import nearest_best, score_annotations, without_unknown
+from anystar_torch.training.data import Batch
 from anystar_torch.training.finetuning import FineTuning
+from anystar_torch.training.finetuning_data import is_crop
 from anystar_torch.training.thresholds import Choice, mean_scores, scores_of
 from tests.training.processes import Training
 from tests.training.runs import assert_same_weights, losses
@@ -161,24 +165,64 @@ def test_fine_tuning_finds_the_objects_of_a_volume(given, tmp_path):
     assert scores_of(truth.astype(np.int32), after.labels[:, :, 48:])[0.5].f1 > 0.8
 
 
-def test_batch_normalisation_keeps_its_statistics(given):
-    from anystar_torch.network.loss import StarDistLoss
-
-    network = AnyStar.from_pretrained(given / "start").network
-    loss = StarDistLoss(probability_weight=1.0, distance_weight=0.2, background=1e-4)
-    training = FineTuning(
-        network=network,
-        loss=loss,
-        optimizer=torch.optim.Adam,
-        schedule=lambda optimizer: None,
+def module(given, **settings):
+    """The module of a fine-tuning of the small model."""
+    return FineTuning(
+        network=AnyStar.from_pretrained(given / "start").network,
+        loss=StarDistLoss(probability_weight=1.0, distance_weight=0.2, background=1e-4),
+        optimizer=partial(torch.optim.Adam, lr=1e-2),
+        schedule=lambda optimizer: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0),
         start=None,
         channels_last=False,
+        **settings,
     )
+
+
+def test_batch_normalisation_keeps_its_statistics(given):
+    training = module(given)
+    network = training.network
     kept = {name: value.clone() for name, value in network.named_buffers()}
     training.eval().train()
     network.logits(torch.rand(2, 1, 16, 16, 16))
     assert network.training
     assert all(torch.equal(kept[name], value) for name, value in network.named_buffers())
+
+
+def batch(synthetic, crop):
+    """A synthetic sample and a crop of which all probabilities have these values."""
+    probability = torch.tensor([synthetic, crop])[:, None, None, None, None].expand(2, 1, 8, 8, 8)
+    ids = torch.tensor([0, 1])
+    assert is_crop(ids, 0.5).tolist() == [False, True]
+    image = torch.rand(2, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1))
+    labels = torch.ones(2, 1, 16, 16, 16, dtype=torch.int32)
+    return Batch(ids, image, labels, probability.contiguous(), torch.full((2, 16, 8, 8, 8), 3.0))
+
+
+def test_synthetic_samples_teach_what_the_first_network_predicts(given):
+    teacher = AnyStar.from_pretrained(given / "start").network
+    training = module(given, teacher=teacher, annotated_share=0.5)
+    assert len(list(training.parameters())) == len(list(training.network.parameters()))
+    assert not [name for name in training.state_dict() if "teacher" in name]
+    optimizer = training.configure_optimizers()["optimizer"]
+    for _ in range(5):
+        optimizer.zero_grad()
+        training.training_losses(batch(0.9, 0.9)).total.backward()
+        optimizer.step()
+    taught = training.training_losses(batch(0.9, 0.9))
+    assert torch.equal(taught.total, training.training_losses(batch(0.1, 0.9)).total)
+    assert not torch.equal(taught.total, training.training_losses(batch(0.9, 0.1)).total)
+    given_batch = batch(0.9, 0.9)
+    first = AnyStar.from_pretrained(given / "start").network.eval().requires_grad_(False)
+    predicted = first(given_batch.image[:1])
+    expected = training.loss(
+        training.network.logits(given_batch.image),
+        torch.cat([predicted.probability, given_batch.probability[1:]]),
+        torch.cat([predicted.distances, given_batch.distances[1:]]),
+    )
+    torch.testing.assert_close(taught.total, expected.total)
+    training.eval()
+    losses = [training.training_losses(batch(synthetic, 0.9)).total for synthetic in (0.1, 0.9)]
+    assert not torch.equal(*losses)  # a validation has the labels
 
 
 def test_objects_on_voxels_that_are_not_annotated_are_not_judged():
