@@ -38,7 +38,8 @@ INSTALL = $(UV) pip install --quiet --python $(BIN)/python $(CONSTRAINTS)
 endif
 
 # Work is shared by processes of one thread each: torch gains less from a second thread than the tests from a worker.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+# Compiled tests are stored, even where PYTHONDONTWRITEBYTECODE is set: every worker compiles them for 14 s otherwise.
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 HERE   = not compile and not interpreter
 
 .PHONY: help train test fast slow docs setup lint hosted check compiled interpreted clean

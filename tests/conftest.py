@@ -1,9 +1,11 @@
 """Every test runs with the package's shape annotations checked, on a fixed number of threads."""
 
+import gc
 import importlib
 import os
 import pkgutil
 import signal
+from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,6 +31,22 @@ WORKER = "PYTEST_XDIST_WORKER" in os.environ  # workers share the cores
 torch.set_num_threads(1 if WORKER else min(2, os.cpu_count() or 1))
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without a search for garbage: modules are none, and the search takes a tenth of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()  # nor does any later search look at them
+        gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Let the end of the process find what was imported: nanobind reports modules that it cannot free."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,17 @@ def test_the_oldest_python_is_tested_on_every_system():
     assert (named[0], named[-1]) == (oldest, newest)
 
 
+def test_the_oldest_napari_is_tested():
+    (oldest,) = [
+        r[len("napari>=") :] for r in PROJECT["optional-dependencies"]["napari"] if r.startswith("napari")
+    ]
+    job = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["napari"]
+    runs = " ".join(step.get("run", "") for step in job["steps"])
+    assert f'"napari=={oldest}.*"' in runs
+    assert "pytest" in runs
+    assert f"napari {oldest} or" in (ROOT / "docs" / "napari.md").read_text()
+
+
 def test_conda_asks_for_what_the_package_asks_for():
     recipe = yaml.safe_load((ROOT / "conda" / "recipe.yaml").read_text())
     wanted = {}

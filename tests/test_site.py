@@ -37,8 +37,10 @@ def test_a_folder_of_configurations_without_a_title_is_an_error(monkeypatch):
 def test_links_to_files_of_the_repository_lead_to_their_pages():
     page = sources.DOCS / "api" / "index.md"
     text = "[a](../../anystar_torch/arrays.py) [b](../../configs/synth/zero_shot.yaml) [c](../predict.md#formats)"
+    text += " [d](../../anystar_torch/cli) [e](../../configs)"
     assert sources.with_links(text, page, "../") == (
         "[a](../source/anystar_torch/arrays.py.md) [b](../configs.md#synth-zero-shot) [c](../predict.md#formats)"
+        " [d](../cli.md) [e](../configs.md)"
     )
 
 

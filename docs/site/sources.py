@@ -11,6 +11,8 @@ DOCS = ROOT / "docs"
 LINK = re.compile(r"\]\((\.\./[^)#\s]+)(#[^)\s]*)?\)")  # a link of a page to a file that is not beside it
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".cpp": "cpp", ".hpp": "cpp", ".sh": "bash", ".toml": "toml"}
 FOLDER = "source"
+# Folders of the repository, and the pages of the site that describe their files.
+DESCRIBED = {"anystar_torch/cli": "cli.md", "configs": "configs.md"}
 # Pages of the repository's first folder, and where they are on the site.
 PROJECT = {
     "CONTRIBUTING.md": "project/contributing.md",
@@ -21,7 +23,7 @@ PROJECT = {
 
 
 def linked(pages: list[Path]) -> list[Path]:
-    """The files outside of ``docs/`` that pages link to, without the configurations.
+    """The files outside of ``docs/`` that pages link to, without the configurations and :data:`DESCRIBED`.
 
     Args:
         pages: Markdown files in ``docs/``.
@@ -31,7 +33,8 @@ def linked(pages: list[Path]) -> list[Path]:
         for page in pages
         for match in LINK.finditer(page.read_text())
     }
-    outside = (path for path in targets if not path.is_relative_to(DOCS))
+    folders = {ROOT / name for name in DESCRIBED}
+    outside = (path for path in targets if not path.is_relative_to(DOCS) and path not in folders)
     return sorted(path for path in outside if path.suffix != ".yaml")
 
 
@@ -49,6 +52,8 @@ def with_links(markdown: str, page: Path, up: str = "") -> str:
         if file.is_relative_to(DOCS):
             return match.group()
         path = file.relative_to(ROOT).as_posix()
+        if path in DESCRIBED:
+            return f"]({up}{DESCRIBED[path]})"
         if path.startswith("configs/"):
             return f"]({up}configs.md#{anchor(path)})"
         return f"]({up}{address(path)}{match.group(2) or ''})"

@@ -33,6 +33,7 @@ def scores(capsys, *arguments):
     return {name: group[0]["f1"] for name, group in rows.items()}
 
 
+@pytest.mark.long
 def test_labels_at_urls_are_scored_as_in_files(bucket, tmp_path, capsys):
     true, found = labels(), labels(shift=4)
     io.write(tmp_path / "true.tif", true, io.SpatialImage(true))
@@ -46,6 +47,7 @@ def test_labels_at_urls_are_scored_as_in_files(bucket, tmp_path, capsys):
     assert scores(capsys, urls[0], tmp_path / "true.tif") == {"true.tif": 1.0}
 
 
+@pytest.mark.long
 def test_what_cannot_be_scored_is_refused_in_one_line(bucket, tmp_path, capsys):
     io.write(tmp_path / "true.tif", labels(), io.SpatialImage(labels()))
     for name in ("none.ome.zarr", "true.tif"):
@@ -57,6 +59,7 @@ def test_what_cannot_be_scored_is_refused_in_one_line(bucket, tmp_path, capsys):
     assert "unknown://host/a.zarr is of an unknown kind" in line
 
 
+@pytest.mark.long
 def test_candidates_and_labels_of_relabel_may_be_at_urls(bucket, model, volume, capsys):
     import fsspec
 
@@ -78,6 +81,7 @@ def test_candidates_and_labels_of_relabel_may_be_at_urls(bucket, model, volume, 
     assert f"{volume.with_name('nuclei.labels.tif')} exists" in line, "beside the source"
 
 
+@pytest.mark.long
 def test_candidates_that_cannot_be_used_are_refused_in_one_line(bucket, model, volume, capsys):
     import fsspec
 

@@ -36,6 +36,7 @@ def run(*arguments):
     return ended.value.code
 
 
+@pytest.mark.long
 def test_two_workers_write_the_labels_and_print_where_the_dashboard_is(folder, tmp_path):
     command = [
         *(sys.executable, "-c", "from anystar_torch.cli import main; main()"),

@@ -71,6 +71,7 @@ def run_until(case, target, count):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_a_killed_driver_continues_to_the_same_labels(case, tmp_path):
     target = tmp_path / "labels.ome.zarr"
     for count in (9, 20):
@@ -165,6 +166,7 @@ def fail_always():
     WorkFolder.write = full
 
 
+@pytest.mark.long
 def test_what_is_finished_or_has_other_settings_is_refused(case, tmp_path):
     source, network, _ = case
     target = tmp_path / "labels.ome.zarr"
@@ -192,6 +194,7 @@ def full_disk(*_):
     raise OSError(28, "No space left on device")
 
 
+@pytest.mark.long
 def test_labels_that_vanish_are_written_again(case, tmp_path):
     source, network, expected = case
     target, work = tmp_path / "labels.ome.zarr", tmp_path / "work"

@@ -38,6 +38,7 @@ def arguments(case, *more):
     return ["predict", f"{bucket}/volume.ome.zarr", *map(str, options)]
 
 
+@pytest.mark.long
 def test_a_volume_in_object_storage_is_predicted_into_a_folder(case, tmp_path, capsys):
     target = tmp_path / "labels.ome.zarr"
     with pytest.raises(SystemExit) as ended:

@@ -29,6 +29,7 @@ def volume():
     return crowd((40, 48, 60), 30)
 
 
+@pytest.mark.long
 def test_a_time_series_with_channels_is_predicted_frame_by_frame(tmp_path, network, volume):
     series = np.zeros((3, 2, *volume.shape), np.uint16)
     series[0, 1], series[1, 1], series[2, 1] = volume, volume[::-1], 7
@@ -50,6 +51,7 @@ def test_a_time_series_with_channels_is_predicted_frame_by_frame(tmp_path, netwo
     assert np.array_equal(stored(alone.target), expected[1].labels)
 
 
+@pytest.mark.long
 def test_a_mask_of_lower_resolution_keeps_candidates_inside(tmp_path, network, volume):
     mask = np.zeros((5, 6, 6), np.uint8)
     mask[1:4, :3] = 255
@@ -75,6 +77,7 @@ def test_a_mask_of_lower_resolution_keeps_candidates_inside(tmp_path, network, v
         predict(volume, tmp_path / "none.ome.zarr", model=network, mask=np.zeros((2, 2, 2)), **OPTIONS)
 
 
+@pytest.mark.long
 def test_the_table_is_that_of_the_prediction_in_memory(tmp_path, network, volume):
     table = tmp_path / "objects.csv"
     predict(volume, tmp_path / "labels.ome.zarr", model=network, table=table, **OPTIONS)
@@ -170,6 +173,7 @@ def test_labels_inside_of_the_source_are_listed(tmp_path, network, volume):
     assert not list(tmp_path.glob("**/*.work"))
 
 
+@pytest.mark.long
 def test_unfinished_labels_of_another_run_leave_no_voxel(tmp_path, network, volume):
     target, wide = tmp_path / "labels.ome.zarr", np.pad(volume, ((0, 0), (0, 0), (0, 80)))
     other = LabelStore.create(target, wide.shape, dtype=np.uint16, shard=OPTIONS["shard"])

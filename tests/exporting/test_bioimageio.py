@@ -9,9 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bioimageio.core import create_prediction_pipeline, load_model_description, predict
-from bioimageio.core.digest_spec import create_sample_for_model
-from bioimageio.spec.model import v0_5
 from matplotlib.image import imread
 
 from anystar_torch.evaluation.matching import matching
@@ -39,6 +36,8 @@ def package(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def description(package):
+    from bioimageio.core import load_model_description
+
     return load_model_description(package)
 
 
@@ -81,6 +80,7 @@ def test_a_package_that_does_not_reproduce_is_refused(package, tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.long
 def test_it_says_what_it_is(package, description):
     assert description.format_version.startswith("0.5")
     assert description.license == "BSD-3-Clause"
@@ -110,6 +110,8 @@ def test_an_imported_network_claims_no_training_data():
 
 @pytest.mark.long
 def test_it_finds_the_objects_anystar_finds(description):
+    from bioimageio.core import predict
+
     network = seeing()
     known = config(network)
     volume = specimen(network, known)
@@ -125,6 +127,10 @@ def test_it_finds_the_objects_anystar_finds(description):
 @pytest.mark.long
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_preprocessing_is_our_normalisation(description, normalisation):
+    from bioimageio.core import create_prediction_pipeline
+    from bioimageio.core.digest_spec import create_sample_for_model
+    from bioimageio.spec.model import v0_5
+
     network = seeing()
     known = config(network, normalisation=normalisation)
     entry = bioimageio._input(Path(), network, known)

@@ -42,6 +42,7 @@ def test_a_subject_is_the_sample_of_its_id(synthesizer):
         assert subject["labels"].data.dtype == torch.int32
 
 
+@pytest.mark.long
 def test_torchio_transforms_and_loads_subjects(synthesizer):
     torchio = pytest.importorskip("torchio")
     from anystar_torch.exporting.torchio_dataset import SyntheticSubjects

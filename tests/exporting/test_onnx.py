@@ -5,8 +5,6 @@ import subprocess
 import sys
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 
@@ -33,6 +31,8 @@ def exported(request, tmp_path_factory):
 @pytest.mark.long
 @pytest.mark.parametrize(("batch", "blocks"), [(1, (2, 1, 1)), (3, (4, 5, 3)), (2, (7, 2, 6))])
 def test_outputs_equal_torch(exported, batch, blocks):
+    import onnxruntime
+
     network, path = exported
     size = [n * d for n, d in zip(blocks, network.divisor, strict=True)]
     image = torch.randn(batch, 1, *size)
@@ -46,7 +46,10 @@ def test_outputs_equal_torch(exported, batch, blocks):
         assert theirs.std() > 0
 
 
+@pytest.mark.long
 def test_the_file_is_valid_and_says_what_post_processing_needs(exported):
+    import onnx
+
     network, path = exported
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
@@ -66,6 +69,7 @@ def test_the_file_is_valid_and_says_what_post_processing_needs(exported):
     assert torch.equal(rays.faces, network.rays.faces)
 
 
+@pytest.mark.long
 def test_the_snippet_of_the_page_runs(exported, monkeypatch):
     network, path = exported
     monkeypatch.chdir(path.parent)
