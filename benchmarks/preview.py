@@ -13,7 +13,6 @@ import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from napari.components import ViewerModel
 
 from anystar_torch.napari.models import SHIPPED
 from anystar_torch.napari.state import State
+from benchmarks.header import hash_of_weights
 from benchmarks.real_volumes import volumes as real
 from benchmarks.real_volumes.volumes import Volume
 from benchmarks.report import Row, begin
@@ -73,7 +73,7 @@ def voxels_of(network: torch.nn.Module) -> list[int]:
     return seen
 
 
-def rows(volume: Volume, model: str, repeats: int) -> Iterator[Row]:
+def rows_of(volume: Volume, model: str, repeats: int) -> Iterator[Row]:
     """One row per view."""
     state = shown(volume, model)
     voxels = voxels_of(state.segmenter().model.network)
@@ -88,7 +88,7 @@ def rows(volume: Volume, model: str, repeats: int) -> Iterator[Row]:
             runs.append(preview(state, plane))
         yield {
             "model": model,
-            "volume": volume.name,
+            "weights": hash_of_weights(None if model == SHIPPED else model),
             "view": name,
             "network voxels": sum(voxels),
             "objects": runs[-1][1],
@@ -114,15 +114,10 @@ def main() -> None:
     chosen = [volume for volume in real.read(options.data) if volume.name in options.volumes]
     if not chosen:
         raise SystemExit(f"{options.data} holds none of: {', '.join(options.volumes)}")
-    first = options.models[0]
-    report = begin(options, weights=None if first == SHIPPED else first, packages=("napari",))
-    measured: list[dict[str, Any]] = []
+    report = begin(options, packages=("napari",))
     for volume in chosen:
-        for model in options.models:
-            for row in rows(volume, model, options.repeats):
-                measured.append(dict(row))
-                report.table("Previews", measured, show=False)
-    report.table("Previews", measured)
+        rows = [row for model in options.models for row in rows_of(volume, model, options.repeats)]
+        report.table(f"{volume.name}, {' x '.join(map(str, volume.image.shape))}", rows)
 
 
 if __name__ == "__main__":

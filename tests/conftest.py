@@ -40,7 +40,7 @@ def pytest_collection() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
-        gc.freeze()  # nor does any later search look at them
+        gc.freeze()  # later searches leave them out
         gc.enable()
 
 

@@ -158,6 +158,7 @@ def test_volumes_and_options_that_do_not_fit_are_refused(tmp_path, network, volu
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_labels_inside_of_the_source_are_listed(tmp_path, network, volume):
     from anystar_torch.io import Inside
 

@@ -92,6 +92,7 @@ def test_the_compiled_program_gets_the_same_numbers(tmp_path, monkeypatch):
     assert names["probability"].shape == (1, 1, 64, 64, 32)
 
 
+@pytest.mark.long
 def test_a_failed_compilation_leaves_nothing(tmp_path, monkeypatch):
     def fail(*arguments, **options):
         raise OSError(28, "No space left on device")

@@ -106,6 +106,7 @@ def test_the_widths_of_blurs_add_up_as_variances() -> None:
     assert torch.equal(chain.blur_width(Source.of(IDS, seed=0, split="test")), torch.full((6, 3), 5.0))
 
 
+@pytest.mark.long
 def test_outlines_are_refused_behind_an_effect_that_does_not_report_its_blur() -> None:
     def with_own(name: str, blurs: bool) -> None:
         synth = load_synthesizer(name)

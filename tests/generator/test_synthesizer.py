@@ -126,6 +126,7 @@ def test_pieces_are_labelled_again_only_where_effects_cut_them() -> None:
     assert relabelled(labels, labels.clone(), 4) is labels
 
 
+@pytest.mark.long
 def test_an_effect_more_changes_no_other_draw(synth: Synthesizer) -> None:
     plain = load_synthesizer("mix", shape=(32, 32, 32), seed=3, overrides=["~effects.effects.bias_field"])
     assert torch.equal(plain(IDS[:4]).labels, synth(IDS[:4]).labels)
@@ -138,6 +139,7 @@ def test_every_background_makes_samples(name: str) -> None:
     assert sample.image.std() > 0.0
 
 
+@pytest.mark.long
 def test_a_plain_background_is_darker_than_the_objects() -> None:
     sample = load_synthesizer("plain", shape=(32, 32, 32), seed=0)(torch.arange(12))
     for image, labels in zip(sample.image, sample.labels, strict=True):

@@ -46,6 +46,7 @@ def site(tmp_path):
         thread.join()
 
 
+@pytest.mark.long
 def test_labels_in_object_storage(bucket):
     url = f"{bucket}/in/a/folder/a.ome.zarr"
     store = pickle.loads(pickle.dumps(io.LabelStore.create(url, LABELS.shape, **SMALL)))
@@ -69,6 +70,7 @@ def test_labels_in_object_storage(bucket):
     assert zarr.open_group(url, mode="r")["labels"].attrs["ome"]["labels"] == ["nuclei"]
 
 
+@pytest.mark.long
 def test_unfinished_labels_in_object_storage_are_continued(bucket):
     url = f"{bucket}/b.ome.zarr"
     store = io.LabelStore.create(url, LABELS.shape, **SMALL)
@@ -83,6 +85,7 @@ def test_unfinished_labels_in_object_storage_are_continued(bucket):
         io.read(url)
 
 
+@pytest.mark.long
 def test_a_service_that_refuses_gives_one_line(bucket):
     with pytest.raises(ValueError, match=r"^cannot write s3://nobucket/a\.zarr: .+"):
         io.LabelStore.create("s3://nobucket/a.zarr", LABELS.shape)
@@ -110,6 +113,7 @@ def test_an_image_on_a_web_server(tmp_path, site):
         io.LabelStore.create(f"{site}/c.zarr", LABELS.shape)
 
 
+@pytest.mark.long
 def test_the_run_record_of_labels_at_a_url_is_shown(bucket, capsys):
     url = f"{bucket}/c.ome.zarr"
     io.write(url, LABELS, io.SpatialImage(LABELS), RECORD)

@@ -36,6 +36,7 @@ def test_the_entry_point_of_the_package_is_the_manifest():
     assert (package, name) == ("anystar_torch.napari", MANIFEST.name)
 
 
+@pytest.mark.long
 def test_synthetic_volumes_have_labels_that_are_unique(monkeypatch):
     monkeypatch.setattr(samples, "_SIDE", 32)  # a quarter of the time
     (image, attributes, kind), (labels, more, other) = samples.synthetic("plain")

@@ -85,6 +85,7 @@ def test_sliders_change_the_labels_and_features_follow(qtbot, done):
     assert done.state.active().result.thresholds == (0.5, 0.0)
 
 
+@pytest.mark.long
 def test_a_slider_keeps_corrected_labels_in_their_own_layer(qtbot, done, viewer):
     done.state.active().delete([1])
     done.thresholds_box.nms.slider.setValue(40)
@@ -110,6 +111,7 @@ def test_the_size_is_estimated_on_request(qtbot, widget):
     assert "agree" in widget.size_box.about.text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tool", ["line", "ball"])
 def test_a_drawn_shape_sets_the_size(qtbot, widget, viewer, tool):
     viewer.layers["balls"].scale = (2, 0.5, 0.5)
@@ -181,6 +183,7 @@ def test_a_missing_voxel_size_is_asked_for(widget):
     assert widget.state.volume().spacing == (None, "")
 
 
+@pytest.mark.long
 def test_objects_are_coloured_filtered_and_deleted(qtbot, done):
     box, layer = done.result_box, done.state.active().layer
     box.colour.setCurrentText("volume")

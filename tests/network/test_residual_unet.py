@@ -124,6 +124,7 @@ def test_keras_refuses_it_in_one_line():
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.long
 def test_torch_exports_it(tmp_path):
     network = residual_unet()
     image = torch.randn(1, 1, 8, 16, 16)

@@ -141,6 +141,7 @@ def data(tmp_path_factory):
     )
 
 
+@pytest.mark.long
 def test_targets_of_crops_by_brute_force(data):
     """Where something is annotated: the distance transform of scipy. Elsewhere -1."""
     batch = data.make(torch.arange(8), data.synthesizer)
@@ -160,6 +161,7 @@ def test_targets_of_crops_by_brute_force(data):
     assert (batch.distances[(batch.probability == -1).expand_as(batch.distances)] == 0).all()
 
 
+@pytest.mark.long
 def test_synthetic_samples_keep_their_bits(data):
     batch = data.make(torch.arange(4), data.synthesizer)
     synthetic = data.synthesizer(torch.tensor([0, 2]))

@@ -43,6 +43,7 @@ def test_kept_objects_lie_on_the_sheets(chains: float) -> None:
     assert kept.flatten(1).sum(1).float().mean().item() == pytest.approx(layers * 6**3, rel=0.15)
 
 
+@pytest.mark.long
 def test_without_an_arrangement_and_at_chance_0_the_same_balls_are_kept() -> None:
     never, none = balls(replace(ALWAYS, p=0.0))[0], balls(None)[0]
     assert torch.equal(never.radius, none.radius)

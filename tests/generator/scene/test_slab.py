@@ -58,6 +58,7 @@ def test_the_direction_of_z_is_the_samples() -> None:
     assert torch.allclose(direction_of_z(turned), torch.tensor([[0.0, 0.0, 1.0]]))
 
 
+@pytest.mark.long
 def test_objects_of_slabs_are_columns() -> None:
     """Each object that is cut by a face of the slab is one object with its mirror image."""
     synth = load_synthesizer("zero_shot", shape=(32, 32, 32))
