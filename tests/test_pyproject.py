@@ -150,12 +150,14 @@ def test_what_is_declared_is_imported(name):
     assert used != (name in NOT_IMPORTED), "imported and excused" if used else "not imported"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(EXTRAS["dev"]))
 def test_what_development_needs_is_used(name):
     used = IMPORTED_AS.get(name, name) in imports(ROOT / "tests", ROOT / "benchmarks")
     assert used or name in NOT_IMPORTED
 
 
+@pytest.mark.long
 def test_what_tests_and_benchmarks_import_is_declared():
     known = import_names(CORE.union(*EXTRAS.values())) | {
         "tensorflow",  # a peer's

@@ -37,6 +37,7 @@ def used_threads(_):
     return torch.get_num_threads(), given, zarr.config.get("threading.max_workers"), others
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("asked", "expected"), [(None, 2), (1, 1)])
 @pytest.mark.skipif(threads.usable_cores() < 2, reason="MKL limits PyTorch to the cores of the machine")
 def test_local_workers_share_the_cores(monkeypatch, asked, expected):

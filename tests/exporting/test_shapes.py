@@ -77,6 +77,7 @@ def _agree_roughly(run, network):
             torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-4)
 
 
+@pytest.mark.long
 @settings(max_examples=8, deadline=None)
 @given(st.sampled_from(GRIDS), st.sampled_from(POOLS), st.sampled_from(SPREADS), st.integers(1, 2))
 def test_keras_and_monai_carry_every_shape(tmp_path_factory, grid, pool, anisotropy, depth):

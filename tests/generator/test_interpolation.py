@@ -15,6 +15,7 @@ def interpolated(image: np.ndarray, fraction: float) -> np.ndarray:
     return image
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.3, 0.5])
 def test_noise_keeps_the_variance_it_keeps_under_interpolation(fraction: float) -> None:
     noise = np.random.default_rng(0).normal(size=(1, 1, 40, 40, 40)).astype(np.float32)

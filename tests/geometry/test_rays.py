@@ -40,6 +40,7 @@ def _rotated(face):
     return tuple(face[start:] + face[:start])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("anisotropy", [(1, 1, 1), (4, 1, 1), (1, 2, 3)])
 def test_every_ray_count_gives_a_closed_outward_surface(anisotropy):
     for n in range(5, 257):

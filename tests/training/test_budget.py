@@ -48,6 +48,7 @@ def test_a_budget_below_one_step_is_one_step():
     assert steps_within(-5.0, 3.0, 1.0, lambda steps: 1) == 1
 
 
+@pytest.mark.long
 def test_which_setting_counts(monkeypatch, tmp_path):
     monkeypatch.setattr(budget, "measure", lambda config, seconds: (2.0, 0.0, 0.5))
     monkeypatch.setattr(budget, "with_steps", lambda config, steps: config)

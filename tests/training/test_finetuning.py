@@ -99,6 +99,7 @@ def whole(given, tmp_path_factory):
     return folder, output
 
 
+@pytest.mark.long
 def test_a_run_tells_what_it_gained_and_leaves_a_model(whole):
     folder, output = whole
     assert "held-out objects" in output
@@ -115,6 +116,7 @@ def test_a_run_tells_what_it_gained_and_leaves_a_model(whole):
     assert len(losses(folder)) == STEPS
 
 
+@pytest.mark.long
 def test_stopped_and_resumed_is_the_run_uninterrupted(given, whole, tmp_path):
     folder = tmp_path / "run"
     training = Training.forked(tmp_path, overrides(given, folder, "callbacks.checkpoint.every_n_steps=3"))
@@ -128,6 +130,7 @@ def test_stopped_and_resumed_is_the_run_uninterrupted(given, whole, tmp_path):
     assert_same_weights(folder, whole[0])
 
 
+@pytest.mark.long
 def test_wrong_annotations_end_in_one_line_before_training(given, tmp_path):
     tifffile.imwrite(tmp_path / "labels.tif", np.zeros((24, 28, 90), np.uint8))
     annotated = f"data.annotated=[{{image: {given / 'a.tif'}, labels: {tmp_path / 'labels.tif'}}}]"
@@ -138,6 +141,7 @@ def test_wrong_annotations_end_in_one_line_before_training(given, tmp_path):
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.long
 def test_fine_tuning_finds_the_objects_of_a_volume(given, tmp_path):
     """From a network that finds nothing, in seconds: the first half of the volume teaches the second half."""
     image, labels = volume()

@@ -9,6 +9,8 @@ from omegaconf import OmegaConf
 from tests.training.processes import Training
 from tests.training.runs import TINY, assert_same_weights, losses
 
+pytestmark = pytest.mark.long  # trainings in processes of their own
+
 BASE = [word for word in TINY if not word.startswith("trainer.max_steps=")]
 STAGES = (["trainer.max_steps=6"], ["trainer.max_steps=4", "seed=2", "training.optimizer.lr=5e-4"])
 IN_STAGES = "stages=" + str([[f"'{word}'" for word in words] for words in STAGES]).replace('"', "").replace(

@@ -7,6 +7,8 @@ import pytest
 from tests.training.processes import Training
 from tests.training.runs import TINY, assert_same_weights, losses, run
 
+pytestmark = pytest.mark.long  # trainings in processes of their own
+
 SWEEP = ["-m", "callbacks.checkpoint.every_n_steps=0,5", "seed=1,12345"]
 """Four jobs, the last override first: two that are refused, then two that train."""
 
@@ -28,7 +30,6 @@ def test_jobs_have_folders_of_their_own(sweep):
     assert [path.name for path in folder.parent.iterdir()] == ["run"]
 
 
-@pytest.mark.long
 def test_a_job_is_the_run_that_it_would_be_alone(sweep, whole):
     assert losses(sweep[0] / "job3") == losses(whole[0])
     assert_same_weights(sweep[0] / "job3", whole[0])
