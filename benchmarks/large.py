@@ -161,10 +161,10 @@ def volumes(rows: Rows, options: argparse.Namespace) -> None:
     image = io.read(options.image or example_volume()[0]).array
     for size in options.sizes:
         kinds = [["--workers", str(n), "--max-memory", options.max_memory] for n in options.workers]
-        kinds += [["--max-memory", "64GB"]] if size in options.in_memory else []
+        kinds += [[]] if size in options.in_memory else []
         for how in kinds:
             how += ["--threads", str(options.threads)]
-        keys = {" ".join(how): how for how in kinds}
+        keys = {" ".join(how if "--workers" in how else ["in memory", *how]): how for how in kinds}
         missing = {
             name: how for name, how in keys.items() if not rows.has({"size": f"{size}^3", "options": name})
         }

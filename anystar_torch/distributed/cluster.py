@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from anystar_torch.distributed.run import Call, Task
 from anystar_torch.distributed.work_folder import Item
+from anystar_torch.system.allocator import variables_of_workers
 from anystar_torch.system.errors import last_line
 from anystar_torch.system.threads import shared_cores, thread_variables
 
@@ -125,7 +126,7 @@ def local_workers(count: int, threads: int | None = None) -> Iterator["Client"]:
         ImportError: dask is not installed.
     """
     distributed = _distributed()
-    variables = thread_variables(threads or shared_cores(count))
+    variables = variables_of_workers() | thread_variables(threads or shared_cores(count))
     # Workers keep to their own limit (max_memory); Dask would stop them at a share of it. The port of the dashboard is
     # any that is free. Dask's own messages about workers that end would come between ours.
     with (

@@ -1,5 +1,6 @@
 """The object size of a volume that is read box by box, and how it is cut into tiles."""
 
+import math
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -8,9 +9,9 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import ndimage
 
-from anystar_torch.arrays import LazyVoxels
+from anystar_torch.arrays import LazyVoxels, Triple
 from anystar_torch.distributed import intensity
-from anystar_torch.distributed.blocks import Boxes, Corners, slices
+from anystar_torch.distributed.blocks import BLOCK, Boxes, Corners, slices
 from anystar_torch.distributed.job import Job, Prepared
 from anystar_torch.distributed.run import Run
 from anystar_torch.distributed.work_folder import Item
@@ -18,8 +19,9 @@ from anystar_torch.inference.coarse_pass import COARSE_FACTOR
 from anystar_torch.inference.input_volume import InputVolume
 from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.object_size import ObjectSize, SizeEstimate, check_given_size
-from anystar_torch.inference.plan import Layout, plan_layout
+from anystar_torch.inference.plan import Layout, TileOptions, plan_layout
 from anystar_torch.inference.size_estimator import SizeEstimator
+from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.inference.warnings import SizeWarning
 from anystar_torch.system.progress import silent
 
@@ -29,6 +31,7 @@ examined."""
 
 _PART = 384  # voxels along each axis of such a part
 _PARTS = 3
+_LARGEST_PART = 0.6  # of a volume that is larger than a block, in a tile, at most: half of it and a halo
 _PROBES = 8  # places along each axis at which a volume without a coarse level is examined
 _PROBE = 32  # voxels along each axis of such a place
 _COARSE = 1 << 26  # voxels of a coarse level that is read at once, at most
@@ -184,8 +187,8 @@ def _plan(job: Job, intensities: IntensityRange, diameter: float, name: str) -> 
     network, options = job.network, job.options
     prepared = replace(
         nothing,
-        fine=plan_layout(known.scaling().shape, network, most, options.tiles),
-        coarse=plan_layout(known.scaling(COARSE_FACTOR).shape, network, most, options.tiles)
+        fine=_layout(known.scaling().shape, network, options.tiles, most),
+        coarse=_layout(known.scaling(COARSE_FACTOR).shape, network, options.tiles, most)
         if options.coarse_pass
         else None,
     )
@@ -195,3 +198,24 @@ def _plan(job: Job, intensities: IntensityRange, diameter: float, name: str) -> 
         "precision": str(network.precision).removeprefix("torch."),
     }
     return job.work.write("plan", name, {}, facts)
+
+
+def _layout(shape: Triple, network: TileNetwork, tiles: TileOptions, most: float) -> Layout:
+    """The tiles of a pass. A volume larger than a block has at least two, so that two workers share the work.
+
+    Args:
+        shape: of the volume in the pass, (z, y, x).
+        network: the network.
+        tiles: how tiles are chosen.
+        most: voxels that the network can process at once.
+
+    Raises:
+        ValueError: not even the smallest tile fits.
+    """
+    voxels = math.prod(shape)
+    if BLOCK**3 < voxels <= most:
+        try:
+            return plan_layout(shape, network, _LARGEST_PART * voxels, tiles)
+        except ValueError:  # half of the volume has no room for the halo
+            pass
+    return plan_layout(shape, network, most, tiles)

@@ -194,7 +194,7 @@ def plan_layout(
     size, batch = options.size, options.batch
     if size is None:
         try:
-            size = best_tile_size(shape, divisor, halo, max_voxels / (batch or 1))
+            size = best_tile_size(shape, divisor, halo, max_voxels / (batch or 1), tile_network.share_of_halo)
         except ValueError as error:
             raise ValueError(
                 f"{error} into memory; raise max_memory, free memory, or use a smaller network"

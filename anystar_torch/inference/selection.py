@@ -105,6 +105,25 @@ def select(
     return Selection(points.float(), found, owned[z, y, x].float(), chosen.sum(), finite)
 
 
+def joined(parts: Sequence[Selection], rays: int) -> Selection:
+    """The candidates of parts of a tile as those of the tile.
+
+    Args:
+        parts: their candidates, on the CPU, in z order.
+        rays: number of rays.
+    """
+    if not parts:
+        nothing = torch.empty(0)
+        distances = torch.empty(0, rays, dtype=torch.float16)
+        return Selection(torch.empty(0, 3), distances, nothing, torch.tensor(0), torch.tensor(True))
+    columns = [[part.points, part.distances, part.scores] for part in parts]
+    points, distances, scores = (torch.cat(column) for column in zip(*columns, strict=True))
+    counts, finite = (
+        torch.stack(column) for column in zip(*((p.count, p.finite) for p in parts), strict=True)
+    )
+    return Selection(points, distances, scores, counts.sum(), finite.all())
+
+
 def start_collecting(
     selections: Sequence[Selection], transfer: Transfer
 ) -> Callable[[], tuple[list[TileCandidates], bool]]:

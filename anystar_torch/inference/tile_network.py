@@ -2,8 +2,8 @@
 
 import math
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -15,12 +15,13 @@ from torch import Tensor
 
 from anystar_torch.arrays import Triple
 from anystar_torch.inference.coarse_pass import CoarsePass
-from anystar_torch.inference.network_memory import bytes_per_voxel, elements_per_voxel
+from anystar_torch.inference.network_memory import bytes_in_parts, bytes_per_voxel, elements_per_voxel
 from anystar_torch.inference.receptive_field import effective_receptive_field
 from anystar_torch.inference.resampling import ResampledVolume
 from anystar_torch.inference.selection import TileCandidates, owned_grid_points, select, start_collecting
 from anystar_torch.inference.test_time_augmentation import Mirror, all_mirrors, mean_over_mirrors
-from anystar_torch.inference.tiles import Tile
+from anystar_torch.inference.tile_parts import parts_of, select_in_parts
+from anystar_torch.inference.tiles import Tile, size_of
 from anystar_torch.inference.transfer import Transfer, transfer_to
 from anystar_torch.network.stardist import Prediction, StarDist
 from anystar_torch.system.convolution import SmallConvolutions
@@ -92,6 +93,8 @@ class TileNetwork:
     def bytes_per_voxel(self) -> float:
         """Bytes per voxel of a tile while it is predicted, at most."""
         network = self.network
+        if self.in_parts:
+            return self._bytes_in_parts[0]
         total = bytes_per_voxel(network, network.divisor)
         points = 1 / math.prod(network.grid)
         rays = len(network.rays)
@@ -100,6 +103,18 @@ class TileNetwork:
         if self.tta:  # the sum of the predictions, and the mirrored box
             total += 4 * points * (rays + 1) + 8
         return total
+
+    @cached_property
+    def share_of_halo(self) -> float:
+        """Memory of a voxel in the halo of a tile over that of a voxel that the tile owns."""
+        if not self.in_parts:
+            return 1.0
+        inside, outside = self._bytes_in_parts
+        return outside / inside
+
+    @cached_property
+    def _bytes_in_parts(self) -> tuple[float, float]:
+        return bytes_in_parts(self.network)
 
     @cached_property
     def max_voxels(self) -> int:
@@ -151,6 +166,9 @@ class TileNetwork:
         Returns:
             A function that waits for the candidates of each tile, and also returns whether all predictions are finite.
         """
+        if self.in_parts and not peaks_only:
+            found = [select_in_parts(self, volume, tile, prob_thresh, precision, coarse) for tile in tiles]
+            return start_collecting(found, self.transfer)
         probability, distances = self._predict_tiles(volume, tiles, precision)
         if coarse is not None:
             pairs = zip(probability, tiles, strict=True)
@@ -178,11 +196,8 @@ class TileNetwork:
             A function that waits for the probabilities that each tile owns, and also returns whether all are finite.
         """
         grid = self.network.grid
-        probability = self._predict_tiles(volume, tiles, precision).probability
         places, parts = [], []
-        for predicted, tile in zip(probability, tiles, strict=True):
-            inside, first = owned_grid_points(tile, volume.shape, grid)
-            part = predicted[0][inside].contiguous()
+        for part, first in self._owned_probabilities(volume, tiles, precision):
             z, y, x = (slice(a // g, a // g + n) for a, g, n in zip(first, grid, part.shape, strict=True))
             places.append((z, y, x))
             parts.append(part)
@@ -194,6 +209,28 @@ class TileNetwork:
             return [TileProbability(*pair) for pair in zip(places, arrays, strict=True)], finite
 
         return finish
+
+    @cached_property
+    def in_parts(self) -> bool:
+        """Whether a tile is predicted some planes at a time, and only as far as the voxels that it owns need it.
+
+        It takes half the memory and less time on a CPU. A GPU computes larger pieces.
+        """
+        return self.device.type == "cpu" and not self.tta and type(self.network) is StarDist
+
+    def _owned_probabilities(
+        self, volume: ResampledVolume, tiles: Sequence[Tile], precision: torch.dtype | None
+    ) -> Iterator[tuple[Float32[Tensor, "d h w"], Triple]]:
+        """The probabilities that tiles own, each with the voxel of its first grid point."""
+        if self.in_parts:
+            for tile in tiles:
+                for part, predicted in parts_of(self, volume, tile, precision, distances=False):
+                    yield predicted.probability[0, 0], part.start
+            return
+        probability = self._predict_tiles(volume, tiles, precision).probability
+        for values, tile in zip(probability, tiles, strict=True):
+            inside, first = owned_grid_points(tile, volume.shape, self.network.grid)
+            yield values[0][inside].contiguous(), first
 
     @torch.inference_mode()
     def __call__(
@@ -221,29 +258,39 @@ class TileNetwork:
             image: normalised boxes.
             precision: number type of the convolutions; None for :attr:`precision`. For float32, TensorFloat-32 is off.
         """
-        precision = precision or self.precision
         # Convolutions in half precision need channels last: otherwise every layer converts its input and output.
-        last = self.device.type == "cpu" or precision != torch.float32
+        last = self.device.type == "cpu" or (precision or self.precision) != torch.float32
         layout = torch.channels_last_3d if last else torch.contiguous_format
+        with self.computing(precision):
+            prediction: Prediction = self.network(image.to(memory_format=layout))
+        return prediction
+
+    @contextmanager
+    def computing(self, precision: torch.dtype | None) -> Iterator[None]:
+        """A context in which the network computes, without gradients.
+
+        Args:
+            precision: number type of the convolutions; None for :attr:`precision`.
+        """
+        precision = precision or self.precision
         lower = precision != torch.float32
         known = torch.amp.is_autocast_available(self.device.type)
         context = torch.autocast(self.device.type, precision, enabled=lower) if known else nullcontext()
         small = SmallConvolutions() if self.device.type == "cpu" and not lower else nullcontext()
-        with context, nullcontext() if lower else exact_float32(), small:
-            prediction: Prediction = self.network(image.to(memory_format=layout))
-        return prediction
+        with torch.inference_mode(), context, nullcontext() if lower else exact_float32(), small:
+            yield
 
     def _predict_tiles(
         self, volume: ResampledVolume, tiles: Sequence[Tile], precision: torch.dtype | None
     ) -> Prediction:
-        margin = self.margin(_size(tiles[0]))
-        boxes = [volume.box(*self._box(tile, margin), self.transfer) for tile in tiles]
+        margin = self.margin(size_of(tiles[0]))
+        boxes = [volume.box(*self.box(tile, margin), self.transfer) for tile in tiles]
         found = self(torch.cat(boxes) if len(boxes) > 1 else boxes[0], precision)
         if not any(margin):
             return found
         inside = [
             slice(m // g, m // g + n // g)
-            for m, n, g in zip(margin, _size(tiles[0]), self.network.grid, strict=True)
+            for m, n, g in zip(margin, size_of(tiles[0]), self.network.grid, strict=True)
         ]
         return Prediction(*(values[:, :, inside[0], inside[1], inside[2]] for values in found))
 
@@ -265,8 +312,13 @@ class TileNetwork:
         )
         return z, y, x
 
-    def _box(self, tile: Tile, margin: Triple) -> tuple[Triple, Triple]:
-        """Start and stop of the box that is computed for a tile."""
+    def box(self, tile: Tile, margin: Triple) -> tuple[Triple, Triple]:
+        """Start and stop of the box that is computed for a tile.
+
+        Args:
+            tile: the tile.
+            margin: what :meth:`margin` returned for its size.
+        """
         z, y, x = (a - m for a, m in zip(tile.start, margin, strict=True))
         d, h, w = (b + m for b, m in zip(tile.stop, margin, strict=True))
         return self._box_start((z, y, x)), (d, h, w)
@@ -281,9 +333,3 @@ class TileNetwork:
     @cached_property
     def _mirrors(self) -> list[Mirror]:
         return all_mirrors(self.network.rays.to(self.device))
-
-
-def _size(tile: Tile) -> Triple:
-    """Size of a tile, (z, y, x)."""
-    z, y, x = (b - a for a, b in zip(tile.start, tile.stop, strict=True))
-    return z, y, x

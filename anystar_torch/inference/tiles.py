@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anystar_torch.arrays import Triple
 
@@ -32,6 +33,16 @@ class Tile:
     stop: Triple
     low: Triple
     high: Triple
+
+
+def size_of(tile: Tile) -> Triple:
+    """Size of a tile with its halo, (z, y, x).
+
+    Args:
+        tile: the tile.
+    """
+    z, y, x = (b - a for a, b in zip(tile.start, tile.stop, strict=True))
+    return z, y, x
 
 
 def padded(shape: Sequence[int], divisor: Triple) -> Triple:
@@ -96,7 +107,11 @@ def cut_tile(tile: Tile, divisor: Triple, size: Sequence[int], halo: Sequence[in
 
 
 def best_tile_size(
-    shape: Sequence[int], divisor: Triple, halo: Sequence[int], max_voxels: float | int
+    shape: Sequence[int],
+    divisor: Triple,
+    halo: Sequence[int],
+    max_voxels: float | int,
+    share_of_halo: float | int = 1,
 ) -> Triple:
     """The size of tiles of at most ``max_voxels`` voxels with which the network computes least in total.
 
@@ -107,22 +122,30 @@ def best_tile_size(
         divisor: as for :func:`cut_volume`.
         halo: as for :func:`cut_volume`.
         max_voxels: largest number of voxels in a tile.
+        share_of_halo: what a voxel of the halo counts, 0 to 1.
 
     Raises:
         ValueError: even the smallest tile, one divisor inside its halo, is larger.
     """
-    lengths, counts = [], []
+    lengths, counts, owned = [], [], []
     for total, d, h in zip(padded(shape, divisor), divisor, padded(halo, divisor), strict=True):
         found = {_tile_length(total, d, count, h) for count in range(1, total // d + 1)}
         lengths.append(np.array(sorted(found), float))
-        counts.append(np.array([len(_cut_axis(total, d, length, h)) for length in sorted(found)], float))
-    voxels = lengths[0][:, None, None] * lengths[1][:, None] * lengths[2]
-    work = voxels * counts[0][:, None, None] * counts[1][:, None] * counts[2]
-    if voxels.min() > max_voxels:
-        raise ValueError(f"the smallest tile has {voxels.min():.0f} voxels, and {max_voxels:.0f} fit")
-    best = np.unravel_index(np.where(voxels <= max_voxels, work, np.inf).argmin(), work.shape)
+        pieces = [_cut_axis(total, d, length, h) for length in sorted(found)]
+        counts.append(np.array([len(some) for some in pieces], float))
+        owned.append(np.array([max(high - low for _, _, low, high in some) for some in pieces], float))
+    voxels, inside = _product(lengths), _product(owned)
+    work, taken = voxels * _product(counts), share_of_halo * (voxels - inside) + inside
+    if taken.min() > max_voxels:
+        raise ValueError(f"the smallest tile has {taken.min():.0f} voxels, and {max_voxels:.0f} fit")
+    best = np.unravel_index(np.where(taken <= max_voxels, work, np.inf).argmin(), work.shape)
     z, y, x = (int(axis[i]) for axis, i in zip(lengths, best, strict=True))
     return z, y, x
+
+
+def _product(axes: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Products of every element of the first axis with every one of the second and of the third."""
+    return axes[0][:, None, None] * axes[1][:, None] * axes[2]
 
 
 def _shifted(corner: Triple, by: Triple) -> Triple:

@@ -4,7 +4,7 @@ The layers are those of StarDist 3D (Config3D), so weights can be imported and e
 "residual_unet" has no counterpart in StarDist.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from anystar_torch.arrays import Triple
 from anystar_torch.geometry.rays import Rays
-from anystar_torch.network.residual_unet import ResidualUNetBackbone
+from anystar_torch.network.residual_unet import ResidualUNet, ResidualUNetBackbone
 from anystar_torch.network.resnet import ResNetBackbone
+from anystar_torch.network.slabs import Box, convolved, cropped, grown, is_odd, slabs
 from anystar_torch.network.unet import UNetBackbone, conv_block, convolution
 
 Image = Float32[Tensor, "b c d h w"]
@@ -81,7 +82,7 @@ class StarDist(nn.Module):
         """JSON values from which :meth:`from_architecture` builds a network with the same layers."""
 
         width, one = backbone.outputs(self.grid), (1, 1, 1)
-        kernel = backbone.kernel
+        self.kernel = kernel = backbone.kernel
         self.backbone = backbone.build(channels, self.grid)
         self.features = conv_block(width, features, kernel, False) if features else nn.Identity()
         self.probability = convolution(features or width, 1, one)
@@ -129,7 +130,54 @@ class StarDist(nn.Module):
         probability, distances = self.logits(image)
         return Prediction(torch.sigmoid(probability.float()), distances.float().clamp_min(0.0))
 
+    def within(self, image: Image, box: Box, distances: bool = True) -> Iterator[tuple[int, Prediction]]:
+        """The prediction in a box, some planes at a time, without gradients and in less memory than :meth:`forward`.
+
+        Values are those of :meth:`forward` up to rounding.
+
+        Args:
+            image: ``[B, C, D, H, W]``.
+            box: of the grid.
+            distances: whether distances are computed; there are none otherwise.
+
+        Yields:
+            The first plane of a part of the box, and the prediction of the part.
+
+        Raises:
+            ValueError: as for :meth:`logits`.
+        """
+        self._check(image)
+        (z, y, x), (d, h, w) = box
+        if not is_odd(self.kernel):  # it has no centre
+            probability, found = (cropped(values, box) for values in self(image))
+            yield z, Prediction(probability, found if distances else found[:, :0])
+            return
+        layer = next((one for one in self.features.children() if isinstance(one, nn.Conv3d)), None)
+        dz, dy, dx = (0 if layer is None else size // 2 for size in self.kernel)
+        gz, gy, gx = (n // g for n, g in zip(image.shape[2:], self.grid, strict=True))
+        wide = grown(box, (dz, dy, dx), (1, 1, 1), (gz, gy, gx))
+        on_grid = self._on_box(image, wide)
+        for first, stop in slabs((d - z, h - y, w - x)):
+            low, high = first + z - wide[0][0], stop + z - wide[0][0]
+            part = on_grid[:, :, low:high] if layer is None else convolved(layer, on_grid, low, high).relu_()
+            part = cropped(part, ((0, y, x), (high - low, h, w)), (0, *wide[0][1:]))
+            part = part.contiguous(memory_format=torch.channels_last_3d)
+            probability = torch.sigmoid(self.probability(part).float())
+            found = self.distances(part).float().clamp_min_(0.0) if distances else probability[:, :0]
+            yield z + first, Prediction(probability, found)
+
+    def _on_box(self, image: Tensor, box: Box) -> Tensor:
+        """The output of the backbone in a box."""
+        if isinstance(self.backbone, ResidualUNet):
+            return self.backbone.within(image, box)
+        return cropped(self.backbone(image), box)
+
     def _on_grid(self, image: Tensor) -> Tensor:
+        self._check(image)
+        features: Tensor = self.backbone(image)
+        return features
+
+    def _check(self, image: Tensor) -> None:
         size = image.shape[2:]
         if image.shape[1] != self.channels:
             raise ValueError(f"the network needs images of {self.channels} channels, got {image.shape[1]}")
@@ -138,8 +186,6 @@ class StarDist(nn.Module):
                 f"image sizes must be multiples of {self.divisor} (z, y, x), got {tuple(size)}; "
                 "pad the volume, or use AnyStar.predict"
             )
-        features: Tensor = self.backbone(image)
-        return features
 
 
 def _architecture(network: StarDist, backbone: Backbone, features: int) -> dict[str, Any]:

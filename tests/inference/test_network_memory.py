@@ -6,6 +6,7 @@ import torch
 
 from anystar_torch.inference import network_memory
 from anystar_torch.inference.tile_network import TileNetwork
+from anystar_torch.network.residual_unet import ResidualUNetBackbone
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.unet import UNetBackbone
 from tests.inference.scenes import Sees
@@ -25,6 +26,19 @@ def test_traced_bytes_cover_the_largest_layer_and_do_not_depend_on_values():
     assert network_memory.bytes_per_voxel(network.train().eval(), network.divisor) == found
     wide = small(16, (1, 1, 1)).eval()
     assert network_memory.bytes_per_voxel(wide, wide.divisor) > 1.1 * found
+
+
+def test_a_halo_takes_less_memory_where_decoders_leave_it_out():
+    backbone = ResidualUNetBackbone(widths=(8, 16))
+    network = StarDist(rays=32, grid=(2, 2, 2), features=16, backbone=backbone).eval()
+    dense = network_memory.bytes_per_voxel(network, network.divisor)
+    inside, outside = network_memory.bytes_in_parts(network)
+    assert 4 < outside < inside < dense
+    tile_network = TileNetwork(network, torch.device("cpu"))
+    assert (tile_network.bytes_per_voxel, tile_network.share_of_halo) == (inside, outside / inside)
+    mirrored = TileNetwork(network, torch.device("cpu"), tta=True)
+    assert mirrored.bytes_per_voxel > dense
+    assert mirrored.share_of_halo == 1
 
 
 def test_on_a_cpu_channels_are_last():

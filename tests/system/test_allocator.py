@@ -1,9 +1,12 @@
 """Freed memory is used again: no page is fetched from the system twice."""
 
+import os
 import subprocess
 import sys
 
 import pytest
+
+from anystar_torch.system.allocator import variables_of_workers
 
 PAGES = """
 import resource, torch
@@ -67,3 +70,38 @@ def held_after_freeing(give: bool) -> int:
 def test_what_was_freed_is_given_back() -> None:
     assert held_after_freeing(give=True) < 32 << 20
     assert held_after_freeing(give=False) > 200 << 20  # what it is for
+
+
+STEPS = """
+import resource, torch
+def pages():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def step():
+    return (torch.ones(2_000_000) + 1).sum().item()  # twice 8 MB
+step()
+before = pages()
+for _ in range(20):
+    step()
+small = pages() - before
+before = int(open("/proc/self/statm").read().split()[1])
+large = torch.ones(20_000_000)  # 80 MB
+del large
+print(small, int(open("/proc/self/statm").read().split()[1]) - before)
+"""
+
+
+def pages_of_worker(variables: dict[str, str]) -> list[int]:
+    """Page faults of twenty steps with small blocks, and pages that a freed large block leaves."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run(
+        [sys.executable, "-c", STEPS], capture_output=True, text=True, check=True, env=environment | variables
+    )
+    return list(map(int, done.stdout.split()))
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
+def test_workers_keep_small_blocks_only() -> None:
+    small, left = pages_of_worker(variables_of_workers())
+    assert left < 1000
+    assert small < 0.25 * pages_of_worker({"MALLOC_TRIM_THRESHOLD_": "65536"})[0]  # Dask's setting
