@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import Tensor
@@ -20,24 +18,17 @@ from anystar_torch.inference.receptive_field import effective_receptive_field
 from anystar_torch.inference.resampling import ResampledVolume
 from anystar_torch.inference.selection import TileCandidates, owned_grid_points, select, start_collecting
 from anystar_torch.inference.test_time_augmentation import Mirror, all_mirrors, mean_over_mirrors
-from anystar_torch.inference.tile_parts import parts_of, select_in_parts
+from anystar_torch.inference.tile_parts import (
+    TileProbability,
+    probabilities_in_parts,
+    select_in_parts,
+    start_collecting_probabilities,
+)
 from anystar_torch.inference.tiles import Tile, size_of
 from anystar_torch.inference.transfer import Transfer, transfer_to
 from anystar_torch.network.stardist import Prediction, StarDist
 from anystar_torch.system.convolution import SmallConvolutions
 from anystar_torch.system.device import exact_float32, largest_tensor, preferred_precision, without_overflow
-
-
-class TileProbability(NamedTuple):
-    """The probabilities that a tile owns.
-
-    Attributes:
-        place: where they are in those of the whole volume.
-        values: the probabilities.
-    """
-
-    place: tuple[slice, slice, slice]
-    values: Float32[np.ndarray, "d h w"]
 
 
 @dataclass(frozen=True)
@@ -195,20 +186,8 @@ class TileNetwork:
         Returns:
             A function that waits for the probabilities that each tile owns, and also returns whether all are finite.
         """
-        grid = self.network.grid
-        places, parts = [], []
-        for part, first in self._owned_probabilities(volume, tiles, precision):
-            z, y, x = (slice(a // g, a // g + n) for a, g, n in zip(first, grid, part.shape, strict=True))
-            places.append((z, y, x))
-            parts.append(part)
-        known = self.transfer.start_download(torch.stack([part.isfinite().all() for part in parts]))
-
-        def finish() -> tuple[list[TileProbability], bool]:
-            finite = bool(known().all())
-            arrays = self.transfer.download(parts)
-            return [TileProbability(*pair) for pair in zip(places, arrays, strict=True)], finite
-
-        return finish
+        found = self._owned_probabilities(volume, tiles, precision)
+        return start_collecting_probabilities(found, self.network.grid, self.transfer)
 
     @cached_property
     def in_parts(self) -> bool:
@@ -224,8 +203,7 @@ class TileNetwork:
         """The probabilities that tiles own, each with the voxel of its first grid point."""
         if self.in_parts:
             for tile in tiles:
-                for part, predicted in parts_of(self, volume, tile, precision, distances=False):
-                    yield predicted.probability[0, 0], part.start
+                yield from probabilities_in_parts(self, volume, tile, precision)
             return
         probability = self._predict_tiles(volume, tiles, precision).probability
         for values, tile in zip(probability, tiles, strict=True):

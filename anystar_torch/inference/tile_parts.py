@@ -1,18 +1,35 @@
 """Tiles predicted some planes at a time, on a CPU: less memory, and no decoder for the halo."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
+from jaxtyping import Float32
+from torch import Tensor
 
+from anystar_torch.arrays import Triple
 from anystar_torch.inference.coarse_pass import CoarsePass
 from anystar_torch.inference.resampling import ResampledVolume
 from anystar_torch.inference.selection import Selection, joined, owned_grid_points, select
 from anystar_torch.inference.tiles import Tile, size_of
+from anystar_torch.inference.transfer import Transfer
 from anystar_torch.network.stardist import Prediction
 
 if TYPE_CHECKING:
     from anystar_torch.inference.tile_network import TileNetwork
+
+
+class TileProbability(NamedTuple):
+    """The probabilities that a tile owns.
+
+    Attributes:
+        place: where they are in those of the whole volume.
+        values: the probabilities.
+    """
+
+    place: tuple[slice, slice, slice]
+    values: Float32[np.ndarray, "d h w"]
 
 
 def select_in_parts(
@@ -39,6 +56,57 @@ def select_in_parts(
         scores = probability[0] if coarse is None else coarse.combine(probability[0], part, transfer)
         found.append(select(scores, distances[0], part, volume.shape, network.grid, prob_thresh))
     return joined(found, len(network.rays))
+
+
+def probabilities_in_parts(
+    tile_network: "TileNetwork", volume: ResampledVolume, tile: Tile, precision: torch.dtype | None
+) -> Iterator[tuple[Float32[Tensor, "d h w"], Triple]]:
+    """The probabilities that a tile owns, part by part, each with the voxel of its first grid point.
+
+    Args:
+        tile_network: the network.
+        volume: the volume.
+        tile: the tile.
+        precision: number type of the convolutions; None for that of the network.
+
+    Yields:
+        At least one part; it is empty if the tile owns no grid point inside the volume.
+    """
+    empty = True
+    for part, predicted in parts_of(tile_network, volume, tile, precision, distances=False):
+        empty = False
+        yield predicted.probability[0, 0], part.start
+    if empty:
+        inside, first = owned_grid_points(tile, volume.shape, tile_network.network.grid)
+        yield torch.empty([one.stop - one.start for one in inside]), first
+
+
+def start_collecting_probabilities(
+    found: Iterable[tuple[Float32[Tensor, "d h w"], Triple]], grid: Triple, transfer: Transfer
+) -> Callable[[], tuple[list[TileProbability], bool]]:
+    """Start to copy probabilities to the host.
+
+    Args:
+        found: probabilities, each with the voxel of its first grid point.
+        grid: subsampling of the prediction, (z, y, x).
+        transfer: copies from their device.
+
+    Returns:
+        A function that waits for them, and also returns whether all are finite.
+    """
+    places, parts = [], []
+    for part, first in found:
+        z, y, x = (slice(a // g, a // g + n) for a, g, n in zip(first, grid, part.shape, strict=True))
+        places.append((z, y, x))
+        parts.append(part)
+    known = transfer.start_download(torch.stack([part.isfinite().all() for part in parts]))
+
+    def finish() -> tuple[list[TileProbability], bool]:
+        finite = bool(known().all())
+        arrays = transfer.download(parts)
+        return [TileProbability(*pair) for pair in zip(places, arrays, strict=True)], finite
+
+    return finish
 
 
 def parts_of(
