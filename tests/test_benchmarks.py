@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from anystar_torch.distributed.blocks import Boxes
 from anystar_torch.distributed.work_folder import WorkFolder
 from anystar_torch.network import loading
-from benchmarks import configs
+from benchmarks import configs, finetune
 from benchmarks.header import Header, hash_of_weights
 from benchmarks.large import Rows
 from benchmarks.many_candidates import made_candidates
@@ -77,6 +78,20 @@ def test_rows_are_measured_once_and_kept(tmp_path):
 
 
 @pytest.mark.long
+def test_fine_tuned_cases_are_measured_one_by_one(tmp_path):
+    path, header = tmp_path / "figures.json", Header.now(weights=loading.SHIPPED)
+    for case, steps in (("cho", 1), ("embryo", 2), ("cho", 3)):
+        report = Report(header, path)
+        finetune.keep_rows(report)
+        finetune.add(report, finetune.GAINS, case, [{"case": case, "steps": steps}])
+        finetune.add(report, finetune.FORGOTTEN, case, [{"case": f"{case}: a"}, {"case": f"{case}: b"}])
+    assert report.tables[finetune.GAINS] == [{"case": "embryo", "steps": 2}, {"case": "cho", "steps": 3}]
+    kept = [row["case"] for row in report.tables[finetune.FORGOTTEN]]
+    assert kept == ["embryo: a", "embryo: b", "cho: a", "cho: b"]
+    with pytest.raises(SystemExit, match="is of the weights"):
+        finetune.keep_rows(Report(replace(header, weights="0"), path))
+
+
 def test_made_candidates_conflict_across_the_borders_of_blocks(tmp_path):
     work, boxes = WorkFolder(tmp_path), Boxes((256, 256, 512), (256, 256, 256))
     names = sorted(boxes.names(), key=boxes.box)
