@@ -7,7 +7,9 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+import torch
 from rich.table import Table
+from torch import Tensor
 
 from anystar_torch.evaluation import picture
 from anystar_torch.evaluation.matching import IOU_THRESHOLDS
@@ -15,6 +17,7 @@ from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.inference.stages import find_instances
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.network import weights
+from anystar_torch.network.stardist import StarDist
 from anystar_torch.training.annotation import Annotation
 from anystar_torch.training.annotation_scores import (
     AnnotatedPart,
@@ -59,7 +62,18 @@ class FineTuningReport(Report):
     """Choose the thresholds, export the network, and compare it with the network that the training started from.
 
     Arguments are those of :class:`~anystar_torch.training.report.Report`. ``samples`` synthetic samples are compared.
+    ``export`` may have "trained_share", above 0 to 1: the exported weights are this share of the trained ones and, for
+    the rest, the first ones (Wortsman et al. 2022). It is 1 if it is missing.
+
+    Raises:
+        ValueError: the share is outside of this range.
     """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.trained_share = float(self.export.get("trained_share", 1))
+        if not 0 < self.trained_share <= 1:
+            raise ValueError(f"report.export.trained_share must be above 0, to 1, got {self.trained_share}")
 
     def _export(self, trainer: L.Trainer, training: Training, data: SynthesisData) -> tuple[AnyStar, float]:
         """The exported model, and its F1 at IoU 0.3 on synthetic samples."""
@@ -67,12 +81,16 @@ class FineTuningReport(Report):
         network = training.network
         if self.export["weights"] == "best":
             network.load_state_dict(averaged_weights(self.folder / "checkpoints" / BEST))
-        before = AnyStar(starting_network(data.start), data.start_config)
+        first = starting_network(data.start)
+        before = AnyStar(first, data.start_config)
+        if self.trained_share < 1:
+            network.cpu().load_state_dict(interpolated(first, network, self.trained_share))
         after = self._with_thresholds(AnyStar(network.cpu().float().eval(), data.config), data)
         compared = self._compare(before, after, data)
         synthetic = compared[-1].after.scores
         provenance = self._provenance(trainer, data, synthetic)
-        notes = {"start": data.start, "fine-tuned on": [a.name for a in data.division.trained]}
+        notes: dict[str, Any] = {"start": data.start, "trained_share": self.trained_share}
+        notes |= {"fine-tuned on": [a.name for a in data.division.trained]}
         config = replace(after.config, provenance=replace(provenance, notes=notes))
         weights.save(self.folder / "model", after.network, config)
         return after, synthetic[0.3].f1
@@ -173,6 +191,23 @@ class FineTuningReport(Report):
         for name in [*(path.name for path in sorted(self.folder.glob("*_*.png"))), SCORES]:
             self.console.print(f"{'comparison':12s} {self.folder / name}", soft_wrap=True, highlight=False)
         super()._print_files()
+
+
+def interpolated(first: StarDist, second: StarDist, share: float) -> dict[str, Tensor]:
+    """Weights between those of two networks of the same architecture, on the CPU.
+
+    Args:
+        first: a network on the CPU.
+        second: a network on the CPU.
+        share: of the second network, 0 to 1.
+    """
+    others = second.state_dict()
+    return {
+        name: torch.lerp(value.float(), others[name].float(), share).to(value.dtype)
+        if value.is_floating_point()
+        else others[name]
+        for name, value in first.state_dict().items()
+    }
 
 
 def _on_annotation(model: AnyStar, annotations: Sequence[Annotation]) -> Choice:

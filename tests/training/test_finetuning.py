@@ -229,6 +229,23 @@ def test_synthetic_samples_teach_what_the_first_network_predicts(given):
     assert not torch.equal(*losses)  # a validation has the labels
 
 
+def test_exported_weights_are_between_the_first_and_the_trained_ones(given, whole, tmp_path):
+    folder = tmp_path / "run"
+    settings = overrides(given, folder, "report.export.trained_share=0.25")
+    code, output = Training.forked(tmp_path, settings).ended()
+    assert code == 0, output
+    first, trained, exported = (
+        AnyStar.from_pretrained(path).network.state_dict() for path in (given / "start", whole[0], folder)
+    )
+    names = [name for name, value in first.items() if value.is_floating_point()]
+    whole_way, part = (
+        torch.cat([(weights_of[name] - first[name]).flatten() for name in names])
+        for weights_of in (trained, exported)
+    )
+    assert whole_way.abs().max() > 0
+    assert float(whole_way @ part / (whole_way @ whole_way)) == pytest.approx(0.25, abs=0.02)  # 16 bits
+
+
 def test_objects_on_voxels_that_are_not_annotated_are_not_judged():
     truth = np.full((1, 4, 8), UNKNOWN, np.int32)
     truth[0, :, :4] = 0
