@@ -202,7 +202,7 @@ class ResidualUNet(nn.Module):
         coarse, skip = [], []
         for first, stop in slabs(size, multiple=2):
             seen = space(planes(image, (first - margin) * step, (stop + margin) * step))
-            slab = F.conv3d(seen, stem.weight, stem.bias, padding=(0, *sides))
+            slab = F.conv3d(seen, stem.weight, stem.bias, 1, (0, *sides))
             slab = F.relu(normalisation(slab), inplace=True)
             low, high = max(first, z), min(stop, d)
             if low < high:

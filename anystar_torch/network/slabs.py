@@ -58,7 +58,7 @@ def convolved(layer: nn.Conv3d, x: Tensor, first: int, stop: int) -> Tensor:
     """
     depth, height, width = (size // 2 for size in layer.kernel_size)
     part = planes(x, first - depth, stop + depth)
-    return F.conv3d(part, layer.weight, layer.bias, padding=(0, height, width))
+    return F.conv3d(part, layer.weight, layer.bias, 1, (0, height, width))
 
 
 def cropped(x: Tensor, box: Box, origin: Triple = (0, 0, 0)) -> Tensor:
