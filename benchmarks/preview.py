@@ -2,7 +2,7 @@
 
     python -m benchmarks.preview [--models shipped weights/light] [--volumes NAME ...] [--repeats 3]
 
-The viewer has no canvas, and shows a middle plane of the volume. A view is the whole plane, or a square of five
+The viewer has no canvas, and shows a middle plane of the volume. A view is the whole plane, or a square of three
 diameters (*zoomed*). The first preview of a volume estimates the size of the objects. It is kept, so the next previews,
 in other planes, take less. Voxels are those that the network processes, without those of the estimate.
 """
@@ -26,8 +26,8 @@ from benchmarks.real_volumes.volumes import Volume
 from benchmarks.report import Row, begin
 from benchmarks.report import parser as common
 
-VOLUMES = ["bbbc050_train_Emb04_t401", "stardist_img3d"]
-VIEWS = {"whole plane": None, "zoomed": 5.0}
+VOLUMES = ["bbbc050_train_Emb04_t401", "bio_cells3d_nuclei"]
+VIEWS = {"whole plane": None, "zoomed": 3.0}
 """Width of the view in diameters; None for the full extent."""
 
 
