@@ -1,6 +1,7 @@
 """Work in threads of napari, one piece at a time, with progress, cancellation and errors as one line."""
 
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 from napari.qt.threading import create_worker
@@ -34,6 +35,8 @@ class Jobs(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._progress: Progress | None = None
+        gone = self._gone = Event()  # the widget can be closed while work goes on
+        self.destroyed.connect(lambda *_: gone.set())
         self._timer = QTimer(self)
         self._timer.setInterval(_INTERVAL)
         self._timer.timeout.connect(self._report)
@@ -78,6 +81,8 @@ class Jobs(QObject):
             self.progressed.emit("cancelling", 0, 0)
 
     def _finish(self, progress: Progress, done: Done, result: Any, error: Exception | None) -> None:
+        if self._gone.is_set():
+            return
         self._timer.stop()
         self._progress = None
         self.busy.emit(False)

@@ -1,0 +1,34 @@
+"""Work in a thread that ends after the widget that started it."""
+
+import threading
+
+import pytest
+
+pytest.importorskip("napari", reason="the plugin needs the extra napari")
+pytest.importorskip("pytestqt", reason="controls are tested with pytest-qt")
+pytest.importorskip("qtpy.QtWidgets", reason="no Qt can be loaded here", exc_type=ImportError)
+
+from qtpy.QtCore import QThreadPool
+
+from anystar_torch.napari.views.jobs import Jobs
+from tests.napari.pressing import WAIT
+
+
+def test_work_that_ends_after_its_widget_is_dropped(qtbot):
+    jobs, started, may_end, shown = Jobs(), threading.Event(), threading.Event(), []
+
+    def work(progress):
+        started.set()
+        assert may_end.wait(WAIT / 1000)
+        return "result"
+
+    with qtbot.capture_exceptions() as exceptions:
+        assert jobs.start(work, shown.append)
+        qtbot.waitUntil(started.is_set, timeout=WAIT)
+        with qtbot.waitSignal(jobs.destroyed, timeout=WAIT):
+            jobs.deleteLater()
+        may_end.set()
+        qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=WAIT)
+        qtbot.wait(100)  # the signals of the thread arrive
+    assert not exceptions
+    assert not shown
