@@ -110,6 +110,7 @@ def test_candidates_of_a_batch_are_no_volumes(capsys, volume, model, tmp_path):
     assert "nuclei" in run(capsys, "evaluate", tmp_path, tmp_path)
 
 
+@pytest.mark.long
 def test_a_time_series_is_scored_frame_by_frame(capsys, model, tmp_path):
     image, labels = balls(SHAPE, lattice(SHAPE, 14))
     frames = np.stack([(image * 60000).astype(np.uint16)] * FRAMES)

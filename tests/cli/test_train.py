@@ -30,6 +30,7 @@ def test_every_word_arrives_in_its_order(words, monkeypatch):
     assert (ended.value.code, seen) == (0, [words])
 
 
+@pytest.mark.long
 def test_flags_and_overrides_may_be_mixed(monkeypatch, capsys):
     """Hydra alone refuses overrides on both sides of -m."""
     monkeypatch.setattr(sys, "argv", ["anystar", "train", "seed=1", "-m", "model=huge,giant"])

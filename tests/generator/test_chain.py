@@ -119,6 +119,7 @@ def test_outlines_are_refused_behind_an_effect_that_does_not_report_its_blur() -
     with_own("mix", True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "override",
     ["out_of_focus.share=[0.0,0.9]", "gibbs_ringing.alpha=[0.0,0.8]", "sharpening.strength=[0.0,30.0]"],

@@ -63,6 +63,7 @@ def test_seed_and_split_change_the_sample(synth: Synthesizer, batch: Sample) -> 
     assert torch.equal(synth.on("train")(IDS[:1]).image, batch.image[:1])
 
 
+@pytest.mark.long
 def test_labels_count_from_one_and_every_label_is_one_piece(batch: Sample) -> None:
     for labels in batch.labels:
         assert label(labels[0].numpy(), connectivity=3).max() == labels.max()
@@ -132,6 +133,7 @@ def test_an_effect_more_changes_no_other_draw(synth: Synthesizer) -> None:
     assert torch.equal(plain(IDS[:4]).labels, synth(IDS[:4]).labels)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["plain", "rand", "perlin"])
 def test_every_background_makes_samples(name: str) -> None:
     sample = load_synthesizer(name, shape=(24, 24, 24), seed=0)(IDS[:3])

@@ -64,6 +64,7 @@ def explain(crowd: Crowd, thresh: float, ours: set[int], theirs: set[int]) -> No
     assert direct > 0 or ours == theirs
 
 
+@pytest.mark.long
 def test_an_almost_constant_field_differs_only_through_the_band() -> None:
     """Crowded twins, as untrained networks predict: each decision within the band changes the ones that follow."""
     nms = pytest.importorskip("stardist.nms").non_maximum_suppression_3d_sparse
@@ -95,6 +96,7 @@ def better_overlaps(crowd: Crowd, j: int, among: set[int]) -> dict[int, float]:
     return overlaps
 
 
+@pytest.mark.long
 def test_pairs_change_at_stardists_overlap(shared_data: Path) -> None:
     with np.load(shared_data / "parity" / "nms_pairs.npz") as data:
         rays = stored_rays(data)

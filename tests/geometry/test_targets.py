@@ -173,6 +173,7 @@ def test_stored_probabilities(shared_data, case, probability):
         np.testing.assert_allclose(ours, cases[f"edt_{case}"][::z, ::y, ::x], atol=1e-5, rtol=0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("probability", PROBABILITY)
 @settings(max_examples=20, deadline=None)
 @given(

@@ -47,6 +47,7 @@ def validate(path, version="0.5"):
         ImageLabel.from_zarr(zarr.open_group(path, mode="r"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int64])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7), (16, 33, 65), (2, 17, 16, 31)])
 def test_every_voxel_comes_back(tmp_path, shape, dtype):

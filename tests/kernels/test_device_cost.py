@@ -153,6 +153,7 @@ def test_gradients_are_counted():
     assert operators >= {"aten.mul.Tensor", "aten.sum.default", "aten.ones_like.default"}
 
 
+@pytest.mark.long
 def test_costs_belong_to_the_file_that_calls():
     labels = torch.empty(1, 1, 8, 8, 8, dtype=torch.int32, device="meta")
     rays = Rays.golden_spiral(8).to("meta")

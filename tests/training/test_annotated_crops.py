@@ -171,6 +171,7 @@ def test_synthetic_samples_keep_their_bits(data):
     assert torch.equal(validation.image, data.validation(torch.arange(2)).image)
 
 
+@pytest.mark.long
 def test_other_devices_mix_the_same_samples(data, monkeypatch):
     """A GPU makes both of every id and chooses; meta tensors follow that path without waiting for the host."""
     assert data.make(torch.empty(2, dtype=torch.int64, device="meta"), data.synthesizer).image.shape[0] == 2

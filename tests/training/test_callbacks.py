@@ -126,6 +126,7 @@ def test_validation_is_no_part_of_the_speed(clock):
     assert logged_figures(callback, 1)["samples/s"].item() == 2.0
 
 
+@pytest.mark.long
 def test_what_is_kept_of_a_batch_is_a_copy(tmp_path):
     """On a GPU a batch is overwritten two steps later."""
     pictures = []

@@ -102,6 +102,7 @@ def test_a_cpu_prefetches_the_same_batches(data, steps_per_call):
         torch.set_num_threads(threads)
 
 
+@pytest.mark.long
 def test_training_and_validation_ids_are_different_samples(data):
     """Sample 5 of the training set and sample 5 of the validation set share nothing but the number."""
     ids = torch.tensor([5])
