@@ -108,6 +108,7 @@ def decide_block(job: Job, number: int, name: str, own: Part, others: Sequence[P
         job.rays,
         job.options.nms_thresh,
         _CACHE,
+        own=len(open_),
     )
     states = mine.states.copy()
     states[open_] = decided[: len(open_)].numpy()

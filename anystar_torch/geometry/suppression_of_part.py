@@ -36,6 +36,7 @@ def suppress_part(
     rays: Rays,
     nms_thresh: float,
     cache_bytes: int = 1 << 30,
+    own: int | None = None,
 ) -> UInt8[Tensor, " n"]:
     """Decide the candidates of a part whose fate follows from what is known.
 
@@ -51,9 +52,11 @@ def suppress_part(
         rays: directions and triangles of the polyhedra.
         nms_thresh: largest overlap (intersection over the smaller volume) that survives, in [0, 1].
         cache_bytes: memory for voxels of polyhedra; those of others are computed again when they are needed.
+        own: number of candidates, the first ones, whose states the caller needs; None for all. Held ones after them
+            that cannot overlap too much with a worse candidate of the part are not tested.
 
     Returns:
-        :data:`GONE`, :data:`SURVIVES` or :data:`OPEN` for each of ``candidates``.
+        :data:`GONE`, :data:`SURVIVES` or :data:`OPEN` for each of ``candidates``. :data:`OPEN` for those not tested.
 
     Raises:
         TypeError: for a wrong dtype.
@@ -66,5 +69,8 @@ def suppress_part(
     work.begin(points, distances, scores, None)
     advance(work, len(scores), None)
     points, distances, scores = map(native_array, candidates)
-    work.begin(points, distances, scores, None, native_array(held.to(torch.uint8)))
+    holds = held.to(torch.uint8)
+    if own is not None:
+        holds[own:] *= 2  # csrc/nms.hpp: the state is not needed
+    work.begin(points, distances, scores, None, native_array(holds))
     return advance(work, len(scores), None)

@@ -94,6 +94,38 @@ def test_a_box_is_a_crop_of_the_whole_volume(seed, low, far):
     assert torch.equal(found, expected)
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    thresh=st.sampled_from([0.0, 0.2, 0.4, 0.8]),
+    extent=st.sampled_from([20.0, 40.0]),
+)
+def test_the_states_of_a_part_do_not_depend_on_those_that_are_not_asked_for(seed, thresh, extent):
+    crowd = random_crowd(seed, 200, rays=RAYS, extent=extent, radius=3.0)
+    crowd = Polyhedra(crowd.points, crowd.distances, crowd.scores)
+    inside = crowd.points[:, 0] < extent / 2
+    order = torch.cat([inside.nonzero()[:, 0], (~inside).nonzero()[:, 0]])
+    own, everything = int(inside.sum()), Polyhedra(*(column[order] for column in crowd))
+    held = torch.arange(200) >= own
+    held[: own // 10] = True  # of its own candidates, some wait
+    known = Polyhedra(*(column[:20] for column in crowd))
+    for survivors in (Polyhedra(*(column[:0] for column in crowd)), known):
+        whole = suppress_part(survivors, everything, held, RAYS, thresh)
+        asked = suppress_part(survivors, everything, held, RAYS, thresh, own=own)
+        assert torch.equal(asked[:own], whole[:own])
+
+
+def test_what_changes_no_state_of_the_part_is_not_tested():
+    points = torch.tensor([[5.0, 5, 5], [12.0, 5, 5], [9.0, 5, 5]])
+    distances, scores = torch.full((3, 32), 4.0), torch.tensor([0.5, 0.9, 0.4])
+    candidates, held = Polyhedra(points, distances, scores), torch.tensor([False, True, True])
+    best = Polyhedra(points[1:], distances[1:], scores[1:] + 1)
+    nothing = Polyhedra(points[:0], distances[:0], scores[:0])
+    assert suppress_part(best, candidates, held, RAYS, 0.6).tolist() == [SURVIVES, GONE, GONE]
+    assert suppress_part(best, candidates, held, RAYS, 0.6, own=1).tolist() == [SURVIVES, OPEN, OPEN]
+    assert suppress_part(nothing, candidates, held, RAYS, 0.6, own=1).tolist() == [SURVIVES, OPEN, OPEN]
+
+
 def test_held_of_another_length_is_refused():
     crowd = random_crowd(1, 5, rays=RAYS)
     parts = Polyhedra(crowd.points, crowd.distances, crowd.scores)

@@ -136,7 +136,8 @@ static void bind_nms(nb::module_ &module) {
              nb::arg("scores").noconvert(), nb::arg("unfinished").noconvert().none() = nb::none(),
              nb::arg("held").noconvert().none() = nb::none(),
              "Begin the next round, with new candidates and those that are open; others may come from unfinished boxes. "
-             "Candidates that are held stay open unless a survivor suppresses them.")
+             "Candidates that are held (not 0) stay open unless a survivor suppresses them. The state of those with 2 is "
+             "not needed: they stay open if they change nothing.")
         .def("read", &Suppression::read, nb::arg("states").noconvert(),
              "Copy 0 (goes), 1 (survives) or 2 (open) per candidate of this round to `states`.");
     module.def("overlaps", &overlaps, nb::arg("points").noconvert(), nb::arg("distances").noconvert(),

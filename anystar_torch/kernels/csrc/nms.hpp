@@ -45,7 +45,8 @@ public:
     // Begins a round with points [n, 3], distances [n, rays], scores [n], which must live until the round ends. They are
     // new candidates and those that the round before left open. All later candidates lie within the boxes `unfinished`,
     // which the caller has enlarged by the reach of those candidates. `held` [n], if given, is not 0 for candidates that
-    // stay open unless a survivor suppresses them.
+    // stay open unless a survivor suppresses them. Where it is 2, the caller does not need the candidate's state: it is
+    // kOpen if no worse candidate that is not held depends on it.
     void begin(const float *points, const float *distances, const float *scores, int64_t n,
                const Vector<Box> &unfinished, const uint8_t *held = nullptr) {
         points_ = points;
@@ -62,6 +63,7 @@ public:
         open_index_ = BoxIndex();
         unfinished_ = BoxIndex();
         for (int64_t i = 0; i < unfinished.size(); ++i) unfinished_.insert(i, unfinished[i]);
+        if (std::any_of(held, held ? held + n : held, [](uint8_t value) { return value == kStateNotNeeded; })) leave_out();
     }
 
     // Decides candidates for about this long, and at least one; returns how many are decided by now.
@@ -69,8 +71,8 @@ public:
         const auto span = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
         const auto end = Clock::now() + span / 2;  // the last chunk may start just before, and has two halves
         do decide_chunk(span / 4);
-        while (decided_ < size() && Clock::now() < end);
-        return decided_;
+        while (decided_ < order_.size() && Clock::now() < end);
+        return decided_ + size() - order_.size();
     }
 
     int64_t size() const { return states_.size(); }
@@ -100,6 +102,35 @@ private:
         return i < j;
     }
 
+    // Removes from the round those candidates whose state is not needed and that cannot conflict with a worse candidate
+    // that is not held. They are held, so they suppress nothing in this round: no other state depends on them.
+    void leave_out() {
+        struct Bound { Box box; double volume; };
+        const int64_t n = size(), rays = rays_.rays();
+        Vector<Bound> bounds(n);
+        parallel_for(n, threads_, 64, [&](int64_t i, int worker) {
+            own_[worker].set(points_ + 3 * i, distances_ + rays * i);
+            bounds[i] = {own_[worker].box(), rays_.volume(distances_ + rays * i)};
+            check_box(bounds[i].box, i);
+        });
+        BoxIndex worse;
+        Vector<int64_t> order;  // from the worst to the best
+        for (int64_t k = n - 1; k >= 0; --k) {
+            const int64_t i = order_[k];
+            bool needed = held_[i] != kStateNotNeeded;
+            if (!needed)
+                worse.meeting(bounds[i].box, [&](int64_t j, const Box &box) {
+                    const double limit = threshold_ * std::min(bounds[i].volume, bounds[j].volume);
+                    needed = needed || (box & bounds[i].box).voxels() > limit;
+                });
+            if (!held_[i]) worse.insert(i, bounds[i].box);
+            if (needed) order.push_back(i);
+            else states_[i] = kOpen;
+        }
+        std::reverse(order.begin(), order.end());
+        order_ = std::move(order);
+    }
+
     // Calls body(i, worker) for i = 0, 1, ... in parallel until the deadline. Returns m such that all i < m are done; m is
     // `count`, or at least 1.
     template <class Body>
@@ -115,7 +146,7 @@ private:
     }
 
     void decide_chunk(Clock::duration patience) {
-        int64_t count = std::min(chunk_, size() - decided_);
+        int64_t count = std::min(chunk_, order_.size() - decided_);
         if (count == 0) return;
         Vector<Candidate> fresh(count);  // index stays -1 where a survivor of an earlier chunk suppresses
         count = until(Clock::now() + patience, count, [&](int64_t i, int worker) { test_against_survivors(i, fresh[i], worker); });
@@ -254,6 +285,7 @@ private:
     }
 
     static constexpr int64_t kSmallestChunk = 128;
+    static constexpr uint8_t kStateNotNeeded = 2;  // in held
 
     const RaySet &rays_;
     const float *points_ = nullptr, *distances_ = nullptr;  // of this round
@@ -262,7 +294,7 @@ private:
     int threads_;
     int64_t cache_bytes_;  // left
     Vector<uint8_t> states_;
-    Vector<int64_t> order_;
+    Vector<int64_t> order_;  // of the candidates that are tested, from the best to the worst
     int64_t decided_ = 0, chunk_ = kSmallestChunk;
     Vector<Candidate> survivors_;  // of all rounds
     BoxIndex survivors_index_;
