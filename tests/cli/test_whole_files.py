@@ -62,6 +62,7 @@ from anystar_torch.network import loading
 from tests.inference.scenes import Sees, config
 loading.load_model = lambda path: (Sees().eval(), config())
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+sys.dont_write_bytecode = True  # Python would store cut bytecode of modules that it loads from here on
 resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
 found = {}
 for case in json.loads(sys.argv[1]):

@@ -1,6 +1,7 @@
 """Work in a thread that ends after the widget that started it."""
 
 import threading
+from functools import partial
 
 import pytest
 
@@ -10,20 +11,21 @@ pytest.importorskip("qtpy.QtWidgets", reason="no Qt can be loaded here", exc_typ
 
 from qtpy.QtCore import QThreadPool
 
-from anystar_torch.napari.views.jobs import Jobs
+from anystar_torch.napari.views.jobs import Jobs, Orders
 from tests.napari.pressing import WAIT
 
 
-def test_work_that_ends_after_its_widget_is_dropped(qtbot):
-    jobs, started, may_end, shown = Jobs(), threading.Event(), threading.Event(), []
+@pytest.mark.parametrize("kind", [Jobs, partial(Orders, newest=True)])
+def test_work_that_ends_after_its_widget_is_dropped(qtbot, kind):
+    jobs, started, may_end, shown = kind(), threading.Event(), threading.Event(), []
 
-    def work(progress):
+    def work(progress=None):
         started.set()
         assert may_end.wait(WAIT / 1000)
         return "result"
 
     with qtbot.capture_exceptions() as exceptions:
-        assert jobs.start(work, shown.append)
+        (jobs.start if isinstance(jobs, Jobs) else jobs.order)(work, shown.append)
         qtbot.waitUntil(started.is_set, timeout=WAIT)
         with qtbot.waitSignal(jobs.destroyed, timeout=WAIT):
             jobs.deleteLater()

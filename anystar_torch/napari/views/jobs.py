@@ -1,10 +1,10 @@
 """Work in threads of napari, one piece at a time, with progress, cancellation and errors as one line."""
 
 from collections.abc import Callable
-from threading import Event
 from typing import Any
 
 from napari.qt.threading import create_worker
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 from torch import nn
 
@@ -35,8 +35,6 @@ class Jobs(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._progress: Progress | None = None
-        gone = self._gone = Event()  # the widget can be closed while work goes on
-        self.destroyed.connect(lambda *_: gone.set())
         self._timer = QTimer(self)
         self._timer.setInterval(_INTERVAL)
         self._timer.timeout.connect(self._report)
@@ -81,7 +79,7 @@ class Jobs(QObject):
             self.progressed.emit("cancelling", 0, 0)
 
     def _finish(self, progress: Progress, done: Done, result: Any, error: Exception | None) -> None:
-        if self._gone.is_set():
+        if not isalive(self):  # the widget was closed while work went on
             return
         self._timer.stop()
         self._progress = None
@@ -140,6 +138,8 @@ class Orders(QObject):
                 return None, error
 
         def finish(outcome: tuple[Any, Exception | None]) -> None:
+            if not isalive(self):
+                return
             self.running = False
             result, error = outcome
             if error is None and not (self.newest and self._waiting):
