@@ -15,12 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anystar_torch.arrays import Triple
-from anystar_torch.network.slabs import Box, convolved, cropped, grown, planes, slabs
 from anystar_torch.network.unet import KERAS_EPSILON
 
 MOMENTUM = 0.02
@@ -83,24 +81,6 @@ class PreservingBlock(nn.Module):
         changed: Tensor = self.second(F.relu(self.first(x), inplace=True))
         return changed.add_(x).relu_()
 
-    def in_slabs(self, x: Tensor) -> Tensor:
-        """The same, slab by slab and in the memory of ``x``, without gradients."""
-        hidden = torch.empty_like(x)
-        size = x.shape[2:]
-        for first, stop in slabs(size):
-            hidden[:, :, first:stop] = F.relu(_normalised_planes(self.first, x, first, stop), inplace=True)
-        for first, stop in slabs(size):
-            x[:, :, first:stop].add_(_normalised_planes(self.second, hidden, first, stop)).relu_()
-        return x
-
-
-def _normalised_planes(layer: nn.Sequential, x: Tensor, first: int, stop: int) -> Tensor:
-    """Planes ``first`` to ``stop`` of the output of :func:`normalised`."""
-    convolution, normalisation = layer
-    assert isinstance(convolution, nn.Conv3d)
-    result: Tensor = normalisation(convolved(convolution, x, first, stop))
-    return result
-
 
 class ResidualUNet(nn.Module):
     """Residual U-Net on the grid. Sizes of the input must be multiples of grid * 2^(levels - 1).
@@ -149,85 +129,6 @@ class ResidualUNet(nn.Module):
         for up, decoder in zip(self.up, self.decoders, strict=True):
             x = decoder(up(x).add_(skips.pop()).relu_())
         return x
-
-    def within(self, image: Tensor, box: Box) -> Tensor:
-        """The output in a box, without gradients, in less memory and time than :meth:`forward` of the whole image.
-
-        Decoders compute what the box needs. Layers with many grid points are computed slab by slab.
-
-        Args:
-            image: ``[B, channels, D, H, W]``.
-            box: of the grid.
-        """
-        if not self.down:
-            return cropped(self(image), box)
-        boxes = self._boxes(image, box)
-        x, skip = self._first_level(image, boxes[0])
-        skips = [skip]
-        for down, encoder, part in zip([None, *self.down[1:]], self.encoders, boxes[1:], strict=True):
-            if down is not None:
-                x = F.relu(down(x), inplace=True)
-            x = _in_slabs(encoder, x)
-            skips.append(_compact(cropped(x, part)))
-        x, origin = skips.pop(), boxes.pop()[0]
-        for up, decoder in zip(self.up, self.decoders, strict=True):
-            part, skip = boxes.pop(), skips.pop()
-            coarse = cropped(x, _halved(part), origin)
-            for first, stop in slabs(skip.shape[2:], multiple=2):
-                skip[:, :, first:stop].add_(up(coarse[:, :, first // 2 : stop // 2])).relu_()
-            x, origin = _in_slabs(decoder, skip), part[0]
-        return cropped(x, box, origin)
-
-    def _boxes(self, image: Tensor, box: Box) -> list[Box]:
-        """For each level, the box that its decoder computes; of the last level, what the others need."""
-        blocks = len(list(self.decoders[-1].children()))
-        z, y, x = (2 * blocks * (size // 2) for size in self.kernel)
-        size = image.shape[2] // self.grid[0], image.shape[3] // self.grid[1], image.shape[4] // self.grid[2]
-        boxes = [grown(box, (z, y, x), (2, 2, 2), size)]
-        for level in range(1, len(self.down) + 1):
-            size = size[0] // 2, size[1] // 2, size[2] // 2
-            last = level == len(self.down)
-            margin = (0, 0, 0) if last else (z, y, x)
-            boxes.append(grown(_halved(boxes[-1]), margin, (1, 1, 1) if last else (2, 2, 2), size))
-        return boxes
-
-    def _first_level(self, image: Tensor, box: Box) -> tuple[Tensor, Tensor]:
-        """The whole input of the second level's encoder, and a box of the first level."""
-        space, stem, normalisation, _ = self.stem
-        assert isinstance(stem, nn.Conv3d)
-        step, margin = self.grid[0], stem.kernel_size[0] // 2
-        sides = stem.kernel_size[1] // 2, stem.kernel_size[2] // 2
-        (z, y, x), (d, h, w) = box
-        size = [n // g for n, g in zip(image.shape[2:], self.grid, strict=True)]
-        coarse, skip = [], []
-        for first, stop in slabs(size, multiple=2):
-            seen = space(planes(image, (first - margin) * step, (stop + margin) * step))
-            slab = F.conv3d(seen, stem.weight, stem.bias, 1, (0, *sides))
-            slab = F.relu(normalisation(slab), inplace=True)
-            low, high = max(first, z), min(stop, d)
-            if low < high:
-                skip.append(_compact(cropped(slab, ((low, y, x), (high, h, w)), (first, 0, 0))).clone())
-            coarse.append(F.relu(self.down[0](slab), inplace=True))
-        return torch.cat(coarse, 2), torch.cat(skip, 2)
-
-
-def _in_slabs(blocks: nn.Module, x: Tensor) -> Tensor:
-    """Residual blocks, slab by slab and in the memory of ``x``."""
-    for block in blocks.children():
-        assert isinstance(block, PreservingBlock)
-        x = block.in_slabs(x)
-    return x
-
-
-def _compact(x: Tensor) -> Tensor:
-    """A volume without gaps in memory, channels last."""
-    return x.contiguous(memory_format=torch.channels_last_3d)
-
-
-def _halved(box: Box) -> Box:
-    """A box with even corners on the next level."""
-    (z, y, x), (d, h, w) = box
-    return (z // 2, y // 2, x // 2), (d // 2, h // 2, w // 2)
 
 
 @dataclass(frozen=True, kw_only=True)

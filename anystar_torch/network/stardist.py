@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from anystar_torch.arrays import Triple
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.network.residual_unet import ResidualUNet, ResidualUNetBackbone
+from anystar_torch.network.residual_unet_in_slabs import within
 from anystar_torch.network.resnet import ResNetBackbone
 from anystar_torch.network.slabs import Box, convolved, cropped, grown, is_odd, slabs
 from anystar_torch.network.unet import UNetBackbone, conv_block, convolution
@@ -169,7 +170,7 @@ class StarDist(nn.Module):
     def _on_box(self, image: Tensor, box: Box) -> Tensor:
         """The output of the backbone in a box."""
         if isinstance(self.backbone, ResidualUNet):
-            return self.backbone.within(image, box)
+            return within(self.backbone, image, box)
         return cropped(self.backbone(image), box)
 
     def _on_grid(self, image: Tensor) -> Tensor:
