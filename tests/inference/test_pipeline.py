@@ -1,12 +1,14 @@
 """The order of launches, what is computed again and what is cut smaller: no GPU needed."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
 import torch
 
 from anystar_torch.geometry.suppression_in_rounds import SuppressionInRounds
+from anystar_torch.inference import early_suppression
 from anystar_torch.inference.candidates import suppress
 from anystar_torch.inference.pipeline import Events, Pipeline
 from anystar_torch.inference.plan import Plan, TileOptions, smaller_plan
@@ -275,8 +277,18 @@ def test_an_injected_device_gives_the_same_objects():
     assert all(name.startswith("candidates") for name in copies.threads)
 
 
+class KeepsUp(ThreadPoolExecutor):
+    """A thread that ends each piece of work before the next one comes, however busy the processor is."""
+
+    def submit(self, *work):
+        future = super().submit(*work)
+        wait([future])
+        return future
+
+
 @pytest.mark.long
 def test_candidates_are_suppressed_while_other_tiles_are_predicted(monkeypatch):
+    monkeypatch.setattr(early_suppression, "ThreadPoolExecutor", KeepsUp)
     image, _ = balls(SHAPE, lattice(SHAPE, 13), 6.5)
     options = TileOptions(size=(24, 24, 24), halo=(8, 8, 8))
     model = AnyStar(Sees().eval(), config(), shape_averaging=False, tile_options=options)
