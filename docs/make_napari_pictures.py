@@ -24,7 +24,7 @@ from anystar_torch.napari.views.widget import SegmentationWidget
 FOLDER = Path(__file__).resolve().parent / "pictures" / "napari"
 _PATIENCE = 600.0  # seconds for one step
 _SIZE = 1400, 900
-_COLOURS = 128  # of a picture, and its size in pixels, so that its file is small
+_COLOURS = 256  # of a picture, and its size in pixels, so that its file is small
 _DRAWN = 1120, 720
 
 

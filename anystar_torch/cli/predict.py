@@ -11,6 +11,7 @@ import typer
 from anystar_torch.cli import large
 from anystar_torch.cli.messages import line_of, with_options
 from anystar_torch.cli.paths import Outputs, bytes_of, expand, placed
+from anystar_torch.cli.process import set_allocator, set_threads
 from anystar_torch.cli.segment import Job, segment
 
 if TYPE_CHECKING:
@@ -188,8 +189,8 @@ def predict(  # noqa: PLR0913 - one argument per option
     from anystar_torch.inference.candidates import checked_overlap
     from anystar_torch.inference.predictor import AnyStar
 
-    _set_allocator(max_memory)
-    _set_threads(threads)
+    set_allocator(max_memory)
+    set_threads(threads)
     outputs = Outputs(Path(), picture, candidates, table, meshes, overwrite)
     network = AnyStar.from_pretrained(
         model,
@@ -227,24 +228,6 @@ def predict(  # noqa: PLR0913 - one argument per option
         print(large.segment_large(inputs[0], output, outputs, job, blockwise))
         return 0
     return _segment_each(expand(inputs), output, outputs, job)
-
-
-def _set_allocator(max_memory: str | None) -> None:
-    """Keep freed memory for later tensors, or return it to the system where memory is limited."""
-    from anystar_torch.system.allocator import keep_freed_memory, return_freed_memory
-
-    if max_memory is None:  # a third faster on a CPU; the process keeps its peak memory
-        keep_freed_memory()
-    else:
-        return_freed_memory()
-
-
-def _set_threads(threads: int | None) -> None:
-    """Let this process compute with a number of threads; None for as many as PyTorch chooses."""
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
 
 
 def _segment_each(paths: list[Path], output: str | None, outputs: Outputs, job: Job) -> int:

@@ -1,15 +1,11 @@
 """The order of launches, what is computed again and what is cut smaller: no GPU needed."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
 import torch
 
-from anystar_torch.geometry.suppression_in_rounds import SuppressionInRounds
-from anystar_torch.inference import early_suppression
-from anystar_torch.inference.candidates import suppress
 from anystar_torch.inference.pipeline import Events, Pipeline
 from anystar_torch.inference.plan import Plan, TileOptions, smaller_plan
 from anystar_torch.inference.predictor import AnyStar
@@ -275,35 +271,3 @@ def test_an_injected_device_gives_the_same_objects():
     assert np.array_equal(found.labels, plain.labels)
     assert copies.dtypes == {np.dtype(np.uint8)}
     assert all(name.startswith("candidates") for name in copies.threads)
-
-
-class KeepsUp(ThreadPoolExecutor):
-    """A thread that ends each piece of work before the next one comes, however busy the processor is."""
-
-    def submit(self, *work):
-        future = super().submit(*work)
-        wait([future])
-        return future
-
-
-@pytest.mark.long
-def test_candidates_are_suppressed_while_other_tiles_are_predicted(monkeypatch):
-    monkeypatch.setattr(early_suppression, "ThreadPoolExecutor", KeepsUp)
-    image, _ = balls(SHAPE, lattice(SHAPE, 13), 6.5)
-    options = TileOptions(size=(24, 24, 24), halo=(8, 8, 8))
-    model = AnyStar(Sees().eval(), config(), shape_averaging=False, tile_options=options)
-    plain = model.candidates(image, **OPTIONS)
-    assert plain.survivors is None
-    model._tile_networks[CPU] = TileNetwork(model.network, CPU, chosen_transfer=Counting())
-    undecided = []
-    settle = SuppressionInRounds.settle
-    monkeypatch.setattr(SuppressionInRounds, "settle", lambda *a: undecided.append((settle(*a), len(a[0]))))
-    early = model.candidates(image, nms_thresh=0.3, **OPTIONS)
-    assert np.array_equal(early.survivors.kept, suppress(plain, 0.3))
-    assert any(open_ < total for open_, total in undecided)
-    assert np.array_equal(suppress(early, 0.3), suppress(plain, 0.3))
-    assert np.array_equal(
-        suppress(early, 0.6), suppress(plain, 0.6)
-    )  # another threshold is another suppression
-    high = float(np.median(early.scores))
-    assert np.array_equal(suppress(early.above(high), 0.3), suppress(plain.above(high), 0.3))
