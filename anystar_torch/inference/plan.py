@@ -12,8 +12,8 @@ from anystar_torch.inference.tiles import Tile, best_tile_size, cut_tile, cut_vo
 from anystar_torch.system.memory import Memory, available_memory, resident
 
 RESERVE = 0.3e9
-"""Bytes for buffers of libraries (most with AVX-512), for pages of their files that are read later (up to 0.1 GB), and for
-a piece of the input while it is resampled."""
+"""Bytes for buffers of libraries (most with AVX-512), for pages of their files that are read later (up to 0.1 GB),
+and for a piece of the input while it is resampled."""
 
 _CANDIDATES = 0.1  # share of the memory that is left for candidates
 _LABELS = 8  # bytes per input voxel at the end: the labels, and the copy that is written
