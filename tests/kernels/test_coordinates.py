@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from anystar_torch import load_synthesizer
-from anystar_torch.generator.scene.stretch import direction_of_z
 from anystar_torch.generator.spatial.coordinates import Coordinates
 from anystar_torch.kernels.coordinates import torch_evaluate
 from anystar_torch.kernels.implementations import forced
@@ -18,8 +17,7 @@ def placed(shape):
     synth = load_synthesizer("mix", shape=shape, seed=4)
     source = Source.of(IDS, seed=synth.seed, split=synth.split)
     coordinates = synth.placement(shape, source("placement"))
-    z = direction_of_z(coordinates)
-    return synth.scene.density(coordinates, z, synth.placement.scene_shape(shape), source("density"))
+    return synth.scene.density(coordinates, synth.placement.scene_shape(shape), source("density"))
 
 
 def compare(coordinates: Coordinates, implementation):

@@ -54,19 +54,16 @@ class RandomDensity:
         if not self.factors or not all(1.0 <= factor <= 3.0 for factor in self.factors):
             raise ValueError(f"factors must be numbers from 1 to 3, got {list(self.factors)}")
 
-    def __call__(
-        self, coordinates: Coordinates, z: PerSampleAxis, scene_shape: Sequence[int], source: Source
-    ) -> Coordinates:
+    def __call__(self, coordinates: Coordinates, scene_shape: Sequence[int], source: Source) -> Coordinates:
         """Draw the factors of each sample and shrink its scene.
 
         Args:
             coordinates: positions in the shrunk scene.
-            z: ``[B, 3]``, direction of the z axis of the samples in the scene, unit vectors.
             scene_shape: (Z, Y, X), voxels.
             source: draws.
         """
         if self.stretch is not None:
-            coordinates = self.stretch(coordinates, z, source("stretch"))
+            coordinates = self.stretch(coordinates, source("stretch"))
         choice = source.integers("factor", 0, len(self.factors), 3)
         factor = torch.zeros_like(coordinates.size)
         for number, value in enumerate(self.factors):

@@ -16,7 +16,6 @@ from anystar_torch.generator.scene.intensities import IntensityDraws, Mixture
 from anystar_torch.generator.scene.outline import Outline, emitting, outline_offset
 from anystar_torch.generator.scene.shapes import BallField
 from anystar_torch.generator.scene.slab import RandomSlab
-from anystar_torch.generator.scene.stretch import direction_of_z
 from anystar_torch.generator.spatial.coordinates import Coordinates
 from anystar_torch.random.source import Source
 
@@ -103,9 +102,8 @@ class Scene:
             scene_shape: (Z, Y, X), voxels.
             source: draws of the scene.
         """
-        z = direction_of_z(coordinates)
-        stretched = self.slab.stretched(coordinates, z, source("slab"))
-        placed = self.density(stretched, z, scene_shape, source("density"))
+        stretched = self.slab.stretched(coordinates, source("slab"))
+        placed = self.density(stretched, scene_shape, source("density"))
         field = self.objects(placed.position, scene_shape, source("objects"))
         covered = (field.ball > 0) & (coordinates.cover >= 0.5)
         numbers = torch.where(covered, placed.piece * field.count + field.ball, 0)

@@ -13,6 +13,9 @@ from anystar_torch.generator.scene.stretch import stretch
 from anystar_torch.generator.spatial.coordinates import Coordinates
 from anystar_torch.random.source import Source
 
+_APART = 8
+"""The direction of z is measured over a quarter of the depth of the sample: one eighth to each side."""
+
 
 def mirrored_slices(depth: int, thickness: Tensor, first: Tensor) -> Int64[Tensor, "b d"]:
     """For every slice of a sample, the slice of the slab that it repeats, ``[B, depth]``.
@@ -28,6 +31,20 @@ def mirrored_slices(depth: int, thickness: Tensor, first: Tensor) -> Int64[Tenso
     period = (2 * thickness - 2)[:, None]
     place = (torch.arange(depth, device=thickness.device)[None] + first[:, None]) % period
     return torch.minimum(place, period - place) + ((depth - thickness) // 2)[:, None]
+
+
+def direction_of_z(coordinates: Coordinates) -> PerSampleAxis:
+    """Direction of the z axis of the sample in the scene, in the middle of the sample; ``[B, 3]``, unit vectors.
+
+    Args:
+        coordinates: positions of the voxels of the sample in the scene.
+    """
+    depth, height, width = coordinates.position.shape[2:]
+    middle = coordinates.position[:, :, :, height // 2, width // 2]
+    apart = max(depth // _APART, 1)
+    way = middle[:, :, depth // 2 + apart - 1] - middle[:, :, depth // 2 - apart]
+    z, y, x = way.unbind(1)
+    return way / (z * z + y * y + x * x).sqrt().clamp(min=1e-6)[:, None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,18 +74,17 @@ class RandomSlab:
             )
         check_range("length", self.length, 1.0, 10.0)
 
-    def stretched(self, coordinates: Coordinates, z: PerSampleAxis, source: Source) -> Coordinates:
+    def stretched(self, coordinates: Coordinates, source: Source) -> Coordinates:
         """Coordinates into a scene in which the objects of slabs are longer along the z axis of the sample.
 
         Args:
             coordinates: positions of the voxels of the sample in the scene.
-            z: ``[B, 3]``, direction of that axis in the scene, unit vectors.
             source: draws of the slab.
         """
         if self.p == 0.0:
             return coordinates
         length: PerSample = torch.where(self._there(source), draw(source, "length", self.length), 1.0)
-        return stretch(coordinates, z, length, torch.ones_like(length))
+        return stretch(coordinates, direction_of_z(coordinates), length, torch.ones_like(length))
 
     def repeated(self, image: Volume, labels: Labels, source: Source) -> tuple[Volume, Labels]:
         """Image and labels ``[B, 1, D, H, W]`` with the slices of the slab repeated, in samples that are slabs.

@@ -33,8 +33,7 @@ def test_factors_are_drawn_evenly_and_axis_by_axis() -> None:
     density = RandomDensity(factors=[1.0, 2.0], mirrored=0.0)
     grid = Coordinates.of_grid((2, 2, 2), torch.full((4000, 3), 64.0))
     source = Source.of(torch.arange(4000), seed=0, split="test")
-    z = torch.eye(3)[:1].expand(4000, 3)
-    corner = density(grid, z, (64, 64, 64), source).position[:, :, 0, 0, 0]
+    corner = density(grid, (64, 64, 64), source).position[:, :, 0, 0, 0]
     doubled = corner == -1.0
     assert ((corner == -0.5) | doubled).all()
     assert doubled.float().mean(0).numpy() == pytest.approx(0.5, abs=0.03)

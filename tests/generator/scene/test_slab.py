@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from anystar_torch.configuration.compose import load_synthesizer
-from anystar_torch.generator.scene.slab import RandomSlab, mirrored_slices
-from anystar_torch.generator.spatial.coordinates import Coordinates
+from anystar_torch.generator.scene.slab import RandomSlab, direction_of_z, mirrored_slices
+from anystar_torch.generator.scene.stretch import stretch
+from anystar_torch.generator.spatial.coordinates import Coordinates, Step
 from anystar_torch.inference.resampling import mirrored_indices
 from anystar_torch.random.source import Source
 
@@ -50,6 +51,13 @@ def test_impossible_slabs_are_refused(thickness: tuple[int, int]) -> None:
         RandomSlab(p=0.5, thickness=thickness, length=(1.0, 2.0))
 
 
+def test_the_direction_of_z_is_the_samples() -> None:
+    coordinates = Coordinates.of_grid((16, 8, 8), torch.full((1, 3), 16.0))
+    assert torch.equal(direction_of_z(coordinates), torch.tensor([[1.0, 0.0, 0.0]]))
+    turned = coordinates.then(Step(torch.eye(3).flip(0)[None] * 0.7))
+    assert torch.allclose(direction_of_z(turned), torch.tensor([[0.0, 0.0, 1.0]]))
+
+
 @pytest.mark.long
 def test_objects_of_slabs_are_columns() -> None:
     """Each object that is cut by a face of the slab is one object with its mirror image."""
@@ -69,7 +77,7 @@ def test_objects_of_slabs_are_columns() -> None:
 
 def test_a_slab_of_length_1_leaves_positions() -> None:
     coordinates = Coordinates.of_grid((8, 8, 8), torch.full((2, 3), 8.0))
-    slab = RandomSlab(p=1.0, thickness=(4, 4), length=(1.0, 1.0))
-    source = Source.of(torch.arange(2), seed=0, split="test")
-    z = torch.eye(3)[:1].expand(2, 3)
-    assert torch.equal(slab.stretched(coordinates, z, source).position, coordinates.position)
+    one = torch.ones(2)
+    assert torch.equal(
+        stretch(coordinates, direction_of_z(coordinates), one, one).position, coordinates.position
+    )
