@@ -88,8 +88,9 @@ compiled: setup
 interpreted: setup
 	TRITON_INTERPRET=1 $(PYTEST) -m "interpreter and not slow" tests/kernels
 
+# Without the run-time checks of shapes, which coverage makes slower still; make test has them.
 fast: setup
-	$(PYTEST) -m "$(HERE) and not slow and not long" --cov --cov-report=term:skip-covered
+	ANYSTAR_UNCHECKED=1 $(PYTEST) -p tests.before_coverage -m "$(HERE) and not slow and not long" --cov --cov-report=term:skip-covered
 
 slow: setup
 	$(PYTEST) -m "$(HERE) and slow"

@@ -1,5 +1,6 @@
 """Every test runs with the package's shape annotations checked, on a fixed number of threads."""
 
+import atexit
 import gc
 import importlib
 import os
@@ -19,7 +20,7 @@ import anystar_torch.kernels.triton
 for module in pkgutil.iter_modules(anystar_torch.kernels.triton.__path__) if find_spec("triton") else ():
     importlib.import_module(f"anystar_torch.kernels.triton.{module.name}")
 
-if "ANYSTAR_UNCHECKED" not in os.environ:  # the compile tests: checked functions cannot be traced
+if "ANYSTAR_UNCHECKED" not in os.environ:  # by make fast, and for torch.compile, which cannot trace them
     install_import_hook("anystar_torch", "beartype.beartype")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so are background jobs started; Ctrl-C is tested too
@@ -29,6 +30,10 @@ os.environ.pop("HYDRA_FULL_ERROR", None)  # tests compare messages, and tracebac
 
 WORKER = "PYTEST_XDIST_WORKER" in os.environ  # workers share the cores
 torch.set_num_threads(1 if WORKER else min(2, os.cpu_count() or 1))
+
+# The end of the process frees what was imported: nanobind reports what it cannot free. At the end of the tests, before
+# that, pytest searches for garbage; the search of all modules would take seconds.
+atexit.register(gc.unfreeze)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,11 +47,6 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()  # later searches leave them out
         gc.enable()
-
-
-def pytest_unconfigure() -> None:
-    """Let the end of the process find what was imported: nanobind reports modules that it cannot free."""
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -92,6 +92,7 @@ def test_fine_tuned_cases_are_measured_one_by_one(tmp_path):
         finetune.keep_rows(Report(replace(header, weights="0"), path))
 
 
+@pytest.mark.long
 def test_made_candidates_conflict_across_the_borders_of_blocks(tmp_path):
     work, boxes = WorkFolder(tmp_path), Boxes((256, 256, 512), (256, 256, 256))
     names = sorted(boxes.names(), key=boxes.box)

@@ -43,7 +43,7 @@ class Server:
 
         handler = functools.partial(Handler, directory=folder)
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
 
     def hands_out(self, name, content):
         (self.folder / name).write_bytes(content)

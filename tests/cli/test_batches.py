@@ -36,6 +36,7 @@ def test_a_folder_is_a_batch_and_a_failure_stops_nothing(capsys, volume, model, 
     assert list(scores) == ["nuclei", "truth", "all objects"]
 
 
+@pytest.mark.long
 def test_a_batch_has_one_bar(capsys, volume, model, tmp_path, monkeypatch):
     from anystar_torch.system import progress
 
@@ -83,6 +84,7 @@ def test_a_folder_of_slices_gives_a_folder_of_slices(capsys, volume, model, tmp_
     assert io.read_labels(result).array.shape == truth.shape
 
 
+@pytest.mark.long
 def test_a_time_series_is_predicted_frame_by_frame(capsys, model, tmp_path):
     frames = np.stack([balls(SHAPE, lattice(SHAPE, d))[0] for d in (16, 20)])
     path = tmp_path / "movie.tif"

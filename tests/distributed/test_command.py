@@ -56,6 +56,7 @@ def test_two_workers_write_the_labels_and_print_where_the_dashboard_is(folder, t
     assert read_record(tmp_path / "labels.ome.zarr").model == str(folder / "model")
 
 
+@pytest.mark.long
 def test_options_that_exclude_each_other_are_refused_in_one_line(folder, tmp_path, capsys):
     source, target = folder / "volume.ome.zarr", tmp_path / "labels.ome.zarr"
     for options, reason in {

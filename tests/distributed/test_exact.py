@@ -17,7 +17,7 @@ def volume():
     [
         (24, (32, 64, 32), {}),
         pytest.param(1, (16, 32, 100), {"coarse_pass": False}, marks=pytest.mark.long),
-        (1000, (256, 256, 256), {"shape_averaging": False}),
+        pytest.param(1000, (256, 256, 256), {"shape_averaging": False}, marks=pytest.mark.long),
         pytest.param(24, (32, 32, 32), {"tta": True}, marks=pytest.mark.slow),
     ],
 )

@@ -71,6 +71,7 @@ def test_workers_read_and_write_object_storage(case, tmp_path):
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.long
 def test_labels_in_object_storage_need_a_work_folder(case, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments(case, "-o", f"{case[0]}/other.ome.zarr"))

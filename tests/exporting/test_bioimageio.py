@@ -148,6 +148,7 @@ def test_preprocessing_is_our_normalisation(description, normalisation):
     np.testing.assert_allclose(theirs, expected, atol=1e-4 * abs(expected).max())
 
 
+@pytest.mark.long
 def test_a_network_that_finds_nothing_is_refused(tmp_path):
     network = seeing()
     with pytest.raises(ValueError, match="needs a network that finds objects"):

@@ -49,6 +49,7 @@ def layout(path):
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", MODELS)
 def test_import_export_import_is_bit_identical(shared_data, tmp_path, model):
     stored = shared_data / "parity" / "models" / model

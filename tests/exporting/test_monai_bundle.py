@@ -110,6 +110,7 @@ def test_it_runs_on_a_folder_of_volumes(bundle, tmp_path):
         assert np.array_equal(np.asarray(written.dataobj).transpose(2, 1, 0), found.labels)
 
 
+@pytest.mark.long
 def test_a_bundle_of_an_earlier_version_runs(bundle):
     """``stored/monai_inference.json`` was written before the package had its present modules."""
     stored = Path(__file__).parent / "stored" / "monai_inference.json"
@@ -129,6 +130,7 @@ def test_a_bundle_of_an_earlier_version_runs(bundle):
     assert np.array_equal(labels[0, 0].permute(2, 1, 0).numpy(), found.labels)
 
 
+@pytest.mark.long
 def test_the_inferer_takes_batches_and_our_networks_alone():
     network = seeing()
     known = config(network)

@@ -65,6 +65,7 @@ def config(name: str) -> DictConfig:
         return compose(name)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 def test_every_configuration_makes_finished_samples(name: str) -> None:
     effects, finish = instantiate(config(name).effects), instantiate(config(name).finish)

@@ -48,6 +48,7 @@ def test_a_sample_has_the_same_bits_in_any_batch(synth: Synthesizer, batch: Samp
         assert torch.equal(part.labels, batch.labels[first : first + size])
 
 
+@pytest.mark.long
 def test_a_sample_has_the_same_bits_in_any_company_and_at_odd_sizes() -> None:
     synth = load_synthesizer("mix", shape=(17, 20, 13), seed=5)
     whole, turned = synth(IDS[:7]), synth(IDS[:7].flip(0))
@@ -87,6 +88,7 @@ def test_synthesis_stays_on_the_device_and_launches_do_not_grow(name: str) -> No
     assert counts[0] == counts[1]
 
 
+@pytest.mark.long
 def test_the_table_holds_what_each_draw_would_have_drawn(synth: Synthesizer) -> None:
     """A synthesizer whose draws hash one by one makes the same samples, bit for bit."""
     one_by_one = synth.render(Source.of(IDS[:4], seed=synth.seed, split=synth.split))
@@ -101,6 +103,7 @@ def test_draws_can_be_read(synth: Synthesizer) -> None:
     assert all(0.4 < factor < 1.4 for factor in factors)
 
 
+@pytest.mark.long
 def test_stored_draws_are_rendered_again_and_can_be_changed(
     synth: Synthesizer, batch: Sample, tmp_path: Path
 ) -> None:

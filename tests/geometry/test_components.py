@@ -28,6 +28,7 @@ def pieces_of_sample(labels):
     return order[pieces]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("find", COMPONENTS)
 @settings(max_examples=60, deadline=None)
 @given(
@@ -42,6 +43,7 @@ def test_pieces_of_salt_and_pepper(find, seed, shape, ids, density):
     assert np.array_equal(find(torch.from_numpy(labels)).numpy(), oracle(labels))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("find", COMPONENTS)
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_pieces_of_blobs(find, scale):
@@ -97,6 +99,7 @@ def test_on_the_device_with_a_fixed_number_of_operators():
     assert len(counts) == 1
 
 
+@pytest.mark.long
 def test_operators_are_registered_as_torch_wants():
     labels = torch.from_numpy(random_labels(1, (5, 6, 7)))[None, None]
     torch.library.opcheck(torch.ops.anystar.connected_components, (labels, 2))

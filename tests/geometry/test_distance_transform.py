@@ -64,6 +64,7 @@ class TestDistanceTransform:
         oracle = ndimage.distance_transform_edt(labels, sampling=(2.0, 1.0, 0.5))
         np.testing.assert_allclose(ours, oracle, rtol=1e-6)
 
+    @pytest.mark.long
     def test_large_objects_in_a_large_volume(self, transform):
         labels = np.zeros((128, 128, 128), np.int32)
         labels[1:, :, :100] = 3

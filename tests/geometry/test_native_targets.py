@@ -33,6 +33,7 @@ def everything(labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
     )
 
 
+@pytest.mark.long
 def test_operators_are_registered_well() -> None:
     ops = torch.ops.anystar
     labels = LABELS[:2, :, :5, :6, :7].contiguous()

@@ -42,6 +42,7 @@ def test_polyhedra_longer_than_a_machine_word() -> None:
     torch.testing.assert_close(suppress(crowd, 0.2), expected)
 
 
+@pytest.mark.long
 def test_large_ones_among_many_small() -> None:
     crowd = random_crowd(8, 60, rays=Rays.golden_spiral(12), extent=40, radius=1.5)
     crowd.distances[::20] *= 10

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,6 +56,7 @@ def recipes(largest: int = 10) -> st.SearchStrategy[Recipe]:
     )
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(recipe=recipes(), thresh=st.sampled_from(THRESHOLDS))
 def test_suppression_equals_its_definition(recipe: Recipe, thresh: float) -> None:
@@ -62,6 +64,7 @@ def test_suppression_equals_its_definition(recipe: Recipe, thresh: float) -> Non
     assert torch.equal(ops.nms(*crowd, thresh), reference.nms(*crowd, thresh))
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(recipe=recipes(largest=5), shape=st.tuples(*[st.integers(1, 9)] * 3))
 def test_rendering_equals_its_definition(recipe: Recipe, shape: tuple[int, int, int]) -> None:

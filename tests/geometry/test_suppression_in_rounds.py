@@ -37,6 +37,7 @@ def rounds(crowd, thresh, count, extent):
     return keep, undecided
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), slabs=st.integers(1, 9), thresh=st.sampled_from([0.0, 0.2, 0.4, 0.8]))
 def test_the_survivors_are_those_of_one_suppression(seed, slabs, thresh):

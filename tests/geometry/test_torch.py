@@ -19,6 +19,7 @@ def suppress_and_render(points: Tensor, distances: Tensor, scores: Tensor) -> tu
     return keep, ops.render_labels(points[order], distances[order], RAYS, (12, 13, 14))
 
 
+@pytest.mark.long
 def test_operators_are_registered_well() -> None:
     torch.library.opcheck(torch.ops.anystar.nms.default, (*CROWD[:3], *GEOMETRY, 0.3))
     torch.library.opcheck(torch.ops.anystar.render_labels.default, (*CROWD[:2], *GEOMETRY, [5, 6, 7]))

@@ -53,6 +53,7 @@ def test_agreement_is_the_geometric_mean_at_the_same_place(grid, far):
         np.testing.assert_allclose(second.combine(close, tile)[0].numpy(), expected, rtol=0, atol=2e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tta", [False, True])
 @pytest.mark.parametrize("spacing", [(1, 1, 1), (2.18, 1, 1.3)])
 def test_the_scores_are_those_of_both_passes(tta, spacing):
@@ -88,6 +89,7 @@ def test_what_is_found_in_the_fine_pass_alone_is_left_out():
     assert matching(labels, both.labels, 0.5).f1 == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("grid", [(1, 1, 1), (2, 2, 2)])
 def test_labels_do_not_depend_on_the_tiles(grid):
     tile = (24, 24, 24)

@@ -118,6 +118,7 @@ def test_max_memory_counts_as_no_more_than_there_is():
     assert budget(MPS, 1e12) == budget(MPS, 3e9)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("device", [CUDA, MPS])
 @pytest.mark.parametrize("grid", [(1, 1, 1), (2, 2, 2)])
 def test_no_tensor_is_larger_than_a_device_can_index(device, grid):

@@ -28,6 +28,7 @@ def test_traced_bytes_cover_the_largest_layer_and_do_not_depend_on_values():
     assert network_memory.bytes_per_voxel(wide, wide.divisor) > 1.1 * found
 
 
+@pytest.mark.long
 def test_a_halo_takes_less_memory_where_decoders_leave_it_out():
     backbone = ResidualUNetBackbone(widths=(8, 16))
     network = StarDist(rays=32, grid=(2, 2, 2), features=16, backbone=backbone).eval()
@@ -52,6 +53,7 @@ def test_on_a_cpu_channels_are_last():
     assert layouts == [False, True]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("blur", [1, 3, 6])
 def test_the_measured_halo_is_the_receptive_field_of_averaging(blur):
     measured = TileNetwork(Sees(blur=blur).eval(), torch.device("cpu")).halo

@@ -99,6 +99,7 @@ def test_without_spacing_voxels_have_the_networks_shape():
     assert scaled.scaling.shape == (8, 32, 32)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("tile", "batch"), [((24, 24, 24), None), ((32, 28, 40), 1), ((60, 24, 60), 3), ((24, 24, 24), 5)]
 )
@@ -201,6 +202,7 @@ def test_thin_volumes_work(shape):
     assert found.labels.shape == shape
 
 
+@pytest.mark.long
 @settings(max_examples=20, deadline=None)
 @given(
     shape=st.permutations([97, 14, 9]) | st.tuples(*[st.integers(1, 24)] * 3) | st.permutations([1, 2, 60]),
@@ -277,6 +279,7 @@ def test_an_unknown_device_is_refused():
         model().predict(np.zeros((4, 4, 4)), device="toaster", progress=False)
 
 
+@pytest.mark.long
 def test_threads_agree_with_each_other():
     small = TileOptions(size=(24, 24, 32), halo=(0, 0, 0))
     volumes = [balls(SHAPE, lattice(SHAPE, d))[0] for d in (12, 14, 16, 18)]

@@ -171,6 +171,7 @@ def test_the_estimate_does_not_depend_on_what_is_then_asked_for(prob_thresh):
     assert found.diameter == usual.diameter
 
 
+@pytest.mark.long
 def test_a_network_of_unknown_sizes_is_neither_rescaled_nor_contradicted():
     """Balls of 36 voxels before an imported network whose band is only a guess."""
     image, _ = scene(36, (96, 96, 96))

@@ -43,6 +43,7 @@ def expected(model, volume, margin):
     return probability[margin // 2 : margin // 2 + -(-depth // 2), points[0], points[1]].numpy()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("smallest", "margin"), [(0, 0), (8, 0), (24, 8), (32, 12)])
 def test_thin_volumes_are_continued(model, smallest, margin):
     volume = np.random.default_rng(0).integers(0, 200, (5, 32, 40)).astype(np.uint8)

@@ -40,6 +40,7 @@ def volume(ways):
     return ResampledVolume(voxels, scaling, IntensityRange(0.0, 1.0, True))
 
 
+@pytest.mark.long
 def test_candidates_and_probabilities_are_those_of_whole_tiles(ways, volume):
     tiles = cut_volume(SHAPE, (8, 8, 8), (32, 32, 32), (8, 8, 8))
     assert len(tiles) > 4

@@ -10,6 +10,7 @@ from anystar_torch.inference.tiles import best_tile_size, cut_volume, padded
 axis = st.tuples(st.integers(1, 97), st.sampled_from([1, 2, 4, 8]), st.integers(1, 90), st.integers(0, 17))
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(st.tuples(axis, axis, axis))
 def test_tiles_partition_and_see_their_halo(axes):

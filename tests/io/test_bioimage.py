@@ -41,6 +41,7 @@ def test_a_czi_is_read_with_its_axes_and_voxel_size(tmp_path):
         io.read(path, frame=0)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_scenes_of_a_czi_that_its_metadata_do_not_describe_are_not_dropped(tmp_path):
     path = write_czi(tmp_path / "a.czi", scenes=2)

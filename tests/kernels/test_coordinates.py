@@ -39,6 +39,7 @@ def compare(coordinates: Coordinates, implementation):
 SHAPES = [(8, 8, 8), (9, 20, 33), (33, 8, 64)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", SHAPES)
 def test_native_equals_torch(shape):
     compare(placed(shape), "native")
@@ -59,6 +60,7 @@ def test_no_step_gives_the_voxel_centres():
     assert not grid.fraction.any()
 
 
+@pytest.mark.long
 def test_threads_change_no_bit():
     coordinates = placed((16, 16, 16))
     several = coordinates._places

@@ -76,6 +76,7 @@ def test_the_loss_in_float32_moves_every_array_once():
         assert cost.bytes <= batch * (3 * 96 + 5) * FIELD + 1e4
 
 
+@pytest.mark.long
 def test_networks_are_counted():
     cost, operations = device_cost.network("small", 1, 32)
     assert cost.launches > 50

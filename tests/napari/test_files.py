@@ -59,6 +59,7 @@ def test_without_stardist_one_line_says_what_to_do(monkeypatch):
         samples.nuclei()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("axes", ["ZYX", "TZYX"])
 def test_the_reader_takes_the_voxel_size_of_the_file(tmp_path, axes):
     shape = {"T": 2, "Z": 4, "Y": 5, "X": 6}

@@ -112,6 +112,7 @@ def test_work_is_cancelled_between_two_layers_of_the_network(network, scene):
     assert not module._forward_pre_hooks
 
 
+@pytest.mark.long
 def test_time_points_are_segmented_one_by_one(state, scene):
     series = np.stack([scene[0], np.zeros_like(scene[0]), np.roll(scene[0], 3, axis=2)])
     state.image = state.viewer.add_image(series, name="series", axis_labels=("t", "z", "y", "x"))

@@ -31,7 +31,7 @@ def network_of(name, features):
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("features", [0, 8])
+@pytest.mark.parametrize("features", [pytest.param(0, marks=pytest.mark.long), 8])
 def test_a_box_in_slabs_is_that_of_the_whole_image(monkeypatch, name, features):
     monkeypatch.setattr(slabs, "_POINTS", 300)
     network = network_of(name, features)

@@ -177,6 +177,7 @@ def test_other_devices_mix_the_same_samples(data, monkeypatch):
     assert data.make(torch.empty(2, dtype=torch.int64, device="meta"), data.synthesizer).image.shape[0] == 2
 
 
+@pytest.mark.long
 def test_voxels_that_are_not_annotated_change_no_gradient(data):
     """Other labels there, as a user's file may have before it is masked, change neither loss nor gradient."""
     network, _ = loading.load_model()
@@ -193,6 +194,7 @@ def test_voxels_that_are_not_annotated_change_no_gradient(data):
     assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

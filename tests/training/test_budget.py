@@ -100,6 +100,7 @@ def fitted(tmp_path_factory):
     return folder, output, stored
 
 
+@pytest.mark.long
 def test_the_chosen_number_is_said_and_stored(fitted):
     folder, output, stored = fitted
     assert f"s: {stored.trainer.max_steps} steps" in output
@@ -107,6 +108,7 @@ def test_the_chosen_number_is_said_and_stored(fitted):
     assert max(losses(folder)) == stored.trainer.max_steps - 1
 
 
+@pytest.mark.long
 def test_the_run_is_the_one_with_that_number_of_steps(fitted, tmp_path):
     folder, _, stored = fitted
     words = [*FREE, f"trainer.max_steps={stored.trainer.max_steps}", f"run_folder={tmp_path / 'run'}"]
@@ -116,6 +118,7 @@ def test_the_run_is_the_one_with_that_number_of_steps(fitted, tmp_path):
     assert_same_weights(tmp_path / "run", folder)
 
 
+@pytest.mark.long
 def test_a_resumed_run_keeps_its_number(fitted):
     folder, _, stored = fitted
     code, output = Training.forked(folder.parent, [*FREE, "minutes=5", f"resume={folder}"]).ended()
@@ -125,6 +128,7 @@ def test_a_resumed_run_keeps_its_number(fitted):
     assert again.trainer.max_steps == stored.trainer.max_steps
 
 
+@pytest.mark.long
 def test_the_expected_end_is_that_of_the_mean_step(capsys):
     """Twenty steps of 20 ms leave 980: about 20 seconds."""
     callback = ExpectedEnd(after_steps=20)

@@ -74,6 +74,7 @@ def test_no_rank_is_without_a_validation_batch(data):
     assert [ids_of(share) for share in shares] == [[[0]], [[1]], [[2]], [[3]], [[4]]]
 
 
+@pytest.mark.long
 def test_targets_belong_to_the_labels(data):
     batch = attach(data).on_after_batch_transfer(torch.tensor([5, 7]), 0)
     assert batch.image.shape == batch.labels.shape == (2, 1, 16, 16, 16)

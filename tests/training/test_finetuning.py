@@ -202,6 +202,7 @@ def batch(synthetic, crop):
     return Batch(ids, image, labels, probability.contiguous(), torch.full((2, 16, 8, 8, 8), 3.0))
 
 
+@pytest.mark.long
 def test_synthetic_samples_teach_what_the_first_network_predicts(given):
     teacher = AnyStar.from_pretrained(given / "start").network
     training = module(given, teacher=teacher, annotated_share=0.5)
@@ -229,6 +230,7 @@ def test_synthetic_samples_teach_what_the_first_network_predicts(given):
     assert not torch.equal(*losses)  # a validation has the labels
 
 
+@pytest.mark.long
 def test_exported_weights_are_between_the_first_and_the_trained_ones(given, whole, tmp_path):
     folder = tmp_path / "run"
     settings = overrides(given, folder, "report.export.trained_share=0.25")
@@ -256,6 +258,7 @@ def test_objects_on_voxels_that_are_not_annotated_are_not_judged():
     assert np.array_equal(without_unknown(truth, prediction), expected)
 
 
+@pytest.mark.long
 def test_scores_of_a_part_are_those_of_the_whole_volume(given):
     image, labels = volume()
     annotation = Annotation(

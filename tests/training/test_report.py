@@ -108,6 +108,7 @@ def run(made, steps, start):
 
 @pytest.mark.filterwarnings("ignore")  # of Lightning
 class TestReport:
+    @pytest.mark.long
     def test_scores_are_those_of_predictions_with_the_exported_model(self, tmp_path):
         labels = ball(10)
         for name, array in (("image", labels.astype(np.float32)), ("truth", labels.astype(np.uint16))):

@@ -49,6 +49,7 @@ def test_equals_predicting_at_every_threshold(pairs):
     assert len(f1) > 3, "the thresholds made no difference"
 
 
+@pytest.mark.long
 def test_the_best_has_the_highest_mean_accuracy(pairs):
     choices = evaluate(AnyStar(Sees(), config()), pairs, [0.3, 0.55, 0.8], [0.1, 0.5])
     means = [np.mean([choice.scores[iou].accuracy for iou in IOU_THRESHOLDS]) for choice in choices]

@@ -196,6 +196,7 @@ def test_an_effect_stays_on_its_device(name: str) -> None:
     assert count[0] == count[1]
 
 
+@pytest.mark.long
 def test_chain_and_finish_stay_on_their_device() -> None:
     count = []
     effects, finish = everything()

@@ -60,6 +60,7 @@ def test_batch_equals_alone_and_input_stays() -> None:
     assert 2 < int(applied.sum()) < 14
 
 
+@pytest.mark.long
 def test_cubes_lie_wholly_inside_and_anywhere() -> None:
     effect = RandomCoarseDropout(p=1.0, holes=1, size=12)
     image, labels = torch.ones(400, 1, *SHAPE), torch.ones(400, 1, *SHAPE, dtype=torch.int32)

@@ -30,6 +30,7 @@ def test_sheets_are_spheres() -> None:
     assert found.tolist() == pytest.approx([0.0, 1.0, 0.0], abs=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("chains", [0.0, 1.0])
 def test_kept_objects_lie_on_the_sheets(chains: float) -> None:
     arrangement = replace(ALWAYS, chains=chains)

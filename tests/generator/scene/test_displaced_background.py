@@ -49,6 +49,7 @@ def test_a_plain_background_is_never_displaced() -> None:
     assert not any(changed(without(IDS), always(IDS)))
 
 
+@pytest.mark.long
 def test_emitting_voxels_end_a_rim_inside_of_the_outline() -> None:
     """Against scipy's distance to the outline, with outlines that do not depend on the blur."""
     rim = 2.0
