@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 """How often a task may fail, or its worker die, before the prediction ends."""
 
-_QUEUED = 2  # tasks per thread of the workers that are submitted before earlier ones are finished
+_QUEUED = 2  # tasks per thread of the workers that are submitted at a time
 
 
 class TaskError(ValueError):
@@ -38,7 +38,7 @@ class Workers:
 
     client: "Client"
 
-    def results(self, task: Task, calls: Iterable[Call]) -> Iterator[Item]:
+    def results(self, task: Task, calls: Iterable[Call], ahead: bool = True) -> Iterator[Item]:
         """The results in the order in which they are finished.
 
         Only some tasks per worker are submitted at a time, so that the scheduler holds few of very many.
@@ -46,6 +46,7 @@ class Workers:
         Args:
             task: the work; it must be picklable.
             calls: its arguments, one tuple per name.
+            ahead: whether a worker gets its next task before it has finished one.
 
         Raises:
             TaskError: a task cannot be finished.
@@ -54,29 +55,28 @@ class Workers:
 
         rest = iter(calls)
         running = as_completed(
-            [self._submit(task, call) for call in itertools.islice(rest, self._most_submitted())]
+            [self._submit(task, call) for call in itertools.islice(rest, self._most_submitted(ahead))]
         )
         pending: set[Future] = set(running.futures)
         try:
             for future in running:
                 pending.discard(future)
-                item: Item = self._result(future)
-                for call in itertools.islice(rest, 1):
+                yield self._result(future)
+                for call in itertools.islice(rest, 1):  # after the result is known, which the call may depend on
                     new = self._submit(task, call)
                     pending.add(new)
                     running.add(new)
-                yield item
         finally:
             if pending and self.client.status == "running":
                 self.client.cancel(list(pending))
 
-    def _most_submitted(self) -> int:
+    def _most_submitted(self, ahead: bool) -> int:
         """Number of tasks that are submitted before one is finished."""
         try:
             threads: int = sum(self.client.nthreads().values())
         except (OSError, TimeoutError) as error:
             raise TaskError(f"the connection to the scheduler was lost ({last_line(error)})") from error
-        return max(_QUEUED * threads, _QUEUED)
+        return max(threads, 1) * (_QUEUED if ahead else 1)
 
     def _submit(self, task: Task, call: Call) -> "Future":
         try:

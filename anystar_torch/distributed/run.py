@@ -18,12 +18,13 @@ Call = tuple[Any, ...]
 class Executor(Protocol):
     """Where tasks run."""
 
-    def results(self, task: Task, calls: Iterable[Call]) -> Iterator[Item]:
+    def results(self, task: Task, calls: Iterable[Call], ahead: bool = True) -> Iterator[Item]:
         """The results of a task for some names, in the order in which they are finished.
 
         Args:
             task: the work.
-            calls: its arguments, one tuple per name.
+            calls: its arguments, one tuple per name. They are taken one by one, as tasks can be started.
+            ahead: whether calls are also taken for tasks that start when others are finished.
         """
         ...
 
@@ -31,7 +32,7 @@ class Executor(Protocol):
 class ThisProcess:
     """Runs one task after the other in this process."""
 
-    def results(self, task: Task, calls: Iterable[Call]) -> Iterator[Item]:
+    def results(self, task: Task, calls: Iterable[Call], ahead: bool = True) -> Iterator[Item]:
         """The results in the order of the calls. Arguments are those of :meth:`Executor.results`."""
         for call in calls:
             yield task(*call)
@@ -56,6 +57,7 @@ class Run:
         task: Task,
         names: Iterable[str],
         more: Callable[[str], Call] = lambda name: (),
+        receive: Callable[[Item], None] | None = None,
     ) -> dict[str, Item]:
         """Run a task for all names for which there is no result, and note that the stage is complete.
 
@@ -65,6 +67,8 @@ class Run:
             task: the work; it stores its result under the stage and the name.
             names: all names of the stage.
             more: what else the task needs for a name.
+            receive: gets every result as soon as it is known. Tasks then start as late as possible, so that ``more`` can
+                depend on the results of others.
 
         Returns:
             The results by name, in the order of the names.
@@ -75,11 +79,17 @@ class Run:
         wanted, items = list(names), work.found(stage)
         missing = [name for name in wanted if name not in items]
         before = len(wanted) - len(missing)
+        if receive is not None:
+            for item in items.values():
+                receive(item)
         with self.bars.stage(stage, len(wanted)) as tick:
             tick(before)
             calls = ((name, *more(name)) for name in missing)
-            for done, item in enumerate(self.executor.results(task, calls), before + 1):
+            results = self.executor.results(task, calls, ahead=receive is None)
+            for done, item in enumerate(results, before + 1):
                 items[item.name] = item
+                if receive is not None:
+                    receive(item)
                 tick(done)
         ordered = {name: items[name] for name in wanted}
         work.close(stage, ordered.values())
