@@ -8,10 +8,11 @@ import copy
 import itertools
 import math
 import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -28,6 +29,23 @@ _SLACK_IN_PARTS = 1.25  # only slabs are reordered; measured 0.9
 _SLACK = 1.75  # measured peak over traced peak on the CPU, where convolutions reorder their input into a copy
 
 
+def _joined(parts: Sequence[Tensor], axis: int = 0) -> Tensor:
+    """The result of ``torch.cat`` on meta, with channels last where all parts have them so."""
+    size = list(parts[0].shape)
+    size[axis] = sum(part.shape[axis] for part in parts)
+    last = len(size) == 5 and all(part.is_contiguous(memory_format=torch.channels_last_3d) for part in parts)
+    layout = torch.channels_last_3d if last else torch.contiguous_format
+    return torch.empty(size, dtype=parts[0].dtype, device="meta", memory_format=layout)
+
+
+# Results of operators on meta. Torch's own functions for them import its compiler, which takes seconds.
+_RESULTS: dict[Any, Callable[..., Tensor]] = {
+    torch.ops.aten.batch_norm.default: lambda x, *more: torch.empty_like(x),
+    torch.ops.aten.clamp_min_.default: lambda x, *more: x,
+    torch.ops.aten.cat.default: _joined,
+}
+
+
 class _AllocationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all storages in use, their peak, and the elements of the largest tensor."""
 
@@ -36,8 +54,13 @@ class _AllocationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.now = self.peak = self.largest = 0
         self.sizes: dict[int, int] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: without it torch wraps the method below, and the wrapper imports the compiler."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        result = _RESULTS.get(func, func)(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor):
                 storage = leaf.untyped_storage()
