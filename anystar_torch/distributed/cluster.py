@@ -62,7 +62,8 @@ class Workers:
             for future in running:
                 pending.discard(future)
                 yield self._result(future)
-                for call in itertools.islice(rest, 1):  # after the result is known, which the call may depend on
+                # After the result was taken: the next call may use it.
+                for call in itertools.islice(rest, 1):
                     new = self._submit(task, call)
                     pending.add(new)
                     running.add(new)

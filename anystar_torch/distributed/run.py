@@ -67,8 +67,8 @@ class Run:
             task: the work; it stores its result under the stage and the name.
             names: all names of the stage.
             more: what else the task needs for a name.
-            receive: gets every result as soon as it is known. Tasks then start as late as possible, so that ``more`` can
-                depend on the results of others.
+            receive: gets every result as soon as it is known. ``more`` is then called just before a task starts, so it
+                can use the results of others.
 
         Returns:
             The results by name, in the order of the names.

@@ -2,9 +2,11 @@
 
 Greedy suppression goes through the candidates from the best to the worst. A candidate is decided as soon as every
 better one that it conflicts with is decided. A block therefore decides, in each round, those of its candidates that
-conflict with no undecided better one, neither of its own nor of other blocks. It knows what other blocks have decided so
-far. Decisions are final, and the best undecided candidate is decided in every round, so the rounds end. In a round no two
-blocks that share a face are decided at the same time, as far as possible, because the second one profits from the first.
+conflict with no undecided better one, neither of its own nor of other blocks. It knows what other blocks have decided
+before. Decisions are final, and the best undecided candidate is decided in every round, so the rounds end.
+
+In a round, blocks whose faces touch are decided one after the other if there are enough others to work on. The later
+one does not test the candidates that the earlier one has removed.
 
 A block compares its undecided candidates with those of other blocks that can meet them, wherever they are. Candidates
 that reach far beyond their block would need many others in memory, so they wait until most of those are decided.
@@ -57,24 +59,20 @@ def survivors(job: Job, run: Run, blocks: dict[str, Item]) -> dict[str, Item]:
     states: dict[str, Item] = {}
     undecided = [name for name, item in blocks.items() if item.facts["count"]]
     number = 0
+
+    def parts(name: str) -> tuple[Any, ...]:
+        others = [one for one in index.meeting(blocks[name].facts["box"]) if one != name]
+        own, *rest = (Part(blocks[one], states.get(one)) for one in (name, *others))
+        return own, rest
+
+    def receive(item: Item) -> None:
+        states[item.name] = item
+
     while undecided:
         number += 1
-        before = dict(states)
-
-        def parts(name: str, before: dict[str, Item] = before) -> tuple[Any, ...]:
-            others = [one for one in index.meeting(blocks[name].facts["box"]) if one != name]
-            return (
-                Part(blocks[name], before.get(name)),
-                [Part(blocks[one], states.get(one)) for one in others],
-            )
-
-        def receive(item: Item) -> None:
-            states[item.name] = item
-
-        task = partial(decide_block, job, number)
-        ordered = sorted(undecided, key=_colour)
+        task, ordered = partial(decide_block, job, number), sorted(undecided, key=_colour)
         found = run.stage(job.work, f"{STAGE}.{number}", task, ordered, parts, receive)
-        states |= found
+        states.update(found)
         undecided = [name for name, item in found.items() if item.facts["open"]]
     return states
 

@@ -41,6 +41,7 @@ def _joined(parts: Sequence[Tensor], axis: int = 0) -> Tensor:
 # Results of operators on meta. Torch's own functions for them import its compiler, which takes seconds.
 _RESULTS: dict[Any, Callable[..., Tensor]] = {
     torch.ops.aten.batch_norm.default: lambda x, *more: torch.empty_like(x),
+    torch.ops.aten.clamp_min.default: lambda x, *more: torch.empty_like(x),
     torch.ops.aten.clamp_min_.default: lambda x, *more: x,
     torch.ops.aten.cat.default: _joined,
 }

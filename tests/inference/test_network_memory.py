@@ -1,15 +1,22 @@
 """The halo and the memory of a real network, against what it really does."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from anystar_torch.inference import network_memory
 from anystar_torch.inference.tile_network import TileNetwork
+from anystar_torch.network import loading
 from anystar_torch.network.residual_unet import ResidualUNetBackbone
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.unet import UNetBackbone
 from tests.inference.scenes import Sees
+
+_LIGHT = Path(__file__).parents[2] / "weights" / "light"
 
 
 def small(filters, grid):
@@ -26,6 +33,39 @@ def test_traced_bytes_cover_the_largest_layer_and_do_not_depend_on_values():
     assert network_memory.bytes_per_voxel(network.train().eval(), network.divisor) == found
     wide = small(16, (1, 1, 1)).eval()
     assert network_memory.bytes_per_voxel(wide, wide.divisor) > 1.1 * found
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "backbone", [UNetBackbone(filters=4, depth=2, batch_norm=True), ResidualUNetBackbone(widths=(8, 16))]
+)
+def test_results_on_meta_take_the_memory_that_torch_gives_them(monkeypatch, backbone):
+    network = StarDist(rays=32, grid=(2, 2, 2), features=8, backbone=backbone).eval()
+
+    def counted():
+        whole = network_memory.bytes_per_voxel(network, network.divisor)
+        return whole, network_memory.bytes_in_parts(network)
+
+    found = counted()
+    monkeypatch.setattr(network_memory, "_RESULTS", {})
+    assert counted() == found
+
+
+_PROGRAM = """
+import sys
+from anystar_torch.inference.network_memory import bytes_in_parts, bytes_per_voxel
+from anystar_torch.inference.predictor import AnyStar
+network = AnyStar.from_pretrained(sys.argv[1]).network
+bytes_in_parts(network), bytes_per_voxel(network, network.divisor)
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("model", [loading.SHIPPED, _LIGHT])
+def test_memory_is_counted_without_the_compiler_of_torch(model):
+    """Its import takes longer than everything else before the first tile."""
+    subprocess.run([sys.executable, "-c", _PROGRAM, str(model)], check=True)
 
 
 @pytest.mark.long

@@ -1,0 +1,52 @@
+"""What tasks of a stage know about each other."""
+
+from functools import partial
+
+import distributed
+import pytest
+
+from anystar_torch.distributed.cluster import Workers
+from anystar_torch.distributed.progress import Bars
+from anystar_torch.distributed.run import Run, ThisProcess
+from anystar_torch.distributed.work_folder import WorkFolder
+
+
+def told(work, name, others):
+    return work.write("stage", name, {}, {"others": others})
+
+
+def facts_of(executor, work, names):
+    """What each task was told: the names of the results that were received before."""
+    known = []
+    with Bars(False) as bars:
+        items = Run(executor, bars).stage(
+            work,
+            "stage",
+            partial(told, work),
+            names,
+            lambda name: (list(known),),
+            lambda item: known.append(item.name),
+        )
+    return {name: item.facts["others"] for name, item in items.items()}
+
+
+@pytest.fixture(params=["this process", "a worker"])
+def executor(request):
+    if request.param == "this process":
+        yield ThisProcess()
+        return
+    with distributed.Client(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as client:
+        yield Workers(client)
+
+
+def test_a_task_is_told_all_results_before_it(tmp_path, executor):
+    expected = {"0": [], "1": ["0"], "2": ["0", "1"]}
+    assert facts_of(executor, WorkFolder(tmp_path), ["0", "1", "2"]) == expected
+
+
+def test_a_task_is_told_results_of_an_earlier_run(tmp_path):
+    work = WorkFolder(tmp_path)
+    told(work, "1", [])
+    assert facts_of(ThisProcess(), work, ["0", "1", "2"]) == {"0": ["1"], "1": [], "2": ["1", "0"]}
