@@ -38,7 +38,7 @@ class Workers:
 
     client: "Client"
 
-    def results(self, task: Task, calls: Iterable[Call], ahead: bool = True) -> Iterator[Item]:
+    def results(self, task: Task, calls: Iterable[Call], queued: bool = True) -> Iterator[Item]:
         """The results in the order in which they are finished.
 
         Only some tasks per worker are submitted at a time, so that the scheduler holds few of very many.
@@ -46,7 +46,7 @@ class Workers:
         Args:
             task: the work; it must be picklable.
             calls: its arguments, one tuple per name.
-            ahead: whether a worker gets its next task before it has finished one.
+            queued: whether a worker gets its next task before it has finished one.
 
         Raises:
             TaskError: a task cannot be finished.
@@ -55,7 +55,7 @@ class Workers:
 
         rest = iter(calls)
         running = as_completed(
-            [self._submit(task, call) for call in itertools.islice(rest, self._most_submitted(ahead))]
+            [self._submit(task, call) for call in itertools.islice(rest, self._most_submitted(queued))]
         )
         pending: set[Future] = set(running.futures)
         try:
@@ -71,13 +71,13 @@ class Workers:
             if pending and self.client.status == "running":
                 self.client.cancel(list(pending))
 
-    def _most_submitted(self, ahead: bool) -> int:
+    def _most_submitted(self, queued: bool) -> int:
         """Number of tasks that are submitted before one is finished."""
         try:
             threads: int = sum(self.client.nthreads().values())
         except (OSError, TimeoutError) as error:
             raise TaskError(f"the connection to the scheduler was lost ({last_line(error)})") from error
-        return max(threads, 1) * (_QUEUED if ahead else 1)
+        return max(threads, 1) * (_QUEUED if queued else 1)
 
     def _submit(self, task: Task, call: Call) -> "Future":
         try:

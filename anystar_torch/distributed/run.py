@@ -18,13 +18,13 @@ Call = tuple[Any, ...]
 class Executor(Protocol):
     """Where tasks run."""
 
-    def results(self, task: Task, calls: Iterable[Call], ahead: bool = True) -> Iterator[Item]:
+    def results(self, task: Task, calls: Iterable[Call], queued: bool = True) -> Iterator[Item]:
         """The results of a task for some names, in the order in which they are finished.
 
         Args:
             task: the work.
             calls: its arguments, one tuple per name. They are taken one by one, as tasks can be started.
-            ahead: whether calls are also taken for tasks that start when others are finished.
+            queued: whether calls are also taken for tasks that start when others are finished.
         """
         ...
 
@@ -32,7 +32,7 @@ class Executor(Protocol):
 class ThisProcess:
     """Runs one task after the other in this process."""
 
-    def results(self, task: Task, calls: Iterable[Call], ahead: bool = True) -> Iterator[Item]:
+    def results(self, task: Task, calls: Iterable[Call], queued: bool = True) -> Iterator[Item]:
         """The results in the order of the calls. Arguments are those of :meth:`Executor.results`."""
         for call in calls:
             yield task(*call)
@@ -85,7 +85,7 @@ class Run:
         with self.bars.stage(stage, len(wanted)) as tick:
             tick(before)
             calls = ((name, *more(name)) for name in missing)
-            results = self.executor.results(task, calls, ahead=receive is None)
+            results = self.executor.results(task, calls, queued=receive is None)
             for done, item in enumerate(results, before + 1):
                 items[item.name] = item
                 if receive is not None:
