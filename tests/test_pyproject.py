@@ -125,6 +125,7 @@ EXTRAS = {name: declared(requirements) for name, requirements in PROJECT["option
 PACKAGE = ROOT / "anystar_torch"
 
 
+@pytest.mark.long
 def test_what_the_package_imports_is_declared():
     known = import_names(CORE.union(*EXTRAS.values()))
     unknown = {

@@ -53,6 +53,7 @@ def test_another_folder_of_configurations_is_read(tmp_path, monkeypatch, capsys)
     assert dict(os.environ) == before  # for the process that called it
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("before", "word", "expected"),
     [

@@ -62,6 +62,7 @@ def test_nonsense_is_refused_in_one_line(override: str, says: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", [(7, 64, 64), (64, 64), (0, 0, 0)])
 def test_sizes_under_8_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="at least 8 voxels"):

@@ -134,6 +134,7 @@ def test_precision_and_batch_normalisation_are_those_of_the_device(
     assert config.trainer.sync_batchnorm is (shared and not on_cpu)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hardware", ["gpu", "ddp", "laptop"])
 def test_callbacks_are_called_in_the_right_order(hardware, tmp_path):
     """Scores see the averaged weights, and checkpoints hold the average that the step led to."""

@@ -83,6 +83,7 @@ def test_arguments_that_became_one_keep_their_values():
     assert not {"darkest", "brightest"} & set(scene.mixture)
 
 
+@pytest.mark.long
 def test_a_configuration_of_this_version_stays_as_it_is():
     register_resolvers()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
@@ -91,6 +92,7 @@ def test_a_configuration_of_this_version_stays_as_it_is():
     assert contents[0] == contents[1]
 
 
+@pytest.mark.long
 def test_an_effect_that_is_gone_can_only_be_left_out(monkeypatch):
     monkeypatch.setattr(stored, "REMOVED", frozenset({"augment.resolution.RandomResolution"}))
     config = read()

@@ -139,6 +139,7 @@ def test_the_originals_order() -> None:
     assert on == order.split()
 
 
+@pytest.mark.long
 def test_zero_shot_puts_the_instrument_behind_the_bias_field() -> None:
     ours, theirs = list(config("zero_shot").effects.effects), list(config("anystar").effects.effects)
     instrument = ["attenuation", "out_of_focus", "microscope", "inversion"]

@@ -118,8 +118,8 @@ def test_exported_for_any_batch() -> None:
     assert all(torch.equal(a, b) for a, b in zip(got, everything(LABELS[:2]), strict=True))
 
 
-INT, OUT = np.zeros((2, 3, 4, 5), np.int32), np.empty((2, 17, 3, 2, 3), np.float32)
-FULL = np.empty((2, 1, 3, 4, 5), np.float32)
+INT, OUT = np.zeros((2, 3, 4, 5), np.int32), np.zeros((2, 17, 3, 2, 3), np.float32)
+FULL = np.zeros((2, 1, 3, 4, 5), np.float32)
 GOOD: dict[str, tuple[Any, ...]] = {
     "star_distances": (INT, RAYS.vertices.numpy(), 1, 2, 2, OUT, 2),
     "distance_transform": (INT, 1.0, 1.0, 2.0, FULL, 2),
@@ -131,7 +131,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
         np.ones((2, 5, 4), np.float32),
         np.ones((2, 4), np.float32),
         np.ones((2, 4), np.float32),
-        np.empty((2, 4, 5), np.float32),
+        np.zeros((2, 4, 5), np.float32),
         2,
     ),
 }

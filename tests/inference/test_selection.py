@@ -9,6 +9,7 @@ from anystar_torch.inference.tiles import Tile
 from anystar_torch.inference.transfer import Direct
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("grid", [(1, 1, 1), (2, 2, 2), (1, 2, 4)])
 @pytest.mark.parametrize("start", [(0, 0, 0), (8, 16, 8), (7, 11, 13)])
 def test_candidates_stand_where_the_tile_saw_them(grid, start):

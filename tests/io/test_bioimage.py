@@ -65,6 +65,7 @@ def _described(path, scenes):
     path.write_bytes(content + segment.ljust(32 + allocated, b"\0"))
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_scenes_of_a_czi_are_chosen_by_name_and_number(tmp_path):
     path = write_czi(tmp_path / "a.czi", SERIES[:, :1], scenes=2)
@@ -138,6 +139,7 @@ def test_a_lif_is_read_with_its_axes_voxel_size_and_scenes(tmp_path):
         io.read(path, scene="right")
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("ending", [".czi", ".lif", ".nd2", ".oir"])
 def test_what_is_no_microscope_file_is_one_line(tmp_path, ending):

@@ -67,6 +67,7 @@ KINDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_box_is_that_of_the_whole_volume(tmp_path, kind):
     path = _written(tmp_path / KINDS[kind], kind)

@@ -127,6 +127,7 @@ def test_time_points_are_segmented_one_by_one(state, scene):
     assert len(shown.layer.features) == COUNT + 1
 
 
+@pytest.mark.long
 def test_one_time_point_and_one_channel_lie_where_they_were(state, scene):
     data = np.zeros((2, 3, *scene[0].shape), np.float32)
     data[1, 2] = scene[0]

@@ -51,6 +51,7 @@ def test_without_an_arrangement_and_at_chance_0_the_same_balls_are_kept() -> Non
     assert torch.equal(never.centre, none.centre)
 
 
+@pytest.mark.long
 def test_variety_widens_the_radii_of_a_sample() -> None:
     field = replace(load_synthesizer("zero_shot").scene.objects, arrangement=None, occupancy=(1.0, 1.0))
     source = Source.of(torch.arange(4), seed=0, split="test")
