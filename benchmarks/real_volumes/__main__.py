@@ -3,6 +3,7 @@
     python -m benchmarks.real_volumes score      one network, volume by volume, beside a classical pipeline
     python -m benchmarks.real_volumes estimates  the estimate of the size: its error, its cost, F1 with it
     python -m benchmarks.real_volumes compare    several networks, also by their loss on synthetic samples
+    python -m benchmarks.real_volumes outlines   where outlines lie on the edges of the image: truth and network
     python -m benchmarks.real_volumes sizes      networks, with objects rescaled to several sizes
     python -m benchmarks.real_volumes ablate     trainings that differ in one setting each
     python -m benchmarks.real_volumes --fetch    download the volumes that may be downloaded
@@ -14,9 +15,16 @@ those of --data.
 import argparse
 import sys
 
-from benchmarks.real_volumes import ablation, estimates, networks, score, sizes
+from benchmarks.real_volumes import ablation, estimates, networks, outlines, score, sizes
 
-COMMANDS = {"score": score, "estimates": estimates, "compare": networks, "sizes": sizes, "ablate": ablation}
+COMMANDS = {
+    "score": score,
+    "estimates": estimates,
+    "compare": networks,
+    "outlines": outlines,
+    "sizes": sizes,
+    "ablate": ablation,
+}
 
 
 def main() -> None:
