@@ -76,8 +76,9 @@ class FineTuningData(SynthesisData):
             raise ValueError(f"data.annotated_share must be above 0, to 1, got {annotated_share}")
         self.annotated_share, self.crops = annotated_share, crops
         self.division = divide(read_annotations(annotated), held_out)
-        self.config = replace(self.start_config, smallest_tile=min(crops.shape))
-        """Configuration of the trained network: thin volumes are predicted as crops show them."""
+        self.config = replace(self.start_config, smallest_tile=min(crops.shape), receptive_field=None)
+        """Configuration of the trained network: thin volumes are predicted as crops show them. The effective receptive
+        field changes with the weights."""
         target = self.start_config.diameter_band[1]
         volumes = AnnotatedVolumes.of(self.division.trained, target, self.normalisation, network.rays)
         self._volumes_on = {torch.device("cpu"): volumes}

@@ -7,9 +7,7 @@ from typing import Any
 
 import lightning as L
 import numpy as np
-import torch
 from rich.table import Table
-from torch import Tensor
 
 from anystar_torch.evaluation import picture
 from anystar_torch.evaluation.matching import IOU_THRESHOLDS
@@ -17,7 +15,7 @@ from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.inference.stages import find_instances
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.network import weights
-from anystar_torch.network.stardist import StarDist
+from anystar_torch.network.mean_weights import mean_weights
 from anystar_torch.training.annotation import Annotation
 from anystar_torch.training.annotation_scores import (
     AnnotatedPart,
@@ -84,14 +82,19 @@ class FineTuningReport(Report):
         first = starting_network(data.start)
         before = AnyStar(first, data.start_config)
         if self.trained_share < 1:
-            network.cpu().load_state_dict(interpolated(first, network, self.trained_share))
+            both = [one.cpu().state_dict() for one in (first, network)]
+            network.load_state_dict(mean_weights(both, [1 - self.trained_share, self.trained_share]))
         after = self._with_thresholds(AnyStar(network.cpu().float().eval(), data.config), data)
         compared = self._compare(before, after, data)
         synthetic = compared[-1].after.scores
         provenance = self._provenance(trainer, data, synthetic)
         notes: dict[str, Any] = {"start": data.start, "trained_share": self.trained_share}
         notes |= {"fine-tuned on": [a.name for a in data.division.trained]}
-        config = replace(after.config, provenance=replace(provenance, notes=notes))
+        config = replace(
+            after.config,
+            receptive_field=after.tile_network("cpu").halo,
+            provenance=replace(provenance, notes=notes),
+        )
         weights.save(self.folder / "model", after.network, config)
         return after, synthetic[0.3].f1
 
@@ -191,23 +194,6 @@ class FineTuningReport(Report):
         for name in [*(path.name for path in sorted(self.folder.glob("*_*.png"))), SCORES]:
             self.console.print(f"{'comparison':12s} {self.folder / name}", soft_wrap=True, highlight=False)
         super()._print_files()
-
-
-def interpolated(first: StarDist, second: StarDist, share: float) -> dict[str, Tensor]:
-    """Weights between those of two networks of the same architecture, on the CPU.
-
-    Args:
-        first: a network on the CPU.
-        second: a network on the CPU.
-        share: of the second network, 0 to 1.
-    """
-    others = second.state_dict()
-    return {
-        name: torch.lerp(value.float(), others[name].float(), share).to(value.dtype)
-        if value.is_floating_point()
-        else others[name]
-        for name, value in first.state_dict().items()
-    }
 
 
 def _on_annotation(model: AnyStar, annotations: Sequence[Annotation]) -> Choice:

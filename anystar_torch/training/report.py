@@ -22,12 +22,14 @@ from anystar_torch.evaluation import picture
 from anystar_torch.generator.synthesizer import Synthesizer
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.network import weights
+from anystar_torch.network.mean_weights import mean_weights
 from anystar_torch.network.provenance import Provenance
 from anystar_torch.system.progress import bar
 from anystar_torch.training.checkpoints import BEST, LAST, averaged_weights
 from anystar_torch.training.data import SynthesisData
 from anystar_torch.training.module import Training
 from anystar_torch.training.object_sizes import diameter_band, median_diameter
+from anystar_torch.training.resuming import read_checkpoint
 from anystar_torch.training.thresholds import (
     NMS_THRESHOLDS,
     PROB_THRESHOLDS,
@@ -65,7 +67,8 @@ class Report:
         folder: the run folder.
         export: "weights" is "last" or "best", which weights are exported (averaged if the run averages them). "recipe"
             is the name of the recipe in the provenance of the model. "smallest_tile" is the setting of the model's
-            configuration of that name, 0 if it is missing.
+            configuration of that name, 0 if it is missing. "earlier_stages" are run folders whose steps are counted
+            as well. "averaged_with" are run folders; the model gets the mean of their averaged weights and its own.
         samples: number of synthetic samples that are scored, and that determine the thresholds.
         min_f1: smallest F1 at IoU 0.3 on the scored samples of a network that learned something.
         image: file of a real volume to segment; None for the example in the ``stardist`` package, if it is installed.
@@ -131,6 +134,9 @@ class Report:
         if self.export["weights"] == "best":
             network.load_state_dict(averaged_weights(self.folder / "checkpoints" / BEST))
         network = network.cpu().float().eval()
+        if others := self._checkpoints("averaged_with"):
+            states = [network.state_dict(), *map(averaged_weights, others)]
+            network.load_state_dict(mean_weights(states))
         config = weights.ModelConfig(
             architecture=network.architecture,
             normalisation=data.normalisation,
@@ -147,7 +153,8 @@ class Report:
         )
         scores = self._score_synthetic(model, data.synthesizer)
         provenance = self._provenance(trainer, data, scores)
-        weights.save(self.folder / "model", network, replace(model.config, provenance=provenance))
+        config = replace(model.config, receptive_field=model.tile_network("cpu").halo, provenance=provenance)
+        weights.save(self.folder / "model", network, config)
         return model, scores[0.3].f1
 
     def _provenance(self, trainer: L.Trainer, data: SynthesisData, scores: Scores) -> Provenance:
@@ -155,12 +162,17 @@ class Report:
             version=__version__,
             recipe=self.export["recipe"],
             seed=data.synthesizer.seed,
-            steps=trainer.global_step,
+            steps=trainer.global_step
+            + sum(read_checkpoint(path)["global_step"] for path in self._checkpoints("earlier_stages")),
             weights=self.export["weights"],
             batch_size=data.batch_size * trainer.world_size,
             command=shlex.join(["python", *sys.argv]),
             synthetic_f1={f"{thresh:g}": round(score.f1, 4) for thresh, score in scores.items()},
         )
+
+    def _checkpoints(self, which: str) -> list[Path]:
+        """Last checkpoints of the run folders that ``export`` lists under ``which``."""
+        return [Path(folder, "checkpoints", LAST) for folder in self.export.get(which) or []]
 
     def _pairs(self, synthesizer: Synthesizer, doing: str) -> Iterator[Pair]:
         """Image and labels of the scored samples, made in small batches with a progress bar."""

@@ -3,6 +3,10 @@
 A recipe lists its stages under ``stages``, each as overrides in Hydra's syntax. A stage is the configuration of the run
 with these overrides. It starts from the weights of the stage before. All stages but the last have folders of their own
 below ``stages/`` of the run folder; the last one trains in the run folder itself, whose model is exported at the end.
+
+Stages under ``branches`` follow those under ``stages``, and all of them start from the last of those. The exported
+weights are then the mean of its weights and of those of all branches. Source: model soups, Wortsman et al. 2022.
+Without ``stages`` there are no branches either.
 """
 
 from collections.abc import Sequence
@@ -20,6 +24,9 @@ from anystar_torch.training.resuming import read_checkpoint
 
 STAGES = "stages"
 """Key of the configuration, and name of the folder of the stages before the last."""
+
+BRANCHES = "branches"
+"""Key of the configuration: stages that all start from the last one of ``stages``."""
 
 
 class Stage(NamedTuple):
@@ -64,9 +71,10 @@ def stages_to_run(config: DictConfig, placed: DictConfig) -> list[Stage]:
         HydraException: an override of a stage is not valid.
     """
     task: Sequence[str] = HydraConfig.get().overrides.task
-    each = [list(words) for words in config.get(STAGES) or []]
-    if not each:
+    trunk, branches = ([list(words) for words in config.get(key) or []] for key in (STAGES, BRANCHES))
+    if not trunk:
         return [Stage(config, placed, task, 1, 1, placed.run_folder)]
+    each = [*trunk, *branches]
     count, run_folder = len(each), Path(placed.run_folder)
     folders = [run_folder / STAGES / str(number) for number in range(1, count)] + [run_folder]
     if placed.resume is not None and not any(_checkpoint(folder).is_file() for folder in folders):
@@ -75,8 +83,12 @@ def stages_to_run(config: DictConfig, placed: DictConfig) -> list[Stage]:
     for number, (words, folder) in enumerate(zip(each, folders, strict=True), 1):
         if placed.resume is not None and folder != run_folder and _complete(folder):
             continue
-        before = None if number == 1 else str(folders[number - 2])
-        stages.append(_stage(placed, words, task, number, count, folder, before))
+        before = None if number == 1 else str(folders[min(number - 1, len(trunk)) - 1])
+        stage = _stage(placed, words, task, number, count, folder, before)
+        if stage.last:
+            export, others = stage.placed.report.export, [str(one) for one in folders[:-1]]
+            export.earlier_stages, export.averaged_with = others, others[len(trunk) - 1 :]
+        stages.append(stage)
     return stages
 
 
@@ -93,7 +105,7 @@ def _stage(
     # The command line follows the stage, so that it counts for all stages.
     composed = compose(HydraConfig.get().job.config_name, overrides=[*words, *task])
     config = current_config(composed)
-    config[STAGES] = []  # what is stored describes this stage alone
+    config[STAGES] = config[BRANCHES] = []  # what is stored describes this stage alone
     if before is not None:
         config.warm_start = before
     placed = current_config(config)

@@ -2,10 +2,12 @@
 
 import csv
 import os
+from dataclasses import replace
 
 import torch
 from safetensors.torch import load_file
 
+from anystar_torch import AnyStar
 from tests.training.processes import Training
 
 TINY = [
@@ -69,3 +71,9 @@ class Payload:
 
     def __reduce__(self):
         return os.mkdir, (self.folder,)
+
+
+def measured_receptive_field(model):
+    """The effective receptive field of the weights of a model, whatever its configuration says."""
+    config = replace(model.config, receptive_field=None)
+    return AnyStar(model.network, config).tile_network("cpu").halo

@@ -24,7 +24,7 @@ from anystar_torch.training.finetuning import FineTuning
 from anystar_torch.training.finetuning_data import is_crop
 from anystar_torch.training.thresholds import Choice, mean_scores, scores_of
 from tests.training.processes import Training
-from tests.training.runs import assert_same_weights, losses
+from tests.training.runs import assert_same_weights, losses, measured_receptive_field
 from tests.training.test_annotation import ball
 
 STEPS = 14
@@ -63,6 +63,7 @@ def given(tmp_path_factory):
         diameter_band=(5.0, 10.0, 15.0),
         prob_thresh=0.4,
         nms_thresh=0.3,
+        receptive_field=(40, 40, 40),  # not the one of a trained network
     )
     weights.save(folder / "start", network.eval(), config)
     return folder
@@ -112,6 +113,7 @@ def test_a_run_tells_what_it_gained_and_leaves_a_model(whole):
     model = AnyStar.from_pretrained(folder / "model")
     assert model.config.diameter_band == (5.0, 10.0, 15.0)  # that of the start
     assert model.config.provenance.notes["fine-tuned on"] == ["a"]
+    assert model.config.receptive_field == measured_receptive_field(model)
     assert model.predict(volume()[0], diameter=10, progress=False).labels.shape == (24, 28, 90)
     assert len(losses(folder)) == STEPS
 

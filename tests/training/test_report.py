@@ -20,6 +20,7 @@ from anystar_torch.training.data import SynthesisData
 from anystar_torch.training.module import Training, linear_decay
 from anystar_torch.training.object_sizes import BAND_SAMPLES, diameter_band, median_diameter
 from anystar_torch.training.report import FAILED, STOPPED, Report, example_volume
+from tests.training.runs import measured_receptive_field
 
 
 def ball(radius, spacing=(1.0, 1.0, 1.0)):
@@ -136,6 +137,7 @@ class TestReport:
             "last",
         )
         assert model.config.smallest_tile == 20
+        assert model.config.receptive_field == measured_receptive_field(model)
         assert (tmp_path / "run" / "real.png").is_file()
         assert "diameter 20" in text
         assert f"anystar predict VOLUME --model {tmp_path / 'run' / 'model'}" in text

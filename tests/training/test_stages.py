@@ -3,9 +3,14 @@
 import signal
 import time
 
+import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
+from safetensors.torch import load_file
 
+from anystar_torch import AnyStar
+from anystar_torch.training.checkpoints import averaged_weights
 from tests.training.processes import Training
 from tests.training.runs import TINY, assert_same_weights, losses
 
@@ -13,9 +18,15 @@ pytestmark = pytest.mark.long  # trainings in processes of their own
 
 BASE = [word for word in TINY if not word.startswith("trainer.max_steps=")]
 STAGES = (["trainer.max_steps=6"], ["trainer.max_steps=4", "seed=2", "training.optimizer.lr=5e-4"])
-IN_STAGES = "stages=" + str([[f"'{word}'" for word in words] for words in STAGES]).replace('"', "").replace(
-    " ", ""
-)
+BRANCHES = (["trainer.max_steps=2", "seed=3"], ["trainer.max_steps=2", "seed=4"])
+
+
+def listed(stages):
+    """Stages in the syntax of the command line."""
+    return str([[f"'{word}'" for word in words] for words in stages]).replace('"', "").replace(" ", "")
+
+
+IN_STAGES = f"stages={listed(STAGES)}"
 
 
 def run(folder, *overrides):
@@ -36,6 +47,7 @@ def test_stages_have_folders_and_the_run_one_model(staged):
     assert (max(losses(first)), max(losses(folder))) == (5, 3)
     assert [path.parent for path in folder.rglob("weights.safetensors")] == [folder / "model"]
     assert output.count("real volume") + output.count("picture:") == 1, "one report"
+    assert AnyStar.from_pretrained(folder).config.provenance.steps == 6 + 4
     stored = [OmegaConf.load(path / ".hydra" / "config.yaml") for path in (first, folder)]
     assert [config.seed for config in stored] == [12345, 2]
     assert [config.stages for config in stored] == [[], []]
@@ -69,6 +81,30 @@ def test_a_run_is_resumed_in_the_stage_where_it_was_stopped(staged, tmp_path):
     assert code == 0, output
     assert "stage 1 of 2" not in output, "a complete stage is left out"
     assert_same_weights(again, folder)
+
+
+def test_the_model_of_branches_is_the_mean_of_weights(staged, tmp_path):
+    """Both branches start from the second stage, whose weights count as well; then again, from the last branch."""
+    folder, again = tmp_path / "run", [IN_STAGES, f"branches={listed(BRANCHES)}"]
+    code, output = run(folder, *again)
+    assert code == 0, output
+    places = [folder / "stages" / str(number) for number in (1, 2, 3)] + [folder]
+    stored = [OmegaConf.load(path / ".hydra" / "config.yaml") for path in places]
+    trunk = str(places[1])
+    assert [config.warm_start for config in stored] == [None, str(places[0]), trunk, trunk]
+    assert [config.seed for config in stored] == [12345, 2, 3, 4]
+    assert_same_weights(places[1], staged[0], exported=False)
+    states = [averaged_weights(path / "checkpoints" / "last.ckpt") for path in places[1:]]
+    model = load_file(folder / "model" / "weights.safetensors")
+    for name, value in model.items():
+        if value.is_floating_point():
+            expected = np.mean([state[name].numpy() for state in states], axis=0)
+            np.testing.assert_allclose(value.numpy(), expected, rtol=1e-5, atol=1e-7)
+    assert AnyStar.from_pretrained(folder).config.provenance.steps == 6 + 4 + 2 + 2
+    code, output = run(folder, *again, f"resume={folder}")
+    assert code == 0, output
+    resumed = load_file(folder / "model" / "weights.safetensors")
+    assert all(torch.equal(resumed[name], value) for name, value in model.items())
 
 
 def test_a_signal_stops_the_run_in_its_stage(tmp_path):
