@@ -234,7 +234,7 @@ def counted(synths: list[str], batch: int, size: int) -> tuple[list[Row], list[R
         row("probability, grid 1", probability),
         row("loss with its gradient, 96 rays, grid 1, bf16", loss),
     ]
-    for model in ("anystar", "medium"):
+    for model in ("anystar", "light"):
         rest.append(Row(f"network {model}, forward and backward, bf16", batch, *network(model, batch, size)))
     return [Row(f"samples of {name}", batch, samples(name, batch, size)) for name in synths], rest
 

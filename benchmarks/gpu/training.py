@@ -54,7 +54,7 @@ class Recipe(NamedTuple):
     batch: int
 
 
-RECIPES = (Recipe("mix", "anystar", 2), Recipe("zero_shot", "medium", 8))
+RECIPES = (Recipe("mix", "anystar", 2), Recipe("zero_shot", "light", 8))
 
 
 def training(bench: Bench) -> None:
@@ -165,7 +165,7 @@ def quiet() -> None:
 def train(minutes: float, batch: int, out: Path, smoke: bool) -> dict[str, Any]:
     """Train the recipe for about ``minutes`` in all, and keep weights, log and scores in ``out``."""
     bench = Bench("train", smoke=smoke, seconds=60 * minutes)
-    recipe = Recipe("zero_shot_gpu", "small" if bench.smoke else "medium", batch)
+    recipe = Recipe("zero_shot_gpu", "small" if bench.smoke else "light", batch)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         # a rehearsal finds errors; its time does not matter

@@ -4,7 +4,7 @@
     python -m benchmarks.real_volumes ablate recipe --runs outputs/recipe [--steps 500] [VARIANT ...]
     python -m benchmarks.real_volumes ablate network --runs outputs/network [--steps 600] [VARIANT ...]
 
-``generator`` continues from the shipped weights with ``experiment=zero_shot`` (medium network, 64^3). One training has
+``generator`` continues from the shipped weights with ``experiment=zero_shot`` (light network, 64^3). One training has
 no change, one has another seed, and one has each change below. All others have the same seed, and all have the same
 number of steps. The second seed measures chance. Trainings from random weights are too short on two cores: two seeds
 then differ by more than most changes.
@@ -136,7 +136,7 @@ def train(folder: Path, overrides: Sequence[str]) -> None:
         "train.py",
         "+experiment=zero_shot",
         "stages=[]",
-        "model=medium",
+        "model=light",
         "callbacks.scores.samples=2",
         "report.samples=2",
         "report.min_f1=0",

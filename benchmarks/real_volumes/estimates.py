@@ -8,11 +8,15 @@ network processes, in millions. F1 is that at IoU 0.5.
 """
 
 import argparse
+import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from anystar_torch import AnyStar
+from anystar_torch.inference.tile_network import TileNetwork
+from anystar_torch.inference.tiles import Tile, size_of
 from anystar_torch.network import loading
 from anystar_torch.training.thresholds import scores_of
 from benchmarks.real_volumes import volumes as real
@@ -25,7 +29,7 @@ Run = tuple[float, float, Any]
 
 
 class Counted:
-    """A model that counts the voxels its network processes.
+    """A model whose processed voxels are counted, with halos and mirrored context.
 
     Args:
         model: the model.
@@ -33,10 +37,22 @@ class Counted:
 
     def __init__(self, model: AnyStar) -> None:
         self.model, self.voxels = model, 0
-        model.network.register_forward_pre_hook(self._count)
+        for name in ("start", "start_probability"):
+            self._count_tiles_of(name)
 
-    def _count(self, _: Any, inputs: tuple[Any, ...]) -> None:
-        self.voxels += inputs[0].numel()
+    def _count_tiles_of(self, name: str) -> None:
+        """Count the tiles that a method of the network is given."""
+        method = getattr(TileNetwork, name)
+
+        def counted(
+            network: TileNetwork, volume: Any, tiles: Sequence[Tile], *rest: Any, **named: Any
+        ) -> Any:
+            size = size_of(tiles[0])
+            sides = (n + 2 * m for n, m in zip(size, network.margin(size), strict=True))
+            self.voxels += len(tiles) * math.prod(sides)
+            return method(network, volume, tiles, *rest, **named)
+
+        setattr(TileNetwork, name, counted)
 
     def run(self, volume: Volume, diameter: float | None) -> Run:
         """One prediction of a volume."""
