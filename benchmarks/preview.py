@@ -1,6 +1,6 @@
 """Time from *Preview* in the napari plugin to the layer of labels, for a real volume and the part in view.
 
-    python -m benchmarks.preview [--models shipped weights/light] [--volumes NAME ...] [--repeats 3]
+    python -m benchmarks.preview [--models shipped FOLDER] [--volumes NAME ...] [--repeats 3]
 
 The viewer has no canvas, and shows a middle plane of the volume. A view is the whole plane, or a square of three
 diameters (*zoomed*). The first preview of a volume estimates the size of the objects. It is kept, so the next previews,

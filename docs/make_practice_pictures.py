@@ -96,7 +96,7 @@ class Practice:
             self.embryo,
             [
                 (f"--prob-thresh {f * usual.prob_thresh:.2g}", self.labels(candidates, f))
-                for f in (0.55, 1, 1.2)
+                for f in (0.55, 1, 1.44)
             ],
         )
         self.draw(
@@ -123,7 +123,7 @@ class Practice:
             case,
             [("too large a --diameter, the fine pass", large), ("the right one, both passes", best)],
         )
-        high = self.labels(right, 1.2)
+        high = self.labels(right, 1.44)
         self.draw("missed", case, [("too high a --prob-thresh", high), ("the model's", best)])
         cells = self.found(self.cells)
         low, usual = self.labels(cells, 0.55), self.labels(cells)

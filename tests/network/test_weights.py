@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from anystar_torch import AnyStar
 from anystar_torch.network import loading, weights
 from anystar_torch.network.provenance import Provenance
 from anystar_torch.network.stardist import StarDist
@@ -103,13 +104,20 @@ def test_a_config_of_an_earlier_version_is_read(tmp_path, network, config):
 def test_the_shipped_config_is_read_and_says_nothing_of_another_software():
     content = json.loads((loading.SHIPPED / weights.CONFIG).read_text())
     read = weights.ModelConfig.from_dict(content)
-    assert (read.imported, read.sizes_known, read.receptive_field) == (False, True, None)
+    assert (read.imported, read.sizes_known) == (False, True)
     assert read.provenance.as_dict() == content["provenance"]
     assert (read.provenance.recipe, read.provenance.seed, read.provenance.notes["hours"]) == (
         "zero_shot",
         12345,
-        7.7,
+        3.4,
     )
+
+
+def test_the_shipped_config_has_the_receptive_field_of_the_shipped_weights():
+    network, config = weights.load(loading.SHIPPED)
+    measured = AnyStar(network, replace(config, receptive_field=None)).tile_network("cpu").halo
+    # processors round differently
+    assert measured == pytest.approx(config.receptive_field, abs=2 * network.grid[0])
 
 
 def damage_missing(folder):

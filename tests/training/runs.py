@@ -74,6 +74,6 @@ class Payload:
 
 
 def measured_receptive_field(model):
-    """The effective receptive field of the weights of a model, whatever its configuration says."""
+    """The effective receptive field of the weights of a model; that of its configuration is not used."""
     config = replace(model.config, receptive_field=None)
     return AnyStar(model.network, config).tile_network("cpu").halo
