@@ -31,7 +31,7 @@ examined."""
 
 _PART = 384  # voxels along each axis of such a part
 _PARTS = 3
-_LARGEST_PART = 0.6  # of a volume that is larger than a block, in a tile, at most: half of it and a halo
+_LARGEST_PART = 0.65  # of a volume that is larger than a block, in a tile, at most: half of it and a halo
 _PROBES = 8  # places along each axis at which a volume without a coarse level is examined
 _PROBE = 32  # voxels along each axis of such a place
 _COARSE = 1 << 26  # voxels of a coarse level that is read at once, at most
