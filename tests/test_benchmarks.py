@@ -169,4 +169,5 @@ def test_the_wheel_holds_the_package_alone():
 @pytest.mark.parametrize(("what", "name"), [(what, name) for what, table in TABLES.items() for name in table])
 def test_the_settings_of_an_ablation_exist(what, name):
     overrides = [change.format(half=5, twice=20, same_time=6) for change in TABLES[what][name]]
-    configs.training_config(["+experiment=zero_shot", "model=light", "run_folder=unused", *overrides])
+    model = "model=small" if what == "recipe" else "model=light"
+    configs.training_config(["+experiment=zero_shot", model, "run_folder=unused", *overrides])

@@ -11,8 +11,10 @@ import argparse
 import math
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from anystar_torch import AnyStar
 from anystar_torch.inference.tile_network import TileNetwork
@@ -37,11 +39,9 @@ class Counted:
 
     def __init__(self, model: AnyStar) -> None:
         self.model, self.voxels = model, 0
-        for name in ("start", "start_probability"):
-            self._count_tiles_of(name)
 
-    def _count_tiles_of(self, name: str) -> None:
-        """Count the tiles that a method of the network is given."""
+    def _counting(self, name: str) -> AbstractContextManager[Any]:
+        """A context in which the tiles that a method of the network is given are counted."""
         method = getattr(TileNetwork, name)
 
         def counted(
@@ -52,14 +52,18 @@ class Counted:
             self.voxels += len(tiles) * math.prod(sides)
             return method(network, volume, tiles, *rest, **named)
 
-        setattr(TileNetwork, name, counted)
+        return mock.patch.object(TileNetwork, name, counted)
 
     def run(self, volume: Volume, diameter: float | None) -> Run:
         """One prediction of a volume."""
         self.voxels = 0
-        began = time.process_time()
-        found = self.model.predict(volume.image, spacing=volume.spacing, diameter=diameter, progress=False)
-        return time.process_time() - began, self.voxels / 1e6, found
+        with self._counting("start"), self._counting("start_probability"):
+            began = time.process_time()
+            found = self.model.predict(
+                volume.image, spacing=volume.spacing, diameter=diameter, progress=False
+            )
+            seconds = time.process_time() - began
+        return seconds, self.voxels / 1e6, found
 
 
 def row(model: Counted, volume: Volume, repeats: int) -> dict[str, Any]:
