@@ -8,8 +8,9 @@ quarter of a volume and scores the rest of it. ``cho`` trains on five outlined o
 Each case is a run of ``+experiment=finetune`` from the weights of ``--model``. It is scored before and after at the
 thresholds of each model, with the listed diameters. The other development volumes measure what is forgotten.
 
-A run that is complete in the folder is not repeated. With ``--json`` the rows of the file are kept and printed with the
-new ones, so that cases can be measured one by one. The file must be of the same weights.
+A run that is complete in the folder is not repeated. ``--trained-share 0.5`` scores weights halfway between those
+before and after. With ``--json`` the rows of the file are kept and printed with the new ones, so that cases can be
+measured one by one. The file must be of the same weights.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import tifffile
 from anystar_torch import AnyStar
 from anystar_torch.evaluation.matching import IOU_THRESHOLDS
 from anystar_torch.network.loading import SHIPPED
+from anystar_torch.network.mean_weights import mean_weights
 from anystar_torch.training.annotation import UNKNOWN
 from anystar_torch.training.annotation_scores import without_unknown
 from anystar_torch.training.thresholds import mean_scores, scores_of
@@ -158,6 +160,12 @@ class Comparison:
         self.before, self.volumes = before, volumes
         self._before: dict[str, dict[float, float]] = {}
 
+    def between(self, after: AnyStar, share: float) -> AnyStar:
+        """The model whose weights are this share of those after fine-tuning, the rest those before."""
+        states = [model.network.state_dict() for model in (self.before, after)]
+        after.network.load_state_dict(mean_weights(states, [1 - share, share]))
+        return after if share == 1 else AnyStar(after.network, replace(after.config, receptive_field=None))
+
     def gain(self, name: str, case: Case, after: AnyStar) -> Row:
         """The row of what was not annotated."""
         return row(name, f1(self.before, case.scored), f1(after, case.scored)) | {
@@ -204,6 +212,12 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--minutes", type=float, default=8, help="budget of each training")
     parser.add_argument("--steps", type=int, help="number of steps of each training, in place of a budget")
+    parser.add_argument(
+        "--trained-share",
+        type=float,
+        default=1.0,
+        help="of the scored weights; the rest are those of --model, as with report.export.trained_share",
+    )
     parser.add_argument("--data", type=Path, default=real.DATA)
     return parser.parse_args()
 
@@ -226,6 +240,7 @@ def main() -> None:
         after = AnyStar.from_pretrained(folder)
         if (start := after.config.provenance.notes.get("start")) != str(options.model.absolute()):
             raise SystemExit(f"{folder} started from {start}, not from {options.model}: name another folder")
+        after = compared.between(after, options.trained_share)
         gain, others = compared.gain(name, case, after), compared.forgotten(name, case, after)
         earlier = [line for line in report.tables.get(GAINS, []) if line["case"] == name]
         if minutes is None and earlier:
