@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from napari.components import ViewerModel
 
 from anystar_torch.napari.models import SHIPPED
@@ -25,6 +24,7 @@ from benchmarks.real_volumes import volumes as real
 from benchmarks.real_volumes.volumes import Volume
 from benchmarks.report import Row, begin
 from benchmarks.report import parser as common
+from benchmarks.tile_voxels import counted_voxels
 
 VOLUMES = ["bbbc050_train_Emb04_t401", "bio_cells3d_nuclei"]
 VIEWS = {"whole plane": None, "zoomed": 3.0}
@@ -66,17 +66,9 @@ def preview(state: State, plane: float) -> tuple[float, int]:
     return time.perf_counter() - began, len(found.found)
 
 
-def voxels_of(network: torch.nn.Module) -> list[int]:
-    """A list that gets the number of voxels of every forward pass."""
-    seen: list[int] = []
-    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].numel()))
-    return seen
-
-
 def rows_of(volume: Volume, model: str, repeats: int) -> Iterator[Row]:
     """One row per view."""
     state = shown(volume, model)
-    voxels = voxels_of(state.segmenter().model.network)
     for name, width in VIEWS.items():
         state.forget()
         zoom(state, volume, width)
@@ -84,8 +76,8 @@ def rows_of(volume: Volume, model: str, repeats: int) -> Iterator[Row]:
         planes = np.linspace(0.4, 0.6, repeats)
         runs = []
         for plane in planes:
-            voxels.clear()
-            runs.append(preview(state, plane))
+            with counted_voxels() as voxels:
+                runs.append(preview(state, plane))
         yield {
             "model": model,
             "weights": hash_of_weights(None if model == SHIPPED else model),

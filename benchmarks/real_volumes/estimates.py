@@ -8,70 +8,38 @@ network processes, in millions. F1 is that at IoU 0.5.
 """
 
 import argparse
-import math
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from anystar_torch import AnyStar
-from anystar_torch.inference.tile_network import TileNetwork
-from anystar_torch.inference.tiles import Tile, size_of
 from anystar_torch.network import loading
 from anystar_torch.training.thresholds import scores_of
 from benchmarks.real_volumes import volumes as real
 from benchmarks.real_volumes.volumes import Volume
 from benchmarks.report import begin
 from benchmarks.report import parser as common
+from benchmarks.tile_voxels import counted_voxels
 
 Run = tuple[float, float, Any]
 """CPU seconds, voxels in millions, and the objects."""
 
 
-class Counted:
-    """A model whose processed voxels are counted, with halos and mirrored context.
-
-    Args:
-        model: the model.
-    """
-
-    def __init__(self, model: AnyStar) -> None:
-        self.model, self.voxels = model, 0
-
-    def _counting(self, name: str) -> AbstractContextManager[Any]:
-        """A context in which the tiles that a method of the network is given are counted."""
-        method = getattr(TileNetwork, name)
-
-        def counted(
-            network: TileNetwork, volume: Any, tiles: Sequence[Tile], *rest: Any, **named: Any
-        ) -> Any:
-            size = size_of(tiles[0])
-            sides = (n + 2 * m for n, m in zip(size, network.margin(size), strict=True))
-            self.voxels += len(tiles) * math.prod(sides)
-            return method(network, volume, tiles, *rest, **named)
-
-        return mock.patch.object(TileNetwork, name, counted)
-
-    def run(self, volume: Volume, diameter: float | None) -> Run:
-        """One prediction of a volume."""
-        self.voxels = 0
-        with self._counting("start"), self._counting("start_probability"):
-            began = time.process_time()
-            found = self.model.predict(
-                volume.image, spacing=volume.spacing, diameter=diameter, progress=False
-            )
-            seconds = time.process_time() - began
-        return seconds, self.voxels / 1e6, found
+def run_of(model: AnyStar, volume: Volume, diameter: float | None) -> Run:
+    """One prediction of a volume."""
+    with counted_voxels() as voxels:
+        began = time.process_time()
+        found = model.predict(volume.image, spacing=volume.spacing, diameter=diameter, progress=False)
+        seconds = time.process_time() - began
+    return seconds, sum(voxels) / 1e6, found
 
 
-def row(model: Counted, volume: Volume, repeats: int) -> dict[str, Any]:
+def row(model: AnyStar, volume: Volume, repeats: int) -> dict[str, Any]:
     """Estimate, cost and F1 of a volume."""
     runs: dict[str, list[Run]] = {"given": [], "estimated": []}
     for _ in range(repeats):
-        runs["given"].append(model.run(volume, volume.diameter))
-        runs["estimated"].append(model.run(volume, None))
+        runs["given"].append(run_of(model, volume, volume.diameter))
+        runs["estimated"].append(run_of(model, volume, None))
     with_size, without = (min(some, key=lambda one: one[0]) for some in runs.values())
     diameter = without[2].diameter
     f1 = [round(float(scores_of(volume.truth, one[2].labels)[0.5].f1), 4) for one in (with_size, without)]
@@ -106,10 +74,9 @@ def run(options: argparse.Namespace) -> None:
     model = AnyStar.from_pretrained(options.model)
     model.predict(volumes[0].image, diameter=volumes[0].diameter, progress=False)  # memory is measured once
     report = begin(options, weights=options.model or loading.SHIPPED)
-    counted = Counted(model)
     table: list[dict[str, Any]] = []
     for volume in volumes:
         for factor in options.resampled:
-            table.append(row(counted, volume if factor == 1 else volume.resampled(factor), options.repeats))
+            table.append(row(model, volume if factor == 1 else volume.resampled(factor), options.repeats))
             report.table("size given and estimated", table, show=False)
     report.table("size given and estimated", table)
