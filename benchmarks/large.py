@@ -3,18 +3,21 @@
     python -m benchmarks.large --json large.json               256^3 to 1024^3, one and two workers; takes hours
     python -m benchmarks.large --sizes 256 384 --candidates 2000000 --plot large.png
 
-The volume is the real one in the ``stardist`` package (or --image), continued by its mirror images, as OME-Zarr. Every
+The volume is the real one in the ``stardist`` package, or --image, continued by its mirror images, as OME-Zarr.
+``anystar gallery --synth zero_shot --shape 192 192 192 --ids 0:1 --save samples`` makes one from the generator. Every
 size is predicted by the command line. Every process has the number of --threads. Memory is that of the largest process.
 CPU seconds are those of all processes.
 
 Every row is measured on its own and written at once. Rows that the file of --json has are not measured again, so an
-interrupted run continues with the same command, and rows can be added by other --sizes, --workers and --candidates.
+interrupted run continues with the same command, and rows can be added by other --sizes, --workers, --repeats and
+--candidates. All kinds of runs take turns, so that a change in the speed of the machine meets all of them.
 """
 
 import argparse
 import multiprocessing
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -143,38 +146,43 @@ class Rows:
 
 
 def plot(rows: list[Row], path: Path) -> None:
-    """Time per voxel over the size of the volume, one line per kind of run."""
-    figure, axis = plt.subplots(figsize=(5, 3.5), layout="constrained")
-    for how in dict.fromkeys(row["options"] for row in rows):
-        mine = sorted((int(row["size"][:-2]), row["seconds"]) for row in rows if row["options"] == how)
-        axis.plot(
-            [size for size, _ in mine], [seconds / size**3 * 1e6 for size, seconds in mine], "o-", label=how
-        )
+    """Time per voxel over the size of the volume, one line per kind of run; medians of repeated runs."""
+    figure, axis = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    for kind in dict.fromkeys((row["volume"], row["options"]) for row in rows):
+        times: dict[int, list[float]] = {}
+        for row in rows:
+            if (row["volume"], row["options"]) == kind:
+                times.setdefault(int(row["size"][:-2]), []).append(row["us per voxel"])
+        sizes = sorted(times)
+        axis.plot(sizes, [statistics.median(times[size]) for size in sizes], "o-", label=": ".join(kind))
     axis.set(xlabel="voxels along each axis", ylabel="microseconds per voxel", ylim=(0, None))
-    axis.legend(frameon=False)
+    figure.legend(frameon=False, loc="outside lower center")
     figure.savefig(path, dpi=120)
 
 
 def volumes(rows: Rows, options: argparse.Namespace) -> None:
     """Measure the command on volumes of all sizes."""
     diameter = AnyStar.from_pretrained(options.model).config.diameter_band[1]
-    image = io.read(options.image or example_volume()[0]).array
+    source = Path(options.image or example_volume()[0])
+    image = io.read(source).array
     for size in options.sizes:
         kinds = [["--workers", str(n), "--max-memory", options.max_memory] for n in options.workers]
         kinds += [[]] if size in options.in_memory else []
         for how in kinds:
             how += ["--threads", str(options.threads)]
         keys = {" ".join(how if "--workers" in how else ["in memory", *how]): how for how in kinds}
-        missing = {
-            name: how for name, how in keys.items() if not rows.has({"size": f"{size}^3", "options": name})
-        }
+        turns = [
+            ({"size": f"{size}^3", "volume": source.name, "options": name, "repeat": repeat}, how)
+            for repeat in range(1, options.repeats + 1)
+            for name, how in keys.items()
+        ]
+        missing = [(key, how) for key, how in turns if not rows.has(key)]
         if not missing:
             continue
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "volume.ome.zarr")
             write_volume(path, image, size)
-            for name, how in missing.items():
-                key = {"size": f"{size}^3", "options": name}
+            for key, how in missing:
 
                 def measure(how: list[str] = how, path: Path = path, size: int = size) -> Row:
                     row = one_size(path, how, options, diameter)
@@ -193,6 +201,7 @@ def main() -> None:
     options_of.add_argument(
         "--in-memory", type=int, nargs="*", default=[256, 512], help="sizes that are compared"
     )
+    options_of.add_argument("--repeats", type=int, default=1, help="runs of each kind")
     options_of.add_argument("--max-memory", default="4GB", help="of each worker")
     options_of.add_argument("--candidates", type=int, nargs="*", default=[2_000_000, 20_000_000])
     options_of.add_argument("--plot", type=Path, help="picture of the times")

@@ -32,6 +32,7 @@ class Blockwise:
         into_labels: name of the labels inside of the source.
         work: folder for results of tasks.
         threads: threads of each process; None to share the cores of this machine, or for the setting of the cluster.
+        device: of each process, as the user named it: what "auto" means is decided where a task runs.
     """
 
     workers: int | None = None
@@ -41,6 +42,7 @@ class Blockwise:
     into_labels: str | None = None
     work: Path | None = None
     threads: int | None = None
+    device: str = "auto"
 
     @property
     def given(self) -> list[str]:
@@ -102,7 +104,7 @@ def segment_large(source: str, output: str | None, outputs: Outputs, job: Job, w
     """
     from anystar_torch.distributed import predict
 
-    target = _target(source, output, wanted)
+    target = _target(source, output, wanted, job)
     model = job.model
     record = job.record
     try:
@@ -128,7 +130,7 @@ def segment_large(source: str, output: str | None, outputs: Outputs, job: Job, w
                 frame=record.frame,
                 axes=record.axes,
                 scene=record.scene,
-                device=record.device or "auto",
+                device=wanted.device,
             )
     except KeyboardInterrupt:
         print("anystar: what is done is kept, and the same command continues it", file=sys.stderr)
@@ -161,7 +163,7 @@ def _is_too_large(source: str, output: str | None, job: Job) -> bool:
     return volume.nbytes + labels + _PROGRAM > limit
 
 
-def _target(source: str, output: str | None, wanted: Blockwise) -> Any:
+def _target(source: str, output: str | None, wanted: Blockwise, job: Job) -> Any:
     """Where the labels go.
 
     Raises:
@@ -176,7 +178,15 @@ def _target(source: str, output: str | None, wanted: Blockwise) -> Any:
     if wanted.into_labels is not None:
         if output is not None:
             raise ValueError("--into-labels writes into the source; leave out --output")
-        return io.Inside(io.open_volume(place, frame=0).group or place, wanted.into_labels)
+        record = job.record
+        image = io.open_volume(
+            place,
+            channel=record.channel,
+            frame=record.frame or 0,
+            axes=record.axes,
+            scene=record.scene,
+        )
+        return io.Inside(image.group or place, wanted.into_labels)
     if output is None:
         if io.is_url(source):
             raise ValueError(f"labels of {source} need a name: give -o NAME.ome.zarr")
@@ -218,7 +228,7 @@ def _client(wanted: Blockwise, model: "AnyStar") -> "Iterator[Client | None]":
     workers = wanted.workers or 0
     if workers < 1:
         raise ValueError(f"--workers must be at least 1, got {workers}")
-    if model.max_memory is None and model.tile_network("auto").device.type == "cpu":
+    if model.max_memory is None and model.tile_network(wanted.device).device.type == "cpu":
         from anystar_torch.distributed.job import memory_of_worker
 
         model.max_memory = memory_of_worker(workers)

@@ -208,7 +208,8 @@ def predict(  # noqa: PLR0913 - one argument per option
         nms_thresh=network.config.nms_thresh if nms_thresh is None else checked_overlap(nms_thresh),
         progress=True,
         record=replace(
-            settings_record(network, model, diameter, device),
+            # With a scheduler, the workers decide what the device is.
+            settings_record(network, model, diameter, device if scheduler is None else "cpu"),
             channel=channel,
             frame=frame,
             axes=axes,
@@ -223,6 +224,7 @@ def predict(  # noqa: PLR0913 - one argument per option
         into_labels=into_labels,
         work=work,
         threads=threads,
+        device=device,
     )
     if large.is_wanted(inputs, output, outputs, blockwise, job):
         print(large.segment_large(inputs[0], output, outputs, job, blockwise))

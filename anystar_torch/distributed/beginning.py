@@ -1,10 +1,11 @@
 """Opens the volumes of a large prediction, and continues or begins the work."""
 
 import hashlib
-import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from anystar_torch.arrays import LazyVoxels, Spacing
 from anystar_torch.distributed.job import Job, Machine, Options
 from anystar_torch.distributed.mask import VolumeMask
 from anystar_torch.distributed.options import LargeOptions
+from anystar_torch.distributed.places import MODEL, SETTINGS, discard
 from anystar_torch.distributed.work_folder import WorkFolder
 from anystar_torch.inference.candidates import checked_overlap, checked_probability
 from anystar_torch.inference.input_volume import diameter_in_voxels, validated_spacing
@@ -22,8 +24,6 @@ from anystar_torch.io import Inside, LabelStore, LazyVolume, Location, container
 from anystar_torch.io.identity import checksum, version_of
 from anystar_torch.network import weights
 from anystar_torch.system.errors import last_line
-
-_SETTINGS = "settings.json"
 
 Source = Location | LazyVolume | LazyVoxels | NDArray[Any]
 """A volume: file, folder or URL; or in memory, or read in boxes."""
@@ -37,9 +37,14 @@ def frames_of(source: Source | Sequence[Source], wishes: LargeOptions) -> list[A
         wishes: the channel, the time point, the axes and the scene.
 
     Raises:
-        ValueError: the source is missing, broken or not a volume.
+        ValueError: the source is missing, broken or not a volume, or the volumes of a list have different sizes.
     """
     if isinstance(source, list):
+        sizes = sorted({tuple(one.shape) for one in source})
+        if len(sizes) != 1:
+            raise ValueError(
+                f"time points must be volumes of one size, got {', '.join(map(str, sizes)) or 'none'}"
+            )
         return source
     if not isinstance(source, Path | str):
         return [source]
@@ -88,7 +93,7 @@ def jobs_of(frames: Sequence[Any], network: AnyStar, wishes: LargeOptions, place
         block=wishes.block,
         shard=wishes.shard,
     )
-    mask = _mask(wishes)
+    mask, identity = _mask(wishes), _identity_of_model(network)
     return [
         Job(
             work=WorkFolder(place / f"frame-{number:05d}"),
@@ -96,7 +101,8 @@ def jobs_of(frames: Sequence[Any], network: AnyStar, wishes: LargeOptions, place
             mask=mask,
             options=settings,
             machine=Machine(device=wishes.device, max_memory=network.max_memory, threads=wishes.threads),
-            model=place / "model",
+            model=place / MODEL,
+            identity=identity,
             normalisation=config.normalisation,
         )
         for number, frame in enumerate(frames)
@@ -124,15 +130,6 @@ def _mask(wishes: LargeOptions) -> VolumeMask | None:
     return VolumeMask.of(values)
 
 
-def is_begun(place: Path) -> bool:
-    """Whether a work folder holds the work of an earlier run.
-
-    Args:
-        place: the work folder.
-    """
-    return (place / _SETTINGS).is_file()
-
-
 def begin(
     place: Path, target: Location | Inside, jobs: Sequence[Job], network: AnyStar, overwrite: bool
 ) -> None:
@@ -146,22 +143,21 @@ def begin(
         overwrite: whether the work of a run with other settings is replaced.
 
     Raises:
-        ValueError: the work folder belongs to a run with other settings.
+        ValueError: the work folder belongs to a run with other settings, or holds something else.
     """
     folder = WorkFolder(place)
     job = jobs[0]
     settings = {
         "version": __version__,
-        "source": [_identity(job.source), list(job.shape)],
-        "frames": len(jobs),
+        "source": [[_identity(one.source), list(one.shape)] for one in jobs],
         "number type": str(job.source.dtype),
-        "model": _digest(network),
+        "model": job.identity,
         "normalisation": job.normalisation,
         "mask": None if job.mask is None else hashlib.blake2b(job.mask.inside.tobytes()).hexdigest()[:16],
         **job.options.facts(),
     }
     settings = WorkFolder.plain(settings)
-    earlier = folder.noted(_SETTINGS)
+    earlier = folder.noted(SETTINGS)
     if earlier is not None and earlier != settings:
         changed = sorted(k for k in {*earlier, *settings} if earlier.get(k) != settings.get(k))
         if not overwrite:
@@ -169,14 +165,14 @@ def begin(
                 f"{place} holds the work of a run with other settings ({', '.join(changed)}); give the same ones to "
                 "continue it, or overwrite it"
             )
-        shutil.rmtree(place)
         earlier = None
     if earlier is None:
         LabelStore.forget(target)  # those of another run: shards without objects are not written again
         try:
+            discard(place)  # also what a run left that was stopped before it wrote its settings
             place.mkdir(parents=True, exist_ok=True)
             weights.save(job.model, network.network, network.config)
-            folder.note(_SETTINGS, settings)
+            folder.note(SETTINGS, settings)
         except OSError as error:
             raise ValueError(f"cannot write {place}: {error.strerror or last_line(error)}") from error
     if not LabelStore.is_begun(target):  # labels that are noted as written are gone
@@ -185,16 +181,29 @@ def begin(
 
 
 def _identity(source: Any) -> str:
-    """What tells a volume from another one: its file, its version and the choice in it, or the voxels of an array."""
+    """What tells a volume from another one: its file, its version and the choice in it, or the voxels of an array.
+
+    An array of which nothing of this is known differs from every other one, so that its work is never continued.
+    """
     if isinstance(source, np.ndarray):
         return checksum(source)
-    if isinstance(source, LazyVolume) and isinstance(source.choice.path, Path):
-        return f"{source.choice}, version {version_of(container(source.choice.path))}"
-    return str(getattr(source, "choice", source))  # a URL has no version that is quick to ask for
+    if isinstance(source, LazyVolume):
+        path = source.choice.path
+        if not isinstance(path, Path):  # a URL has no version that is quick to ask for
+            return str(source.choice)
+        return f"{replace(source.choice, path=path.absolute())}, version {version_of(container(path))}"
+    if (file := getattr(getattr(source, "file", None), "filename", None)) is not None:  # of h5py
+        return f"{file}:{source.name}, version {version_of(Path(file))}"
+    if hasattr(source, "store_path"):  # of zarr
+        return str(source.store_path)
+    if hasattr(source, "__dask_graph__"):
+        return str(source.name)  # holds a checksum of the graph
+    return uuid4().hex
 
 
-def _digest(network: AnyStar) -> str:
-    digest = hashlib.blake2b(digest_size=8)
+def _identity_of_model(network: AnyStar) -> str:
+    """What tells a network from another one: its weights and its configuration."""
+    digest = hashlib.blake2b(repr(network.config).encode(), digest_size=8)
     for name, value in sorted(network.network.state_dict().items()):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())

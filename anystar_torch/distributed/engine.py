@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from anystar_torch.distributed import drawing, numbering, objects, passes, suppression
 from anystar_torch.distributed.blocks import Index
@@ -72,7 +73,9 @@ def find_objects(job: Job, run: Run) -> Found:
     visible = _visible(job, run, shaped)
     ids = numbering.number_objects(job, shaped, visible)
     events = _events([*coarse.values(), *candidates.values()])
-    warnings = (*size.warnings, *events.warnings(job.network.precision))
+    planned = job.work.complete("plan") or {}
+    precision = getattr(torch, planned["all"].facts["precision"])
+    warnings = (*size.warnings, *events.warnings(precision))
     if not any(isinstance(warning, SizeWarning) for warning in warnings):
         doubt = _size_doubt(job, shaped, ids)
         warnings += () if doubt is None else (doubt,)

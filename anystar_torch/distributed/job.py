@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,9 +22,12 @@ from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.stages import Settings
 from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.network import weights
+from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.weights import ModelConfig
 from anystar_torch.system.device import resolve
 from anystar_torch.system.memory import available_memory, resident
+
+_Value = TypeVar("_Value")
 
 SHARD = 256
 """Input voxels along each axis of the labels that one task writes."""
@@ -126,6 +129,7 @@ class Job:
         options: settings that decide the result.
         machine: where tasks run.
         model: folder of the network.
+        identity: of its weights and configuration; two networks that differ have different ones.
         normalisation: a name of :data:`~anystar_torch.network.normalisation.NORMALISATIONS`.
         prepared: what the stages before the network found; None before that.
     """
@@ -136,6 +140,7 @@ class Job:
     options: Options
     machine: Machine
     model: Path
+    identity: str
     normalisation: str
     prepared: Prepared | None = None
 
@@ -165,17 +170,17 @@ class Job:
     @property
     def network(self) -> TileNetwork:
         """The network, on the device of this process."""
-        return _network(self)[0]
+        return _network(self)
 
     @property
     def config(self) -> ModelConfig:
         """Configuration of the network."""
-        return _network(self)[1]
+        return _model(self)[1]
 
     @cached_property
     def rays(self) -> Rays:
         """Rays of the network, on the CPU."""
-        return self.network.network.rays.to("cpu")
+        return _model(self)[0].rays.to("cpu")
 
     @cached_property
     def settings(self) -> Settings:
@@ -211,48 +216,76 @@ class Job:
         return self._blocks(self.scaling(COARSE_FACTOR), self.found.coarse)
 
     def _blocks(self, scaling: Scaling, layout: Layout) -> Blocks:
-        return Blocks.of(scaling.shape, self.network.network.divisor, layout, self.options.block)
+        return Blocks.of(scaling.shape, _model(self)[0].divisor, layout, self.options.block)
 
 
-_NETWORKS: dict[Any, tuple[TileNetwork, ModelConfig]] = {}
+_provided: dict[Path, tuple[TileNetwork, ModelConfig]] = {}
+
+# The last model that this process loaded, and its network on a device. The process that starts a prediction on workers
+# needs the first one alone, so its machine need not have their device.
+_models: dict[str, tuple[StarDist, ModelConfig]] = {}
+_networks: dict[Any, TileNetwork] = {}
 
 
 def provide(job: Job, tile_network: TileNetwork, config: ModelConfig) -> None:
-    """Let tasks of this process use a network that is loaded already.
+    """Let tasks of this process use a network that is loaded already, until :func:`withdraw`.
 
     Args:
-        job: whose tasks use it.
+        job: whose tasks use it, and those of other jobs with its work folder.
         tile_network: the network.
         config: its configuration.
     """
-    _NETWORKS[_key(job)] = tile_network, config
+    _provided[job.model] = tile_network, config
 
 
-def _network(job: Job) -> tuple[TileNetwork, ModelConfig]:
-    """The network of a job, loaded once in every process."""
-    key = _key(job)
-    if key not in _NETWORKS:
-        if job.machine.threads is not None:
-            torch.set_num_threads(job.machine.threads)
-        network, config = weights.load(job.model)
-        device = resolve(_own_device(job.machine.device))
-        options = job.options
-        _NETWORKS[key] = (
-            TileNetwork(
-                network.to(device),
-                device,
-                tta=options.tta,
-                chosen_precision=options.tiles.precision,
-                receptive_field=config.receptive_field,
-                smallest_tile=config.smallest_tile,
-            ),
-            config,
-        )
-    return _NETWORKS[key]
+def withdraw(job: Job) -> None:
+    """Forget a network that was provided.
+
+    Args:
+        job: it was provided for.
+    """
+    _provided.pop(job.model, None)
+
+
+def _model(job: Job) -> tuple[StarDist, ModelConfig]:
+    """The network of a job, on any device, and its configuration."""
+    if (given := _provided.get(job.model)) is not None:
+        return given[0].network, given[1]
+    known = _models.get(job.identity)
+    return known or _keep(_models, job.identity, weights.load(job.model))
+
+
+def _network(job: Job) -> TileNetwork:
+    """The network of a job on the device of this process."""
+    threads = job.machine.threads
+    if threads is not None and threads != torch.get_num_threads():
+        torch.set_num_threads(threads)
+    if (given := _provided.get(job.model)) is not None:
+        return given[0]
+    if (known := _networks.get(_key(job))) is not None:
+        return known
+    network, config = _model(job)
+    device = resolve(_own_device(job.machine.device))
+    made = TileNetwork(
+        network.to(device),
+        device,
+        tta=job.options.tta,
+        chosen_precision=job.options.tiles.precision,
+        receptive_field=config.receptive_field,
+        smallest_tile=config.smallest_tile,
+    )
+    return _keep(_networks, _key(job), made)
+
+
+def _keep(known: dict[Any, _Value], key: Any, value: _Value) -> _Value:
+    """Keep a value in place of all others, so that a process that lives long does not collect networks."""
+    known.clear()
+    known[key] = value
+    return value
 
 
 def _key(job: Job) -> tuple[str, str, bool, str]:
-    return str(job.model), job.machine.device, job.options.tta, str(job.options.tiles.precision)
+    return job.identity, job.machine.device, job.options.tta, str(job.options.tiles.precision)
 
 
 def _own_device(device: str) -> str:

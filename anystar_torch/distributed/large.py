@@ -1,19 +1,27 @@
 """The entry of a large prediction: opens the volume, continues or begins the work, finishes the labels."""
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
-from anystar_torch.distributed.beginning import Source, begin, frames_of, is_begun, jobs_of, spacing_of
+from anystar_torch.distributed.beginning import Source, begin, frames_of, jobs_of, spacing_of
 from anystar_torch.distributed.engine import Found, draw_labels, find_objects
-from anystar_torch.distributed.job import provide
+from anystar_torch.distributed.job import provide, withdraw
 from anystar_torch.distributed.options import LargeOptions
+from anystar_torch.distributed.places import (
+    discard,
+    labels_at,
+    may_replace_table,
+    note_table,
+    spare,
+    work_folder,
+)
 from anystar_torch.distributed.progress import Bars
 from anystar_torch.distributed.run import Executor, Run, ThisProcess
 from anystar_torch.distributed.table import write_objects
@@ -80,7 +88,7 @@ def predict(
         client: connected to a Dask cluster whose workers see the source, the target and the work folder under the same
             paths. None to work in this process.
         model: the network with its options, or a folder; None for the shipped weights.
-        work: folder for results of tasks, which is removed at the end. None for ``TARGET.work`` beside the target.
+        work: folder in which ``TARGET.work`` holds the results of tasks until the end; None for that of the target.
         overwrite: whether finished labels, and the work of a run with other settings, may be replaced.
         progress: whether progress bars are drawn, on the error stream.
         record: settings of the run that the labels get beside their own; None where there are none.
@@ -114,29 +122,36 @@ def predict(
     started, wishes = time.perf_counter(), LargeOptions(**options)
     if client is not None and not isinstance(source, Path | str | LazyVolume):
         raise TypeError("workers cannot see a volume in memory; give the path of a file, or no client")
+    if client is not None:  # workers may have been started in another folder
+        source, target = _absolute(source), _absolute(target)
+        wishes = wishes if wishes.table is None else replace(wishes, table=Path(wishes.table).absolute())
     network = model if isinstance(model, AnyStar) else AnyStar.from_pretrained(model)
     frames = frames_of(source, wishes)
-    place = _work_folder(target, work)
-    replaced = overwrite or is_begun(place)
+    place, table = work_folder(target, work), None if wishes.table is None else Path(wishes.table)
+    spare(_read(frames, wishes), (labels_at(target), place, *(() if table is None else (table,))))
+    replaced = overwrite or (table is not None and may_replace_table(place, table))
     _check_table(wishes, len(frames), replaced)
     LabelStore.check(target, overwrite)
     jobs = jobs_of(frames, network, wishes, place)
     begin(place, target, jobs, network, overwrite)
-    if client is None:
-        for job in jobs:
-            provide(job, network.tile_network(wishes.device), network.config)
-    with _kept(place), Bars(progress, _STAGES * len(jobs) + 2) as bars:
-        run = Run(_executor(client), bars)
+    with ExitStack() as during:
+        during.enter_context(_kept(place))
+        if client is None:
+            provide(jobs[0], network.tile_network(wishes.device), network.config)
+            during.callback(withdraw, jobs[0])
+            during.enter_context(_threads(wishes.threads))
+        run = Run(_executor(client), during.enter_context(Bars(progress, _STAGES * len(jobs) + 2)))
         found = [find_objects(job, run) for job in jobs]
         record = _record(record or RunRecord(model=_name(model)), wishes, found)
         store = _store(target, frames, found, overwrite, place, wishes)
         for number, one in enumerate(found):
             draw_labels(one, run, store, number if len(found) > 1 else None)
-        if wishes.table is not None:
-            where = record.spacing, record.unit
-            write_objects(Path(wishes.table), found[0], run, *where, replaced)
+        if table is not None:
+            note_table(place, table)
+            write_objects(table, found[0], run, record.spacing, record.unit, replaced)
         written = store.finish(record)
-    shutil.rmtree(place, ignore_errors=True)
+    with suppress(OSError, ValueError):  # the labels are complete
+        discard(place)
     warnings = tuple(dict.fromkeys(warning for one in found for warning in one.warnings))
     return LargeResult(
         written, sum(one.count for one in found), record, warnings, time.perf_counter() - started
@@ -151,18 +166,30 @@ def _executor(client: "Client | None") -> Executor:
     return Workers(client)
 
 
-def _work_folder(target: Location | Inside, work: Path | str | None) -> Path:
-    """The folder for results of tasks.
+def _absolute(place: Any) -> Any:
+    """The same file or label image, named from the root; what is at a URL stays."""
+    if isinstance(place, Inside):
+        return replace(place, image=_absolute(place.image))
+    if isinstance(place, LazyVolume):
+        return LazyVolume(replace(place.choice, path=_absolute(place.choice.path)))
+    return Path(place).absolute() if isinstance(place, Path | str) and not is_url(place) else place
 
-    Raises:
-        ValueError: the target is a URL, and no folder was given.
-    """
-    if work is not None:
-        return Path(work)
-    place = target.target if isinstance(target, Inside) else target
-    if is_url(place):
-        raise ValueError(f"labels at {place} need a work folder that all workers see: give work")
-    return Path(place).with_name(f"{Path(place).name}.work")
+
+def _read(frames: Sequence[Any], wishes: LargeOptions) -> list[Location]:
+    """The files and URLs that are read."""
+    volumes = {one.choice.path for one in frames if isinstance(one, LazyVolume)}
+    return [*volumes, *((wishes.mask,) if isinstance(wishes.mask, Path | str) else ())]
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """A context in which this process computes with so many threads; None for as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check_table(wishes: LargeOptions, frames: int, overwrite: bool) -> None:

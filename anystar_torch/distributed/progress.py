@@ -17,7 +17,6 @@ TITLES = {
     "suppression": "suppressing",
     "objects": "shaping objects",
     "visible": "drawing",
-    "ids": "numbering",
     "labels": "writing labels",
     "pyramid": "writing coarser levels",
     "table": "measuring objects",

@@ -100,16 +100,18 @@ class WorkFolder:
             item: what :meth:`write` returned.
 
         Raises:
-            ValueError: the file is missing or broken.
+            ValueError: the file cannot be read; or it is missing or broken, and is made again by the next run.
         """
         path = self.path / item.stage / item.file
         try:
             header, start = _header(path)
             whole = np.memmap(path, np.uint8, "r")
             return {name: _view(whole, one, start) for name, one in header.items() if name != "__metadata__"}
-        except (OSError, ValueError, KeyError) as error:
+        except (FileNotFoundError, ValueError, KeyError) as error:
+            raise self._damaged(item) from error
+        except OSError as error:
             raise ValueError(
-                f"{path} cannot be read ({last_line(error)}); remove it and start the same command again"
+                f"{path} cannot be read ({last_line(error)}); start the same command again"
             ) from error
 
     def check(self, item: Item) -> None:
@@ -119,17 +121,24 @@ class WorkFolder:
             item: what :meth:`write` returned.
 
         Raises:
-            ValueError: the content has changed; the file and the list of its stage are removed.
+            ValueError: the content has changed, or the file is missing; it is made again by the next run.
         """
-        path = self.path / item.stage / item.file
         digest = blake2b(digest_size=8)
-        with open(path, "rb") as file:
-            while piece := file.read(_PIECE):
-                digest.update(piece)
+        try:
+            with open(self.path / item.stage / item.file, "rb") as file:
+                while piece := file.read(_PIECE):
+                    digest.update(piece)
+        except FileNotFoundError as error:
+            raise self._damaged(item) from error
         if not item.file.endswith(f".{digest.hexdigest()}{_ENDING}"):
-            path.unlink(missing_ok=True)
-            self._list(item.stage).unlink(missing_ok=True)
-            raise ValueError(f"{path} was damaged and is removed; start the same command again")
+            raise self._damaged(item)
+
+    def _damaged(self, item: Item) -> ValueError:
+        """Remove a file and the list of its stage, so that the next run makes it again."""
+        path = self.path / item.stage / item.file
+        path.unlink(missing_ok=True)
+        self._list(item.stage).unlink(missing_ok=True)
+        return ValueError(f"{path} was damaged or missing; start the same command again, which makes it anew")
 
     def found(self, stage: str) -> dict[str, Item]:
         """The results of a stage that is not complete, by task.
@@ -141,9 +150,13 @@ class WorkFolder:
         items: dict[str, Item] = {}
         for path in sorted(folder.glob(f"*{_ENDING}")):
             name = path.name.split(".")[0]
-            if name not in items:  # of several results of one task, any is right
+            if name in items:  # of several results of one task, any is right
+                continue
+            try:
                 header, _ = _header(path)
                 items[name] = Item(stage, name, path.name, json.loads(header["__metadata__"]["facts"]))
+            except (ValueError, KeyError):  # cut off when the machine stopped: the task runs again
+                path.unlink(missing_ok=True)
         return items
 
     def complete(self, stage: str) -> dict[str, Item] | None:
@@ -152,10 +165,8 @@ class WorkFolder:
         Args:
             stage: name of the stage.
         """
-        path = self._list(stage)
-        if not path.is_file():
-            return None
-        return {one["name"]: Item(**one) for one in json.loads(path.read_text())}
+        items = self.noted(self._list(stage).name)
+        return None if items is None else {one["name"]: Item(**one) for one in items}
 
     def close(self, stage: str, items: Iterable[Item]) -> None:
         """Note that a stage is complete.
@@ -201,13 +212,16 @@ class WorkFolder:
                     shutil.rmtree(folder)
 
     def noted(self, name: str) -> Any:
-        """The content of a JSON file that :meth:`note` wrote; None where there is none.
+        """The content of a JSON file that :meth:`note` wrote; None where there is none or a part of it.
 
         Args:
             name: of the file.
         """
         path = self.path / name
-        return json.loads(path.read_text()) if path.is_file() else None
+        try:
+            return json.loads(path.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
 
     def _list(self, stage: str) -> Path:
         return self.path / f"{stage}.json"

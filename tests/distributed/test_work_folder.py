@@ -44,7 +44,7 @@ def test_damage_is_found_and_the_file_is_removed(tmp_path):
     work.close("stage", [item])
     path = tmp_path / "stage" / item.file
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
-    with pytest.raises(ValueError, match="damaged and is removed"):
+    with pytest.raises(ValueError, match="was damaged or missing"):
         work.check(item)
     assert not path.exists()
     assert work.complete("stage") is None
