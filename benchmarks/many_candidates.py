@@ -84,7 +84,8 @@ def _job(folder: Path, shape: tuple[int, int, int]) -> Job:
     layout = Layout((_BLOCK, _BLOCK, _BLOCK), (0, 0, 0), 1)
     job = Job(
         work=WorkFolder(folder), source=np.broadcast_to(np.uint8(0), shape), mask=None, options=options,
-        machine=Machine(device="cpu"), model=Path("shipped"), normalisation="minmax",
+        machine=Machine(device="cpu"), model=Path("shipped"), identity="shipped",
+        normalisation="minmax",
         prepared=Prepared(low=0, high=1, clip=False, diameter=13.6, fine=layout, coarse=None),
     )  # fmt: skip
     provide(job, network.tile_network("cpu"), network.config)
