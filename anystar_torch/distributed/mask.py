@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64, Shaped
+from jaxtyping import Bool, Float, Float64, Int64, Shaped
 
 from anystar_torch.arrays import Triple
 from anystar_torch.distributed.blocks import Corners
@@ -46,17 +46,30 @@ class VolumeMask:
         return inside
 
     def meets(self, box: Corners, shape: Triple) -> bool:
-        """Whether a voxel of a box lies inside.
+        """Whether a part of a box lies inside, however small. Boxes that cover the volume meet every voxel of the mask.
 
         Args:
             box: corners in voxels of a grid over the volume.
             shape: number of voxels of that grid.
         """
-        place = []
-        for axis, (start, stop) in enumerate(zip(*box, strict=True)):
-            first, last = self._places(np.array([start, min(stop, shape[axis]) - 1]), shape[axis], axis)
-            place.append(slice(int(first), int(last) + 1))
-        return bool(self.inside[tuple(place)].any())
+        return bool(self.inside[self._shared(box, shape)].any())
+
+    def nearest(
+        self, point: Float64[np.ndarray, " 3"], box: Corners, shape: Triple
+    ) -> Float64[np.ndarray, " 3"]:
+        """The point inside of the mask that is nearest to a point, among those of a box.
+
+        Args:
+            point: (z, y, x) in the box, in voxels of a grid over the volume; integers are voxel borders.
+            box: corners in voxels of that grid. The mask meets it.
+            shape: number of voxels of that grid.
+        """
+        shared = self._shared(box, shape)
+        first = np.argwhere(self.inside[shared]) + [one.start for one in shared]
+        size = np.array(shape) / self.inside.shape  # of a voxel of the mask
+        points: Float64[np.ndarray, "n 3"] = np.clip(point, first * size, (first + 1) * size)
+        closest: Float64[np.ndarray, " 3"] = points[np.square(points - point).sum(axis=1).argmin()]
+        return closest
 
     def voxels(self, box: Corners, shape: Triple) -> Bool[np.ndarray, "d h w"]:
         """Which voxels of a box lie inside.
@@ -71,6 +84,14 @@ class VolumeMask:
         ]
         inside: Bool[np.ndarray, "d h w"] = self.inside[np.ix_(*axes)]
         return inside
+
+    def _shared(self, box: Corners, shape: Triple) -> tuple[slice, slice, slice]:
+        """The voxels of the mask that share space with a box."""
+        z, y, x = (
+            slice(start * own // size, -(-min(stop, size) * own // size))
+            for start, stop, own, size in zip(*box, self.inside.shape, shape, strict=True)
+        )
+        return z, y, x
 
     def _places(self, voxels: Shaped[np.ndarray, " n"], size: int, axis: int) -> Int64[np.ndarray, " n"]:
         """The voxels of the mask at those of a grid."""

@@ -80,7 +80,8 @@ def _score_ranges(
     """
     total = sum(item.facts["count"] for item in blocks.values())
     every = max(1, total // 1_000_000)
-    sample = [np.asarray(job.work.read(item)["scores"])[::every] for item in blocks.values()]
+    # a copy of each: a view would keep the file of its block open
+    sample = [np.array(job.work.read(item)["scores"][::every]) for item in blocks.values()]
     scores = np.sort(np.concatenate([*sample, np.empty(0, np.float32)]))[::-1]
     parts = -(-total // at_once)
     edges = [np.float32(np.inf)]

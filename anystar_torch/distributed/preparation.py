@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 from scipy import ndimage
 
 from anystar_torch.arrays import LazyVoxels, Triple
@@ -45,7 +45,8 @@ def prepare(job: Job, run: Run) -> tuple[Job, ObjectSize]:
         run: runs the tasks.
 
     Raises:
-        ValueError: the volume has no finite value, the diameter is below 1 voxel, or the memory is too small.
+        ValueError: the volume has no finite value, or none inside of the mask, the diameter is below 1 voxel, or the
+            memory is too small.
     """
     intensities = intensity.measure(job, run)
     found = run.stage(job.work, "size", partial(_size, job, intensities), ["all"])["all"]
@@ -106,11 +107,13 @@ def busiest_boxes(job: Job, intensities: IntensityRange) -> list[Corners]:
     texture = _texture(job, intensities)
     boxes: list[Corners] = []
     for _ in range(_PARTS):
-        peak = np.unravel_index(int(texture.argmax()), texture.shape)
+        k, j, i = map(int, np.unravel_index(int(texture.argmax()), texture.shape))
+        peak = k, j, i
         if texture[peak] < 0:
             break
         size = [min(_PART, n) for n in job.shape]
-        centre = [(k + 0.5) * n / m for k, n, m in zip(peak, job.shape, texture.shape, strict=True)]
+        place = _place(job, peak, texture.shape)
+        centre = [k * n / m for k, n, m in zip(place, job.shape, texture.shape, strict=True)]
         bounds = zip(centre, size, job.shape, strict=True)
         z, y, x = (int(min(max(c - s / 2, 0), n - s)) for c, s, n in bounds)
         d, h, w = (a + s for a, s in zip((z, y, x), size, strict=True))
@@ -122,6 +125,15 @@ def busiest_boxes(job: Job, intensities: IntensityRange) -> list[Corners]:
         )
         texture[covered] = -1
     return boxes
+
+
+def _place(job: Job, cell: Triple, shape: Triple) -> Float64[np.ndarray, " 3"]:
+    """The place in a cell of the texture that is examined: its centre, or the nearest one inside of the mask."""
+    centre = np.array(cell) + 0.5
+    if job.mask is None:
+        return centre
+    z, y, x = cell
+    return job.mask.nearest(centre, (cell, (z + 1, y + 1, x + 1)), shape)
 
 
 def _texture(job: Job, intensities: IntensityRange) -> Float64[np.ndarray, "d h w"]:
@@ -152,12 +164,26 @@ def coarse_level(source: Any) -> LazyVoxels | None:
 
 
 def _of_level(coarse: LazyVoxels, intensities: IntensityRange) -> Float64[np.ndarray, "d h w"]:
-    whole = tuple(slice(0, n) for n in coarse.shape)
-    values = _normalised(np.asarray(coarse[whole]), intensities)
-    mean, square = (ndimage.uniform_filter(x, 5, mode="nearest") for x in (values, values * values))
-    smooth = ndimage.gaussian_filter(np.sqrt(np.maximum(square - mean * mean, 0)), 4)
-    step = tuple(slice(None, None, max(1, n // 48)) for n in smooth.shape)
-    return np.array(smooth[step], np.float64)
+    """Standard deviations in boxes of 5 voxels along each axis. Two arrays are changed in place, to save memory."""
+    mean = _normalised_level(coarse, intensities)
+    square = mean * mean
+    for image in (mean, square):
+        ndimage.uniform_filter(image, 5, output=image, mode="nearest")
+    np.multiply(mean, mean, out=mean)
+    np.subtract(square, mean, out=square)
+    deviation = np.sqrt(np.maximum(square, 0, out=square), out=square)
+    ndimage.gaussian_filter(deviation, 4, output=deviation)
+    step = tuple(slice(None, None, max(1, n // 48)) for n in deviation.shape)
+    return np.array(deviation[step], np.float64)
+
+
+def _normalised_level(coarse: LazyVoxels, intensities: IntensityRange) -> Float32[np.ndarray, "d h w"]:
+    """The normalised voxels of a level. Only one plane at a time has 64 bits per voxel."""
+    voxels = np.asarray(coarse[tuple(slice(0, n) for n in coarse.shape)])
+    scaled = np.empty(voxels.shape, np.float32)
+    for plane, target in zip(voxels, scaled, strict=True):
+        target[...] = _normalised(plane, intensities)
+    return scaled
 
 
 def _of_probes(job: Job, intensities: IntensityRange) -> Float64[np.ndarray, "d h w"]:
@@ -170,10 +196,10 @@ def _of_probes(job: Job, intensities: IntensityRange) -> Float64[np.ndarray, "d 
     return texture
 
 
-def _normalised(values: Any, intensities: IntensityRange) -> Float64[np.ndarray, "d h w"]:
+def _normalised(values: Any, intensities: IntensityRange) -> Float64[np.ndarray, "*size"]:
     finite = np.nan_to_num(values.astype(np.float64), nan=intensities.low)
     span = max(intensities.high - intensities.low, 1e-20)
-    scaled: Float64[np.ndarray, "d h w"] = np.clip((finite - intensities.low) / span, 0, 1)
+    scaled: Float64[np.ndarray, "*size"] = np.clip((finite - intensities.low) / span, 0, 1)
     return scaled
 
 
