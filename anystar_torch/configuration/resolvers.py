@@ -1,7 +1,8 @@
 """Functions that configuration files may call (OmegaConf resolvers).
 
-They are ``${or:a,b}``, ``${portion:steps,share}``, ``${decay_over:steps}``, ``${cpu_precision:}``,
-``${gpu_precision:ACCELERATOR}`` and ``${on_cuda:ACCELERATOR}``. ACCELERATOR is one of Lightning's names.
+They are ``${or:a,b}``, ``${portion:steps,share}``, ``${interval:steps,count}``, ``${decay_over:steps}``,
+``${cpu_precision:}``, ``${gpu_precision:ACCELERATOR}`` and ``${on_cuda:ACCELERATOR}``. ACCELERATOR is one of
+Lightning's names.
 """
 
 from typing import Any
@@ -51,6 +52,16 @@ def portion(steps: int, share: float) -> int:
     return max(1, round(steps * share))
 
 
+def interval(steps: int, count: int) -> int:
+    """The smallest interval that divides a run into at most ``count`` parts. The last part may be shorter.
+
+    Args:
+        steps: number of steps of the run.
+        count: number of parts.
+    """
+    return max(1, -(-steps // count))
+
+
 def decay_over(steps: int) -> float:
     """Decay of an exponential moving average over about ``steps`` steps.
 
@@ -64,6 +75,7 @@ def register_resolvers() -> None:
     """Register the resolvers for every configuration composed afterwards. Repeated calls have no effect."""
     OmegaConf.register_new_resolver("or", _first, replace=True)
     OmegaConf.register_new_resolver("portion", portion, replace=True)
+    OmegaConf.register_new_resolver("interval", interval, replace=True)
     OmegaConf.register_new_resolver("decay_over", decay_over, replace=True)
     OmegaConf.register_new_resolver("cpu_precision", cpu_precision, replace=True)
     OmegaConf.register_new_resolver("gpu_precision", gpu_precision, replace=True)

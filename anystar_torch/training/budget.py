@@ -6,6 +6,7 @@ the run, and a resumed run keeps it.
 """
 
 import gc
+import math
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -18,6 +19,8 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, open_dict
+
+from anystar_torch.training.overrides import sets
 
 WARM_UP = 3
 """First steps that are not measured: memory is allocated, and on a GPU algorithms are chosen."""
@@ -45,29 +48,55 @@ def fit_steps(config: DictConfig, overrides: Sequence[str]) -> int | None:
         The number of steps; None where the configuration has no budget.
 
     Raises:
-        ValueError: the budget is not above zero, the command line has a number of steps too, or the stored
-            configuration of the run to resume is missing.
+        ValueError: :func:`budget_of` refuses the budget, or the stored configuration of the run to resume is missing.
     """
-    minutes = config.get(MINUTES)
+    minutes = budget_of(config, overrides)
     if minutes is None:
-        return None
-    if not minutes > 0:
-        raise ValueError(f"minutes must be above 0, got {minutes}")
-    given = [name for name in (STEPS, MINUTES) if any(word.startswith(f"{name}=") for word in overrides)]
-    if len(given) == 2:
-        raise ValueError(f"a run has a number of steps or a budget; give only one of {STEPS} and {MINUTES}")
-    if given == [STEPS]:
         return None
     if config.resume is not None:
         return stored_steps(config.resume)
     say(f"measuring the first steps, to fit the training to {minutes:g} minutes")
     step, validation, spent = measure(config, min(SECONDS, 60 * minutes * SHARE))
     release_memory()
-    steps = steps_within(
-        60 * minutes - spent, step, validation, lambda n: with_steps(config, n).trainer.val_check_interval
-    )
+    steps = steps_within(60 * minutes - spent, step, validation, lambda n: validations(with_steps(config, n)))
     say(f"a step takes {step:.3g} s and a validation {validation:.3g} s: {steps} steps")
     return steps
+
+
+def budget_of(config: DictConfig, overrides: Sequence[str]) -> float | None:
+    """The budget of a configuration in minutes.
+
+    Args:
+        config: the composed configuration.
+        overrides: those of the command line. ``trainer.max_steps`` there replaces a budget of the recipe.
+
+    Returns:
+        The budget; None where the run has a number of steps.
+
+    Raises:
+        ValueError: the budget is not a finite number above zero, or the command line has a number of steps too.
+    """
+    minutes = config.get(MINUTES)
+    if minutes is None:
+        return None
+    number = isinstance(minutes, (int, float)) and not isinstance(minutes, bool)
+    if not number or not 0 < minutes < math.inf:
+        raise ValueError(f"{MINUTES} must be a finite number above 0, got {minutes!r}")
+    given = [name for name in (STEPS, MINUTES) if sets(overrides, name)]
+    if len(given) == 2:
+        raise ValueError(f"a run has a number of steps or a budget; give only one of {STEPS} and {MINUTES}")
+    return None if given == [STEPS] else float(minutes)
+
+
+def validations(config: DictConfig) -> int:
+    """The number of validations of a run.
+
+    Args:
+        config: the composed configuration.
+    """
+    steps, interval = config.trainer.max_steps, config.trainer.val_check_interval
+    at_end = OmegaConf.select(config, "callbacks.checkpoint.validate_last", default=False)
+    return math.ceil(steps / interval) if at_end else int(steps // interval)
 
 
 def release_memory() -> None:
@@ -106,17 +135,17 @@ def stored_steps(folder: str) -> int:
     return int(OmegaConf.load(path).trainer.max_steps)
 
 
-def steps_within(seconds: float, step: float, validation: float, interval: Callable[[int], int]) -> int:
+def steps_within(seconds: float, step: float, validation: float, count: Callable[[int], int]) -> int:
     """The largest number of steps, to about half a percent, that ends in time with its validations; at least 1.
 
     Args:
         seconds: time for the training.
         step: seconds of a step.
         validation: seconds of a validation.
-        interval: number of steps between two validations, from the number of all steps.
+        count: number of validations, from the number of steps.
     """
     steps = int(seconds / step)
-    while steps > 1 and steps * step + steps // interval(steps) * validation > seconds:
+    while steps > 1 and steps * step + count(steps) * validation > seconds:
         steps -= max(1, steps // 200)
     return max(1, steps)
 

@@ -35,6 +35,8 @@ class Checkpoints(Checkpoint):
         mode: "max" if a large figure is good, "min" if a small one is.
         signal_every_n_steps: number of steps between two checks whether any of several GPUs got a signal. The host
             waits for each check. One GPU and CPUs check at every step.
+        validate_last: whether the last step is validated as well where ``trainer.val_check_interval`` does not divide
+            the number of steps. Without it, ``best.ckpt`` cannot be the last state of such a run.
 
     Raises:
         ValueError: a number of steps is below 1, or the mode is unknown.
@@ -47,6 +49,7 @@ class Checkpoints(Checkpoint):
         monitor: str | None = None,
         mode: str = "max",
         signal_every_n_steps: int = 10,
+        validate_last: bool = False,
     ) -> None:
         for name, steps in (("every_n_steps", every_n_steps), ("signal_every_n_steps", signal_every_n_steps)):
             if steps < 1:
@@ -54,7 +57,7 @@ class Checkpoints(Checkpoint):
         if mode not in ("max", "min"):
             raise ValueError(f"callbacks.checkpoint.mode must be max or min, got {mode!r}")
         self.folder, self.every_n_steps, self.monitor, self.mode = Path(folder), every_n_steps, monitor, mode
-        self.signal_every_n_steps = signal_every_n_steps
+        self.signal_every_n_steps, self.validate_last = signal_every_n_steps, validate_last
         self.best: float | None = None
         self._received: int | None = None
         self._previous: dict[int, Any] = {}
@@ -82,6 +85,9 @@ class Checkpoints(Checkpoint):
         if stopping:
             trainer.should_stop = True
             trainer.limit_val_batches = 0  # otherwise Lightning validates before it stops
+        elif done and self.validate_last:
+            # Lightning ends at the last step without a validation, but validates before it stops.
+            trainer.should_stop = True
 
     def _agree_to_stop(self, trainer: L.Trainer) -> bool:
         """Whether any rank got a signal. All ranks ask at the same steps."""

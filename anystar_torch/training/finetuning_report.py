@@ -23,7 +23,6 @@ from anystar_torch.training.annotation_scores import (
     score_annotations,
     without_unknown,
 )
-from anystar_torch.training.checkpoints import BEST, averaged_weights
 from anystar_torch.training.data import SynthesisData
 from anystar_torch.training.finetuning_data import FineTuningData, starting_network
 from anystar_torch.training.module import Training
@@ -61,7 +60,8 @@ class FineTuningReport(Report):
 
     Arguments are those of :class:`~anystar_torch.training.report.Report`. ``samples`` synthetic samples are compared.
     ``export`` may have "trained_share", above 0 to 1: the exported weights are this share of the trained ones and, for
-    the rest, the first ones (Wortsman et al. 2022). It is 1 if it is missing.
+    the rest, the first ones (Wortsman et al. 2022). It is 1 if it is missing. Where nothing is held out, the last
+    weights are exported also if "weights" is "best".
 
     Raises:
         ValueError: the share is outside of this range.
@@ -76,15 +76,14 @@ class FineTuningReport(Report):
     def _export(self, trainer: L.Trainer, training: Training, data: SynthesisData) -> tuple[AnyStar, float]:
         """The exported model, and its F1 at IoU 0.3 on synthetic samples."""
         assert isinstance(data, FineTuningData)
-        network = training.network
-        if self.export["weights"] == "best":
-            network.load_state_dict(averaged_weights(self.folder / "checkpoints" / BEST))
+        network = training.network.cpu().float().eval()
+        self._load_weights(network, self._exported(data))
         first = starting_network(data.start)
         before = AnyStar(first, data.start_config)
         if self.trained_share < 1:
-            both = [one.cpu().state_dict() for one in (first, network)]
+            both = [one.state_dict() for one in (first.cpu(), network)]
             network.load_state_dict(mean_weights(both, [1 - self.trained_share, self.trained_share]))
-        after = self._with_thresholds(AnyStar(network.cpu().float().eval(), data.config), data)
+        after = self._with_thresholds(AnyStar(network, data.config), data)
         compared = self._compare(before, after, data)
         synthetic = compared[-1].after.scores
         provenance = self._provenance(trainer, data, synthetic)
@@ -97,6 +96,11 @@ class FineTuningReport(Report):
         )
         weights.save(self.folder / "model", after.network, config)
         return after, synthetic[0.3].f1
+
+    def _exported(self, data: SynthesisData) -> str:
+        """Which weights are exported. Without a held-out part nothing can tell which are the best."""
+        assert isinstance(data, FineTuningData)
+        return super()._exported(data) if data.division.held_out else "last"
 
     def _with_thresholds(self, model: AnyStar, data: FineTuningData) -> AnyStar:
         """The model with thresholds chosen on the held-out part, or with those of the start."""

@@ -24,6 +24,7 @@ from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.network import weights
 from anystar_torch.network.mean_weights import mean_weights
 from anystar_torch.network.provenance import Provenance
+from anystar_torch.network.stardist import StarDist
 from anystar_torch.system.progress import bar
 from anystar_torch.training.checkpoints import BEST, LAST, averaged_weights
 from anystar_torch.training.data import SynthesisData
@@ -69,6 +70,7 @@ class Report:
             is the name of the recipe in the provenance of the model. "smallest_tile" is the setting of the model's
             configuration of that name, 0 if it is missing. "earlier_stages" are run folders whose steps are counted
             as well. "averaged_with" are run folders; the model gets the mean of their averaged weights and its own.
+            These are the last ones, or the best ones, of every folder and of this run.
         samples: number of synthetic samples that are scored, and that determine the thresholds.
         min_f1: smallest F1 at IoU 0.3 on the scored samples of a network that learned something.
         image: file of a real volume to segment; None for the example in the ``stardist`` package, if it is installed.
@@ -130,13 +132,8 @@ class Report:
 
     def _export(self, trainer: L.Trainer, training: Training, data: SynthesisData) -> tuple[AnyStar, float]:
         """The exported model with its chosen thresholds, and its F1 at IoU 0.3."""
-        network = training.network
-        if self.export["weights"] == "best":
-            network.load_state_dict(averaged_weights(self.folder / "checkpoints" / BEST))
-        network = network.cpu().float().eval()
-        if others := self._checkpoints("averaged_with"):
-            states = [network.state_dict(), *map(averaged_weights, others)]
-            network.load_state_dict(mean_weights(states))
+        network = training.network.cpu().float().eval()
+        self._load_weights(network, self._exported(data))
         config = weights.ModelConfig(
             architecture=network.architecture,
             normalisation=data.normalisation,
@@ -157,22 +154,34 @@ class Report:
         weights.save(self.folder / "model", network, config)
         return model, scores[0.3].f1
 
+    def _exported(self, data: SynthesisData) -> str:
+        """Which weights of the run are exported: "last" or "best"."""
+        return str(self.export["weights"])
+
+    def _load_weights(self, network: StarDist, which: str) -> None:
+        """Load the weights to export into the network, which has the last ones of this run."""
+        name = BEST if which == "best" else LAST
+        if name == BEST:
+            network.load_state_dict(averaged_weights(self.folder / "checkpoints" / BEST))
+        if others := self._checkpoints("averaged_with", name):
+            network.load_state_dict(mean_weights([network.state_dict(), *map(averaged_weights, others)]))
+
     def _provenance(self, trainer: L.Trainer, data: SynthesisData, scores: Scores) -> Provenance:
         return Provenance(
             version=__version__,
             recipe=self.export["recipe"],
             seed=data.synthesizer.seed,
             steps=trainer.global_step
-            + sum(read_checkpoint(path)["global_step"] for path in self._checkpoints("earlier_stages")),
-            weights=self.export["weights"],
+            + sum(read_checkpoint(path)["global_step"] for path in self._checkpoints("earlier_stages", LAST)),
+            weights=self._exported(data),
             batch_size=data.batch_size * trainer.world_size,
-            command=shlex.join(["python", *sys.argv]),
+            command=_command(),
             synthetic_f1={f"{thresh:g}": round(score.f1, 4) for thresh, score in scores.items()},
         )
 
-    def _checkpoints(self, which: str) -> list[Path]:
-        """Last checkpoints of the run folders that ``export`` lists under ``which``."""
-        return [Path(folder, "checkpoints", LAST) for folder in self.export.get(which) or []]
+    def _checkpoints(self, which: str, name: str) -> list[Path]:
+        """Checkpoints called ``name`` of the run folders that ``export`` lists under ``which``."""
+        return [Path(folder, "checkpoints", name) for folder in self.export.get(which) or []]
 
     def _pairs(self, synthesizer: Synthesizer, doing: str) -> Iterator[Pair]:
         """Image and labels of the scored samples, made in small batches with a progress bar."""
@@ -255,7 +264,7 @@ class Report:
 
 
 def _command() -> str:
-    """The command line of this process, without the folder of an installed program."""
+    """The command of this process as it was given: a script after "python", an installed program without its folder."""
     program = Path(sys.argv[0])
     first = ["python", sys.argv[0]] if program.suffix == ".py" else [program.name]
     return shlex.join([*first, *sys.argv[1:]])

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from anystar_torch.training.checkpoints import LAST, best_score, last_checkpoint
 from anystar_torch.training.data import SynthesisData
 from anystar_torch.training.module import Training, warm_start
+from anystar_torch.training.overrides import sets
 from anystar_torch.training.report import Report
 from anystar_torch.training.resuming import check_same_network
 
@@ -79,7 +80,7 @@ def in_its_folder(config: DictConfig) -> DictConfig:
     """
     hydra, placed = HydraConfig.get(), deepcopy(config)
     sweep = in_sweep()
-    if sweep or any(override.startswith("hydra.run.dir=") for override in hydra.overrides.hydra):
+    if sweep or sets(hydra.overrides.hydra, "hydra.run.dir"):
         placed.run_folder = hydra.runtime.output_dir
     if sweep and placed.resume is not None:
         begun = any(Path(placed.run_folder).rglob(LAST))  # also that of a stage

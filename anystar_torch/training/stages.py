@@ -11,15 +11,16 @@ Without ``stages`` there are no branches either.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from anystar_torch.configuration.stored import current_config
-from anystar_torch.training.budget import MINUTES, STEPS, stored_steps
+from anystar_torch.training.budget import MINUTES, STEPS, budget_of, stored_steps
 from anystar_torch.training.checkpoints import LAST, last_checkpoint
+from anystar_torch.training.overrides import sets
 from anystar_torch.training.resuming import read_checkpoint
 
 STAGES = "stages"
@@ -62,34 +63,68 @@ class Stage(NamedTuple):
 def stages_to_run(config: DictConfig, placed: DictConfig) -> list[Stage]:
     """The stages that are not complete yet, in their order. A run without ``stages`` is one stage.
 
+    The budgets of all stages are checked here, before the first one trains.
+
     Args:
         config: the composed configuration of the run.
         placed: the same with its run folder.
 
     Raises:
-        ValueError: a run folder is given to resume, and no stage has a checkpoint there.
+        ValueError: ``stages``, ``branches`` or the budget of a stage is not valid. Or the run is resumed from a folder
+            where no stage has a checkpoint, or with another run folder.
         HydraException: an override of a stage is not valid.
     """
     task: Sequence[str] = HydraConfig.get().overrides.task
-    trunk, branches = ([list(words) for words in config.get(key) or []] for key in (STAGES, BRANCHES))
+    trunk, branches = (_listed(config, key) for key in (STAGES, BRANCHES))
     if not trunk:
+        budget_of(config, task)
         return [Stage(config, placed, task, 1, 1, placed.run_folder)]
     each = [*trunk, *branches]
     count, run_folder = len(each), Path(placed.run_folder)
     folders = [run_folder / STAGES / str(number) for number in range(1, count)] + [run_folder]
-    if placed.resume is not None and not any(_checkpoint(folder).is_file() for folder in folders):
-        last_checkpoint(placed.resume)
+    if placed.resume is not None:
+        _check_resumed(Path(placed.resume), run_folder, folders)
     stages = []
     for number, (words, folder) in enumerate(zip(each, folders, strict=True), 1):
         if placed.resume is not None and folder != run_folder and _complete(folder):
             continue
         before = None if number == 1 else str(folders[min(number - 1, len(trunk)) - 1])
         stage = _stage(placed, words, task, number, count, folder, before)
+        budget_of(stage.config, stage.overrides)
         if stage.last:
             export, others = stage.placed.report.export, [str(one) for one in folders[:-1]]
             export.earlier_stages, export.averaged_with = others, others[len(trunk) - 1 :]
         stages.append(stage)
     return stages
+
+
+def _listed(config: DictConfig, key: str) -> list[list[str]]:
+    """The overrides of every stage under ``key``."""
+    value: Any = config.get(key)
+    stages = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    if stages is None:
+        return []
+    if not isinstance(stages, list) or not all(_are_overrides(words) for words in stages):
+        raise ValueError(
+            f"{key} must be a list with a list of overrides for each stage, such as "
+            f"[['{STEPS}=900'],['{STEPS}=100','seed=2']], got {stages!r}"
+        )
+    return stages
+
+
+def _are_overrides(words: Any) -> bool:
+    return isinstance(words, list) and all(isinstance(word, str) for word in words)
+
+
+def _check_resumed(resume: Path, run_folder: Path, folders: Sequence[Path]) -> None:
+    """Refuse to resume from another folder than the run folder, or where no stage has a checkpoint."""
+    if resume.resolve() != run_folder.resolve():  # its stages would start again without a message
+        raise ValueError(
+            f"cannot resume {resume}: a run in stages is resumed in its own folder, but the run folder is "
+            f"{run_folder}; leave out run_folder and hydra.run.dir, or set them to the folder to resume"
+        )
+    if not any(_checkpoint(folder).is_file() for folder in folders):
+        last_checkpoint(str(resume))
 
 
 def _stage(
@@ -111,7 +146,7 @@ def _stage(
     placed = current_config(config)
     placed.run_folder = str(folder)
     placed.resume = str(folder) if run.resume is not None and _checkpoint(folder).is_file() else None
-    decided = any(word.startswith((f"{STEPS}=", f"{MINUTES}=")) for word in task)
+    decided = sets(task, STEPS) or sets(task, MINUTES)
     overrides = task if decided else words
     return Stage(config, placed, overrides, number, count, run.run_folder)
 

@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 
 from anystar_torch.training import budget
-from anystar_torch.training.budget import Stopwatch, fit_steps, steps_within, with_steps
+from anystar_torch.training.budget import Stopwatch, fit_steps, steps_within, validations, with_steps
 from anystar_torch.training.expected_end import ExpectedEnd, in_words
 from tests.training.processes import Training
 from tests.training.runs import TINY, assert_same_weights, losses
@@ -31,13 +31,13 @@ def config(**values):
 def test_the_largest_number_that_ends_in_time(seconds, step, validation, share):
     """Compared with a search over all numbers."""
 
-    def interval(steps):
-        return 250 if share is None else max(1, round(steps * share))
+    def count(steps):
+        return steps // (250 if share is None else max(1, round(steps * share)))
 
     def needed(steps):
-        return steps * step + steps // interval(steps) * validation
+        return steps * step + count(steps) * validation
 
-    found = steps_within(seconds, step, validation, interval)
+    found = steps_within(seconds, step, validation, count)
     largest = max(n for n in range(1, int(seconds / step) + 2) if needed(n) <= seconds)
     assert needed(found) <= seconds
     assert 0.99 * largest - 1 <= found <= largest
@@ -56,14 +56,31 @@ def test_which_setting_counts(monkeypatch, tmp_path):
     assert fit_steps(config(minutes=None), ["trainer.max_steps=5"]) is None
     assert 298 <= fit_steps(fitting, ["minutes=10"]) <= 300
     assert 298 <= fit_steps(fitting, []) <= 300, "the budget of a recipe"
-    assert fit_steps(fitting, ["trainer.max_steps=5"]) is None, "the command line counts more than a recipe"
-    with pytest.raises(ValueError, match=r"only one of trainer\.max_steps and minutes"):
-        fit_steps(fitting, ["trainer.max_steps=5", "minutes=10"])
+    for prefix in ("", "+", "++"):
+        given = [f"{prefix}trainer.max_steps=5"]
+        assert fit_steps(fitting, given) is None, "the command line counts more than a recipe"
+        with pytest.raises(ValueError, match=r"only one of trainer\.max_steps and minutes"):
+            fit_steps(fitting, [*given, f"{prefix}minutes=10"])
     for minutes in (0, -3):
         with pytest.raises(ValueError, match=f"above 0, got {minutes}"):
             fit_steps(config(minutes=minutes), [])
     with pytest.raises(ValueError, match=r"there is no .*config\.yaml; give trainer\.max_steps"):
         fit_steps(config(resume=str(tmp_path)), [])
+
+
+@pytest.mark.parametrize("minutes", ["10m", "", float("inf"), float("nan"), -float("inf"), True, [10]])
+def test_a_budget_that_is_no_finite_number_is_refused(minutes):
+    with pytest.raises(ValueError, match=r"^minutes must be a finite number above 0, got .*$"):
+        fit_steps(config(minutes=minutes), [])
+
+
+@pytest.mark.parametrize(("steps", "interval", "inside"), [(300, 60, 5), (298, 60, 4), (3, 10, 0)])
+def test_validations_are_counted_with_the_one_after_the_last_step(steps, interval, inside):
+    trainer = {"max_steps": steps, "val_check_interval": interval}
+    assert validations(config(trainer=trainer)) == inside
+    for last, expected in ((False, inside), (True, inside + (steps % interval > 0))):
+        callbacks = {"checkpoint": {"validate_last": last}}
+        assert validations(config(trainer=trainer, callbacks=callbacks)) == expected
 
 
 def test_what_depends_on_the_number_of_steps_follows():

@@ -84,6 +84,21 @@ def test_a_signal_lets_the_step_finish(tmp_path, number):
     assert signal.getsignal(number) is before
 
 
+def test_the_last_step_is_validated(tmp_path):
+    """Lightning validates before it stops. A run that got a signal ends without."""
+    for validate_last in (False, True):
+        callback = Checkpoints(str(tmp_path), every_n_steps=5, validate_last=validate_last)
+        for step in (11, 12):
+            state = saving(step, should_stop=False, limit_val_batches=1.0)
+            callback.on_train_batch_end(state, MODULE, {}, batch(), step - 1)
+            assert state.should_stop is (validate_last and step == 12)
+            assert state.limit_val_batches == 1.0
+    state = saving(12, should_stop=False, limit_val_batches=1.0)
+    callback._received = signal.SIGINT
+    callback.on_train_batch_end(state, MODULE, {}, batch(), 11)
+    assert state.limit_val_batches == 0
+
+
 @pytest.mark.parametrize(("device", "asked"), [("cpu", [1, 2, 3, 4, 5, 6, 7]), ("cuda", [3, 6])])
 def test_several_gpus_agree_now_and_then(tmp_path, device, asked):
     """Every agreement makes the host wait for the devices."""

@@ -1,27 +1,35 @@
 """``+experiment=finetune`` as a user runs it, on a small volume and from a small model."""
 
+import csv
 import json
 import os
 import signal
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
 import torch
+from hydra import compose, initialize_config_dir
 from scipy import ndimage
 
 from anystar_torch import AnyStar
+from anystar_torch.configuration.folder import config_folder
+from anystar_torch.configuration.resolvers import register_resolvers
 from anystar_torch.network import weights
 from anystar_torch.network.loss import StarDistLoss
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.unet import UNetBackbone
 from anystar_torch.training.annotation import UNKNOWN, Annotation
 from anystar_torch.training.annotation_scores import nearest_best, score_annotations, without_unknown
+from anystar_torch.training.budget import validations
+from anystar_torch.training.checkpoints import averaged_weights
 from anystar_torch.training.data import Batch
 from anystar_torch.training.finetuning import FineTuning
-from anystar_torch.training.finetuning_data import is_crop
+from anystar_torch.training.finetuning_data import FineTuningData, is_crop
+from anystar_torch.training.finetuning_report import FineTuningReport
 from anystar_torch.training.thresholds import Choice, mean_scores, scores_of
 from tests.training.processes import Training
 from tests.training.runs import assert_same_weights, losses, measured_receptive_field
@@ -169,6 +177,57 @@ def test_fine_tuning_finds_the_objects_of_a_volume(given, tmp_path):
     model = AnyStar.from_pretrained(folder / "model")
     after = model.predict(image, diameter=10, progress=False)
     assert scores_of(truth.astype(np.int32), after.labels[:, :, 48:])[0.5].f1 > 0.8
+
+
+@pytest.mark.parametrize("steps", [20, 61, 298, 299, 300, 301, 302, 1000])
+def test_the_recipe_validates_five_times_and_after_the_last_step(steps, tmp_path):
+    register_resolvers()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        words = ["+experiment=finetune", f"trainer.max_steps={steps}", f"run_folder={tmp_path}"]
+        config = compose("train", words)
+    assert config.callbacks.checkpoint.validate_last
+    assert validations(config) == 5
+
+
+@pytest.mark.long
+def test_the_last_weights_are_validated_and_exported_where_nothing_is_held_out(given, tmp_path):
+    """Five validations of 13 steps are after every third step and after the last one."""
+    folder = tmp_path / "run"
+    words = overrides(given, folder, "data.held_out=0", "trainer.max_steps=13")
+    words = [word for word in words if not word.startswith("trainer.val_check_interval=")]
+    code, output = Training.forked(tmp_path, words).ended()
+    assert code == 0, output
+    assert "the last weights are exported" in output
+    (metrics,) = (folder / "csv").rglob("metrics.csv")
+    rows = list(csv.DictReader(metrics.read_text().splitlines()))
+    assert [int(row["step"]) + 1 for row in rows if row["val_loss"]] == [3, 6, 9, 12, 13]
+    best, last = (folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+    assert torch.load(best, weights_only=True)["global_step"] == 13
+    model = AnyStar.from_pretrained(folder / "model")
+    assert model.config.provenance.weights == "last"
+    expected = averaged_weights(last)
+    for name, value in model.network.state_dict().items():
+        assert torch.equal(value, expected[name])
+
+
+@pytest.mark.parametrize(
+    ("weights", "held_out", "expected"),
+    [("best", [1], "best"), ("best", [], "last"), ("last", [1], "last")],
+)
+def test_the_last_weights_are_exported_where_nothing_is_held_out(tmp_path, weights, held_out, expected):
+    made = FineTuningReport(
+        folder=str(tmp_path),
+        export={"weights": weights, "recipe": "finetune"},
+        samples=1,
+        min_f1=0.0,
+        image=None,
+        truth=None,
+        diameter=None,
+        spacing=None,
+    )
+    data = object.__new__(FineTuningData)
+    data.division = SimpleNamespace(held_out=held_out)
+    assert made._exported(data) == expected
 
 
 def module(given, **settings):

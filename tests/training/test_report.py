@@ -2,7 +2,10 @@
 
 import functools
 import json
+import sys
 from io import StringIO
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import lightning as L
 import numpy as np
@@ -20,6 +23,7 @@ from anystar_torch.training.data import SynthesisData
 from anystar_torch.training.module import Training, linear_decay
 from anystar_torch.training.object_sizes import BAND_SAMPLES, diameter_band, median_diameter
 from anystar_torch.training.report import FAILED, STOPPED, Report, example_volume
+from tests.exporting.networks import unet
 from tests.training.runs import measured_receptive_field
 
 
@@ -156,6 +160,46 @@ class TestReport:
         assert "stopped after step 0 of 5" in text
         assert f"resume={tmp_path}" in text
         assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        (["/opt/venv/bin/anystar", "train", "seed=2", "name=a b"], "anystar train seed=2 'name=a b'"),
+        (["train.py", "+experiment=mix"], "python train.py +experiment=mix"),
+    ],
+)
+def test_the_stored_command_is_the_one_that_was_given(tmp_path, monkeypatch, given, command):
+    monkeypatch.setattr(sys, "argv", given)
+    data = Mock(spec=SynthesisData, synthesizer=SimpleNamespace(seed=2), batch_size=2)
+    told = report(tmp_path)._provenance(Mock(spec=L.Trainer, global_step=5, world_size=1), data, {})
+    assert told.command == command
+
+
+def filled(network, value):
+    """The state of the network with one value in all of its weights."""
+    return {
+        name: torch.full_like(old, value) if old.is_floating_point() else old
+        for name, old in network.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize(("which", "mean"), [("last", 3.0), ("best", 5.0)])
+def test_the_exported_mean_is_of_the_same_weights_of_all_parts(tmp_path, which, mean):
+    """The last weights of three run folders are 1, 2 and 6, the best ones 4, 8 and 3."""
+    network = unet()
+    folders = [tmp_path / name for name in "abc"]
+    for folder, last, best in zip(folders, (1.0, 2.0, 6.0), (4.0, 8.0, 3.0), strict=True):
+        (folder / "checkpoints").mkdir(parents=True)
+        for name, value in (("last", last), ("best", best)):
+            state = {f"network.{key}": tensor for key, tensor in filled(network, value).items()}
+            torch.save({"state_dict": state}, folder / "checkpoints" / f"{name}.ckpt")
+    network.load_state_dict(filled(network, 1.0))
+    export = {"weights": which, "recipe": "plain", "averaged_with": [str(folder) for folder in folders[1:]]}
+    made = report(folders[0], export=export)
+    made._load_weights(network, made._exported(Mock(spec=SynthesisData)))
+    for value in network.state_dict().values():
+        assert not value.is_floating_point() or torch.all(value == mean)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,15 @@ def test_a_run_is_resumed_in_the_stage_where_it_was_stopped(staged, tmp_path):
     assert_same_weights(again, folder)
 
 
+def test_a_run_is_not_resumed_in_another_folder(staged, tmp_path):
+    """It would start again."""
+    code, output = run(tmp_path / "run", IN_STAGES, f"resume={staged[0]}")
+    assert code == 2, output
+    (line,) = output.strip().splitlines()
+    assert f"cannot resume {staged[0]}: a run in stages is resumed in its own folder" in line
+    assert not list((tmp_path / "run").rglob("*.ckpt"))
+
+
 def test_the_model_of_branches_is_the_mean_of_weights(staged, tmp_path):
     """Both branches start from the second stage, whose weights count as well; then again, from the last branch."""
     folder, again = tmp_path / "run", [IN_STAGES, f"branches={listed(BRANCHES)}"]
@@ -124,7 +133,9 @@ def test_a_signal_stops_the_run_in_its_stage(tmp_path):
 
 def test_what_cannot_be_is_one_line(tmp_path):
     for words, message in (
-        ([IN_STAGES, f"resume={tmp_path}"], "cannot resume"),
+        ([IN_STAGES, f"resume={tmp_path / 'run'}"], "cannot resume"),
+        (["stages=[5]"], "stages must be a list"),
+        (["stages=[['minutes=1'],['minutes=10m']]"], "minutes must be a finite number above 0, got '10m'"),
         (["stages=[['trainer.max_stepz=3']]"], "Could not override 'trainer.max_stepz'"),
     ):
         code, output = run(tmp_path / "run", *words)
