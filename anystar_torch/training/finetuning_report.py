@@ -95,6 +95,9 @@ class FineTuningReport(Report):
             provenance=replace(provenance, notes=notes),
         )
         weights.save(self.folder / "model", after.network, config)
+        sizes = {one if isinstance(one := a.diameter, str) else f"{one:.3g}" for a in data.division.trained}
+        if len(sizes) == 1:  # of several sizes, none suits all volumes
+            (self.next_diameter,) = sizes
         return after, synthetic[0.3].f1
 
     def _exported(self, data: SynthesisData) -> str:

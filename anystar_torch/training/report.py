@@ -101,6 +101,7 @@ class Report:
         self.export = export
         self.folder, self.samples, self.min_f1 = Path(folder), samples, min_f1
         self.image, self.truth, self.diameter, self.spacing = image, truth, diameter, spacing
+        self.next_diameter = "VOXELS"  # in the command that is printed at the end
         self.console = Console()
 
     def __call__(self, trainer: L.Trainer, training: Training, data: SynthesisData) -> int:
@@ -250,7 +251,7 @@ class Report:
                 self.console.print(f"{title:12s} {path}", soft_wrap=True, highlight=False)
         self.console.print(f"curves       tensorboard --logdir {self.folder / 'tensorboard'}", soft_wrap=True)
         self.console.print(
-            f"next         anystar predict VOLUME --model {self.folder / 'model'} --diameter VOXELS",
+            f"next         anystar predict VOLUME --model {self.folder / 'model'} --diameter {self.next_diameter}",
             soft_wrap=True,
         )
 

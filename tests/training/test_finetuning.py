@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import time
 from functools import partial
@@ -198,6 +199,7 @@ def test_the_last_weights_are_validated_and_exported_where_nothing_is_held_out(g
     code, output = Training.forked(tmp_path, words).ended()
     assert code == 0, output
     assert "the last weights are exported" in output
+    assert re.search(r"next .* --diameter [\d.]+\n", output.replace("\r", ""))
     (metrics,) = (folder / "csv").rglob("metrics.csv")
     rows = list(csv.DictReader(metrics.read_text().splitlines()))
     assert [int(row["step"]) + 1 for row in rows if row["val_loss"]] == [3, 6, 9, 12, 13]
