@@ -1,11 +1,13 @@
 """Checks of annotated volumes before a training starts. Every error is one line."""
 
 import numpy as np
-from jaxtyping import Int32, Shaped
+from jaxtyping import Int32, Int64, Shaped
 from scipy import ndimage
 
 _PIECES = 5
 """Separate pieces per label from which labels are taken for a mask or a map of grey values."""
+_PART = 0.25
+"""Size of a piece over that of the largest one from which the only label is taken for that of several objects."""
 _ELONGATED = 1.5
 """Extent along z over that across, or the inverse, from which voxels without a size are taken not to be cubes."""
 
@@ -46,14 +48,16 @@ def check_objects(path: str, labels: Int32[np.ndarray, "d h w"]) -> None:
             f"{path}: {single.size} of {objects} objects have one voxel, such as the one at {place} (z, y, x); "
             "outline or remove them"
         )
-    pieces = _pieces(labels)
-    if pieces > max(_PIECES * objects, objects + 20):
-        what = (
-            "a mask; give every object a label of its own"
-            if objects == 1
-            else "a probability map or an image; give labels, one whole number per object"
+    sizes = _pieces(labels)
+    if objects == 1 and np.count_nonzero(sizes >= _PART * sizes.max()) > 1:
+        raise ValueError(
+            f"{path} has one label in {len(sizes)} separate pieces, as a mask; give every object a label of its own"
         )
-        raise ValueError(f"{path} has {objects} labels in {pieces} separate pieces, as {what}")
+    if len(sizes) > max(_PIECES * objects, objects + 20):
+        raise ValueError(
+            f"{path} has {objects} labels in {len(sizes)} separate pieces, as a probability map or an image; give "
+            "labels, one whole number per object"
+        )
 
 
 def check_voxel_shape(path: str, labels: Int32[np.ndarray, "d h w"]) -> None:
@@ -81,10 +85,10 @@ def check_voxel_shape(path: str, labels: Int32[np.ndarray, "d h w"]) -> None:
         )
 
 
-def _pieces(labels: Int32[np.ndarray, "d h w"]) -> int:
-    """Number of connected pieces of equal labels above 0 (six neighbours)."""
-    total = 0
+def _pieces(labels: Int32[np.ndarray, "d h w"]) -> Int64[np.ndarray, " n"]:
+    """Voxels of each connected piece of equal labels above 0 (six neighbours)."""
+    sizes = [np.zeros(0, np.int64)]
     for label, box in enumerate(ndimage.find_objects(labels.clip(0)), start=1):
         if box is not None:
-            total += ndimage.label(labels[box] == label)[1]
-    return total
+            sizes.append(np.bincount(ndimage.label(labels[box] == label)[0].reshape(-1))[1:])
+    return np.concatenate(sizes)

@@ -116,7 +116,8 @@ def mask():
         (np.full(SHAPE, -1, np.int16), "has no objects"),
         (single_voxel(), r"1 of 6 objects have one voxel, such as the one at \(22, 1, 1\)"),
         (grey_values(), "separate pieces, as a probability map or an image"),
-        (mask(), "1 labels in .* separate pieces, as a mask"),
+        (mask(), r"has one label in \d+ separate pieces, as a mask"),
+        ((labels_of_balls() > 0).astype(np.uint8), r"has one label in \d+ separate pieces, as a mask"),
         (labels_of_balls() - 5, "has negative labels"),
     ],
 )
