@@ -13,7 +13,8 @@ import torch
 
 from anystar_torch.distributed import suppression
 from anystar_torch.distributed.blocks import Boxes
-from anystar_torch.distributed.job import Job, Machine, Options, Prepared, provide
+from anystar_torch.distributed.job import Job, Machine, Options, Prepared
+from anystar_torch.distributed.networks import provide
 from anystar_torch.distributed.passes import bounds
 from anystar_torch.distributed.progress import Bars
 from anystar_torch.distributed.run import Run, ThisProcess

@@ -146,7 +146,7 @@ Work = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="Folder for what is done so far, which all workers see. Default: beside the labels.",
+        help="Folder in which results of tasks are kept meanwhile, which all workers see. Default: that of the labels.",
         rich_help_panel=_BLOCKWISE,
     ),
 ]

@@ -3,15 +3,15 @@
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Shaped
 
 from anystar_torch.arrays import LazyVoxels, Spacing, Triple
 from anystar_torch.distributed.blocks import BLOCK, Blocks
 from anystar_torch.distributed.mask import VolumeMask
+from anystar_torch.distributed.networks import model_of, network_of
 from anystar_torch.distributed.work_folder import WorkFolder
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.inference.coarse_pass import COARSE_FACTOR
@@ -21,13 +21,8 @@ from anystar_torch.inference.plan import Layout, MemoryState, TileOptions
 from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.stages import Settings
 from anystar_torch.inference.tile_network import TileNetwork
-from anystar_torch.network import weights
-from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.weights import ModelConfig
-from anystar_torch.system.device import resolve
 from anystar_torch.system.memory import available_memory, resident
-
-_Value = TypeVar("_Value")
 
 SHARD = 256
 """Input voxels along each axis of the labels that one task writes."""
@@ -170,17 +165,17 @@ class Job:
     @property
     def network(self) -> TileNetwork:
         """The network, on the device of this process."""
-        return _network(self)
+        return network_of(self)
 
     @property
     def config(self) -> ModelConfig:
         """Configuration of the network."""
-        return _model(self)[1]
+        return model_of(self)[1]
 
     @cached_property
     def rays(self) -> Rays:
         """Rays of the network, on the CPU."""
-        return _model(self)[0].rays.to("cpu")
+        return model_of(self)[0].rays.to("cpu")
 
     @cached_property
     def settings(self) -> Settings:
@@ -216,90 +211,7 @@ class Job:
         return self._blocks(self.scaling(COARSE_FACTOR), self.found.coarse)
 
     def _blocks(self, scaling: Scaling, layout: Layout) -> Blocks:
-        return Blocks.of(scaling.shape, _model(self)[0].divisor, layout, self.options.block)
-
-
-_provided: dict[Path, tuple[TileNetwork, ModelConfig]] = {}
-
-# The last model that this process loaded, and its network on a device. The process that starts a prediction on workers
-# needs the first one alone, so its machine need not have their device.
-_models: dict[str, tuple[StarDist, ModelConfig]] = {}
-_networks: dict[Any, TileNetwork] = {}
-
-
-def provide(job: Job, tile_network: TileNetwork, config: ModelConfig) -> None:
-    """Let tasks of this process use a network that is loaded already, until :func:`withdraw`.
-
-    Args:
-        job: whose tasks use it, and those of other jobs with its work folder.
-        tile_network: the network.
-        config: its configuration.
-    """
-    _provided[job.model] = tile_network, config
-
-
-def withdraw(job: Job) -> None:
-    """Forget a network that was provided.
-
-    Args:
-        job: it was provided for.
-    """
-    _provided.pop(job.model, None)
-
-
-def _model(job: Job) -> tuple[StarDist, ModelConfig]:
-    """The network of a job, on any device, and its configuration."""
-    if (given := _provided.get(job.model)) is not None:
-        return given[0].network, given[1]
-    known = _models.get(job.identity)
-    return known or _keep(_models, job.identity, weights.load(job.model))
-
-
-def _network(job: Job) -> TileNetwork:
-    """The network of a job on the device of this process."""
-    threads = job.machine.threads
-    if threads is not None and threads != torch.get_num_threads():
-        torch.set_num_threads(threads)
-    if (given := _provided.get(job.model)) is not None:
-        return given[0]
-    if (known := _networks.get(_key(job))) is not None:
-        return known
-    network, config = _model(job)
-    device = resolve(_own_device(job.machine.device))
-    made = TileNetwork(
-        network.to(device),
-        device,
-        tta=job.options.tta,
-        chosen_precision=job.options.tiles.precision,
-        receptive_field=config.receptive_field,
-        smallest_tile=config.smallest_tile,
-    )
-    return _keep(_networks, _key(job), made)
-
-
-def _keep(known: dict[Any, _Value], key: Any, value: _Value) -> _Value:
-    """Keep a value in place of all others, so that a process that lives long does not collect networks."""
-    known.clear()
-    known[key] = value
-    return value
-
-
-def _key(job: Job) -> tuple[str, str, bool, str]:
-    return job.identity, job.machine.device, job.options.tta, str(job.options.tiles.precision)
-
-
-def _own_device(device: str) -> str:
-    """The device of this process: of several GPUs of a machine, each worker takes its own."""
-    count = torch.cuda.device_count() if device in ("auto", "cuda") else 0
-    if count < 2:
-        return device
-    from distributed import get_worker
-
-    try:
-        name = str(get_worker().name)
-    except ValueError:  # not in a worker
-        return device
-    return f"cuda:{int(name) % count}" if name.isdecimal() else device
+        return Blocks.of(scaling.shape, model_of(self)[0].divisor, layout, self.options.block)
 
 
 def memory_of_worker(workers: int) -> float:

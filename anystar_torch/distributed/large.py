@@ -12,7 +12,7 @@ import torch
 
 from anystar_torch.distributed.beginning import Source, begin, frames_of, jobs_of, spacing_of
 from anystar_torch.distributed.engine import Found, draw_labels, find_objects
-from anystar_torch.distributed.job import provide, withdraw
+from anystar_torch.distributed.networks import provide, withdraw
 from anystar_torch.distributed.options import LargeOptions
 from anystar_torch.distributed.places import (
     discard,

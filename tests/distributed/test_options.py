@@ -94,7 +94,7 @@ def test_the_table_is_that_of_the_prediction_in_memory(tmp_path, network, volume
 
 def job_of(tmp_path, network, volume, **options):
     from anystar_torch.distributed.beginning import jobs_of
-    from anystar_torch.distributed.job import provide
+    from anystar_torch.distributed.networks import provide
     from anystar_torch.distributed.options import LargeOptions
 
     (job,) = jobs_of([volume], network, LargeOptions(device="cpu", **options), tmp_path)

@@ -48,7 +48,7 @@ def test_damage_is_found_and_the_file_is_removed(tmp_path):
         work.check(item)
     assert not path.exists()
     assert work.complete("stage") is None
-    with pytest.raises(ValueError, match="remove it and start the same command again"):
+    with pytest.raises(ValueError, match="was damaged or missing"):
         work.read(item)
 
 

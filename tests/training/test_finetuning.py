@@ -213,10 +213,20 @@ def test_the_last_weights_are_validated_and_exported_where_nothing_is_held_out(g
 
 
 @pytest.mark.parametrize(
-    ("weights", "held_out", "expected"),
-    [("best", [1], "best"), ("best", [], "last"), ("last", [1], "last")],
+    ("weights", "held_out", "validated", "expected"),
+    [
+        ("best", [1], True, "best"),
+        ("best", [1], False, "last"),
+        ("best", [], True, "last"),
+        ("last", [1], True, "last"),
+    ],
 )
-def test_the_last_weights_are_exported_where_nothing_is_held_out(tmp_path, weights, held_out, expected):
+def test_the_last_weights_are_exported_where_nothing_tells_which_are_best(
+    tmp_path, weights, held_out, validated, expected
+):
+    if validated:
+        (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "checkpoints" / "best.ckpt").touch()
     made = FineTuningReport(
         folder=str(tmp_path),
         export={"weights": weights, "recipe": "finetune"},

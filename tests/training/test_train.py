@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from anystar_torch import __version__
+from tests.training.processes import ROOT
 from tests.training.runs import Payload, assert_same_weights, losses, run, start
 
 pytestmark = pytest.mark.long  # trainings in processes of their own
@@ -29,6 +30,14 @@ def test_writes_nothing_but_the_run_folder(whole):
     for said in ("model", "checkpoints/last.ckpt", "checkpoints/best.ckpt", "samples.png", "tensorboard"):
         assert str(folder / said) in output
     assert f"anystar predict VOLUME --model {folder / 'model'}" in output
+
+
+def test_a_clone_without_its_packages_is_told_what_to_install():
+    """Python without its site packages."""
+    done = subprocess.run([sys.executable, "-S", ROOT / "train.py"], capture_output=True, text=True)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "is not installed; install all with: make setup, or pip install -e ." in line
 
 
 def test_the_model_says_what_it_is(whole):
