@@ -146,7 +146,7 @@ Work = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="Folder in which results of tasks are kept meanwhile, which all workers see. Default: that of the labels.",
+        help="Folder in which NAME.work is made for results of tasks. All workers see it. Default: that of the labels.",
         rich_help_panel=_BLOCKWISE,
     ),
 ]

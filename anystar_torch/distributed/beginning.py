@@ -15,13 +15,14 @@ from anystar_torch.arrays import LazyVoxels, Spacing
 from anystar_torch.distributed.job import Job, Machine, Options
 from anystar_torch.distributed.mask import VolumeMask
 from anystar_torch.distributed.options import LargeOptions
-from anystar_torch.distributed.places import MODEL, SETTINGS, discard
+from anystar_torch.distributed.places import MODEL, SETTINGS, check_work_folder, discard, file_of
 from anystar_torch.distributed.work_folder import WorkFolder
 from anystar_torch.inference.candidates import checked_overlap, checked_probability
 from anystar_torch.inference.input_volume import diameter_in_voxels, validated_spacing
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.io import Inside, LabelStore, LazyVolume, Location, container, open_volume, read
 from anystar_torch.io.identity import checksum, version_of
+from anystar_torch.io.lazy_volume import Choice
 from anystar_torch.network import weights
 from anystar_torch.system.errors import last_line
 
@@ -145,8 +146,8 @@ def begin(
     Raises:
         ValueError: the work folder belongs to a run with other settings, or holds something else.
     """
-    folder = WorkFolder(place)
-    job = jobs[0]
+    check_work_folder(place)
+    folder, job = WorkFolder(place), jobs[0]
     settings = {
         "version": __version__,
         "source": [[_identity(one.source), list(one.shape)] for one in jobs],
@@ -158,6 +159,10 @@ def begin(
     }
     settings = WorkFolder.plain(settings)
     earlier = folder.noted(SETTINGS)
+    if earlier is None and not overwrite and any(place.glob("frame-*")):
+        raise ValueError(
+            f"{place} holds results of tasks, and not the settings of their run; overwrite or remove it"
+        )
     if earlier is not None and earlier != settings:
         changed = sorted(k for k in {*earlier, *settings} if earlier.get(k) != settings.get(k))
         if not overwrite:
@@ -175,6 +180,8 @@ def begin(
             folder.note(SETTINGS, settings)
         except OSError as error:
             raise ValueError(f"cannot write {place}: {error.strerror or last_line(error)}") from error
+    if any([one.work.repair() for one in jobs]):
+        LabelStore.forget(target)  # objects that are computed again may differ
     if not LabelStore.is_begun(target):  # labels that are noted as written are gone
         for one in jobs:
             one.work.forget(("labels", "pyramid"))
@@ -187,16 +194,14 @@ def _identity(source: Any) -> str:
     """
     if isinstance(source, np.ndarray):
         return checksum(source)
-    if isinstance(source, LazyVolume):
-        path = source.choice.path
-        if not isinstance(path, Path):  # a URL has no version that is quick to ask for
-            return str(source.choice)
-        return f"{replace(source.choice, path=path.absolute())}, version {version_of(container(path))}"
-    if (file := getattr(getattr(source, "file", None), "filename", None)) is not None:  # of h5py
-        return f"{file}:{source.name}, version {version_of(Path(file))}"
-    if hasattr(source, "store_path"):  # of zarr
-        return str(source.store_path)
-    if hasattr(source, "__dask_graph__"):
+    choice = getattr(source, "choice", None)
+    if isinstance(choice, Choice) and isinstance(choice.path, Path):
+        return f"{replace(choice, path=choice.path.absolute())}, version {version_of(container(choice.path))}"
+    if choice is not None:  # a URL has no version that is quick to ask for; other volumes name themselves
+        return str(choice)
+    if (path := file_of(source)) is not None and path.exists():
+        return f"{path} {getattr(source, 'name', '')}, version {version_of(path)}"
+    if type(source).__module__.startswith("dask."):
         return str(source.name)  # holds a checksum of the graph
     return uuid4().hex
 

@@ -16,6 +16,7 @@ from anystar_torch.distributed.networks import provide, withdraw
 from anystar_torch.distributed.options import LargeOptions
 from anystar_torch.distributed.places import (
     discard,
+    file_of,
     labels_at,
     may_replace_table,
     note_table,
@@ -79,7 +80,8 @@ def predict(
 ) -> LargeResult:
     """Segment a volume of any size, and write its labels as an OME-Zarr image.
 
-    The same call continues a prediction that was interrupted, from the files in its work folder.
+    The same call continues a prediction that was interrupted, from the files in its work folder, if the volume is a
+    file or an array of NumPy, Zarr, Dask or h5py.
 
     Args:
         source: file, folder or URL of the volume; or, without a client, a volume in memory or one that is read in
@@ -177,7 +179,8 @@ def _absolute(place: Any) -> Any:
 
 def _read(frames: Sequence[Any], wishes: LargeOptions) -> list[Location]:
     """The files and URLs that are read."""
-    volumes = {one.choice.path for one in frames if isinstance(one, LazyVolume)}
+    files = (one.choice.path if isinstance(one, LazyVolume) else file_of(one) for one in frames)
+    volumes = {one for one in files if one is not None}
     return [*volumes, *((wishes.mask,) if isinstance(wishes.mask, Path | str) else ())]
 
 

@@ -1,5 +1,7 @@
 """Networks that this process has: one that was provided, or the last one that it loaded for a task."""
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +24,7 @@ _provided: dict[Path, tuple[TileNetwork, ModelConfig]] = {}
 # needs the first one alone, so its machine need not have their device.
 _models: dict[str, tuple[StarDist, ModelConfig]] = {}
 _networks: dict[Any, TileNetwork] = {}
+_lock = threading.Lock()  # a worker may run several tasks at a time
 
 
 def provide(job: "Job", tile_network: TileNetwork, config: ModelConfig) -> None:
@@ -55,8 +58,7 @@ def model_of(job: "Job") -> tuple[StarDist, ModelConfig]:
     """
     if (given := _provided.get(job.model)) is not None:
         return given[0].network, given[1]
-    known = _models.get(job.identity)
-    return known or _keep(_models, job.identity, weights.load(job.model))
+    return _kept(_models, job.identity, lambda: weights.load(job.model))
 
 
 def network_of(job: "Job") -> TileNetwork:
@@ -73,11 +75,13 @@ def network_of(job: "Job") -> TileNetwork:
         torch.set_num_threads(threads)
     if (given := _provided.get(job.model)) is not None:
         return given[0]
-    if (known := _networks.get(_key(job))) is not None:
-        return known
-    network, config = model_of(job)
+    return _kept(_networks, _key(job), lambda: _loaded(job))
+
+
+def _loaded(job: "Job") -> TileNetwork:
+    network, config = weights.load(job.model)
     device = resolve(_own_device(job.machine.device))
-    made = TileNetwork(
+    return TileNetwork(
         network.to(device),
         device,
         tta=job.options.tta,
@@ -85,14 +89,16 @@ def network_of(job: "Job") -> TileNetwork:
         receptive_field=config.receptive_field,
         smallest_tile=config.smallest_tile,
     )
-    return _keep(_networks, _key(job), made)
 
 
-def _keep(known: dict[Any, _Value], key: Any, value: _Value) -> _Value:
-    """Keep a value in place of all others, so that a process that lives long does not collect networks."""
-    known.clear()
-    known[key] = value
-    return value
+def _kept(known: dict[Any, _Value], key: Any, make: Callable[[], _Value]) -> _Value:
+    """A value that is made once, and kept in place of all others: a process that lives long collects no networks."""
+    with _lock:
+        if key not in known:
+            made = make()
+            known.clear()
+            known[key] = made
+        return known[key]
 
 
 def _key(job: "Job") -> tuple[str, str, bool, str]:

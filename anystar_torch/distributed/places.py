@@ -1,18 +1,24 @@
 """Where a large prediction reads and writes, and what it may remove."""
 
+import glob
 import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from anystar_torch.distributed.work_folder import WorkFolder
 from anystar_torch.io import Inside, Location, container, is_url
 
 SETTINGS = "settings.json"
+"""File of a work folder: the settings of the run."""
+
 MODEL = "model"
+"""Folder of a work folder: the network."""
+
 TABLE = "table.json"
-"""Names in a work folder: the settings of the run, the network, and the table that it began to write."""
+"""File of a work folder: the name of the table that the run began to write."""
 
 _OWN = re.compile(rf"{MODEL}|frame-\d+|{SETTINGS}|{TABLE}|\..*\.part")  # all that a work folder holds
 
@@ -46,7 +52,7 @@ def work_folder(target: Location | Inside, work: Path | str | None) -> Path:
 
 
 def spare(inputs: Iterable[Location], outputs: Iterable[Location]) -> None:
-    """Refuse results that would replace an input or one another.
+    """Refuse results that would replace an input or a part of it, or one another.
 
     Args:
         inputs: files, folders and URLs that are read.
@@ -56,15 +62,34 @@ def spare(inputs: Iterable[Location], outputs: Iterable[Location]) -> None:
         ValueError: names the result and what it would replace.
     """
     read = {_resolved(one): one for one in inputs}
-    seen: set[str] = set()
+    seen: list[str] = []
     for one in outputs:
         place = _resolved(one)
-        if place in seen:
+        if any(_holds(place, other) or _holds(other, place) for other in seen):
             raise ValueError(f"two results would be written to {one}; give one of them another name")
-        seen.add(place)
+        seen.append(place)
         for other, name in read.items():
-            if other == place or other.startswith(f"{place.rstrip('/')}/"):
+            part = other.endswith(".zarr") and _holds(other, place) and not _holds(f"{other}/labels", place)
+            if _holds(place, other) or part:
                 raise ValueError(f"{one} would replace the input {name}; choose another name")
+
+
+def file_of(source: Any) -> Path | None:
+    """The file or folder on the disk that an array of Zarr, h5py or NumPy reads; None for others.
+
+    Args:
+        source: the array.
+    """
+    root = getattr(getattr(source, "store", None), "root", None)
+    if isinstance(root, Path):  # of Zarr
+        return Path(root.absolute(), source.path)
+    name = getattr(getattr(source, "file", source), "filename", None)  # of h5py; of a memory map
+    return None if name is None else Path(name).absolute()
+
+
+def _holds(folder: str, place: str) -> bool:
+    """Whether a place is a folder, or lies in it."""
+    return place == folder or place.startswith(f"{folder.rstrip('/')}/")
 
 
 def _resolved(location: Location) -> str:
@@ -103,9 +128,10 @@ def discard(place: Path) -> None:
         ValueError: it holds something that no prediction wrote.
     """
     check_work_folder(place)
+    name = f".{place.name[:100]}"  # file systems limit the length of a name
     if place.exists():
-        place.rename(place.with_name(f".{place.name}.{uuid4().hex}.removed"))
-    for one in place.parent.glob(f".{place.name}.*.removed"):
+        place.rename(place.with_name(f"{name}.{uuid4().hex[:8]}.removed"))
+    for one in place.parent.glob(f"{glob.escape(name)}.????????.removed"):
         shutil.rmtree(one, ignore_errors=True)
 
 

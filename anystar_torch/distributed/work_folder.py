@@ -32,6 +32,7 @@ _TYPES = {
 }
 _NAMES = {np.dtype(kind): name for name, kind in _TYPES.items()}
 _ENDING = ".safetensors"
+_DAMAGED = "damaged.json"  # names the stage of a file that was damaged or missing
 _PIECE = 1 << 24  # bytes read at a time for a checksum
 
 Arrays = dict[str, NDArray[Any]]
@@ -134,11 +135,33 @@ class WorkFolder:
             raise self._damaged(item)
 
     def _damaged(self, item: Item) -> ValueError:
-        """Remove a file and the list of its stage, so that the next run makes it again."""
+        """Remove a file, and note its stage for :meth:`repair`."""
         path = self.path / item.stage / item.file
         path.unlink(missing_ok=True)
-        self._list(item.stage).unlink(missing_ok=True)
+        self.note(_DAMAGED, item.stage)
         return ValueError(f"{path} was damaged or missing; start the same command again, which makes it anew")
+
+    def repair(self) -> bool:
+        """Forget what a damaged or missing file makes doubtful: that its stage is complete, and all later stages.
+
+        A file that is made again may differ by rounding, so results that were made from the old one do not fit it.
+
+        Returns:
+            Whether there was such a file.
+        """
+        stage = self.noted(_DAMAGED)
+        if stage is None:
+            return False
+        folders = {path.name for path in self.path.iterdir() if path.is_dir()}
+        completed = {path.stem: path.stat().st_mtime_ns for path in self.path.glob("*.json")}
+        if stage in completed:
+            open_ = folders - set(completed)
+            self.forget({one for one, time in completed.items() if time > completed[stage]} | open_)
+            self._list(stage).unlink()
+        else:
+            self.forget([stage])
+        (self.path / _DAMAGED).unlink(missing_ok=True)
+        return True
 
     def found(self, stage: str) -> dict[str, Item]:
         """The results of a stage that is not complete, by task.
@@ -186,7 +209,10 @@ class WorkFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         temporary = self.path / f".{uuid4().hex}.part"
-        temporary.write_text(json.dumps(content))
+        with open(temporary, "w") as file:
+            file.write(json.dumps(content))
+            file.flush()
+            os.fsync(file.fileno())  # it says that other files are complete
         os.replace(temporary, self.path / name)
 
     @staticmethod

@@ -27,7 +27,7 @@ def check_image(path: str, image: Shaped[np.ndarray, "d h w"]) -> None:
 
 
 def check_objects(path: str, labels: Int32[np.ndarray, "d h w"]) -> None:
-    """Refuse labels without objects, with objects of one voxel, or of which most objects are in many pieces.
+    """Refuse labels without objects, with objects of one voxel, with one label for several pieces, or with many pieces.
 
     Args:
         path: of the labels, for the message.

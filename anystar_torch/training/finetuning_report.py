@@ -1,6 +1,7 @@
 """The report at the end of a fine-tuning: the network before and after, on the annotation and on synthetic samples."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,7 +98,7 @@ class FineTuningReport(Report):
         weights.save(self.folder / "model", after.network, config)
         sizes = {one if isinstance(one := a.diameter, str) else f"{one:.3g}" for a in data.division.trained}
         if len(sizes) == 1:  # of several sizes, none suits all volumes
-            (self.next_diameter,) = sizes
+            self.next_diameter = shlex.quote(sizes.pop())
         return after, synthetic[0.3].f1
 
     def _exported(self, data: SynthesisData) -> str:

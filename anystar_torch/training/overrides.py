@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 
 def sets(overrides: Sequence[str], name: str) -> bool:
-    """Whether an override sets a value, in any of Hydra's forms: ``name=``, ``+name=`` or ``++name=``.
+    """Whether an override names a value and sets it: ``name=``, ``+name=`` or ``++name=``.
 
     Args:
         overrides: in Hydra's syntax, as given.

@@ -156,9 +156,9 @@ class Report:
         return model, scores[0.3].f1
 
     def _exported(self, data: SynthesisData) -> str:
-        """Which weights of the run are exported: "last" or "best". A run without a validation has no best ones."""
-        validated = (self.folder / "checkpoints" / BEST).is_file()
-        return "best" if self.export["weights"] == "best" and validated else "last"
+        """Which weights are exported: "last" or "best". A run or a branch without a validation has no best ones."""
+        bests = [self.folder / "checkpoints" / BEST, *self._checkpoints("averaged_with", BEST)]
+        return "best" if self.export["weights"] == "best" and all(one.is_file() for one in bests) else "last"
 
     def _load_weights(self, network: StarDist, which: str) -> None:
         """Load the weights to export into the network, which has the last ones of this run."""

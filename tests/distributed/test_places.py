@@ -1,6 +1,8 @@
 """What a prediction block by block reads, writes and removes, and whose work it continues."""
 
+import io
 import os
+import time
 from contextlib import suppress
 
 import dask.array
@@ -9,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from anystar_torch.cli import main
 from anystar_torch.distributed import large, predict
@@ -16,7 +19,8 @@ from anystar_torch.distributed.beginning import frames_of, jobs_of
 from anystar_torch.distributed.cluster import local_workers
 from anystar_torch.distributed.job import Job
 from anystar_torch.distributed.options import LargeOptions
-from anystar_torch.distributed.places import work_folder
+from anystar_torch.distributed.places import discard, work_folder
+from anystar_torch.distributed.work_folder import WorkFolder
 from anystar_torch.io import Inside, LabelStore, open_volume
 from anystar_torch.network import weights
 from tests.distributed.cases import crowd, model, noise, small_model, stored, write_volume
@@ -88,11 +92,15 @@ def test_nothing_that_is_read_is_replaced(tmp_path, network, volume):
         (source, {}),
         (tmp_path / "group" / ".." / "group" / "v.ome.zarr", {}),
         (tmp_path / "group", {}),
+        (source / "0", {}),
+        (tmp_path / "l.ome.zarr", {"table": tmp_path / "l.ome.zarr" / "t.csv"}),
         (tmp_path / "l.ome.zarr", {"mask": mask, "table": mask}),
         (tmp_path / "l.ome.zarr", {"table": tmp_path / "l.ome.zarr"}),
     ]:
         with pytest.raises(ValueError, match=r"would replace the input|two results"):
             predict(source, target, model=network, overwrite=True, **OPTIONS | options)
+    with pytest.raises(ValueError, match="would replace the input"):
+        predict(zarr.open_group(source)["0"], source, model=network, overwrite=True, **OPTIONS)
     assert np.array_equal(open_volume(source)[...], volume)
     assert mask.is_file()
 
@@ -137,8 +145,10 @@ def test_a_run_that_continues_replaces_its_own_table_alone(tmp_path, network, vo
 def test_what_is_left_of_a_removed_work_folder_is_not_used(tmp_path, network, volume, stopped):
     target, place = tmp_path / "labels.ome.zarr", tmp_path / "labels.ome.zarr.work"
     stopped(volume, target, model=network)
-    (place / "settings.json").unlink()  # a process was killed while it removed the folder
-    other = predict(volume, target, model=network, prob_thresh=0.7, **OPTIONS)
+    (place / "settings.json").unlink()  # someone removed a part of the folder
+    with pytest.raises(ValueError, match="results of tasks, and not the settings of their run"):
+        predict(volume, target, model=network, prob_thresh=0.7, **OPTIONS)
+    other = predict(volume, target, model=network, prob_thresh=0.7, overwrite=True, **OPTIONS)
     fresh = predict(volume, tmp_path / "fresh.ome.zarr", model=network, prob_thresh=0.7, **OPTIONS)
     assert np.array_equal(stored(other.target), stored(fresh.target))
     assert sorted(one.name for one in tmp_path.iterdir()) == ["fresh.ome.zarr", "labels.ome.zarr"]
@@ -146,7 +156,7 @@ def test_what_is_left_of_a_removed_work_folder_is_not_used(tmp_path, network, vo
 
 @pytest.mark.long
 @pytest.mark.parametrize("damage", ["missing", "cut off"])
-def test_a_damaged_result_of_any_stage_is_made_again(tmp_path, network, volume, stopped, damage):
+def test_damaged_objects_are_made_again(tmp_path, network, volume, stopped, damage):
     target = tmp_path / "labels.ome.zarr"
     fresh = predict(volume, tmp_path / "fresh.ome.zarr", model=network, **OPTIONS)
     stopped(volume, target, model=network)
@@ -165,12 +175,11 @@ def test_a_damaged_result_of_any_stage_is_made_again(tmp_path, network, volume, 
     assert np.array_equal(stored(target), stored(fresh.target))
 
 
-@pytest.mark.parametrize("name", ["settings.json", "frame-00000/candidates.json"])
 @pytest.mark.long
-def test_an_empty_file_of_a_machine_that_stopped_is_not_read(tmp_path, network, volume, stopped, name):
+def test_an_empty_file_of_a_machine_that_stopped_is_not_read(tmp_path, network, volume, stopped):
     target = tmp_path / "labels.ome.zarr"
     stopped(volume, target, model=network)
-    (tmp_path / "labels.ome.zarr.work" / name).write_text("")
+    (tmp_path / "labels.ome.zarr.work" / "frame-00000" / "candidates.json").write_text("")
     result = predict(volume, target, model=network, **OPTIONS)
     expected = network.predict(volume, diameter=13, device="cpu", progress=False)
     assert np.array_equal(stored(result.target), expected.labels)
@@ -190,18 +199,18 @@ def test_volumes_that_differ_have_different_identities(tmp_path, network):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
             file["x"] = values
         files.append(h5py.File(tmp_path / f"{name}.h5")["x"])
-    kinds = [
-        *files,
-        dask.array.from_array(first),
-        dask.array.from_array(second),
-        first,
-        second,
-        Boxes(),
-        Boxes(),
+    arrays = [
+        zarr.create_array(tmp_path / name, data=values) for name, values in (("a", first), ("b", second))
     ]
-    found = identities(tmp_path, network, *kinds)
-    assert len(set(found)) == len(kinds)
-    assert identities(tmp_path, network, *kinds[:6]) == found[:6]
+    lazy = [dask.array.from_array(values) for values in (first, second)]
+    known = [*files, *arrays, *lazy, first, second, Named("a"), Named("b")]
+    memory = [zarr.create_array({}, data=values) for values in (first, second)]
+    unknown = [*memory, Boxes(), Boxes(), h5py.File(io.BytesIO(), "w").create_dataset("x", data=first)]
+    found = identities(tmp_path, network, *known, *unknown)
+    assert len(set(found)) == len(known) + len(unknown)
+    again = identities(tmp_path, network, *known, *unknown)
+    assert again[: len(known)] == found[: len(known)]
+    assert not set(again[len(known) :]) & set(found)
     for file in files:
         file.file.close()
 
@@ -213,6 +222,42 @@ class Boxes:
 
     def __getitem__(self, box):
         return np.zeros(self.shape, np.float32)[box]
+
+
+class Named(Boxes):
+    """A volume that says what tells it from others, as layers of napari do."""
+
+    def __init__(self, choice):
+        self.choice = choice
+
+
+def test_a_result_that_is_made_again_takes_later_ones_with_it(tmp_path):
+    work = WorkFolder(tmp_path / "frame")
+    items = {}
+    for name in ("plan", "candidates", "suppression.1", "objects"):
+        items[name] = work.write(name, "0", {"x": np.arange(3)})
+        work.close(name, [items[name]])
+        time.sleep(0.02)
+    work.write("labels", "0", {})  # not complete
+    assert not work.repair()
+    (work.path / "candidates" / items["candidates"].file).unlink()
+    with pytest.raises(ValueError, match="was damaged or missing"):
+        work.read(items["candidates"])
+    assert work.repair()
+    assert work.complete("plan") == {"0": items["plan"]}
+    for name in ("candidates", "suppression.1", "objects"):
+        assert work.complete(name) is None
+        assert not work.found(name)
+    assert not work.found("labels")
+    assert not work.repair()
+
+
+def test_names_with_brackets_and_long_names_are_removed(tmp_path):
+    for name in ("cells[1].ome.zarr.work", f"{'n' * 220}.ome.zarr.work"):
+        place = tmp_path / name
+        (place / "frame-00000").mkdir(parents=True)
+        discard(place)
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.long
@@ -289,11 +334,11 @@ def test_the_device_is_chosen_where_a_task_runs(tmp_path, volume, monkeypatch):
 
 def test_the_process_that_starts_a_prediction_needs_no_device_of_its_workers(tmp_path):
     network = small_model()
-    (job,) = jobs_of([noise(SHAPE)], network, LargeOptions(device="cuda:7", diameter=13), tmp_path)
+    (job,) = jobs_of([noise(SHAPE)], network, LargeOptions(device="cuda:99", diameter=13), tmp_path)
     weights.save(job.model, network.network, network.config)
     assert job.config == network.config
     assert len(job.rays) == 32
-    with pytest.raises(ValueError, match="cuda:7"):
+    with pytest.raises(ValueError, match="cuda:99"):
         _ = job.network
 
 
@@ -320,6 +365,10 @@ def test_threads_are_those_asked_for_in_this_process_too(tmp_path, network, volu
         return find(job, run)
 
     monkeypatch.setattr(large, "find_objects", noted)
-    predict(volume, tmp_path / "l.ome.zarr", model=network, threads=1, **OPTIONS)
-    assert used == [1]
-    assert torch.get_num_threads() == before
+    try:
+        torch.set_num_threads(2)
+        predict(volume, tmp_path / "l.ome.zarr", model=network, threads=1, **OPTIONS)
+        assert used == [1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

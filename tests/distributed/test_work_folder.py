@@ -47,6 +47,7 @@ def test_damage_is_found_and_the_file_is_removed(tmp_path):
     with pytest.raises(ValueError, match="was damaged or missing"):
         work.check(item)
     assert not path.exists()
+    assert work.repair()
     assert work.complete("stage") is None
     with pytest.raises(ValueError, match="was damaged or missing"):
         work.read(item)

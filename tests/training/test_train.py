@@ -34,7 +34,7 @@ def test_writes_nothing_but_the_run_folder(whole):
 
 def test_a_clone_without_its_packages_is_told_what_to_install():
     """Python without its site packages."""
-    done = subprocess.run([sys.executable, "-S", ROOT / "train.py"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-S", ROOT / "train.py"], capture_output=True, text=True, env={})
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "is not installed; install all with: make setup, or pip install -e ." in line
