@@ -79,16 +79,7 @@ class Outputs:
         """
         from anystar_torch import io
 
-        seen: set[Path] = set()
-        for path in (self.labels, *self.extra):
-            place = path.resolve()
-            if place in seen:
-                raise ValueError(f"two results would be written to {path}; give one of them another name")
-            seen.add(place)
-            for source in inputs:
-                read = io.container(source).resolve()
-                if place == read or place in read.parents:
-                    raise ValueError(f"{path} would replace the input {source}; choose another name")
+        io.spare(inputs, (self.labels, *self.extra))
 
 
 def placed(paths: list[Path], output: Path | None, wanted: Outputs) -> list[Outputs]:

@@ -20,7 +20,6 @@ from anystar_torch.distributed.places import (
     labels_at,
     may_replace_table,
     note_table,
-    spare,
     work_folder,
 )
 from anystar_torch.distributed.progress import Bars
@@ -37,6 +36,7 @@ from anystar_torch.io import (
     check_table,
     check_target,
     is_url,
+    spare,
 )
 from anystar_torch.io.placement import Placement
 from anystar_torch.system.errors import last_line

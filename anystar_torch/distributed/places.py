@@ -3,13 +3,12 @@
 import glob
 import re
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from anystar_torch.distributed.work_folder import WorkFolder
-from anystar_torch.io import Inside, Location, container, is_url
+from anystar_torch.io import Inside, Location, is_url
 
 SETTINGS = "settings.json"
 """File of a work folder: the settings of the run."""
@@ -51,29 +50,6 @@ def work_folder(target: Location | Inside, work: Path | str | None) -> Path:
     return (Path(place).absolute().parent if work is None else Path(work).absolute()) / name
 
 
-def spare(inputs: Iterable[Location], outputs: Iterable[Location]) -> None:
-    """Refuse results that would replace an input or a part of it, or one another.
-
-    Args:
-        inputs: files, folders and URLs that are read.
-        outputs: those that are written or removed.
-
-    Raises:
-        ValueError: names the result and what it would replace.
-    """
-    read = {_resolved(one): one for one in inputs}
-    seen: list[str] = []
-    for one in outputs:
-        place = _resolved(one)
-        if any(_holds(place, other) or _holds(other, place) for other in seen):
-            raise ValueError(f"two results would be written to {one}; give one of them another name")
-        seen.append(place)
-        for other, name in read.items():
-            part = other.endswith(".zarr") and _holds(other, place) and not _holds(f"{other}/labels", place)
-            if _holds(place, other) or part:
-                raise ValueError(f"{one} would replace the input {name}; choose another name")
-
-
 def file_of(source: Any) -> Path | None:
     """The file or folder on the disk that an array of Zarr, h5py or NumPy reads; None for others.
 
@@ -85,15 +61,6 @@ def file_of(source: Any) -> Path | None:
         return Path(root.absolute(), source.path)
     name = getattr(getattr(source, "file", source), "filename", None)  # of h5py; of a memory map
     return None if name is None else Path(name).absolute()
-
-
-def _holds(folder: str, place: str) -> bool:
-    """Whether a place is a folder, or lies in it."""
-    return place == folder or place.startswith(f"{folder.rstrip('/')}/")
-
-
-def _resolved(location: Location) -> str:
-    return str(location).rstrip("/") if is_url(location) else str(container(Path(location)).resolve())
 
 
 def check_work_folder(place: Path) -> None:

@@ -1,0 +1,39 @@
+"""Results never replace what is read, or one another."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from anystar_torch.io.formats import container
+from anystar_torch.io.location import Location, is_url
+
+
+def spare(inputs: Iterable[Location], outputs: Iterable[Location]) -> None:
+    """Refuse results that would replace an input or a part of it, or one another.
+
+    Args:
+        inputs: files, folders and URLs that are read.
+        outputs: those that are written or removed.
+
+    Raises:
+        ValueError: names the result and what it would replace.
+    """
+    read = {_resolved(one): one for one in inputs}
+    seen: list[str] = []
+    for one in outputs:
+        place = _resolved(one)
+        if any(_holds(place, other) or _holds(other, place) for other in seen):
+            raise ValueError(f"two results would be written to {one}; give one of them another name")
+        seen.append(place)
+        for other, name in read.items():
+            part = other.endswith(".zarr") and _holds(other, place) and not _holds(f"{other}/labels", place)
+            if _holds(place, other) or part:
+                raise ValueError(f"{one} would replace the input {name}; choose another name")
+
+
+def _holds(folder: str, place: str) -> bool:
+    """Whether a place is a folder, or lies in it."""
+    return place == folder or place.startswith(f"{folder.rstrip('/')}/")
+
+
+def _resolved(location: Location) -> str:
+    return str(location).rstrip("/") if is_url(location) else str(container(Path(location)).resolve())
