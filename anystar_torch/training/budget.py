@@ -55,7 +55,6 @@ def fit_steps(config: DictConfig, overrides: Sequence[str]) -> int | None:
         return None
     if config.resume is not None:
         return stored_steps(config.resume)
-    say(f"measuring the first steps, to fit the training to {minutes:g} minutes")
     step, validation, spent = measure(config, min(SECONDS, 60 * minutes * SHARE))
     release_memory()
     steps = steps_within(60 * minutes - spent, step, validation, lambda n: validations(with_steps(config, n)))
@@ -153,7 +152,8 @@ def steps_within(seconds: float, step: float, validation: float, count: Callable
 def measure(config: DictConfig, seconds: float) -> tuple[float, float, float]:
     """Seconds of a training step, of a validation and of this measurement, from a training that is thrown away.
 
-    The training has the network, the samples, the precision and the scores of ``config``, and writes no files.
+    The training has the network, the samples, the precision and the scores of ``config``, and writes no files. A line
+    says that it begins, after network and data are built, which refuses wrong settings.
 
     Args:
         config: the composed configuration.
@@ -172,8 +172,10 @@ def measure(config: DictConfig, seconds: float) -> tuple[float, float, float]:
     callbacks = [watch, *(instantiate(node) for name, node in trial.callbacks.items() if name == "scores")]
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = instantiate(trial.trainer, callbacks=callbacks, **quiet)
+    training, data = instantiate(trial.training), instantiate(trial.data)
+    say(f"measuring the first steps, to fit the training to {trial.minutes:g} minutes")
     try:
-        trainer.fit(instantiate(trial.training), datamodule=instantiate(trial.data))
+        trainer.fit(training, datamodule=data)
     except SystemExit as stopped:  # Lightning ends the process after Ctrl-C
         raise KeyboardInterrupt from stopped
     return watch.result(trainer)
