@@ -45,7 +45,7 @@ fi
 if [ "${TESTS:-1}" = 1 ]; then
   step "tests marked gpu, at most $TEST_SECONDS s"
   # only the files that have some: the others need packages that may be missing here
-  files=$(grep -rlE "(mark|pytestmark).*gpu|mark\.gpu" --include='test_*.py' tests)
+  files=$(grep -rlE "(mark|pytestmark).*gpu|mark\.gpu" --include='test_*.py' tests | sort)
   # shellcheck disable=SC2086 # a list of files
   timeout -k 10 "$TEST_SECONDS" "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider --continue-on-collection-errors \
     --durations=15 $files >"$OUT/tests.log" 2>&1

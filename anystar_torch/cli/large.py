@@ -228,10 +228,10 @@ def _client(wanted: Blockwise, model: "AnyStar") -> "Iterator[Client | None]":
     workers = wanted.workers or 0
     if workers < 1:
         raise ValueError(f"--workers must be at least 1, got {workers}")
-    if model.max_memory is None and model.tile_network(wanted.device).device.type == "cpu":
+    if model.max_memory is None:
         from anystar_torch.distributed.job import memory_of_worker
 
-        model.max_memory = memory_of_worker(workers)
+        model.max_memory = memory_of_worker(workers, model.tile_network(wanted.device).device)
     with local_workers(workers, wanted.threads) as client:
         print(f"dashboard: {client.dashboard_link}", file=sys.stderr)
         yield client

@@ -1,11 +1,13 @@
 """What a task needs to know: the volume, the settings, the network, and what earlier stages found."""
 
+import math
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Shaped
 
 from anystar_torch.arrays import LazyVoxels, Spacing, Triple
@@ -22,7 +24,7 @@ from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.stages import Settings
 from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.network.weights import ModelConfig
-from anystar_torch.system.memory import available_memory, resident
+from anystar_torch.system.memory import Memory, available_memory, resident
 
 SHARD = 256
 """Input voxels along each axis of the labels that one task writes."""
@@ -214,13 +216,21 @@ class Job:
         return Blocks.of(scaling.shape, model_of(self)[0].divisor, layout, self.options.block)
 
 
-def memory_of_worker(workers: int) -> float:
-    """Bytes that each of several processes of this machine may take, by default.
+def memory_of_worker(workers: int, device: torch.device) -> float | None:
+    """Bytes that each of several processes of this machine may take, by default; None for no limit.
+
+    On a CPU it is half of the free memory, divided by the processes. Processes that share a GPU divide its free memory.
 
     Args:
         workers: number of processes.
+        device: on which they compute.
     """
-    return resident() + 0.5 * available_memory() / workers
+    if device.type == "cpu":
+        return resident() + 0.5 * available_memory() / workers
+    if device.type != "cuda":
+        return None
+    sharing = math.ceil(workers / torch.cuda.device_count())
+    return None if sharing == 1 else Memory.of(device).budget(None) / sharing
 
 
 def _layout(facts: dict[str, Any]) -> Layout:

@@ -96,13 +96,15 @@ def select(
     chosen = owned > prob_thresh
     z, y, x = _places(chosen)
     found = distances[:, *inside][:, z, y, x].T
-    finite = (owned.sum() + found.sum()).isfinite()  # a sum needs no memory, and NaN and infinity survive it
+    count = chosen.sum()
+    of_candidates = torch.where(torch.arange(len(z), device=z.device) < count, found.sum(1), 0.0)
+    finite = (owned.sum() + of_candidates.sum()).isfinite()  # NaN and infinity survive a sum
     diagonal = math.sqrt(sum(size * size for size in shape))  # it bounds every distance
     found = (
         found.nan_to_num_(nan=_MIN_DISTANCE).clamp_(_MIN_DISTANCE, diagonal).to(torch.float16).contiguous()
     )
     points = torch.stack([a * g + o for a, g, o in zip((z, y, x), grid, first, strict=True)], 1)
-    return Selection(points.float(), found, owned[z, y, x].float(), chosen.sum(), finite)
+    return Selection(points.float(), found, owned[z, y, x].float(), count, finite)
 
 
 def joined(parts: Sequence[Selection], rays: int) -> Selection:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anystar_torch.arrays import Labels, Triple
-from anystar_torch.kernels.implementations import implementation
+from anystar_torch.kernels.implementations import implementation, widest_float
 from anystar_torch.kernels.native import on_grid
 
 Addresses = tuple[Int32[Tensor, "s r gd 1 1"], Int32[Tensor, "s r 1 gh 1"], Int32[Tensor, "s r 1 1 gw"]]
@@ -93,9 +93,7 @@ def torch_star_distances(
 
 def _root(squares: Float32[Tensor, "s r"]) -> Float32[Tensor, "s r"]:
     """Correctly rounded square roots; float32 ``sqrt`` of the CPU is off by one unit for some numbers."""
-    if squares.device.type == "mps":  # has no float64
-        return squares.sqrt()
-    return squares.double().sqrt().float()
+    return squares.to(widest_float(squares.device)).sqrt().float()
 
 
 def _offsets(vertices: Float32[Tensor, "r 3"], steps: int) -> Float32[Tensor, "s r 3"]:

@@ -1,6 +1,7 @@
 """The device a network runs on, and the precision it computes in."""
 
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -102,9 +103,24 @@ def _tensorfloat_settings() -> list[tuple[Any, str, Any]]:
     cudnn: Any = torch.backends.cudnn
     matmul = torch.backends.cuda.matmul
     try:
-        return [(place, "allow_tf32", place.allow_tf32) for place in (cudnn, matmul)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch 2.9 recommends the newer setting, which earlier ones lack
+            return [(place, "allow_tf32", place.allow_tf32) for place in (cudnn, matmul)]
     except RuntimeError:  # the program uses the newer setting of torch 2.9, and torch refuses to mix both
         return [(place, "fp32_precision", place.fp32_precision) for place in (cudnn.conv, matmul)]
+
+
+@contextmanager
+def refusing_synchronisation() -> Iterator[None]:
+    """Raise RuntimeError inside the block if the host would wait for a CUDA device."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls the mode a prototype
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 def largest_tensor(device: torch.device) -> int:
@@ -121,11 +137,18 @@ def largest_tensor(device: torch.device) -> int:
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether an error means that the device's memory is full. cuDNN, cuBLAS and MPS have their own messages.
 
+    Where the workspace of no algorithm fits into memory, torch says that cuDNN has no engine for the convolution.
+
     Args:
         error: any error of torch.
     """
     words = str(error)
-    known = ("out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
+    known = (
+        "out of memory",
+        "CUDNN_STATUS_ALLOC_FAILED",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        "unable to find an engine",
+    )
     return isinstance(error, torch.OutOfMemoryError) or any(word in words for word in known)
 
 

@@ -201,6 +201,8 @@ def silence_libraries() -> None:
     warnings.filterwarnings("ignore", module="lightning.pytorch.utilities._pytree")
     # The gradient of a 1x1x1 convolution has the same bytes in both memory formats.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    # Lightning wraps the network on another stream than it trains on; torch 2.10 and later mention it.
+    warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream does not match")
     # Batch normalisation keeps its statistics in a fine-tuning.
     warnings.filterwarnings("ignore", message="Found .* module.* in eval mode at the start of training")
     # Lightning recommends a stateful loader. Ours starts at the step of the trainer.

@@ -1,6 +1,5 @@
 """Streams, marks and graphs of a device: the only code of the prefetch that calls CUDA."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -8,6 +7,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 from jaxtyping import Int64
 from torch import Tensor
+
+from anystar_torch.system.device import refusing_synchronisation
 
 Made = TypeVar("Made")
 Mark = Any
@@ -172,14 +173,6 @@ class CudaStreams:
             made = work()
         return graph.replay, made
 
-    @contextmanager
-    def refusing_synchronisation(self) -> Iterator[None]:
+    def refusing_synchronisation(self) -> AbstractContextManager[None]:
         """Raise RuntimeError inside the block if the host would wait for the device."""
-        before = torch.cuda.get_sync_debug_mode()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch calls the mode a prototype
-            torch.cuda.set_sync_debug_mode("error")
-        try:
-            yield
-        finally:
-            torch.cuda.set_sync_debug_mode(before)
+        return refusing_synchronisation()

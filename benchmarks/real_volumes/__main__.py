@@ -6,6 +6,7 @@
     python -m benchmarks.real_volumes outlines   where outlines lie on the edges of the image: truth and network
     python -m benchmarks.real_volumes sizes      networks, with objects rescaled to several sizes
     python -m benchmarks.real_volumes ablate     trainings that differ in one setting each
+    python -m benchmarks.real_volumes mean       the mean of the weights of networks, as a model
     python -m benchmarks.real_volumes --fetch    download the volumes that may be downloaded
 
 ``COMMAND --help`` explains each. The volumes are those of ``../shared/data/real``, else those that --fetch wrote, or
@@ -15,7 +16,7 @@ those of --data.
 import argparse
 import sys
 
-from benchmarks.real_volumes import ablation, estimates, networks, outlines, score, sizes
+from benchmarks.real_volumes import ablation, estimates, mean, networks, outlines, score, sizes
 
 COMMANDS = {
     "score": score,
@@ -24,6 +25,7 @@ COMMANDS = {
     "outlines": outlines,
     "sizes": sizes,
     "ablate": ablation,
+    "mean": mean,
 }
 
 

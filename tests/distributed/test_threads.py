@@ -8,10 +8,12 @@ import zarr
 
 from anystar_torch.cli import large
 from anystar_torch.distributed import cluster
+from anystar_torch.distributed.job import memory_of_worker
 from anystar_torch.geometry import ops
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.kernels import _native
 from anystar_torch.system import threads
+from anystar_torch.system.memory import Memory, resident
 from tests.distributed.cases import small_model
 
 
@@ -95,3 +97,16 @@ def test_the_command_passes_threads_to_local_workers_only(monkeypatch):
         with pytest.raises(ValueError, match="recorded"), large._client(wanted, small_model(max_memory=1e9)):
             pass
     assert asked == [(2, None), (2, 3), ("tcp://host:1",)]
+
+
+def test_processes_divide_the_memory_that_they_share(monkeypatch):
+    """A GPU each needs no limit; three processes on two GPUs take half of what one of them has free."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(
+        Memory, "of", classmethod(lambda cls, device: cls(free=10_000, reserved=0, allocated=0))
+    )
+    gpu = torch.device("cuda", 0)
+    assert memory_of_worker(2, gpu) is None
+    assert memory_of_worker(3, gpu) == memory_of_worker(4, gpu) == pytest.approx(4000)
+    one, four = (memory_of_worker(count, torch.device("cpu")) - resident() for count in (1, 4))
+    assert one == pytest.approx(4 * four, rel=0.2)  # other processes take and free memory meanwhile

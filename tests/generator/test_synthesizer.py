@@ -150,3 +150,15 @@ def test_a_plain_background_is_darker_than_the_objects() -> None:
     for image, labels in zip(sample.image, sample.labels, strict=True):
         if (labels > 0).sum() > 1000:
             assert image[labels > 0].median() >= image[labels == 0].median()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["mix", "zero_shot"])
+def test_rendering_does_not_change_the_draws(name: str) -> None:
+    """Draws of a batch in which every sample has an effect are views of the table."""
+    synth = load_synthesizer(name, shape=(16, 16, 16))
+    for number in range(12):
+        draws = synth.draw(torch.tensor([number]))
+        before = draws.numbers.clone()
+        synth.render(draws)
+        assert torch.equal(draws.numbers, before), number

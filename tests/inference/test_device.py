@@ -17,7 +17,12 @@ from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.inference.tiles import Tile
 from anystar_torch.inference.transfer import Direct, Pinned, as_float, staged, transfer_to, transfer_type
 from anystar_torch.inference.warnings import MemoryWarning, PrecisionWarning
-from anystar_torch.system.device import exact_float32, largest_tensor, out_of_memory
+from anystar_torch.system.device import (
+    exact_float32,
+    largest_tensor,
+    out_of_memory,
+    refusing_synchronisation,
+)
 from anystar_torch.system.memory import Memory
 from tests.inference.test_network_memory import small
 from tests.residency import Residency
@@ -179,6 +184,7 @@ def test_errors_of_full_memory_are_told_from_others():
     assert out_of_memory(torch.OutOfMemoryError("x"))
     assert out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"))
     assert out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"))
+    assert out_of_memory(RuntimeError("GET was unable to find an engine to execute this computation"))
     assert not out_of_memory(RuntimeError("expected scalar type Half"))
 
 
@@ -249,11 +255,8 @@ def test_voxels_and_candidates_travel_through_pinned_memory(scene):
     coarse = CoarsePass(torch.ones(40, 40, 40), Scaling(scene.shape, (80, 80, 80)), fine, (2, 2, 2))
     one.start(view, [tile], 0.2, coarse=coarse)()  # weights are laid out, cuDNN is warm
     torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        finish = one.start(view, [tile], 0.2, coarse=coarse)  # raises where the host would wait
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    with refusing_synchronisation():
+        finish = one.start(view, [tile], 0.2, coarse=coarse)
     [(points, distances, scores)], finite = finish()
     assert len(points) == len(distances) == len(scores) > 0
     assert finite

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from anystar_torch.inference import selection
 from anystar_torch.inference.selection import select, start_collecting
 from anystar_torch.inference.tiles import Tile
 from anystar_torch.inference.transfer import Direct
@@ -21,8 +22,8 @@ def test_candidates_stand_where_the_tile_saw_them(grid, start):
     seen = [n // g for n, g in zip(size, grid, strict=True)]
     probability = torch.from_numpy(rng.random((1, *seen), np.float32))
     distances = torch.from_numpy(rng.random((5, *seen), np.float32) + 1)
-    selection = select(probability, distances, Tile(start, stop, low, high), shape, grid, 0.5)
-    [(points, found, scores)], finite = start_collecting([selection], Direct(torch.device("cpu")))()
+    one = select(probability, distances, Tile(start, stop, low, high), shape, grid, 0.5)
+    [(points, found, scores)], finite = start_collecting([one], Direct(torch.device("cpu")))()
     assert finite
     expected = {}
     for index in np.ndindex(*seen):
@@ -35,3 +36,16 @@ def test_candidates_stand_where_the_tile_saw_them(grid, start):
         index = expected[tuple(point.astype(int).tolist())]
         assert score == probability[(0, *index)]
         assert distance == pytest.approx(distances[(slice(None), *index)].numpy(), rel=1e-3)
+
+
+@pytest.mark.parametrize(("broken", "expected"), [((0, 0, 0), True), ((1, 2, 3), False)])
+def test_only_probabilities_and_the_distances_of_candidates_must_be_finite(monkeypatch, broken, expected):
+    """On CUDA the rows after the candidates are those of the first grid point, which is no candidate."""
+    monkeypatch.setattr(selection, "_places", selection.padded_places)
+    probability, distances = torch.zeros(1, 4, 4, 4), torch.ones(5, 4, 4, 4)
+    probability[0, 1, 2, 3] = 0.9
+    distances[(0, *broken)] = float("nan")
+    tile = Tile((0, 0, 0), (4, 4, 4), (0, 0, 0), (4, 4, 4))
+    found = select(probability, distances, tile, (4, 4, 4), (1, 1, 1), 0.5)
+    assert bool(found.finite) is expected
+    assert int(found.count) == 1

@@ -12,8 +12,10 @@ import pytest
 import anystar_torch.kernels.triton
 
 triton = pytest.importorskip("triton")
+from triton._C.libtriton import ir  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
+from triton.compiler.compiler import make_backend  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("TRITON_INTERPRET") == "1", reason="the interpreter compiles nothing"
@@ -29,15 +31,36 @@ def specialisations():
     return found
 
 
-def compiled(specialisation, capability):
+def source_of(specialisation, ones=()):
+    """The kernel with its types and constants; arguments in ``ones`` are constants of 1."""
     names = specialisation.kernel.arg_names
-    source = ASTSource(
+    constants = {**specialisation.constants, **dict.fromkeys(ones, 1)}
+    return ASTSource(
         fn=specialisation.kernel,
-        signature={name: specialisation.types.get(name, "constexpr") for name in names},
-        constexprs={(names.index(name),): value for name, value in specialisation.constants.items()},
+        signature={name: "constexpr" if name in constants else specialisation.types[name] for name in names},
+        constexprs={(names.index(name),): value for name, value in constants.items()},
     )
-    options = {"num_warps": specialisation.num_warps, "enable_fp_fusion": False}
-    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+
+
+def options_of(specialisation):
+    return {"num_warps": specialisation.num_warps, "enable_fp_fusion": False}
+
+
+def compiled(specialisation, capability):
+    target = GPUTarget("cuda", capability, 32)
+    return triton.compile(source_of(specialisation), target=target, options=options_of(specialisation))
+
+
+def parse(specialisation, ones):
+    """Triton's first pass over a kernel, which checks types and constants."""
+    target = GPUTarget("cuda", 90, 32)
+    backend = make_backend(target)
+    options = backend.parse_options(options_of(specialisation))
+    context = ir.context()
+    ir.load_dialects(context)
+    backend.load_dialects(context)
+    known = backend.get_codegen_implementation(options), backend.get_module_map()
+    source_of(specialisation, ones).make_ir(target, options, *known, context)
 
 
 def resources(cubin, folder):
@@ -61,3 +84,12 @@ def test_compiles_without_spills(name, tmp_path):
         print(f"{name} sm_{capability}: {registers} registers, {stack} bytes of stack")
         assert registers <= 255
         assert stack == 0
+
+
+@pytest.mark.parametrize("name", sorted(specialisations()))
+def test_an_integer_of_one_is_a_constant(name):
+    """A launch makes a constant of every integer argument that is 1, and a constant has no ``.to``."""
+    specialisation = specialisations()[name]
+    integers = [name for name, kind in specialisation.types.items() if kind in ("i32", "i64")]
+    for ones in [*([one] for one in integers), integers]:
+        parse(specialisation, ones)

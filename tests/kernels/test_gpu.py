@@ -8,6 +8,7 @@ from anystar_torch.geometry.components import connected_components
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.geometry.targets import object_probability, star_distances
 from anystar_torch.kernels.implementations import forced
+from anystar_torch.system.device import refusing_synchronisation
 
 pytestmark = [
     pytest.mark.gpu,
@@ -76,16 +77,12 @@ def made(synth, rays, ids):
     )
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_waits_for_the_device(name):
     synth, rays, ids = load_synthesizer(name), Rays.golden_spiral(96).to("cuda"), torch.arange(2).cuda()
     made(synth, rays, ids)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with refusing_synchronisation():
         made(synth, rays, ids)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,6 +1,6 @@
 """Training on a CUDA device: graphs against eager calls, streams, and steps without a stall."""
 
-import warnings
+from contextlib import nullcontext
 
 import lightning as L
 import pytest
@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 
 from anystar_torch import load_synthesizer
 from anystar_torch.configuration.resolvers import register_resolvers
+from anystar_torch.system.device import refusing_synchronisation
 from anystar_torch.training.data import SynthesisData
 from anystar_torch.training.prefetch import Repeated, StreamPrefetch
 from anystar_torch.training.readback import HostCopy
@@ -163,13 +164,9 @@ class Errors(Callback):
         advance = loop.advance
 
         def watched(fetcher):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                torch.cuda.set_sync_debug_mode("error" if trainer.global_step >= self.after else "default")
-            try:
+            watching = trainer.global_step >= self.after
+            with refusing_synchronisation() if watching else nullcontext():
                 advance(fetcher)
-            finally:
-                torch.cuda.set_sync_debug_mode("default")
 
         loop.advance = watched
 

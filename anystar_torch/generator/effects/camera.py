@@ -71,7 +71,7 @@ class RandomCamera:
 
     def _always(self, image: Volume, source: Source) -> Volume:
         few, many = self.photons
-        photons = source.uniform("photons", math.log(few), math.log(many)).exp_()
+        photons = source.uniform("photons", math.log(few), math.log(many)).exp()
         background = draw(source, "background", self.background)
         shot, electronic = source.normal("field", 2, *image.shape[1:]).unbind(1)
         return camera(image, photons, background, draw(source, "read", self.read), shot, electronic)

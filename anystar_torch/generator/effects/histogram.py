@@ -10,6 +10,7 @@ from torch import Tensor
 from anystar_torch.arrays import Volume
 from anystar_torch.generator.chain import with_chance
 from anystar_torch.generator.parameters import check_chance
+from anystar_torch.kernels.implementations import widest_float
 from anystar_torch.kernels.intensities import intensity_limits, response_curve
 from anystar_torch.random.source import Source
 
@@ -80,6 +81,6 @@ class RandomHistogramShift:
         share = torch.where((point == 0) | (point == self.points - 1), (point > 0).to(torch.float32), share)
         after = (point + 1).clamp_(max=self.points - 1) / (self.points - 1)
         left = torch.where(point[:, None] > point, 1.0 - share[:, :, None], 1.0).cumprod(1)  # [B, p, q]
-        parts = (share * after)[:, None] * left
-        # A reduction may round differently in other batches, a cumulative sum does not. Its diagonal ends at q = p.
-        return parts.cumsum(2).diagonal(dim1=1, dim2=2).contiguous()
+        parts = ((share * after)[:, None] * left).tril()
+        # In float64 the order of the sum, which may be another one in other batches, does not change the result.
+        return parts.sum(2, dtype=widest_float(parts.device)).to(torch.float32)

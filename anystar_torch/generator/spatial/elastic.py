@@ -12,6 +12,7 @@ from anystar_torch.arrays import PerSample, PerSampleAxis
 from anystar_torch.generator.parameters import Range, check_range, draw
 from anystar_torch.generator.spatial.coordinates import Coordinates, Step
 from anystar_torch.kernels.coordinates import BOX
+from anystar_torch.kernels.implementations import widest_float
 from anystar_torch.random.source import Source
 
 NODE_SPACING = 4
@@ -62,8 +63,8 @@ def smooth_displacement(
     # What the variance becomes on average between nodes: 2/3 of that at nodes and 1/3 of neighbours' covariance.
     energy = (kernel * kernel).sum(1) * (2.0 / 3.0) + (kernel[:, 1:] * kernel[:, :-1]).sum(1) * (1.0 / 3.0)
     kernel = kernel / energy.sqrt()[:, None]
-    kernel = kernel.to(torch.float64)[:, None, None, None, None]
-    nodes = nodes.to(torch.float64)  # so that the order of the sum does not change the float32 result
+    wide = widest_float(nodes.device)  # so that the order of the sum does not change the float32 result
+    kernel, nodes = kernel.to(wide)[:, None, None, None, None], nodes.to(wide)
     for axis in (2, 3, 4):
         nodes = (nodes.unfold(axis, 2 * TAPS + 1, 1) * kernel).sum(5)
     nodes = nodes.to(torch.float32) * std[:, None, None, None, None]

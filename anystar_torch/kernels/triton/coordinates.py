@@ -71,9 +71,9 @@ def _evaluate(
     voxels = depth * height * width
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     there = index < voxels
-    z = (index // (height * width)).to(tl.float32) - (depth - 1).to(tl.float32) * 0.5
-    y = ((index // width) % height).to(tl.float32) - (height - 1).to(tl.float32) * 0.5
-    x = (index % width).to(tl.float32) - (width - 1).to(tl.float32) * 0.5
+    z = (index // (height * width)).to(tl.float32) - (depth - 1) * 0.5
+    y = ((index // width) % height).to(tl.float32) - (height - 1) * 0.5
+    x = (index % width).to(tl.float32) - (width - 1) * 0.5
     three = sample * 3 * voxels + index
     if DISPLACED:
         z += tl.load(displacement + three, mask=there, other=0.0)

@@ -27,7 +27,7 @@ def _gaussian(image, sigma, out, count, size, inner, axis, taps, BLOCK: tl.const
     given = tl.load(sigma + row * 3 + axis)
     sharp = given == 0.0
     width = tl.where(sharp, 1.0, given)
-    reach = tl.minimum(tl.floor(tl.maximum(width * 4.0, 0.5) + 0.5), taps.to(tl.float32)).to(tl.int32)
+    reach = tl.minimum(tl.floor(tl.maximum(width * 4.0, 0.5) + 0.5), taps * 1.0).to(tl.int32)
     reach = tl.where(sharp, 0, reach)
     start = image + row * count
     total = tl.load(start + index, mask=inside, other=0.0)

@@ -30,8 +30,10 @@ def on_device_of(tensor: Tensor) -> AbstractContextManager[Any]:
     """Make the GPU of the tensor the current one, because Triton launches on the current device.
 
     Args:
-        tensor: on any device; only a CUDA device is changed.
+        tensor: on any device; nothing is changed for one that is no GPU.
     """
+    if tensor.device.type == "xpu":
+        return torch.xpu.device(tensor.device)
     return torch.cuda.device(tensor.device) if tensor.device.type == "cuda" else nullcontext()
 
 
