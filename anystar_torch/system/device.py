@@ -8,24 +8,32 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.torch_version import TorchVersion
 
 from anystar_torch.system.errors import first_line
 from anystar_torch.system.precision import multiplies_bf16
+
+_MPS_SINCE = "2.9"
+"""Version of torch from which MPS has the operators of volumes: pooling, interpolation, transposed convolution."""
 
 
 def resolve(device: str) -> torch.device:
     """The device of a name.
 
     Args:
-        device: a name that torch knows, or "auto" for the first of cuda, mps and cpu that is available.
+        device: a name that torch knows, or "auto" for the first of cuda, mps (from torch 2.9 on) and cpu that is
+            available.
 
     Raises:
-        ValueError: torch does not know the device, or it is not available.
+        ValueError: torch does not know the device, it is not available, or this torch cannot use it for volumes.
     """
+    mps_computes = TorchVersion(torch.__version__) >= _MPS_SINCE
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("mps" if mps_computes and torch.backends.mps.is_available() else "cpu")
+    if device.partition(":")[0] == "mps" and not mps_computes:
+        raise ValueError(f"device {device!r} needs torch {_MPS_SINCE} or later, this is {torch.__version__}")
     try:
         place = torch.device(device)
         torch.empty(1, device=place).cpu()  # "meta" tensors have no values to copy
