@@ -29,7 +29,7 @@ class Timing(NamedTuple):
 
 
 def timed(function: Callable[[], Any], device: torch.device = CPU) -> float:
-    """Seconds of one call; on CUDA those between two events, without the host's."""
+    """Seconds of one call; on CUDA those between two events, which may wait for the host to start small operators."""
     if device.type != "cuda":
         began = time.perf_counter()
         function()

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from anystar_torch.cli.paths import is_candidates, stem
+from anystar_torch.cli.paths import is_candidates, is_labels, stem, volumes_in, without_parts
 
 if TYPE_CHECKING:
     from anystar_torch.io import Location
@@ -79,7 +79,8 @@ def matched(truth: "Location", prediction: "Location") -> list[Pair]:
     """Two volumes as one pair, or a pair for every file of the folder of true labels.
 
     ``nuclei.labels.tif`` is the prediction for ``nuclei.tif``, in any format, also where a folder holds both.
-    Files of inner folders are named ``folder/nuclei``.
+    Volumes may be inner folders, such as folders of 2D images. Volumes in other inner folders are named
+    ``folder/nuclei``.
 
     Args:
         truth: file or folder of true labels, or the URL of a Zarr.
@@ -119,13 +120,11 @@ def _is_one_volume(path: Path) -> bool:
 
 def _named(folder: Path, prefix: str = "") -> dict[str, Path]:
     """The label volumes of a folder and of its inner folders, by their names without endings."""
-    from anystar_torch import io
-
     found: dict[str, Path] = {}
-    for path in (path for path in io.volumes(folder) if not is_candidates(path)):
-        name, labels = prefix + stem(path), ".labels." in path.name
+    for path in without_parts([path for path in volumes_in(folder) if not is_candidates(path)]):
+        name, labels = prefix + stem(path), is_labels(path)
         other = found.get(name)
-        if other is not None and (".labels." in other.name) == labels:
+        if other is not None and is_labels(other) == labels:
             raise ValueError(f"{other} and {path} are both called {name}; remove one")
         if other is None or labels:
             found[name] = path

@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,11 @@ class Outputs:
         """The results beside labels."""
         return [p for p in (self.picture, self.candidates, self.table, self.meshes) if p is not None]
 
-    def check(self, source: Path) -> None:
+    def check(self, source: Path | None) -> None:
         """Refuse, before the work, what could not or must not be written after it.
 
         Args:
-            source: the volume.
+            source: the volume; None where it is not known.
 
         Raises:
             ImportError: the package for a format is not installed.
@@ -54,11 +55,8 @@ class Outputs:
             io.check_table(self.table)
         for path in (self.labels, *self.extra):
             io.check_target(path, self.overwrite)
-            if path.is_dir() and not self._earlier(path):
-                raise ValueError(
-                    f"cannot write {path}: it is a folder with other content; choose another name"
-                )
-        self.spare([source])
+            io.check_folder(path, self._earlier)
+        self.spare([] if source is None else [source])
 
     def _earlier(self, folder: Path) -> bool:
         """Whether a folder is an earlier result of the same kind: a label volume, or only meshes."""
@@ -139,12 +137,30 @@ def stem(path: Path) -> str:
 
     held, ending = io.container(path), io.kind_of(path) or ""
     name = held.name[: len(held.name) - len(ending)].removesuffix(".labels")
-    inner = str(path)[len(str(held)) :].strip(":/").replace("/", "-")
+    inner = _dataset(path).replace("/", "-")
     return f"{name}.{inner}" if inner else name
 
 
+def named_dataset(file: Path, like: Path) -> Path:
+    """The name of the same dataset in another HDF5 file, with a colon; the file itself where none is named.
+
+    Args:
+        file: which need not exist.
+        like: of a volume; it may name a dataset of an HDF5 file.
+    """
+    inner = _dataset(like)
+    return Path(f"{file}:/{inner}") if inner else file
+
+
+def _dataset(path: Path) -> str:
+    """The dataset of an HDF5 file that a path names; "" where it names none."""
+    from anystar_torch import io
+
+    return str(path)[len(str(io.container(path))) :].strip(":/")
+
+
 def expand(inputs: list[str]) -> list[Path]:
-    """The volumes that files, folders and patterns name.
+    """The volumes that files, folders and patterns name. An OME-TIFF of several files counts once.
 
     Args:
         inputs: as the user gave them; a shell may leave patterns as they are.
@@ -158,23 +174,97 @@ def expand(inputs: list[str]) -> list[Path]:
     for text in inputs:
         path = Path(text)
         if path.is_dir() and not io.is_volume(path):
-            found = [p for p in io.volumes(path) if not _is_result(p)]
+            found = [p for p in volumes_in(path) if not _is_result(p)]
             if not found:
                 raise ValueError(f"{path} holds no volume; known endings: {', '.join(io.KINDS)}")
             paths += found
-        elif not path.exists() and glob.has_magic(text):
-            matched = sorted(Path(name) for name in glob.glob(text, recursive=True))
+        elif not io.container(path).exists() and glob.has_magic(text):
+            matched = _matches(text)
             if not matched:
                 raise ValueError(f"no file matches {text}")
             paths += [p for p in matched if not _is_result(p)] or matched
         else:
             paths.append(path if path.name not in ("", "..") else path.resolve())
-    return paths
+    return without_parts(paths)
+
+
+def _matches(pattern: str) -> list[Path]:
+    """The files that match a pattern. Its leading folders that exist are names, also with brackets in them."""
+    folder = Path()
+    for part in Path(pattern).parts:
+        if not (folder / part).is_dir():
+            break
+        folder /= part
+    rest = str(Path(pattern).relative_to(folder))
+    if pattern.endswith(os.sep):  # matches folders alone
+        rest += os.sep
+    return sorted(folder / name for name in glob.glob(rest, root_dir=folder, recursive=True))
+
+
+def volumes_in(folder: Path) -> list[Path]:
+    """The volumes in a folder: files, and inner folders that are one volume, ordered by the numbers in their names.
+
+    Args:
+        folder: its other inner folders are not searched.
+    """
+    from anystar_torch import io
+    from anystar_torch.io.slice_names import natural
+
+    # a folder without permission, such as lost+found, is left out
+    others = [p for p in folder.iterdir() if io.kind_of(p) is None and os.access(p, os.R_OK | os.X_OK)]
+    inner = [p for p in others if not p.name.startswith(".") and io.is_volume(p)]
+    return sorted([*io.volumes(folder), *inner], key=lambda path: natural(path.name))
+
+
+def without_parts(paths: list[Path]) -> list[Path]:
+    """Leave out files that belong to the OME-TIFF of an earlier file, because that one is read with all its files.
+
+    Args:
+        paths: of volumes.
+    """
+    kept: list[Path] = []
+    parts: set[Path] = set()
+    for path in paths:
+        if path.resolve() not in parts:
+            kept.append(path)
+            parts |= _other_files(path)
+    return kept
+
+
+def _other_files(path: Path) -> set[Path]:
+    """The other files of the set that an OME-TIFF belongs to; none for a file that cannot be read."""
+    from anystar_torch.io.ome_xml import description
+    from anystar_torch.io.tiff_log import complained
+
+    if not path.name.lower().endswith((".ome.tif", ".ome.tiff")) or not path.is_file():
+        return set()
+    try:
+        with complained(path) as file:
+            if file.ome_metadata is None:
+                return set()
+            xml = description(file.ome_metadata, path)
+            root = ElementTree.fromstring(xml)
+            # the file itself may have been renamed after its description was written
+            own = root.get("UUID") if xml == file.ome_metadata else None
+    except ValueError:  # what is wrong with it is said where it is read
+        return set()
+    parts = [part for part in root.iter() if part.tag.endswith("UUID") and part.text != own]
+    names = {part.get("FileName") for part in parts}
+    return {(path.parent / name).resolve() for name in names if name} - {path.resolve()}
+
+
+def is_labels(path: Path) -> bool:
+    """Whether a file or folder holds the labels of an earlier prediction, by its name.
+
+    Args:
+        path: which need not exist.
+    """
+    return ".labels." in path.name or path.name.endswith(".labels")
 
 
 def _is_result(path: Path) -> bool:
-    """Whether a file is the result of an earlier prediction, by its name."""
-    return ".labels." in path.name or is_candidates(path)
+    """Whether a file or folder is the result of an earlier prediction, by its name."""
+    return is_labels(path) or is_candidates(path)
 
 
 def is_candidates(path: Path) -> bool:

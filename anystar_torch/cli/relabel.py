@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
+from anystar_torch.cli.paths import Outputs, named_dataset
 from anystar_torch.cli.predict import NmsThresh, Output, Overwrite, ProbThresh
 from anystar_torch.cli.segment import summary, with_results
 
@@ -42,9 +43,10 @@ def relabel(
     found, record = Candidates.load(stored)
     target = _beside(record, stored) if output is None else checked(output)
     if isinstance(target, Path):
-        io.check_target(target, overwrite)
+        Outputs(target, overwrite=overwrite).check(None if record.source is None else Path(record.source))
     else:
         io.LabelStore.check(target, overwrite)
+    io.spare([stored, *([] if record.source is None else [checked(record.source)])], [target])
     prob = [value for value in (prob_thresh, record.prob_thresh, found.prob_thresh) if value is not None]
     overlap = [value for value in (nms_thresh, record.nms_thresh, _NMS_THRESH) if value is not None]
     result = find_instances(
@@ -67,13 +69,14 @@ def _beside(record: "RunRecord", candidates: "Location") -> Path:
     from anystar_torch import io
 
     source = Path(record.source or Path(candidates).with_suffix(".tif"))
-    if source.is_absolute() and source.parent.is_dir():
+    held = io.container(source)
+    if held.is_absolute() and held.parent.is_dir():
         return io.beside(source)
     if not isinstance(candidates, Path):
         raise ValueError(
             f"the volume of {candidates} is not on this machine; say with -o where its labels go"
         )
-    return io.beside(candidates.parent / source.name)
+    return io.beside(named_dataset(candidates.parent / held.name, source))
 
 
 def source_volume(record: "RunRecord", labels: 'Int32[np.ndarray, "d h w"]') -> "SpatialImage":
@@ -94,7 +97,7 @@ def source_volume(record: "RunRecord", labels: 'Int32[np.ndarray, "d h w"]') -> 
     affine = None if record.affine is None else np.reshape(record.affine, (4, 4)).astype(np.float64)
     path = Path(record.source or "")
     image = io.SpatialImage(labels, record.spacing, record.unit, affine=affine)
-    if record.checksum is None or not path.exists():
+    if record.checksum is None or not io.container(path).exists():
         return image  # old candidates do not say what their source was: another file may have its name now
     try:
         spacing = record.spacing if record.unit else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anystar_torch.cli.paths import Outputs
+from anystar_torch.cli.paths import Outputs, named_dataset
 
 if TYPE_CHECKING:
     from anystar_torch.inference.instances import Instances
@@ -165,11 +165,12 @@ def _write_extra(found: "Instances", image: "SpatialImage", outputs: Outputs) ->
 
 def _with_source(record: "RunRecord", path: Path, image: "SpatialImage") -> "RunRecord":
     """The record with the volume that was read: where it is, what it is, and where it lies."""
+    from anystar_torch import io
     from anystar_torch.io.identity import checksum
 
     return replace(
         record,
-        source=str(path.absolute()),
+        source=str(named_dataset(io.container(path).absolute(), path)),
         checksum=checksum(image.array),
         affine=None if image.affine is None else tuple(image.affine.reshape(-1).tolist()),
         spacing=image.spacing,

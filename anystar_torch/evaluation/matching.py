@@ -200,6 +200,8 @@ def _volumes(
 
 
 def _labels(array: ArrayLike, name: str) -> NDArray[Any]:
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array: fill it first, for example with 0, the background")
     labels = np.asarray(array)
     if labels.dtype.kind not in "uib":
         raise TypeError(

@@ -47,9 +47,9 @@ class SuppressionInRounds:
     def __init__(self, rays: Rays, nms_thresh: float) -> None:
         self.rays = rays
         self.nms_thresh = float(nms_thresh)
-        self._points = torch.empty(0, 3)
-        self._distances = torch.empty(0, len(rays))
-        self._scores = torch.empty(0)
+        self._points = torch.empty(0, 3, dtype=torch.float32)
+        self._distances = torch.empty(0, len(rays), dtype=torch.float32)
+        self._scores = torch.empty(0, dtype=torch.float32)
         self._states = torch.empty(0, dtype=torch.uint8)
         self._reach = 0.0  # of all candidates so far
         self._assumed = math.inf  # least reach that a round relied on

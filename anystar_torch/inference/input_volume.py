@@ -53,7 +53,7 @@ def checked_array(volume: NDArray[Any] | Tensor) -> Shaped[np.ndarray, "d h w"]:
     """The volume as a NumPy array.
 
     Args:
-        volume: NumPy array or torch tensor, (z, y, x).
+        volume: NumPy array or torch tensor, (z, y, x). Masked voxels become NaN.
 
     Raises:
         TypeError: it is no array, or not of real numbers.
@@ -62,6 +62,8 @@ def checked_array(volume: NDArray[Any] | Tensor) -> Shaped[np.ndarray, "d h w"]:
     if isinstance(volume, Tensor):
         volume = volume.detach().cpu()
         array = (volume.float() if volume.dtype == torch.bfloat16 else volume).numpy()
+    elif isinstance(volume, np.ma.MaskedArray):  # masked voxels have no value
+        array = volume.astype(np.float32).filled(np.nan)
     else:
         array = volume
     if not isinstance(array, np.ndarray):
@@ -84,9 +86,12 @@ def validated_spacing(spacing: Sequence[float | int]) -> Spacing:
     Raises:
         ValueError: it is not three positive numbers.
     """
-    values = tuple(float(value) for value in spacing)
+    try:
+        values = tuple(float(value) for value in spacing)
+    except (TypeError, ValueError):
+        values = ()
     if len(values) != 3 or not all(math.isfinite(value) and value > 0 for value in values):
-        raise ValueError(f"spacing must be three positive numbers (z, y, x), got {tuple(spacing)}")
+        raise ValueError(f"spacing must be three positive numbers (z, y, x), got {spacing!r}")
     return values
 
 

@@ -131,7 +131,7 @@ def _traced(network: nn.Module, shape: Triple, box: Box | None = None) -> _Alloc
     for weight in itertools.chain(network.parameters(), network.buffers()):
         on_meta = weight.detach().to("meta")
         memo[id(weight)] = nn.Parameter(on_meta) if isinstance(weight, nn.Parameter) else on_meta
-    image = torch.empty(1, 1, *shape, device="meta")
+    image = torch.empty(1, 1, *shape, dtype=torch.float32, device="meta")
     counter = _AllocationCounter()
     with torch.inference_mode(), counter:
         copied = copy.deepcopy(network, memo)

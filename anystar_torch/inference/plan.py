@@ -15,6 +15,9 @@ RESERVE = 0.3e9
 """Bytes for buffers of libraries (most with AVX-512), for pages of their files that are read later (up to 0.1 GB),
 and for a piece of the input while it is resampled."""
 
+PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
+"""Number types of the convolutions."""
+
 _CANDIDATES = 0.1  # share of the memory that is left for candidates
 _LABELS = 8  # bytes per input voxel at the end: the labels, and the copy that is written
 _CANDIDATE = 620  # bytes: 96 distances in float16, and in float32 during suppression; measured 390 to 600
@@ -34,7 +37,7 @@ class TileOptions:
         precision: number type of the convolutions; None for what suits device and network.
 
     Raises:
-        ValueError: the batch is smaller than 1.
+        ValueError: the batch is smaller than 1, sizes are not three numbers of voxels, or the precision is unknown.
     """
 
     size: Triple | None = None
@@ -45,6 +48,13 @@ class TileOptions:
     def __post_init__(self) -> None:
         if self.batch is not None and self.batch < 1:
             raise ValueError(f"batch must be at least 1, got {self.batch}")
+        for name, sizes, least in (("size", self.size, 1), ("halo", self.halo, 0)):
+            if sizes is not None and (len(sizes) != 3 or min(sizes) < least):
+                raise ValueError(f"{name} must be three integers (z, y, x) from {least} on, got {sizes}")
+        if self.precision not in (None, *PRECISIONS):
+            raise ValueError(
+                f"precision must be one of {', '.join(map(str, PRECISIONS))}, got {self.precision}"
+            )
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """AnyStar: a trained network with its options, applied to volumes in memory."""
 
 import copy
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,14 +15,14 @@ from torch import Tensor
 from anystar_torch.inference import stages
 from anystar_torch.inference.candidates import Candidates, checked_overlap, checked_probability
 from anystar_torch.inference.coarse_pass import knows_coarse_objects
-from anystar_torch.inference.input_volume import diameter_in_voxels
+from anystar_torch.inference.input_volume import diameter_in_voxels, validated_spacing
 from anystar_torch.inference.instances import Instances
 from anystar_torch.inference.plan import TileOptions, check_suppression_memory
 from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.network import loading
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.weights import ModelConfig
-from anystar_torch.system.device import resolve
+from anystar_torch.system.device import made_on_cpu, resolve
 from anystar_torch.system.memory import resident
 
 
@@ -66,14 +67,29 @@ class AnyStar:
     ) -> None:
         if network.channels != 1:
             raise ValueError(f"the network must have one input channel, got {network.channels}")
+        if max_memory is not None and not 0 < max_memory < math.inf:
+            raise ValueError(f"max_memory must be a positive number of bytes, got {max_memory!r}")
         self.network = copy.deepcopy(network).eval() if network.training else network
         self.config = config if normalisation is None else replace(config, normalisation=normalisation)
         self.tta, self.max_memory, self.tile_options = tta, max_memory, tile_options or TileOptions()
         self.shape_averaging = not config.imported if shape_averaging is None else shape_averaging
         known = not config.imported and knows_coarse_objects(config.diameter_band)
         self.coarse_pass = known if coarse_pass is None else coarse_pass
+        self._begin()
+
+    def _begin(self) -> None:
+        """What this process makes on its own: the networks on their devices, and the lock of the threads."""
         self._tile_networks: dict[torch.device, TileNetwork] = {}
         self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what belongs to this process, for copies and other processes."""
+        return {name: value for name, value in vars(self).items() if name not in ("_tile_networks", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy."""
+        self.__dict__.update(state)
+        self._begin()
 
     @classmethod
     def from_pretrained(cls, path: Path | str | None = None, **options: Any) -> "AnyStar":
@@ -97,7 +113,7 @@ class AnyStar:
         diameter: float | int | str | None = None,
         prob_thresh: float | int | None = None,
         nms_thresh: float | int | None = None,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         progress: bool = True,
     ) -> Instances:
         """Find the objects of a volume.
@@ -110,7 +126,7 @@ class AnyStar:
                 ("8um"); None to estimate it.
             prob_thresh: candidates have a higher score; None for the model's threshold.
             nms_thresh: overlap above which the worse of two candidates is removed; None for the model's threshold.
-            device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+            device: "auto", "cpu", "cuda", "cuda:1" or "mps", or a device of torch.
             progress: whether progress bars are drawn, on the error stream.
 
         Returns:
@@ -148,7 +164,7 @@ class AnyStar:
         spacing: Sequence[float | int] | None = None,
         diameter: float | int | str | None = None,
         prob_thresh: float | int | None = None,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         progress: bool = True,
         nms_thresh: float | int | None = None,
     ) -> Candidates:
@@ -159,11 +175,13 @@ class AnyStar:
         result.
         """
         prob_thresh = checked_probability(self.config.prob_thresh if prob_thresh is None else prob_thresh)
+        spacing = None if spacing is None else validated_spacing(spacing)
         given = None if diameter is None else diameter_in_voxels(diameter, spacing)
         overlap = None if nms_thresh is None else checked_overlap(nms_thresh)
-        settings = self.settings(device, progress, overlap)
-        opened = stages.open_volume(volume, spacing, self.config.normalisation, self.network.rays)
-        return stages.find_candidates(opened, given, prob_thresh, settings)
+        with made_on_cpu():
+            settings = self.settings(device, progress, overlap)
+            opened = stages.open_volume(volume, spacing, self.config.normalisation, self.network.rays)
+            return stages.find_candidates(opened, given, prob_thresh, settings)
 
     def instances(
         self, candidates: Candidates, nms_thresh: float | int | None = None, *, progress: bool = False
@@ -182,21 +200,22 @@ class AnyStar:
             check_suppression_memory(
                 len(candidates.scores), candidates.scaling.source, self.max_memory, resident()
             )
-        return stages.find_instances(
-            candidates,
-            self.config.nms_thresh if nms_thresh is None else nms_thresh,
-            shape_averaging=self.shape_averaging,
-            config=self.config,
-            progress=progress,
-        )
+        with made_on_cpu():
+            return stages.find_instances(
+                candidates,
+                self.config.nms_thresh if nms_thresh is None else nms_thresh,
+                shape_averaging=self.shape_averaging,
+                config=self.config,
+                progress=progress,
+            )
 
     def settings(
-        self, device: str = "auto", progress: bool = True, nms_thresh: float | None = None
+        self, device: str | torch.device = "auto", progress: bool = True, nms_thresh: float | None = None
     ) -> stages.Settings:
         """The settings with which this object calls the stages of prediction.
 
         Args:
-            device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+            device: "auto", "cpu", "cuda", "cuda:1" or "mps", or a device of torch.
             progress: whether progress bars are drawn.
             nms_thresh: overlap threshold of a suppression during the prediction; None for no such suppression.
         """
@@ -210,11 +229,11 @@ class AnyStar:
             nms_thresh=nms_thresh,
         )
 
-    def tile_network(self, device: str) -> TileNetwork:
+    def tile_network(self, device: str | torch.device) -> TileNetwork:
         """The network on a device. The network of this object stays where it is.
 
         Args:
-            device: "auto", or a name that torch knows.
+            device: "auto", or a device or name that torch knows.
 
         Raises:
             ValueError: torch does not know the device, or it is not available.

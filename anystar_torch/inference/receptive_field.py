@@ -81,9 +81,11 @@ def _last(above: Bool[np.ndarray, " n"]) -> int:
 def _smooth_noise(size: Sequence[int]) -> Float32[Tensor, "1 1 d h w"]:
     """Noise of several grain sizes in [0, 1], the same in every run."""
     generator = torch.Generator().manual_seed(0)
-    image = torch.zeros(1, 1, *size)
+    image = torch.zeros(1, 1, *size, dtype=torch.float32)
     grains = (2, 4, 8, 16)
     for grain in grains:
-        coarse = torch.rand(1, 1, *[max(2, s // grain) for s in size], generator=generator)
+        coarse = torch.rand(
+            1, 1, *[max(2, s // grain) for s in size], generator=generator, dtype=torch.float32
+        )
         image += torch.nn.functional.interpolate(coarse, size=list(size), mode="trilinear") / len(grains)
     return image

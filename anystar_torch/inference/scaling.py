@@ -5,6 +5,7 @@ grid of the input to the one on which the objects have that size. Labels are nev
 then rendered at the resolution of the input.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from jaxtyping import Float32
 
 from anystar_torch.arrays import Triple
 from anystar_torch.geometry.rays import Rays
+
+_MOST_GROWN = 100_000  # times as many voxels: an object of one voxel grows 2500 times
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,20 @@ class Scaling:
             diameter: object size in the input, in voxels of its finest axis.
             target: object size that the network was trained on, in voxels of its finest axis.
             rays: rays of the network; their anisotropy is the voxel shape that it was trained on.
+
+        Raises:
+            ValueError: the network would see 100,000 times as many voxels as there are, as with mixed-up units.
         """
         shape = [
             max(1, round(size * step / min(spacing) * min(rays.anisotropy) / own * target / diameter))
             for size, step, own in zip(source, spacing, rays.anisotropy, strict=True)
         ]
+        if math.prod(shape) > _MOST_GROWN * math.prod(source):
+            sizes = (" x ".join(map(str, size)) for size in (source, shape))
+            raise ValueError(
+                f"the volume of {next(sizes)} voxels would be resampled to {next(sizes)}: check spacing "
+                f"{tuple(spacing)} and diameter {diameter:.3g} (voxels of the finest axis)"
+            )
         return cls(_triple(source), _triple(shape))
 
     @property

@@ -115,9 +115,9 @@ def joined(parts: Sequence[Selection], rays: int) -> Selection:
         rays: number of rays.
     """
     if not parts:
-        nothing = torch.empty(0)
+        points, scores = (torch.empty(0, *shape, dtype=torch.float32) for shape in ((3,), ()))
         distances = torch.empty(0, rays, dtype=torch.float16)
-        return Selection(torch.empty(0, 3), distances, nothing, torch.tensor(0), torch.tensor(True))
+        return Selection(points, distances, scores, torch.tensor(0), torch.tensor(True))
     columns = [[part.points, part.distances, part.scores] for part in parts]
     points, distances, scores = (torch.cat(column) for column in zip(*columns, strict=True))
     counts, finite = (

@@ -113,4 +113,8 @@ def neighbours(
         part = slice(start, min(start + chunk, len(survivors)))
         near = tree.query_ball_point(points[survivors[part]], reach[part], return_sorted=True)
         best = [np.asarray(members[:MAX_CANDIDATES]) for members in near]  # candidates are sorted, best first
+        for members, survivor in zip(best, survivors[part], strict=True):
+            members[-1] = max(
+                members[-1], survivor
+            )  # where many are better, the survivor itself is the last one
         yield part, np.repeat(np.arange(len(best)), [len(members) for members in best]), np.concatenate(best)

@@ -192,7 +192,7 @@ def coarse_pass(volume: ResampledVolume, fine: Scaling, run: TileRun) -> CoarseP
     """
     tile_network = run.settings.tile_network
     grid = tile_network.network.grid
-    whole = torch.zeros(grid_shape(volume.shape, grid))
+    whole = torch.zeros(grid_shape(volume.shape, grid), dtype=torch.float32)
     with bar("coarse pass", run.settings.progress) as tick:
         for parts, _ in run.results(partial(tile_network.start_probability, volume), volume, tick):
             for part in parts:

@@ -78,7 +78,7 @@ def probabilities_in_parts(
         yield predicted.probability[0, 0], part.start
     if empty:
         inside, first = owned_grid_points(tile, volume.shape, tile_network.network.grid)
-        yield torch.empty([one.stop - one.start for one in inside]), first
+        yield torch.empty([one.stop - one.start for one in inside], dtype=torch.float32), first
 
 
 def start_collecting_probabilities(

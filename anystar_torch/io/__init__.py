@@ -14,7 +14,7 @@ from anystar_torch.io.lazy_volume import LazyVolume, open_volume
 from anystar_torch.io.location import Location, is_url
 from anystar_torch.io.orientation import reoriented
 from anystar_torch.io.run_record import RunRecord
-from anystar_torch.io.sparing import spare
+from anystar_torch.io.sparing import check_folder, spare
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.tables import check_table, write_meshes, write_table
 
@@ -42,6 +42,7 @@ __all__ = [
     "spare",
     "volumes",
     "atomic_write",
+    "check_folder",
     "check_table",
     "check_target",
     "write",

@@ -13,12 +13,13 @@ from jaxtyping import Float, Integer
 from anystar_torch.io import arrays, bioimage, label_store, nifti, tiff
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.axes import affine_of, by_letter, decide, select
-from anystar_torch.io.formats import kind_of, recognise, writer
+from anystar_torch.io.formats import container, is_volume, kind_of, recognise, writer
 from anystar_torch.io.label_list import Inside
 from anystar_torch.io.labels import compact, whole_numbers
 from anystar_torch.io.location import Location, checked, is_url
 from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.run_record import RunRecord
+from anystar_torch.io.sparing import check_folder, spare
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
 from anystar_torch.io.voxel_size import Spacing, checked_spacing, voxel_size
@@ -173,10 +174,11 @@ def write(
         labels: of one volume or of a time series.
         like: whose spacing, orientation and style the labels get.
         record: what made the labels; it is stored in the file's metadata, or in a JSON file beside it.
-        overwrite: whether an existing file may be replaced.
+        overwrite: whether an existing file may be replaced. A folder must be a volume or empty to be replaced.
 
     Raises:
-        ValueError: the file cannot be written.
+        ValueError: the file cannot be written, ``path`` is a folder with other content, or it is the volume that
+            ``like`` was read from and has no run record.
     """
     stored = compact(labels)
     if isinstance(path, Inside) or is_url(path):
@@ -185,9 +187,31 @@ def write(
     path = Path(path)
     module = writer(path, like.path)
     with atomic_write(path, overwrite) as temporary:
+        check_folder(path, _is_volume_or_empty)
+        if like.path is not None:
+            _spare_volume(like.path, path)
         module.write(temporary, stored, like, record)
     if module is arrays:
         arrays.write_sidecar(path, record)
+
+
+def _is_volume_or_empty(folder: Path) -> bool:
+    return is_volume(folder) or not any(folder.iterdir())
+
+
+def _spare_volume(volume: Path, target: Path) -> None:
+    """Refuse labels that would replace the volume that they belong to.
+
+    Labels that this package wrote have a run record. They may be read, corrected and written again.
+
+    Raises:
+        ValueError: names the volume.
+    """
+    held, place = container(volume).resolve(), target.resolve()
+    if not held.exists() or not held.is_relative_to(place):
+        return
+    if held != place or read_record(volume) is None:
+        spare([volume], [target])
 
 
 def write_image(path: Path | str, image: Float[np.ndarray, "d h w"], like: SpatialImage) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Integer, Shaped
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from anystar_torch.io import label_arrays, label_list, label_metadata
 from anystar_torch.io.atomic import replace_path
@@ -180,7 +180,7 @@ class LabelStore:
         source = self._array(level - 1)
         labels = np.empty([one.stop - one.start for one in box], self.dtype)
         for part in coarse.chunks_of(box):  # chunk by chunk: what is read at once has eight times the voxels
-            read: Shaped[NDArray[Any], "..."] = np.asarray(source[coarse.source_of(part, finer)])
+            read: Shaped[np.ndarray, "..."] = np.asarray(source[coarse.source_of(part, finer)])
             at = tuple(slice(p.start - b.start, p.stop - b.start) for p, b in zip(part, box, strict=True))
             labels[at] = most_frequent(read, coarse.factors) if read.any() else 0
         self.write(level, box, labels)

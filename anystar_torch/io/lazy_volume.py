@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from numpy.typing import NDArray
 
 from anystar_torch.io import files, formats, zarrs
 from anystar_torch.io.axes import Box, affine_of, by_letter, decide, picks, select
@@ -240,7 +239,7 @@ def _letters(stored: StoredImage, choice: Choice) -> str:
 
 def _placed(
     stored: StoredImage, letters: str, choice: Choice
-) -> tuple[Spacing | None, str, Float[NDArray[Any], "4 4"] | None]:
+) -> tuple[Spacing | None, str, Float[np.ndarray, "4 4"] | None]:
     """Voxel size of the level, its unit, and the affine."""
     affine = affine_of(stored, letters)
     if choice.spacing is None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 from anystar_torch.io.voxel_size import micrometres
 
@@ -63,7 +62,7 @@ def affine(
     return matrix if np.isfinite(matrix).all() and np.linalg.det(matrix) else None
 
 
-def translation_of(unit: str, style: Any, affine: Float[NDArray[Any], "4 4"] | None) -> list[float] | None:
+def translation_of(unit: str, style: Any, affine: Float[np.ndarray, "4 4"] | None) -> list[float] | None:
     """The translation z, y, x of labels in the unit of their spacing; None where the volume has none.
 
     An affine that turns or mirrors axes cannot be expressed, and gives none.

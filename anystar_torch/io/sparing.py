@@ -1,9 +1,9 @@
-"""Results never replace what is read, or one another."""
+"""Results never replace what is read, one another, or a folder with other content."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from anystar_torch.io.formats import container
+from anystar_torch.io.formats import container, is_volume
 from anystar_torch.io.location import Location, is_url
 
 
@@ -28,6 +28,20 @@ def spare(inputs: Iterable[Location], outputs: Iterable[Location]) -> None:
             part = other.endswith(".zarr") and _holds(other, place) and not _holds(f"{other}/labels", place)
             if _holds(place, other) or part:
                 raise ValueError(f"{one} would replace the input {name}; choose another name")
+
+
+def check_folder(path: Path, is_earlier: Callable[[Path], bool] = is_volume) -> None:
+    """Refuse to replace a folder that is no earlier result.
+
+    Args:
+        path: file or folder to write.
+        is_earlier: whether an existing folder may be an earlier result.
+
+    Raises:
+        ValueError: ``path`` is a folder with other content.
+    """
+    if path.is_dir() and not is_earlier(path):
+        raise ValueError(f"cannot write {path}: it is a folder with other content; choose another name")
 
 
 def _holds(folder: str, place: str) -> bool:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +34,7 @@ class StoredImage:
     axes: tuple[str, ...]
     sizes: Mapping[str, Any] = field(default_factory=dict)
     units: Mapping[str, str | None] = field(default_factory=dict)
-    affine: Float[NDArray[Any], "4 4"] | None = None
+    affine: Float[np.ndarray, "4 4"] | None = None
     style: Any = None
     whole: bool = False
     levels: int = 1

@@ -101,7 +101,9 @@ def empty_suppression(
     """
     from anystar_torch.kernels import _native
 
-    points, distances, scores = torch.empty(0, 3), torch.empty(0, len(vertices)), torch.empty(0)
+    points, distances, scores = (
+        torch.empty(0, *size, dtype=torch.float32) for size in ((3,), (len(vertices),), ())
+    )
     return _native.Suppression(
         points.numpy(),
         distances.numpy(),

@@ -47,12 +47,27 @@ def load_stardist(folder: Path) -> tuple[StarDist, dict[str, float]]:
         ValueError: a file cannot be read, or :class:`StarDist` does not support the network.
         ImportError: h5py is missing.
     """
-    config = json.loads((folder / "config.json").read_text())
+    config = _object_of(folder / "config.json")
     network = StarDist.from_architecture(architecture(config))
     files = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
     load_weights(network, (files or sorted(folder.glob("*.h5")))[0])
     thresholds = folder / "thresholds.json"
-    return network.eval(), json.loads(thresholds.read_text()) if thresholds.is_file() else {}
+    return network.eval(), _object_of(thresholds) if thresholds.is_file() else {}
+
+
+def _object_of(path: Path) -> dict[str, Any]:
+    """The content of a JSON file that holds an object.
+
+    Raises:
+        ValueError: it is damaged, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    return content
 
 
 def settings(folder: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from anystar_torch.network import keras_import, weights
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.weights import ModelConfig
+from anystar_torch.system.device import made_on_cpu
 
 SHIPPED = Path(__file__).parent / "pretrained"
 
@@ -29,6 +30,12 @@ def load_model(path: Path | str | None = None) -> tuple[StarDist, ModelConfig]:
     folder = SHIPPED if path is None else Path(path)
     if not folder.exists():
         raise ValueError(f"there is no model folder {folder}")
+    with made_on_cpu():
+        network, config = _loaded(folder)
+    return network.float(), config  # also where the program has another default type
+
+
+def _loaded(folder: Path) -> tuple[StarDist, ModelConfig]:
     for place in (folder, folder / "model"):
         if (place / weights.WEIGHTS).is_file():
             return weights.load(place)

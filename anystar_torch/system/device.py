@@ -3,7 +3,7 @@
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -17,16 +17,17 @@ _MPS_SINCE = "2.9"
 """Version of torch from which MPS has the operators of volumes: pooling, interpolation, transposed convolution."""
 
 
-def resolve(device: str) -> torch.device:
+def resolve(device: str | torch.device) -> torch.device:
     """The device of a name.
 
     Args:
-        device: a name that torch knows, or "auto" for the first of cuda, mps (from torch 2.9 on) and cpu that is
-            available.
+        device: a device or a name that torch knows, or "auto" for the first of cuda, mps (from torch 2.9 on) and cpu
+            that is available.
 
     Raises:
         ValueError: torch does not know the device, it is not available, or this torch cannot use it for volumes.
     """
+    device = str(device)
     mps_computes = TorchVersion(torch.__version__) >= _MPS_SINCE
     if device == "auto":
         if torch.cuda.is_available():
@@ -116,6 +117,13 @@ def _tensorfloat_settings() -> list[tuple[Any, str, Any]]:
             return [(place, "allow_tf32", place.allow_tf32) for place in (cudnn, matmul)]
     except RuntimeError:  # the program uses the newer setting of torch 2.9, and torch refuses to mix both
         return [(place, "fp32_precision", place.fp32_precision) for place in (cudnn.conv, matmul)]
+
+
+@contextmanager
+def made_on_cpu() -> Iterator[None]:
+    """Make tensors without a given device on the CPU, also where the program has another default device."""
+    with torch.device("cpu") if torch.get_default_device().type != "cpu" else nullcontext():
+        yield
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+import tifffile
 
 from anystar_torch import io
 from tests.cli.conftest import SHAPE, predict, refused, run
@@ -100,3 +101,116 @@ def test_candidates_of_an_earlier_version_are_said_to_have_no_place(tmp_path, su
         np.asarray(nibabel.load(tmp_path / "out.nii.gz").dataobj), np.asarray(written.dataobj)
     )
     assert any("hold no place" in note for note in io.read_record(tmp_path / "out.nii.gz").notes)
+
+
+@pytest.mark.parametrize("name", ["a/vol.nii.gz", "c.npz"])
+def test_relabel_replaces_neither_the_volume_nor_the_candidates(tmp_path, subject, candidates, capsys, name):
+    before = (tmp_path / name).read_bytes()
+    line = refused(capsys, "relabel", candidates, "-o", tmp_path / name, "--overwrite")
+    assert "would replace the input" in line
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_relabel_replaces_no_folder_with_other_content(tmp_path, subject, candidates, capsys):
+    for folder in (tmp_path / "mine.zarr", tmp_path / "mine"):
+        folder.mkdir()
+        (folder / "notes.txt").write_text("of years")
+        refused(capsys, "relabel", candidates, "-o", folder, "--overwrite")
+        assert (folder / "notes.txt").read_text() == "of years"
+    line = refused(capsys, "relabel", candidates, "-o", tmp_path / "mine.zarr", "--overwrite")
+    assert "it is a folder with other content" in line
+
+
+def test_relabel_of_2d_images_replaces_no_folder_with_other_content(tmp_path, model, capsys):
+    folder = _planes(tmp_path / "scan")
+    predict(capsys, folder, "--diameter", 13, "--candidates", tmp_path / "c.npz")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "notes.txt").write_text("of years")
+    line = refused(capsys, "relabel", tmp_path / "c.npz", "-o", tmp_path / "thesis", "--overwrite")
+    assert "it is a folder with other content" in line
+    line = refused(capsys, "relabel", tmp_path / "c.npz", "-o", folder, "--overwrite")
+    assert "would replace the input" in line
+    assert len(list(folder.iterdir())) == SHAPE[0]
+    assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["notes.txt"]
+    run(capsys, "relabel", tmp_path / "c.npz", "--overwrite")
+    assert io.read_labels(tmp_path / "scan.labels").array.max() > 0
+
+
+def _planes(folder):
+    image, _ = balls(SHAPE, lattice(SHAPE, 16))
+    folder.mkdir()
+    for z, plane in enumerate((image * 60000).astype(np.uint16)):
+        tifffile.imwrite(folder / f"{z:03d}.tif", plane)
+    return folder
+
+
+def test_the_library_replaces_no_folder_with_other_content_and_no_volume(tmp_path, subject):
+    labels = np.ones((3, 4, 5), np.int32)
+    like = io.SpatialImage(labels)
+    folder = tmp_path / "mine.zarr"
+    folder.mkdir()
+    io.write(folder, labels, like)  # an empty folder has no content
+    io.write(folder, labels + 1, like)  # an earlier result
+    assert io.read_labels(folder).array.max() == 2
+    other = tmp_path / "other.zarr"
+    other.mkdir()
+    (other / "notes.txt").write_text("of years")
+    with pytest.raises(ValueError, match="it is a folder with other content"):
+        io.write(other, labels, like)
+    assert (other / "notes.txt").read_text() == "of years"
+    volume, before = io.read(subject), subject.read_bytes()
+    with pytest.raises(ValueError, match="would replace the input"):
+        io.write(subject, np.ones(volume.array.shape, np.int32), volume)
+    assert subject.read_bytes() == before
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_labels_with_a_run_record_may_be_corrected_in_place(tmp_path):
+    labels = np.ones((3, 4, 5), np.int32)
+    path = tmp_path / "nuclei.labels.tif"
+    io.write(path, labels, io.SpatialImage(labels), io.RunRecord())
+    found = io.read_labels(path)
+    io.write(path, found.array + 1, found, io.read_record(path))
+    assert io.read_labels(path).array.max() == 2
+
+
+@pytest.mark.parametrize("name", ["vol.h5:/raw", "vol.h5/raw"])
+def test_labels_of_a_dataset_of_an_hdf5_file_are_written_as_predict_writes_them(
+    tmp_path, model, capsys, name
+):
+    h5py = pytest.importorskip("h5py")
+    image, _ = balls(SHAPE, lattice(SHAPE, 16))
+    (tmp_path / "a").mkdir()
+    path = tmp_path / "a" / "vol.h5"
+    with h5py.File(path, "w") as file:
+        file["raw"] = (image * 60000).astype(np.uint16)
+        file["other"] = np.zeros(SHAPE, np.uint16)
+        file["raw"].attrs["element_size_um"] = [0.5, 0.5, 0.5]
+    kept = tmp_path / "c.npz"
+    predict(capsys, f"{path.parent}/{name}", "--diameter", 13, "--candidates", kept)
+    written = path.with_name("vol.raw.labels.h5")
+    first = io.read_labels(written).array
+    assert first.max() > 0
+    written.unlink()
+    run(capsys, "relabel", kept)
+    assert np.array_equal(io.read_labels(written).array, first)
+    assert "would replace the input" in refused(capsys, "relabel", kept, "-o", path, "--overwrite")
+    with h5py.File(path, "a") as file:
+        file["raw"][0] = 1
+    line = refused(capsys, "relabel", kept, "-o", tmp_path / "new.h5")
+    assert "is not the volume that the candidates were found in" in line
+    shutil.rmtree(path.parent)
+    run(capsys, "relabel", kept)
+    assert np.array_equal(io.read_labels(tmp_path / "vol.raw.labels.h5").array, first), (
+        "beside the candidates"
+    )
+
+
+def test_a_level_of_an_image_is_no_reason_to_replace_the_image(tmp_path):
+    pytest.importorskip("zarr")
+    labels = np.ones((3, 4, 5), np.int32)
+    path = tmp_path / "image.ome.zarr"
+    io.write(path, labels, io.SpatialImage(labels))
+    with pytest.raises(ValueError, match="would replace the input"):
+        io.write(path, labels + 1, io.read(path / "0"))
+    assert io.read(path).array.max() == 1
