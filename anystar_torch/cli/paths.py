@@ -3,7 +3,6 @@
 import glob
 import math
 import os
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -64,7 +63,7 @@ class Outputs:
 
         if folder == self.labels:
             return io.is_volume(folder)
-        return folder == self.meshes and all(re.fullmatch(r"\d+\.ply", p.name) for p in folder.iterdir())
+        return folder == self.meshes and io.holds_only_meshes(folder)
 
     def spare(self, inputs: list[Path]) -> None:
         """Refuse results that would replace an input or one another.

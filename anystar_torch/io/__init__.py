@@ -16,7 +16,7 @@ from anystar_torch.io.orientation import reoriented
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.sparing import check_folder, spare
 from anystar_torch.io.spatial_image import SpatialImage
-from anystar_torch.io.tables import check_table, write_meshes, write_table
+from anystar_torch.io.tables import check_table, holds_only_meshes, write_meshes, write_table
 
 __all__ = [
     "KINDS",
@@ -29,6 +29,7 @@ __all__ = [
     "beside",
     "container",
     "frames",
+    "holds_only_meshes",
     "int32_ids",
     "is_url",
     "is_volume",

@@ -1,6 +1,7 @@
 """Tables (CSV, Parquet) and meshes (PLY) of objects."""
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Integer
 
 from anystar_torch.io.atomic import atomic_write
+from anystar_torch.io.sparing import check_folder
 
 _PARQUET = ".parquet"
 _ROWS = 1 << 16  # of a group in a Parquet file, which are in memory at once
@@ -96,7 +98,7 @@ def write_meshes(
         overwrite: whether an existing file or folder may be replaced.
 
     Raises:
-        ValueError: the file or folder cannot be written.
+        ValueError: the file or folder cannot be written, or it is a folder with other content than meshes.
     """
     if path.suffix.lower() == ".ply":
         vertices = np.concatenate(meshes) if meshes else np.empty((0, 3), np.float32)
@@ -104,10 +106,20 @@ def write_meshes(
         with atomic_write(path, overwrite) as temporary:
             _write_ply(temporary, vertices, (faces[None] + shifts).reshape(-1, 3))
         return
+    check_folder(path, holds_only_meshes)
     with atomic_write(path, overwrite) as temporary:
         temporary.mkdir()
         for i, vertices in enumerate(meshes, 1):
             _write_ply(temporary / f"{i:05d}.ply", vertices, faces)
+
+
+def holds_only_meshes(folder: Path) -> bool:
+    """Whether a folder has no other content than files of :func:`write_meshes`.
+
+    Args:
+        folder: an existing folder.
+    """
+    return all(re.fullmatch(r"\d+\.ply", one.name) for one in folder.iterdir())
 
 
 def _write_ply(path: Path, vertices: Float32[np.ndarray, "v 3"], faces: Integer[np.ndarray, "f 3"]) -> None:

@@ -253,6 +253,11 @@ def test_meshes_are_closed_and_lie_where_the_object_is(tmp_path):
     io.write_meshes(tmp_path / "scene.ply", corners, rays.faces.numpy())
     io.write_meshes(tmp_path / "each", corners, rays.faces.numpy())
     assert sorted(p.name for p in (tmp_path / "each").iterdir()) == ["00001.ply", "00002.ply"]
+    io.write_meshes(tmp_path / "each", corners[:1], rays.faces.numpy())
+    assert [p.name for p in (tmp_path / "each").iterdir()] == ["00001.ply"]
+    (tmp_path / "each" / "notes.txt").touch()
+    with pytest.raises(ValueError, match="it is a folder with other content"):
+        io.write_meshes(tmp_path / "each", corners, rays.faces.numpy())
     content = (tmp_path / "scene.ply").read_bytes()
     header, _, body = content.partition(b"end_header\n")
     assert b"element vertex 192" in header
