@@ -111,7 +111,8 @@ def _tables(pairs: list[Pair], drop_small: float) -> Iterator["ContingencyTable"
             tick(done, len(pairs))
             files = zip((pair.truth, pair.prediction), pair.readings, strict=True)
             true, predicted = (io.read_labels(path, **reading._asdict()) for path, reading in files)
-            predicted = io.reoriented(predicted, like=true)
+            own = io.read_record(pair.prediction) is not None  # of a prediction with --spacing, perhaps
+            predicted = io.reoriented(predicted, like=true, resized=own)
             yield ContingencyTable.of(true.array, predicted.array).without_small(drop_small)
 
 

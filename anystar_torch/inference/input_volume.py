@@ -63,7 +63,7 @@ def checked_array(volume: NDArray[Any] | Tensor) -> Shaped[np.ndarray, "d h w"]:
         volume = volume.detach().cpu()
         array = (volume.float() if volume.dtype == torch.bfloat16 else volume).numpy()
     elif isinstance(volume, np.ma.MaskedArray):  # masked voxels have no value
-        array = volume.astype(np.float32).filled(np.nan)
+        array = np.where(np.ma.getmaskarray(volume), np.float32(np.nan), volume.data.astype(np.float32))
     else:
         array = volume
     if not isinstance(array, np.ndarray):

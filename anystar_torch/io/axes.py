@@ -1,6 +1,6 @@
 """The meaning of the dimensions of an array (z, y, x, channel, time), by one rule for all formats."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,14 @@ def decide(
             f'if the first axis is z, set axes="{letters.replace("T", "Z").replace(_UNUSED, "C")}"'
         )
     if missing:
-        raise ValueError(not_a_volume(where, shape, letters))
+        message = not_a_volume(where, shape, letters)
+        size = dict(zip(letters, shape, strict=True)).get("C", 1)
+        if missing == ["Z"] and size > 1 and letters[-1] != "C":
+            # tifffile writes three or four slices as the colours of one image
+            message += (
+                f'; if the first axis is z, set axes="{letters.replace("C", "Z").replace(_UNUSED, "C")}"'
+            )
+        raise ValueError(message)
     return letters
 
 
@@ -201,15 +208,18 @@ def _sizes(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def by_letter(stored: StoredImage, letters: str) -> tuple[dict[str, Any], dict[str, str | None]]:
+def by_letter(stored: StoredImage, letters: str) -> tuple[Mapping[str, Any], Mapping[str, str | None]]:
     """Voxel sizes and units of a stored image under the names "z", "y" and "x".
 
-    Where a caller renames dimensions, each keeps its size.
+    Where a caller renames dimensions, each keeps its size. Sizes that are empty are returned as they are, because
+    those of DICOM say what the file lacks.
 
     Args:
         stored: the image.
         letters: from :func:`decide`.
     """
+    if not stored.sizes:
+        return stored.sizes, stored.units
     new = _renamed(stored, letters)
     sizes = {new.get(name.lower(), name.lower()): size for name, size in stored.sizes.items()}
     units = {new.get(name.lower(), name.lower()): unit for name, unit in stored.units.items()}

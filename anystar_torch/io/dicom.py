@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Never, NoReturn
 
 import numpy as np
 from jaxtyping import Float, Integer, Shaped
@@ -19,6 +19,7 @@ from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
 
 _SERIES, _POSITION, _ORIENTATION = "0020|000e", "0020|0032", "0020|0037"
+_STEPS = ("0028|0030", "0018|1164")  # PixelSpacing, ImagerPixelSpacing
 _FRAMES, _SAMPLES = "0028|0008", "0028|0002"
 _SAME = 1e-3  # of directions and voxel sizes: DICOM stores them as decimal text
 _UNEVEN = 0.02  # of the distance between slices
@@ -50,7 +51,7 @@ class Slice:
         position: of the middle of its first voxel, millimetres in LPS.
         rows: unit vector along a row, in LPS.
         columns: unit vector along a column, in LPS.
-        spacing: voxel size (x, y) in millimetres.
+        spacing: voxel size (x, y) in millimetres; None where the file has none.
         size: voxels (x, y).
         dtype: number type of its voxels after the rescaling that the file asks for.
     """
@@ -59,7 +60,7 @@ class Slice:
     position: Float[np.ndarray, "3"]
     rows: Float[np.ndarray, "3"]
     columns: Float[np.ndarray, "3"]
-    spacing: tuple[float, float]
+    spacing: tuple[float, float] | None
     size: tuple[int, int]
     dtype: np.dtype[Any]
 
@@ -79,22 +80,53 @@ def opened(path: Path) -> Iterator[StoredImage]:
 
     Raises:
         ValueError: several series, slices of different sizes or directions, two slices at one position, missing slices,
-            or a gantry tilt.
+            or a gantry tilt. A series without a voxel size is refused where its size is looked up.
     """
     with readable(path, "DICOM"):
         slices = _sorted(_series(path), path)
         first, last = slices[0], slices[-1]
         step = (last.position - first.position) / (len(slices) - 1)
-        columns = [first.rows * first.spacing[0], first.columns * first.spacing[1], step]
-        affine = np.eye(4)
-        affine[:3] = np.stack([*columns, first.position], axis=1) * _RAS[:, None]
+        sizes: dict[str, float] = _NoSizes(path)
+        affine = None
+        if first.spacing is not None:
+            x, y = first.spacing
+            sizes = {"x": x, "y": y, "z": float(np.linalg.norm(step))}
+            affine = np.eye(4)
+            columns = [first.rows * x, first.columns * y, step, first.position]
+            affine[:3] = np.stack(columns, axis=1) * _RAS[:, None]
         yield StoredImage(
             array=_Planes(slices),
             dtype=np.result_type(*{one.dtype for one in slices}),
             axes=("z", "y", "x"),
-            sizes={"x": first.spacing[0], "y": first.spacing[1], "z": float(np.linalg.norm(step))},
+            sizes=sizes,
             units=dict.fromkeys("xyz", "mm"),
             affine=affine,
+        )
+
+
+class _NoSizes(dict[str, float]):
+    """The voxel sizes of a series that has none: an empty dictionary in which no size can be looked up.
+
+    The reader does not know whether the caller gives a voxel size. Where the caller does, no size is looked up.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def get(self, key: object, default: object = None) -> Never:
+        """Refuse to give a size.
+
+        Args:
+            key: not used.
+            default: not used.
+
+        Raises:
+            ValueError: always; it says what is missing.
+        """
+        raise ValueError(
+            f"{self._path} has no PixelSpacing (0028,0030) and no ImagerPixelSpacing (0018,1164), so its voxel size is "
+            "unknown; set spacing= (z, y, x in micrometres), or convert it to NIfTI with its voxel size"
         )
 
 
@@ -196,11 +228,14 @@ def _slice(path: Path, reader: Any, tags: dict[str, str]) -> Slice:
     if len(position) != 3 or len(orientation) != 6:
         raise ValueError(f"{path} is a DICOM image without a position in space, so slices cannot be sorted")
     width, height, *_ = reader.GetSize()
-    x, y, *_ = reader.GetSpacing()
+    # ITK gives a distance of 1 where the file has none, so the distances are read from the tags.
+    given = [_numbers(tags.get(name)) for name in _STEPS]
+    steps = [both for both in given if len(both) == 2 and (both > 0).all()]
+    spacing = (float(steps[0][1]), float(steps[0][0])) if steps else None  # the tags give (y, x)
     image = SimpleITK.Image(1, 1, reader.GetPixelID())
     dtype = SimpleITK.GetArrayViewFromImage(image).dtype
     rows, columns = orientation[:3], orientation[3:]
-    return Slice(path, position, rows, columns, (x, y), (width, height), dtype)
+    return Slice(path, position, rows, columns, spacing, (width, height), dtype)
 
 
 def _numbers(text: str | None) -> Float[np.ndarray, " n"]:
@@ -208,6 +243,13 @@ def _numbers(text: str | None) -> Float[np.ndarray, " n"]:
         return np.array([float(part) for part in (text or "").split("\\")])
     except ValueError:
         return np.empty(0)
+
+
+def _same_size(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
+    """Whether two slices have the same voxel size, or both have none."""
+    if one is None or other is None:
+        return one is other
+    return np.allclose(one, other, rtol=_SAME)
 
 
 def _sorted(slices: list[Slice], path: Path) -> list[Slice]:
@@ -223,7 +265,7 @@ def _sorted(slices: list[Slice], path: Path) -> list[Slice]:
         if other.size != first.size:
             refuse(f"{other.path.name} has {other.size} voxels, and {first.path.name} {first.size}")
         turned = max(np.abs(other.rows - first.rows).max(), np.abs(other.columns - first.columns).max())
-        if turned > _SAME or not np.allclose(other.spacing, first.spacing, rtol=_SAME):
+        if turned > _SAME or not _same_size(other.spacing, first.spacing):
             refuse(f"{other.path.name} has another direction or voxel size than {first.path.name}")
     ordered = sorted(slices, key=lambda one: float(one.position @ first.normal))
     heights = np.array([float(one.position @ first.normal) for one in ordered])

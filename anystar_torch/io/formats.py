@@ -155,7 +155,8 @@ def _folder_module(path: Path) -> ModuleType:
     if label_target.is_unfinished(path):
         raise ValueError(f"{path} is not finished: run the same command again, which continues it")
     raise ValueError(
-        f"{path} is a folder, but neither Zarr nor N5 nor DICOM nor a stack of 2D images; give a volume file"
+        slices.why_none(path)
+        or f"{path} is a folder, but neither Zarr nor N5 nor DICOM nor a stack of 2D images; give a volume file"
     )
 
 

@@ -115,13 +115,18 @@ def _image(dataset: Any) -> StoredImage:
         described = json.loads(tags)["axes"]
         names = tuple(str(axis["key"]) for axis in described)
     if "spacing" in dataset.attrs:  # as written here where the unit is unknown
-        sizes = dict(zip("zyx", map(float, dataset.attrs["spacing"]), strict=True))
+        sizes = _sizes(dataset.attrs["spacing"])
     elif "element_size_um" in dataset.attrs:
-        sizes = dict(zip("zyx", map(float, dataset.attrs["element_size_um"]), strict=True))
+        sizes = _sizes(dataset.attrs["element_size_um"])
         units = dict.fromkeys("zyx", "um")
     return StoredImage(
         array=dataset, dtype=np.dtype(dataset.dtype), axes=names, sizes=sizes, units=units, style="hdf5"
     )
+
+
+def _sizes(attribute: Any) -> dict[str, Any]:
+    """Voxel sizes by axis; empty where an attribute is not a list of three."""
+    return dict(zip("zyx", attribute, strict=True)) if np.shape(attribute) == (3,) else {}
 
 
 def write(

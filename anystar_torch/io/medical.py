@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from anystar_torch.io.itk_headers import check_data_file, header_units, is_nrrd, rewritten
+from anystar_torch.io.placement import sized_affine
 from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
@@ -136,20 +137,21 @@ def write(
     image = SimpleITK.GetImageFromArray(labels, isVector=False)
     nrrd = is_nrrd(path)
     units = like.geometry if nrrd and isinstance(like.geometry, Units) else None
-    if like.affine is not None:
-        _place(image, like.affine, 1.0 if units is None else units.millimetres)
+    affine, millimetres = sized_affine(like), 1.0 if units is None else units.millimetres
+    if affine is not None:
+        _place(image, affine, millimetres)
     elif like.spacing is not None:
-        millimetres = [step / 1000 if like.unit else step for step in like.spacing[::-1]]
-        image.SetSpacing([*millimetres, *[1.0] * (labels.ndim - 3)])
+        steps = [step / 1000 / millimetres if like.unit else step for step in like.spacing[::-1]]
+        image.SetSpacing([*steps, *[1.0] * (labels.ndim - 3)])
     if record is not None:
         image.SetMetaData(_KEY, record.to_json())
     try:
         SimpleITK.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:
         raise OSError(last_line(error)) from error
-    sized = like.affine is not None or like.spacing is not None
-    ratios = like.affine is None and not like.unit
-    unit = units.name if units is not None else _NO_LENGTH if ratios else None
+    sized = affine is not None or like.spacing is not None
+    ratios = affine is None and not like.unit
+    unit = _NO_LENGTH if ratios else None if units is None else units.name
     if unit is not None or not sized:
         path.write_bytes(rewritten(path.read_bytes(), unit, sized))
 

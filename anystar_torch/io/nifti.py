@@ -1,6 +1,6 @@
-"""NIfTI (.nii, .nii.gz). Arrays are x-first in the file and z-first here; affine and header are kept."""
+"""NIfTI (.nii, .nii.gz). Arrays are x-first in the file and z-first here; place, codes and units are kept."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from anystar_torch.io.placement import sized_affine
 from anystar_torch.io.reading import readable
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
@@ -51,7 +52,7 @@ def opened(path: Path) -> Iterator[StoredImage]:
             axes=_AXES[: len(shape)],
             sizes=dict(zip("xyz", _sizes(image), strict=False)) if sized else {},
             units=dict.fromkeys("xyz", unit),
-            affine=None if ratios else _affine(image, (micrometres(unit) or 1000) / 1000),
+            affine=None if ratios else _affine(image, _millimetres(image)),
             style=image,
         )
 
@@ -110,35 +111,80 @@ def write(
     Args:
         path: the file.
         array: labels of one volume or of a time series, or an image.
-        like: whose affine, codes and units are kept; its spacing, where it was not read from NIfTI.
+        like: whose place and spacing are written; where it was read from NIfTI, with its codes and units.
         record: what made the labels.
     """
     import nibabel
 
     source = like.geometry if isinstance(like.geometry, nibabel.nifti1.Nifti1Pair) else None
     data = np.ascontiguousarray(array.transpose(range(array.ndim)[::-1]))
-    if source is not None:
-        kind = nibabel.Nifti2Image if isinstance(source, nibabel.Nifti2Image) else nibabel.Nifti1Image
-        image = kind(data, source.affine, source.header.copy())
-        image.header.extensions.clear()
-    elif like.affine is not None:
-        image = nibabel.Nifti1Image(data, like.affine)
+    kind = nibabel.Nifti2Image if isinstance(source, nibabel.Nifti2Image) else nibabel.Nifti1Image
+    affine = sized_affine(like)
+    if source is not None and affine is not None and _affine(source, 1.0) is not None:
+        image = _at_place_of(source, kind(data, source.affine, source.header.copy()), affine)
+    elif affine is not None:
+        image = kind(data, affine)
         image.header.set_xyzt_units("mm")
+    elif source is not None and like.spacing is not None and like.unit:
+        image = _without_place(kind(data, None, source.header.copy()), like.spacing)
     else:
         spacing = like.spacing or (1.0, 1.0, 1.0)
         # Micrometres are written as millimetres, because most viewers ignore the unit.
         steps = [step / 1000 if like.unit else step for step in spacing[::-1]]
         # Without an affine both codes are 0: the header says nothing of size and place.
-        image = nibabel.Nifti1Image(data, None if like.spacing is None else np.diag([*steps, 1.0]))
+        image = kind(data, None if like.spacing is None else np.diag([*steps, 1.0]))
         image.header.set_xyzt_units("mm" if like.unit else "unknown")
+    image.header.extensions.clear()
     image.set_data_dtype(data.dtype)
     image.header.set_slope_inter(1, 0)
     image.header["cal_max"] = image.header["cal_min"] = 0
     if record is not None:
         _add_record(image, record)
-    if source is None and like.affine is None and like.spacing is not None and not like.unit:
+    if affine is None and like.spacing is not None and not like.unit:
         image.header["descrip"] = _RATIOS.encode()
     nibabel.save(image, path)
+
+
+def _at_place_of(source: Any, image: Any, affine: Float[np.ndarray, "4 4"]) -> Any:
+    """The image with an affine in the codes and units of the file that was read.
+
+    Args:
+        source: the file, with a place.
+        image: the result, with the affine and the header of the source.
+        affine: from voxel index to millimetres; it may have permuted or scaled columns.
+    """
+    scaled = np.diag([1 / _millimetres(source)] * 3 + [1.0]) @ affine
+    change = np.linalg.inv(source.affine) @ scaled
+    if np.allclose(change, np.eye(4), atol=1e-6):
+        return image
+    sform, qform = (int(source.header[name]) for name in ("sform_code", "qform_code"))
+    # A header may hold two places, such as that of the scanner and that of a template. Both get the same change.
+    image.set_qform((source.get_qform() if qform else source.affine) @ change, qform)
+    if sform:
+        image.set_sform(source.affine @ change, sform)
+    return image
+
+
+def _without_place(image: Any, spacing: Sequence[float]) -> Any:
+    """The image with a voxel size in the unit of its header, and no place, as in the file that was read.
+
+    Args:
+        image: the result, with the header of the file and without an affine.
+        spacing: (z, y, x) in micrometres.
+    """
+    steps = [step / 1000 / _millimetres(image) for step in spacing[::-1]]
+    header = image.header
+    header["qform_code"] = header["sform_code"] = 0
+    header.set_data_shape(image.shape)
+    header.set_zooms([*steps, *header.get_zooms()[3:]])
+    if header.get_xyzt_units()[0] == "unknown":  # sizes of 1 without a unit would count as none
+        header.set_xyzt_units("mm", header.get_xyzt_units()[1])
+    return image
+
+
+def _millimetres(image: Any) -> float:
+    """Millimetres per unit of the header; a header without a unit means millimetres."""
+    return (micrometres(image.header.get_xyzt_units()[0]) or 1000) / 1000
 
 
 def _add_record(image: Any, record: RunRecord) -> None:

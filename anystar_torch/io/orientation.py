@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
+from anystar_torch.io.placement import sized_affine
 from anystar_torch.io.spatial_image import SpatialImage
 
 _TOLERANCE = (
@@ -12,7 +13,7 @@ _TOLERANCE = (
 )
 
 
-def reoriented(image: SpatialImage, like: SpatialImage) -> SpatialImage:
+def reoriented(image: SpatialImage, like: SpatialImage, *, resized: bool = False) -> SpatialImage:
     """``image`` with its axes permuted and mirrored so that they run as those of ``like``.
 
     Images without a place in space are returned as they are: nothing says how their axes run.
@@ -20,6 +21,7 @@ def reoriented(image: SpatialImage, like: SpatialImage) -> SpatialImage:
     Args:
         image: the volume to turn.
         like: a volume of the same object.
+        resized: whether ``image`` may have another voxel size, as labels that were predicted with a given one.
 
     Raises:
         ValueError: after turning, the volumes differ in shape, or their corners lie at different places.
@@ -40,8 +42,14 @@ def reoriented(image: SpatialImage, like: SpatialImage) -> SpatialImage:
         spacing = (steps[2], steps[1], steps[0])
     turned = replace(image, array=array, affine=affine, spacing=spacing)
     _check_shapes(turned, like)
-    _check_place(turned, like)
+    _check_place(turned, _with_voxels_of(turned, like) if resized else like)
     return turned
+
+
+def _with_voxels_of(image: SpatialImage, like: SpatialImage) -> SpatialImage:
+    """``like`` with the voxel size of ``image``; direction and origin stay."""
+    sized = replace(like, spacing=image.spacing, unit=image.unit)
+    return replace(sized, affine=sized_affine(sized))
 
 
 def _check_shapes(image: SpatialImage, like: SpatialImage) -> None:

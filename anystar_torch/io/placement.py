@@ -1,13 +1,14 @@
-"""Voxel size, units and place of a volume in the words of OME-Zarr."""
+"""Voxel size, units and place of a volume as they are written: in the words of OME-Zarr, or as an affine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 from anystar_torch.io import ome_place
+from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.voxel_size import Spacing, micrometres, voxel_size
 
 #: OME-Zarr's names of the units that other formats write in another way.
@@ -19,6 +20,9 @@ _NAMES = {
     1e4: "centimeter",
     1e6: "meter",
 }
+_SAME = 1e-3  # of lengths: the sizes in a NIfTI header may differ as much from its affine without being another size
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Placement:
 
     @classmethod
     def of(
-        cls, spacing: Spacing | None, unit: str, style: Any, affine: Float[NDArray[Any], "4 4"] | None
+        cls, spacing: Spacing | None, unit: str, style: Any, affine: Float[np.ndarray, "4 4"] | None
     ) -> "Placement":
         """The placement of a volume: that of its OME-Zarr image with its own units, or one in micrometres.
 
@@ -51,6 +55,8 @@ class Placement:
             style: style of the file that was read.
             affine: maps a voxel index (x, y, z) to millimetres; None where the volume has no place.
         """
+        if isinstance(style, ome_place.Origin) and affine is not None:
+            style, affine = _in_order(style, affine)
         if isinstance(style, ome_place.Origin) and _implied(style) == (spacing, unit) and spacing is not None:
             place = style.translation
             time = style.sizes.get("t")
@@ -70,6 +76,43 @@ class Placement:
         found = ome_place.translation_of(unit, style, affine)
         name = "micrometer" if unit else None
         return cls(spacing, (name, name, name), None if found is None else _three(found))
+
+
+def sized_affine(image: SpatialImage) -> Float[np.ndarray, "4 4"] | None:
+    """The affine of a volume, with columns that are as long as its spacing; None where it has no affine.
+
+    The two differ where the caller gave the spacing. Direction and origin stay.
+
+    Args:
+        image: the volume.
+    """
+    if image.affine is None or image.spacing is None or not image.unit:
+        return image.affine
+    steps = np.array(image.spacing[::-1]) / 1000
+    lengths = np.linalg.norm(image.affine[:3, :3], axis=0)
+    if np.allclose(lengths, steps, rtol=_SAME, atol=0):
+        return image.affine
+    sized = image.affine.astype(np.float64)
+    sized[:3, :3] *= steps / lengths
+    return sized
+
+
+def _in_order(
+    style: ome_place.Origin, affine: Float[np.ndarray, "4 4"]
+) -> tuple[ome_place.Origin, Float[np.ndarray, "4 4"]]:
+    """Style and affine of an OME-Zarr image with its axes called as those of the volume.
+
+    The caller may have renamed the axes. Each column of the affine then tells which axis of the file it was, because
+    an OME-Zarr image has no rotation.
+    """
+    rows = np.abs(affine[:3, :3]).argmax(axis=0)
+    old = {new: "xyz"[row] for new, row in zip("xyz", rows, strict=True)}
+
+    def renamed(values: Mapping[str, _Value]) -> dict[str, _Value]:
+        return {**values, **{new: values[name] for new, name in old.items() if name in values}}
+
+    moved = ome_place.Origin(renamed(style.translation), renamed(style.sizes), renamed(style.units))
+    return moved, affine[[*rows, 3]]
 
 
 def _implied(style: ome_place.Origin) -> tuple[Spacing | None, str]:

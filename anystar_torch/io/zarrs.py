@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from anystar_torch.io import label_store, label_target, ome_place
+from anystar_torch.io.axes import LETTERS
 from anystar_torch.io.label_metadata import RECORD
 from anystar_torch.io.location import Location, inner, is_url, store
 from anystar_torch.io.reading import check_size, readable
@@ -21,6 +23,26 @@ from anystar_torch.io.zarr_chunks import CheckedArray
 
 _MOST_IMAGES = 100  # at a URL, that are counted
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
+
+
+@dataclass(frozen=True)
+class PlainArray:
+    """Style of a plain array.
+
+    Attributes:
+        names: of its axes; "" for one without a name.
+    """
+
+    names: tuple[str, ...]
+
+    def of_labels(self, dimensions: int) -> list[str]:
+        """Names of the axes of labels, (t), z, y, x: those of the array where it has such an axis.
+
+        Args:
+            dimensions: 3 or 4.
+        """
+        own = {LETTERS.get(name.lower()): name for name in self.names}
+        return [own.get(letter, letter.lower()) for letter in "TZYX"[-dimensions:]]
 
 
 def is_zarr(path: Path) -> bool:
@@ -83,15 +105,17 @@ def _array(array: Any, path: Location) -> StoredImage:
     attributes = dict(array.attrs)
     names = getattr(array.metadata, "dimension_names", None) or attributes.get("_ARRAY_DIMENSIONS")
     axes = tuple(str(name or "") for name in names or ()) or ("",) * array.ndim
-    spacing = attributes.get("spacing") or ()
+    spacing = attributes.get("spacing")
+    if not isinstance(spacing, list) or len(spacing) != 3:
+        spacing = []
     check_size(array.chunks, array.dtype, str(path))
     return StoredImage(
         array=CheckedArray(array),
         dtype=np.dtype(array.dtype),
         axes=axes,
-        sizes=dict(zip("zyx", spacing, strict=len(spacing) > 0)),
+        sizes=dict(zip("zyx", spacing, strict=bool(spacing))),
         units=dict.fromkeys("zyx", attributes.get("unit")),
-        style="array",
+        style=PlainArray(axes),
         blocks=tuple(array.chunks),
     )
 
@@ -197,7 +221,8 @@ def write(
         record: what made the labels; it is stored in the attributes.
     """
     zarr = _zarr()
-    if like.geometry != "array" or path.name.lower().endswith(".ome.zarr"):
+    style = like.geometry
+    if not isinstance(style, PlainArray) or path.name.lower().endswith(".ome.zarr"):
         label_store.write(path, labels, like, record)
         return
     made = {} if record is None else {RECORD: json.loads(record.to_json())}
@@ -206,7 +231,7 @@ def write(
     plain = zarr.open_array(str(path), mode="w", zarr_format=2, **layout)
     plain[...] = labels
     sizes = {"spacing": list(like.spacing), "unit": like.unit} if like.spacing else {}
-    plain.attrs.update({**sizes, **made})
+    plain.attrs.update({"_ARRAY_DIMENSIONS": style.of_labels(labels.ndim), **sizes, **made})
 
 
 def _zarr() -> Any:

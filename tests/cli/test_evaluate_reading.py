@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from anystar_torch import io
 from tests.cli.conftest import refused, run
 
 LABELS = np.zeros((2, 3, 6, 16, 16), np.uint16)  # T C Z Y X
@@ -70,3 +71,16 @@ def test_datasets_of_hdf5_files_are_named(capsys, tmp_path):
     rows = scores(capsys, *words)
     assert [row[0]["n_true"] for row in rows.values()] == [2]
     assert "no dataset nothing" in refused(capsys, "evaluate", words[0], f"{tmp_path}/a.h5:/nothing")
+
+
+def test_labels_with_a_given_voxel_size_are_compared_with_a_truth_that_has_the_wrong_one(capsys, tmp_path):
+    """Only where a run record says that the labels were predicted; other files must lie at the same place."""
+    import nibabel
+
+    nibabel.save(nibabel.Nifti1Image(LABELS[0, 0].T, np.eye(4)), tmp_path / "truth.nii")
+    image = io.read(tmp_path / "truth.nii", spacing=(2000, 500, 500))
+    record = io.RunRecord(spacing=(2000.0, 500.0, 500.0), unit="um")
+    io.write(tmp_path / "found.nii", LABELS[0, 0].astype(np.int32), image, record)
+    io.write(tmp_path / "other.nii", LABELS[0, 0].astype(np.int32), image)
+    assert scores(capsys, tmp_path / "truth.nii", tmp_path / "found.nii")["found.nii"][0]["f1"] == 1
+    assert "different places" in refused(capsys, "evaluate", tmp_path / "truth.nii", tmp_path / "other.nii")

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import SimpleITK
+import tifffile
 
 from anystar_torch import io
 
@@ -160,3 +161,57 @@ def test_an_image_of_bioformats2raw_is_found_and_of_several_one_is_named(tmp_pat
     with pytest.raises(ValueError, match=r"a\.zarr holds 2 images \(0, 1\); give one of them"):
         io.read(path)
     assert np.array_equal(io.read(path / "1").array, VOLUME + 1)
+
+
+@pytest.mark.parametrize("slices", [3, 4])
+def test_a_stack_that_was_stored_as_colours_says_how_to_read_it(tmp_path, slices):
+    stack = np.random.default_rng(0).integers(0, 9, (slices, 20, 30)).astype(np.uint16)
+    # What tifffile writes by default for three or four slices.
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="rgb", planarconfig="separate")
+    with pytest.raises(ValueError, match=r'a 2D image .*axes CYX.*if the first axis is z, set axes="ZYX"'):
+        io.read(tmp_path / "a.tif")
+    assert np.array_equal(io.read(tmp_path / "a.tif", axes="ZYX").array, stack)
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((20, 30, 3), np.uint8), photometric="rgb")
+    with pytest.raises(ValueError, match="a 2D image") as refused:
+        io.read(tmp_path / "b.tif")
+    assert "axes=" not in str(refused.value)
+
+
+@pytest.mark.parametrize("style", ["dimension_names", "_ARRAY_DIMENSIONS"])
+@pytest.mark.parametrize(
+    ("names", "written"),
+    [
+        ("tczyx", "tzyx"),
+        (("time", "channel", "depth", "row", "col"), ("time", "depth", "row", "col")),
+        ("xyzct", "tzyx"),
+        (("T", "C", "phase", "Y", "X"), ("T", "z", "Y", "X")),
+    ],
+)
+def test_labels_of_a_zarr_array_have_the_names_of_its_axes(tmp_path, names, written, style):
+    order = "xyzct" if names == "xyzct" else "tczyx"
+    _zarr_array(tmp_path / "a.zarr", _as(SERIES, "tczyx", order), names, style)
+    found = io.read(tmp_path / "a.zarr", frame=0, channel=1)
+    labels = SERIES[:, 1] % 7
+    io.write(tmp_path / "b.zarr", labels, found)
+    assert zarr.open_array(tmp_path / "b.zarr").attrs["_ARRAY_DIMENSIONS"] == list(written)
+    assert io.frames(tmp_path / "b.zarr") == 2
+    assert np.array_equal(io.read_labels(tmp_path / "b.zarr", frame=1).array, labels[1])
+    io.write(tmp_path / "c.zarr", labels[1], found)
+    assert np.array_equal(io.read_labels(tmp_path / "c.zarr").array, labels[1])
+
+
+def test_labels_of_a_time_series_without_names_get_names(tmp_path):
+    _zarr_array(tmp_path / "a.zarr", SERIES[:, 1], (), "_ARRAY_DIMENSIONS")
+    found = io.read(tmp_path / "a.zarr", frame=0, axes="TZYX")
+    io.write(tmp_path / "b.zarr", SERIES[:, 1] % 7, found)
+    assert io.frames(tmp_path / "b.zarr") == 2
+    assert np.array_equal(io.read_labels(tmp_path / "b.zarr", frame=1).array, SERIES[1, 1] % 7)
+
+
+@pytest.mark.parametrize("spacing", [0.5, [0.5], [1, 2, 3, 4], "0.5", [1, [2, 3], 4], {"z": 1}, True])
+def test_a_spacing_of_a_zarr_array_that_is_not_three_numbers_is_no_voxel_size(tmp_path, spacing):
+    zarr.create_array(tmp_path / "a.zarr", data=VOLUME, zarr_format=2).attrs["spacing"] = spacing
+    found = io.read(tmp_path / "a.zarr")
+    assert np.array_equal(found.array, VOLUME)
+    assert found.spacing is None
+    assert io.read(tmp_path / "a.zarr", spacing=(3, 2, 1)).spacing == (3, 2, 1)

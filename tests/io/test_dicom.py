@@ -124,6 +124,47 @@ def test_of_a_series_only_one_volume_must_fit_into_memory(tmp_path, monkeypatch)
     refused(folder, "of memory are free")
 
 
+def _rename_spacing(folder, new):
+    """Give the PixelSpacing of every file of a series the tag ``new`` (group, element)."""
+    value = (6).to_bytes(4, "little") + rb".8\.7"
+    old, new = (np.array(tag, "<u2").tobytes() + value for tag in ((0x28, 0x30), new))
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        assert content.count(old) == 1
+        path.write_bytes(content.replace(old, new))
+
+
+def test_a_series_without_the_distance_of_its_pixels_is_refused_unless_it_is_given(tmp_path):
+    folder = write_series(tmp_path / "ct")
+    _rename_spacing(folder, (0x28, 0x35))
+    words = r"PixelSpacing \(0028,0030\)", r"ImagerPixelSpacing \(0018,1164\)", "spacing=", "NIfTI"
+    for word in words:
+        with pytest.raises(ValueError, match=word) as caught:
+            io.read(folder)
+        with pytest.raises(ValueError, match=word):
+            io.open_volume(folder)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(folder) in str(caught.value)
+    for found in (
+        io.read(folder, spacing=(2500, 800, 700)),
+        io.open_volume(folder, spacing=(2500, 800, 700)).read(),
+    ):
+        assert np.array_equal(found.array, VOLUME)
+        assert (found.spacing, found.unit) == ((2500, 800, 700), "um")
+        io.write(tmp_path / "b.nii.gz", found.array % 5, found)
+        assert io.read(tmp_path / "b.nii.gz").spacing == pytest.approx((2500, 800, 700))
+    assert io.read_labels(write_series(tmp_path / "labels", VOLUME % 5)).spacing is not None
+    _rename_spacing(tmp_path / "labels", (0x28, 0x35))
+    labels = io.read_labels(tmp_path / "labels")
+    assert (labels.spacing, labels.affine) == (None, None)
+
+
+def test_the_distance_of_pixels_on_the_detector_counts_where_there_is_no_other(tmp_path):
+    folder = write_series(tmp_path / "ct")
+    _rename_spacing(folder, (0x18, 0x1164))
+    assert io.read(folder).spacing == pytest.approx((2500, 800, 700))
+
+
 @pytest.mark.long
 def test_labels_of_a_series_lie_at_its_place(tmp_path, model, capsys):  # noqa: F811
     shape = (24, 28, 32)

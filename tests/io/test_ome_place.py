@@ -75,3 +75,24 @@ def test_without_a_translation_nothing_changes(tmp_path):
     assert found.affine is None
     io.write(tmp_path / "b.zarr", VOLUME % 5, found)
     assert len(_transforms(tmp_path / "b.zarr")) == 1
+
+
+@pytest.mark.parametrize("scale", [[2, 2, 2], [20, 5, 10]])
+def test_the_translation_goes_with_renamed_axes(tmp_path, scale):
+    level = [{"type": "scale", "scale": scale}, LEVEL[1]]
+    found = io.read(_image(tmp_path / "a.zarr", level, unit="nanometer"), axes="XYZ")
+    assert np.array_equal(found.array, VOLUME.T)
+    io.write(tmp_path / "b.zarr", VOLUME.T % 5, found)
+    written, translation = _transforms(tmp_path / "b.zarr")
+    assert written["scale"] == scale[::-1]
+    assert translation["translation"] == [30, 20, 10]
+    again = io.read(tmp_path / "b.zarr")
+    assert again.spacing == pytest.approx(found.spacing)
+
+
+def test_the_translation_goes_with_renamed_axes_where_the_voxel_size_is_given(tmp_path):
+    found = io.read(_image(tmp_path / "a.zarr", LEVEL), axes="XYZ", spacing=(1, 2, 3))
+    io.write(tmp_path / "b.zarr", VOLUME.T % 5, found)
+    scale, translation = _transforms(tmp_path / "b.zarr")
+    assert scale["scale"] == [1, 2, 3]
+    np.testing.assert_allclose(translation["translation"], [30, 20, 10])
