@@ -20,6 +20,7 @@ class Format:
         kind: what is written, in words for messages.
         ending: of the file; "" for a folder.
         mark: a file in the folder that shows an earlier export; a folder without it is never replaced.
+        files: all files of the folder; a folder with others is never replaced.
         beside: ending of a second file that may be written.
     """
 
@@ -27,6 +28,7 @@ class Format:
     kind: str
     ending: str = ""
     mark: str = ""
+    files: tuple[str, ...] = ()
     beside: str = ""
 
     def check(self, path: Path, overwrite: bool) -> None:
@@ -49,10 +51,22 @@ class Format:
             check_target(file, overwrite)
         if path.exists() and self._foreign(path):
             raise ValueError(f"{path} exists and is not {self.kind}; choose another name")
+        others = self._others(path) if self.files else []
+        if others:
+            raise ValueError(
+                f"{path} also holds {', '.join(others[:_NAMED])}{', ...' if len(others) > _NAMED else ''}, "
+                "which an export would delete; move them away or choose another name"
+            )
 
     def _foreign(self, path: Path) -> bool:
         """Whether an existing file or folder is not an export of this format."""
         return path.is_dir() == bool(self.ending) or bool(self.mark and not (path / self.mark).is_file())
+
+    def _others(self, folder: Path) -> list[str]:
+        """Files in a folder that no export of this format has written."""
+        # a link to a folder counts as a file: it would be deleted too
+        found = (entry for entry in folder.rglob("*") if entry.is_symlink() or not entry.is_dir())
+        return sorted({entry.relative_to(folder).as_posix() for entry in found} - set(self.files))
 
     def write(self, path: Path, network: StarDist, config: ModelConfig, **options: Any) -> Sequence[Path]:
         """Write the network to ``path`` and return the files that were written.
@@ -73,9 +87,26 @@ FORMATS = {
     "onnx": Format("onnx", "an ONNX file", ".onnx"),
     "torch": Format("torch_export", "a torch.export program", ".pt2", beside=".aoti.pt2"),
     "bioimageio": Format("bioimageio", "a BioImage.IO package", ".zip"),
-    "monai": Format("monai_bundle", "a MONAI bundle", mark="configs/metadata.json"),
-    "keras": Format("keras", "a StarDist model written by this package", mark="anystar_torch.json"),
+    "monai": Format(
+        "monai_bundle",
+        "a MONAI bundle",
+        mark="configs/metadata.json",
+        files=(
+            "configs/metadata.json",
+            "configs/inference.json",
+            "models/model.pt",
+            "docs/README.md",
+            "LICENSE",
+        ),
+    ),
+    "keras": Format(
+        "keras",
+        "a StarDist model written by this package",
+        mark="anystar_torch.json",
+        files=("anystar_torch.json", "config.json", "thresholds.json", "weights_best.h5"),
+    ),
 }
+_NAMED = 3  # files that a message names
 _FILES = (".h5", ".hdf5", ".keras", ".json", ".zip", ".pt", ".pt2", ".onnx")
 
 
@@ -94,7 +125,7 @@ def export(
         network: on any device and in any mode; it is not changed.
         config: normalisation, object size and thresholds of the network.
         path: file or folder to write, with the ending of the format.
-        overwrite: whether an earlier export may be replaced.
+        overwrite: whether an earlier export may be replaced. A folder with other files is never replaced.
         options: of the format; "torch" has ``compiled``.
 
     Returns:

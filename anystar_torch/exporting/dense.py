@@ -49,6 +49,8 @@ def example(network: StarDist, blocks: Sequence[int] = (2, 2, 3), batch: int = 2
 def trace(module: nn.Module, network: StarDist) -> ExportedProgram:
     """The graph of a module, for any batch and any sizes that are multiples of the divisor.
 
+    As a program of torch it takes no input of exactly one divisor along all three axes.
+
     Args:
         module: computes ``network``, on the CPU and in evaluation mode.
         network: defines the inputs.

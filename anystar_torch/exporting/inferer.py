@@ -52,9 +52,12 @@ class InstanceInferer(Inferer):
 
         Raises:
             TypeError: the network is of another class.
+            ValueError: the images have another shape.
         """
         if not isinstance(network, StarDist):
             raise TypeError(f"network must be a StarDist of this package, got {type(network).__name__}")
+        if inputs.ndim != 5 or inputs.shape[1] != 1:
+            raise ValueError(f"images must be [B, 1, X, Y, Z], got {list(inputs.shape)}; choose one channel")
         model = AnyStar(network, self.config, coarse_pass=self.coarse_pass)
         labels = torch.zeros_like(inputs, dtype=torch.int32)
         for image, target in zip(inputs, labels, strict=True):

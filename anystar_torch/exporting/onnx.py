@@ -80,10 +80,11 @@ def save(
     program.model.metadata_props.update({name: json.dumps(value) for name, value in content.items()})
     program.model.producer_name, program.model.producer_version = "anystar_torch", content["anystar_torch"]
     program.save(path, external_data=False)
-    image = example(network, (1, 3, 2), batch=1)
-    with torch.no_grad():
-        expected = module(image)
-    agree("onnx", run(path, image), expected if isinstance(expected, tuple) else (expected,), _TOLERANCE)
+    for blocks in ((1, 1, 1), (1, 3, 2)):
+        image = example(network, blocks, batch=1)
+        with torch.no_grad():
+            expected = module(image)
+        agree("onnx", run(path, image), expected if isinstance(expected, tuple) else (expected,), _TOLERANCE)
     return int(program.model.opset_imports[""])
 
 

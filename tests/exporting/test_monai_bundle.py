@@ -148,6 +148,14 @@ def test_the_inferer_takes_batches_and_our_networks_alone():
         inferer(image, torch.nn.Identity())
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8, 8), (1, 8, 8, 8)])
+def test_the_inferer_refuses_several_channels(shape):
+    network = seeing()
+    inferer = InstanceInferer(config(network).as_dict(), diameter=10, progress=False)
+    with pytest.raises(ValueError, match=r"must be \[B, 1, X, Y, Z\], got"):
+        inferer(torch.rand(shape), network)
+
+
 def test_a_folder_without_volumes_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
     for folder in (tmp_path, tmp_path / "nowhere"):

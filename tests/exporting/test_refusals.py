@@ -84,6 +84,18 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch, form, module, step):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("form", ["monai", "keras"])
+def test_a_folder_with_other_files_is_not_replaced(tmp_path, form):
+    network, path = seeing(), tmp_path / "out"
+    export(form, network, config(network), path)
+    export(form, network, config(network), path, overwrite=True)
+    (path / "volumes").mkdir()
+    (path / "volumes" / "mine.nii").write_text("mine")
+    with pytest.raises(ValueError, match=r"also holds volumes/mine\.nii, which an export would delete"):
+        export(form, network, config(network), path, overwrite=True)
+    assert (path / "volumes" / "mine.nii").read_text() == "mine"
+
+
 def test_the_network_is_left_as_it_was(tmp_path):
     network = seeing().train()
     before = {key: value.clone() for key, value in network.state_dict().items()}

@@ -34,12 +34,12 @@ np.savez(outputs, **found)
 
 
 def check(path, network):
-    """Three sizes through the file in a process that cannot import the package, against the network itself."""
+    """Four sizes through the file in a process that cannot import the package, against the network itself."""
     images = {
         str(i): np.random.default_rng(i).random(
             (batch, 1, *(n * d for n, d in zip(blocks, network.divisor, strict=True))), np.float32
         )
-        for i, (batch, blocks) in enumerate([(1, (2, 1, 1)), (3, (4, 5, 3)), (2, (5, 2, 6))])
+        for i, (batch, blocks) in enumerate([(1, (1, 1, 2)), (1, (2, 1, 1)), (3, (4, 5, 3)), (2, (5, 2, 6))])
     }
     np.savez(path.parent / "images.npz", **images)
     command = [sys.executable, "-W", "ignore", "-c", FRESH]
