@@ -52,7 +52,8 @@ class ClickTools:
         voxel = voxel_at(shown, position)
         labels = shown.volume()
         if self.tool == "add":
-            return lambda: _addition(shown, voxel)
+            frame = shown.frame  # the work starts later, when another time point may be present
+            return lambda: _addition(shown, frame, voxel)
         label = int(labels[voxel])
         if label == 0:
             raise ValueError(f"click on an object to {self.tool} it")
@@ -85,9 +86,9 @@ def voxel_at(shown: ResultLayer, position: Sequence[float] | NDArray[Any]) -> Tr
     return z, y, x
 
 
-def _addition(shown: ResultLayer, voxel: Triple) -> Change:
+def _addition(shown: ResultLayer, frame: int, voxel: Triple) -> Change:
     """The object that the network sees at a voxel."""
-    result, frame = shown.result, shown.frame
+    result = shown.result
     segmenter = result.segmenter
     volume = segmenter.opened(result.targets[frame])
     diameter = result.live[frame].candidates.diameter

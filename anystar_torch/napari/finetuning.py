@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -51,8 +52,8 @@ class Corrected:
         np.save(folder / "image.npy", self.image)
         np.save(folder / "labels.npy", self.labels.astype(np.int32))
         entry = {
-            "image": json.dumps(str(folder / "image.npy")),
-            "labels": json.dumps(str(folder / "labels.npy")),
+            "image": _quoted(folder / "image.npy"),
+            "labels": _quoted(folder / "labels.npy"),
             "spacing": json.dumps([float(step) for step in self.spacing or (1, 1, 1)]),
         }
         if self.box is not None:
@@ -77,10 +78,17 @@ def command(
         "+experiment=finetune",
         f"data.annotated=[{entry}]",
         f"minutes={minutes:g}",
-        f"hydra.run.dir={json.dumps(str(folder))}",
-        *([] if model == SHIPPED else [f"warm_start={json.dumps(model)}"]),
+        f"hydra.run.dir={_quoted(folder)}",
+        *([] if model == SHIPPED else [f"warm_start={_quoted(Path(model))}"]),
         *options,
     ]
+
+
+def _quoted(path: Path) -> str:
+    """A path as a quoted string of Hydra, which takes all letters as they are."""
+    # Hydra removes backslashes only before a quotation mark; JSON would double all of them.
+    text = re.sub(r'(\\+)(?="|\Z)', r"\1\1", path.as_posix())
+    return '"' + text.replace('"', '\\"') + '"'
 
 
 def fine_tune(words: Sequence[str], folder: Path, progress: Progress) -> Path:

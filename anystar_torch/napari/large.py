@@ -10,7 +10,7 @@ from napari.layers import Labels
 
 from anystar_torch import io
 from anystar_torch.io.placement import Placement
-from anystar_torch.napari.layer_volume import LayerVolume
+from anystar_torch.napari.layer_volume import LabelsPlace, LayerVolume
 from anystar_torch.napari.segmenter import Segmenter, Target, in_memory
 from anystar_torch.system.memory import available_memory
 
@@ -119,26 +119,30 @@ def _source(target: Target) -> Any:
     return LayerVoxels(target)
 
 
-def labels_layer(path: Path, volume: LayerVolume) -> Labels:
-    """Labels on disk as a layer that reads what is in view.
+def labels_layer(path: Path, first: Target) -> Labels:
+    """Labels on disk as a layer that reads what is in view. It has the dimensions of the image.
 
     Args:
         path: folder of the labels.
-        volume: the image that they belong to.
+        first: the volume that was segmented, or the first time point of the series.
     """
+    import dask.array
     import zarr
 
     group = zarr.open_group(path, mode="r")
     known: Any = group.attrs["ome"]
     levels: list[Any] = [group[level["path"]] for level in known["multiscales"][0]["datasets"]]
-    letters = "TZYX" if len(levels[0].shape) > 3 else "ZYX"
-    places = [volume.letters.index(letter) for letter in letters]
+    image = first.volume.letters
+    own = "TZYX" if len(levels[0].shape) > 3 else "ZYX"
+    # napari aligns a layer of fewer dimensions with the last dimensions of the viewer
+    more = [letter for letter in image if letter not in own]
+    order = [[*more, *own].index(letter) for letter in image]
+    lazy = [dask.array.from_zarr(level)[(None,) * len(more)].transpose(order) for level in levels]
+    place = LabelsPlace(first.volume, first.channel, (0, 0, 0), first.volume.shape, first.frame)
     return Labels(
-        levels if len(levels) > 1 else levels[0],
-        multiscale=len(levels) > 1,
+        lazy if len(lazy) > 1 else lazy[0],
+        multiscale=len(lazy) > 1,
         name=path.name,
-        scale=[volume.scale[place] for place in places],
-        translate=[volume.translate[place] for place in places],
-        units=[volume.units[place] for place in places],
-        axis_labels=tuple(letters.lower()),
+        **place.transform,
+        axis_labels=tuple(image.lower()),
     )

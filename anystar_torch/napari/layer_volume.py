@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
+from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
 from anystar_torch.arrays import Spacing, Triple
@@ -27,6 +28,7 @@ _LETTERS = {
     "y": "Y",
     "x": "X",
 }  # by the names of axes in lower case
+_ROUNDING = 1e-6  # relative; the length of a rotated step is not exact
 _BY_POSITION = {3: "ZYX", 4: "TZYX", 5: "TCZYX"}  # where the axes have no names
 
 
@@ -40,6 +42,9 @@ class LayerVolume:
         letters: one of T, C, Z, Y and X per dimension.
         scale: size of a step along each dimension.
         translate: position of the first element along each dimension.
+        rotate: rotation matrix, which acts after scale and shear.
+        shear: shear of the dimensions, as napari gives it; it acts after scale.
+        affine: affine matrix with one row and column more than there are dimensions, which acts last.
         units: unit of each dimension, as napari names it.
         path: the file of the layer; None for data that were not opened from one.
     """
@@ -49,6 +54,9 @@ class LayerVolume:
     letters: str
     scale: tuple[float, ...]
     translate: tuple[float, ...]
+    rotate: NDArray[Any]
+    shear: NDArray[Any]
+    affine: NDArray[Any]
     units: tuple[str, ...]
     path: Path | None = None
 
@@ -78,6 +86,9 @@ class LayerVolume:
             letters,
             tuple(float(step) for step in layer.scale),
             tuple(float(start) for start in layer.translate),
+            np.array(layer.rotate, float),
+            np.array(layer.shear, float),
+            np.array(layer.affine.affine_matrix, float),
             tuple(str(unit) for unit in layer.units),
             None if path is None else Path(path),
         )
@@ -94,17 +105,35 @@ class LayerVolume:
         return math.prod(self.shape) * int(np.dtype(self.levels[0].dtype).itemsize)
 
     @property
+    def transform(self) -> dict[str, Any]:
+        """Arguments of a layer whose elements lie over those of this layer."""
+        names = ("scale", "translate", "rotate", "shear", "affine", "units")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def linear(self) -> NDArray[Any]:
+        """Matrix of scale, shear and rotation, which comes before translation and affine matrix."""
+        own = Affine(scale=self.scale, rotate=self.rotate, shear=self.shear, ndim=len(self.letters))
+        return np.array(own.linear_matrix)
+
+    @property
+    def steps(self) -> tuple[float, ...]:
+        """Length of a step along each dimension, after all transforms of the layer."""
+        columns = (self.affine[:-1, :-1] @ self.linear).T
+        return tuple(float(np.hypot.reduce(column)) for column in columns)
+
+    @property
     def spacing(self) -> tuple[Spacing | None, str]:
         """Voxel size (z, y, x) and its unit: "um", or "" where only its ratios are known. None where nothing is."""
         places = [self.letters.index(letter) for letter in "ZYX"]
-        steps = [abs(self.scale[place]) for place in places]
+        steps = [self.steps[place] for place in places]
         factors = [micrometres(self.units[place]) for place in places]
         known = [factor for factor in factors if factor is not None]
         if len(known) == len(places):
             z, y, x = (step * factor for step, factor in zip(steps, known, strict=True))
             return (z, y, x), "um"
         z, y, x = steps
-        return (None if z == y == x == 1 else (z, y, x)), ""
+        return (None if np.allclose(steps, 1, rtol=_ROUNDING) else (z, y, x)), ""
 
     def count(self, letter: str) -> int:
         """Length of an axis; 1 where the layer does not have it.
@@ -153,12 +182,14 @@ class LabelsPlace:
         channel: the channel that was segmented.
         start: first voxel (z, y, x) of the labels in the image.
         shape: voxels of the labels, (z, y, x).
+        frame: first time point of the labels.
     """
 
     source: LayerVolume
     channel: int
     start: Triple
     shape: Triple
+    frame: int = 0
 
     @classmethod
     def whole(cls, source: LayerVolume, channel: int) -> "LabelsPlace":
@@ -186,14 +217,11 @@ class LabelsPlace:
         return _as_zyx(labels[index], self.source.letters)
 
     @property
-    def translate(self) -> tuple[float, ...]:
-        """Position of the first element along each dimension."""
-        first = {"T": 0, "C": self.channel, **dict(zip("ZYX", self.start, strict=True))}
-        source = self.source
-        return tuple(
-            start + first[letter] * step
-            for letter, start, step in zip(source.letters, source.translate, source.scale, strict=True)
-        )
+    def transform(self) -> dict[str, Any]:
+        """Arguments of a layer that shows the labels over the image."""
+        first = {"T": self.frame, "C": self.channel, **dict(zip("ZYX", self.start, strict=True))}
+        offset = self.source.linear @ [first[letter] for letter in self.source.letters]
+        return {**self.source.transform, "translate": tuple((self.source.translate + offset).tolist())}
 
 
 def _letters(layer: Any, leading: str) -> str:

@@ -14,20 +14,24 @@ class Models:
     """Networks by the name of their folder. Each is loaded once.
 
     Args:
-        memory: file in which recent folders are kept; None to keep none.
+        memory: file in which recent folders are kept; None to keep none. Where it cannot be written, they are kept for
+            this session only.
     """
 
     def __init__(self, memory: Path | None = None) -> None:
         self.memory = memory
         self._loaded: dict[str, AnyStar] = {}
+        self._unsaved: list[str] = []  # recent folders, where the file cannot be written
 
     @property
     def recent(self) -> list[str]:
         """Folders that were used before and still exist, latest first."""
-        try:
-            known = json.loads(self.memory.read_text()) if self.memory else []
-        except (OSError, ValueError):  # no file yet, or one that another program has damaged
-            return []
+        known = self._unsaved
+        if self.memory is not None and not known:
+            try:
+                known = json.loads(self.memory.read_text())
+            except (OSError, ValueError):  # no file yet, or one that another program has damaged
+                return []
         return [name for name in known if isinstance(name, str) and Path(name).is_dir()]
 
     def load(self, name: str) -> AnyStar:
@@ -49,6 +53,10 @@ class Models:
         if self.memory is None:
             return
         names = [name, *(other for other in self.recent if other != name)][:_REMEMBERED]
-        self.memory.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(self.memory, True) as temporary:
-            temporary.write_text(json.dumps(names))
+        try:
+            self.memory.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(self.memory, True) as temporary:
+                temporary.write_text(json.dumps(names))
+            self._unsaved = []
+        except (OSError, ValueError):  # a home that is read-only: remember them for this session only
+            self._unsaved = names

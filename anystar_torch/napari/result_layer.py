@@ -36,10 +36,8 @@ class ResultLayer:
         self.layer = Labels(
             data,
             name=name,
-            scale=source.scale,
-            translate=place.translate,
-            units=source.units,
-            axis_labels=[{"T": "t", "C": "c"}.get(letter, letter.lower()) for letter in source.letters],
+            **place.transform,
+            axis_labels=list(source.letters.lower()),
             metadata={RECORD: result.finished_record().to_json()},
         )
         self.frame = min(result.live)
@@ -79,13 +77,12 @@ class ResultLayer:
         return frame in self._shown_at and self._shown_at[frame] != self.result.thresholds
 
     def show(self, frame: int, found: Instances) -> None:
-        """Show objects that were computed for the present thresholds.
+        """Show objects that were computed for the present thresholds. The present time point stays as it is.
 
         Args:
             frame: index of the time point.
             found: its objects.
         """
-        self.frame = frame
         self._shown_at[frame] = (found.prob_thresh, found.nms_thresh)
         self._originals[frame] = found.labels
         self.volume(frame)[...] = found.labels
@@ -100,14 +97,6 @@ class ResultLayer:
         """
         self.result.thresholds = thresholds
         return self.result.objects(frame)
-
-    def complete(self) -> None:
-        """Bring all time points to the present thresholds."""
-        now = self.frame
-        for frame in self.result.live:
-            if self.needs(frame):
-                self.show(frame, self.result.objects(frame))
-        self.frame = now
 
     def update_features(self) -> None:
         """Measure the objects of the present time point, and store the run record."""
@@ -138,15 +127,17 @@ class ResultLayer:
             f"frame {frame}: {one}" if several else str(one) for frame, one in differences.items() if one
         )
 
-    def apply(self, change: Change) -> None:
-        """Correct the labels of the present time point. napari can undo it.
+    def apply(self, change: Change, frame: int | None = None) -> None:
+        """Correct the labels of a time point. napari can undo it.
 
         Args:
             change: the correction.
+            frame: index of the time point; None for the present one.
         """
+        frame = self.frame if frame is None else frame
         letters = self.result.place.source.letters
         axes = dict(zip("ZYX", change.place, strict=True))
-        axes |= {"T": np.full_like(change.place[0], self.frame), "C": np.zeros_like(change.place[0])}
+        axes |= {"T": np.full_like(change.place[0], frame), "C": np.zeros_like(change.place[0])}
         self.layer.data_setitem(tuple(axes[letter] for letter in letters), change.label)
         self.update_features()
 
@@ -197,9 +188,7 @@ class ResultLayer:
         return Points(
             np.stack([axes[letter] for letter in source.letters], 1),
             name=f"{self.layer.name} centres",
-            scale=source.scale,
-            translate=place.translate,
-            units=source.units,
+            **place.transform,
             axis_labels=self.layer.axis_labels,
             features=pd.DataFrame({name: self.columns[name] for name in self.columns if name not in "zyx"}),
             size=3,

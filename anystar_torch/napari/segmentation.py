@@ -72,16 +72,18 @@ class Segmentation:
             self._found[frame] = self.live[frame].at(*self.thresholds)
         return self._found[frame]
 
-    def finished_record(self, notes: Sequence[str] = ()) -> RunRecord:
+    def finished_record(self, notes: Sequence[str] = (), frames: Sequence[int] | None = None) -> RunRecord:
         """The run record at the present thresholds.
 
         Args:
             notes: remarks beside those of the run.
+            frames: time points whose objects are counted; None for all.
         """
-        found = [self.objects(frame) for frame in sorted(self.live)]
+        frames = sorted(self.live) if frames is None else frames
+        found = [self.objects(frame) for frame in frames]
         source = Path(self.record.source).name if self.record.source else self.place.source.name
         series = len(found) > 1
-        names = [f"{source} frame {frame}" if series else source for frame in sorted(self.live)]
+        names = [f"{source} frame {frame}" if series else source for frame in frames]
         own = [f"{name}: {note}" for name, one in zip(names, found, strict=True) for note in remarks(one)]
         return with_results(self.record, found, (*own, *notes))
 
@@ -165,6 +167,23 @@ def save(
     return record
 
 
+def candidates_record(result: Segmentation, frame: int) -> RunRecord:
+    """The run record of one time point's candidates, by which ``anystar relabel`` finds their volume.
+
+    Args:
+        result: the run that found them.
+        frame: index of the time point.
+    """
+    target = result.targets[frame]
+    affine = source_image(result).affine
+    return replace(
+        result.finished_record(frames=[frame]),
+        frame=frame if target.volume.count("T") > 1 else None,
+        checksum=checksum(np.asarray(result.segmenter.opened(target).voxels)),
+        affine=None if affine is None else tuple(affine.reshape(-1).tolist()),
+    )
+
+
 def source_image(result: Segmentation) -> SpatialImage:
     """The volume of a result, with orientation and style of its file where the layer shows the file's voxels.
 
@@ -185,7 +204,7 @@ def source_image(result: Segmentation) -> SpatialImage:
             channel=target.channel if volume.count("C") > 1 else None,
             frame=target.frame if several else None,
         )
-    except ValueError:  # the file is gone, or napari has read it by other rules
+    except (ValueError, ImportError, OSError):  # the file is gone, or napari has read it by other rules
         return plain
     same = image.array.shape == voxels.shape and checksum(image.array) == result.record.checksum
     return replace(image, array=voxels, spacing=spacing, unit=unit) if same else plain

@@ -1,7 +1,6 @@
 """The stages of prediction for the layers of a viewer. What was computed is kept for the next step."""
 
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,7 +22,7 @@ KEPT = 0.5
 PREVIEW_VOXELS = 80**3
 """Network voxels of a preview, at most: a few seconds of two CPU cores."""
 _SIZE_VOXELS = 128**3  # voxels in view on which the size is estimated
-_OPEN = 2  # volumes that stay open, for their intensity range
+_OPEN = 2  # volumes that stay open, for their intensity range and their size
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,15 @@ class Target:
     channel: int = 0
     spacing: Spacing | None = None
 
-    @property
-    def key(self) -> tuple[object, ...]:
-        """What tells one volume from another."""
-        return id(self.volume.levels[0]), self.frame, self.channel, self.spacing
+    def same(self, other: "Target") -> bool:
+        """Whether another target is the same volume: the same array object with the same choices.
+
+        Args:
+            other: the target to compare with.
+        """
+        mine = self.volume.letters, self.frame, self.channel, self.spacing
+        its = other.volume.letters, other.frame, other.channel, other.spacing
+        return self.volume.levels[0] is other.volume.levels[0] and mine == its
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,15 @@ class Preview:
 
 
 @dataclass
+class _Opened:
+    """A volume in memory, with its estimated size once that was computed."""
+
+    target: Target
+    volume: InputVolume
+    size: ObjectSize | None = None
+
+
+@dataclass
 class Segmenter:
     """A network on a device, and what it has computed of the volumes that were seen last.
 
@@ -72,8 +85,7 @@ class Segmenter:
 
     model: AnyStar
     device: str = "auto"
-    _opened: OrderedDict[tuple[object, ...], InputVolume] = field(default_factory=OrderedDict, repr=False)
-    _sizes: dict[tuple[object, ...], ObjectSize] = field(default_factory=dict, repr=False)
+    _opened: list[_Opened] = field(default_factory=list, repr=False)
 
     @property
     def lowest(self) -> float:
@@ -89,20 +101,27 @@ class Segmenter:
         Raises:
             ValueError: it is no volume that can be segmented.
         """
-        if target.key not in self._opened:
+        return self._open(target).volume
+
+    def _open(self, target: Target) -> _Opened:
+        """The volume in memory, from an earlier call if it is one of the latest."""
+        known = self._known(target)
+        if known is None:
             array = target.volume.read(target.frame, target.channel)
             volume = stages.open_volume(
                 array, target.spacing, self.model.config.normalisation, self.model.network.rays
             )
-            while len(self._opened) >= _OPEN:
-                self._opened.popitem(last=False)
-            self._opened[target.key] = volume
-        return self._opened[target.key]
+            known = _Opened(target, volume)
+            self._opened = [*self._opened, known][-_OPEN:]
+        return known
+
+    def _known(self, target: Target) -> _Opened | None:
+        """The volume where it is in memory already."""
+        return next((one for one in self._opened if one.target.same(target)), None)
 
     def forget(self) -> None:
         """Forget what was computed, because the data of a layer have changed."""
-        self._opened.clear()
-        self._sizes.clear()
+        self._opened = []
 
     def size(self, target: Target) -> ObjectSize:
         """Stage 3: the estimated size of the objects.
@@ -110,10 +129,11 @@ class Segmenter:
         Args:
             target: the volume.
         """
-        if target.key not in self._sizes:
+        known = self._open(target)
+        if known.size is None:
             settings = self.model.settings(self.device, progress=False)
-            self._sizes[target.key] = stages.object_size(self.opened(target), None, settings)
-        return self._sizes[target.key]
+            known.size = stages.object_size(known.volume, None, settings)
+        return known.size
 
     def candidates(self, target: Target, diameter: float | None) -> Candidates:
         """Stages 3 to 6: the candidates of a volume, from which thresholds make objects.
@@ -172,8 +192,9 @@ class Segmenter:
 
     def _intensities(self, target: Target, voxels: Shaped[np.ndarray, "d h w"]) -> IntensityRange:
         """The intensity range of the volume, or of the coarsest level where the volume is not in memory."""
-        if target.key in self._opened:
-            return self._opened[target.key].intensity_range
+        known = self._known(target)
+        if known is not None:
+            return known.volume.intensity_range
         if in_memory(target.volume):
             return self.opened(target).intensity_range
         if len(target.volume.levels) > 1:

@@ -73,7 +73,8 @@ class State:
         """
         if "T" not in volume.letters:
             return 0
-        shown = round(self._position(volume)[volume.letters.index("T")])
+        assert self.image is not None
+        shown = round(self._position(self.image)[volume.letters.index("T")])
         return min(max(shown, 0), volume.count("T") - 1)
 
     def targets(self) -> list[Target]:
@@ -108,6 +109,24 @@ class State:
             self._segmenters[key] = Segmenter(self.models.load(self.model), self.device)
         return self._segmenters[key]
 
+    def watch(self, image: Image) -> None:
+        """Call :meth:`forget` when the data of an image layer are replaced, or edited in place and refreshed.
+
+        Args:
+            image: the layer.
+        """
+        last = self._shown()
+
+        def refreshed(event: Any = None) -> None:
+            nonlocal last
+            before, last = last, self._shown()
+            # napari shows the same plane again: its data may be new. It does so for a multiscale layer at every zoom.
+            if last == before and not image.multiscale:
+                self.forget()
+
+        image.events.data.connect(lambda event: self.forget())
+        image.events.set_data.connect(refreshed)
+
     def forget(self) -> None:
         """Forget what was computed of volumes, because the data of a layer have changed."""
         for segmenter in self._segmenters.values():
@@ -120,26 +139,32 @@ class State:
             spacing: voxel size (z, y, x).
         """
         volume = self.volume()
-        steps = dict(zip("ZYX", spacing, strict=True))
-        pairs = list(zip(volume.letters, volume.scale, volume.units, strict=True))
         assert self.image is not None
-        self.image.scale = [steps.get(letter, step) for letter, step, _ in pairs]
-        self.image.units = [_MICROMETRE if letter in steps else unit for letter, _, unit in pairs]
+        scale, units = list(volume.scale), list(volume.units)
+        for letter, step in zip("ZYX", spacing, strict=True):
+            place = volume.letters.index(letter)
+            scale[place] = scale[place] / volume.steps[place] * step  # affine, shear and direction stay
+            units[place] = _MICROMETRE
+        self.image.scale, self.image.units = scale, units
 
-    def view(self) -> Box:
-        """The part of the chosen volume that the viewer shows.
+    def view(self, shown: ResultLayer | None = None) -> Box:
+        """The part of the chosen volume, or of the volume of a result, that the viewer shows.
 
         In a 2D view it is a slab of the thickness of two objects around the plane.
+
+        Args:
+            shown: the result; None for the chosen volume.
 
         Raises:
             ValueError: there is no volume.
         """
-        volume = self.volume()
-        assert self.image is not None
-        position = self._position(volume)
+        volume = self.volume() if shown is None else shown.result.place.source
+        layer = self.image if shown is None else shown.layer
+        assert layer is not None
+        position = self._position(layer)
         displayed = self._displayed(volume)
-        corners = self.image.corner_pixels
-        factors = self.image.downsample_factors[self.image.data_level] if self.image.multiscale else None
+        corners = layer.corner_pixels
+        factors = layer.downsample_factors[layer.data_level] if layer.multiscale else None
         parts = []
         for letter, size, step in zip("ZYX", volume.shape, self._steps(volume), strict=True):
             axis = volume.letters.index(letter)
@@ -186,26 +211,26 @@ class State:
         Args:
             shown: the result.
         """
-        frame = self.frame(shown.result.place.source)
+        frame, _ = shown.result.place.source.place(self._position(shown.layer))
         if frame in shown.result.live:
             shown.frame = frame
 
-    def add_preview(self, preview: Preview, volume: LayerVolume, channel: int) -> Labels:
+    def add_preview(self, preview: Preview, volume: LayerVolume, channel: int, frame: int = 0) -> Labels:
         """Show a preview in its layer.
 
         Args:
             preview: the objects in view.
             volume: the data of the image.
             channel: the channel that was segmented.
+            frame: the time point that was segmented.
         """
         z, y, x = preview.found.labels.shape
         place = LabelsPlace(volume, channel, preview.start, (z, y, x))
-        frame = self.frame(volume)
         data = place.empty()
         place.volume(data, frame)[...] = preview.found.labels
         if PREVIEW in self.viewer.layers:
             self.viewer.layers.remove(PREVIEW)
-        layer = Labels(data, name=PREVIEW, scale=volume.scale, translate=place.translate, units=volume.units)
+        layer = Labels(data, name=PREVIEW, **place.transform)
         self.viewer.add_layer(layer)
         return layer
 
@@ -222,11 +247,14 @@ class State:
             return self.results[selected]
         return next(reversed(self.results.values()), None)
 
-    def _position(self, volume: LayerVolume) -> Any:
-        """The elements of the layer that the viewer shows, one per dimension."""
-        assert self.image is not None
-        point = self.viewer.dims.point[-len(volume.letters) :]
-        return self.image.world_to_data(point)
+    def _position(self, layer: Image | Labels) -> Any:
+        """The elements of a layer that the viewer shows, one per dimension."""
+        return layer.world_to_data(self.viewer.dims.point)
+
+    def _shown(self) -> tuple[object, ...]:
+        """The plane that the viewer shows, or its dimensions in a 3D view."""
+        dims = self.viewer.dims
+        return dims.point, dims.order, dims.ndisplay
 
     def _displayed(self, volume: LayerVolume) -> set[int]:
         """Dimensions of the layer that are displayed."""

@@ -136,7 +136,9 @@ def operators(bench: Bench) -> None:
                 continue
             with bench.row(f"{name}, batch {batch}") as figures:
                 cuda = bench.device.type == "cuda"
-                replayed = Replayed(lambda ids, made=function: made(), batch).graph.replay if cuda else function
+                replayed = (
+                    Replayed(lambda ids, made=function: made(), batch).graph.replay if cuda else function
+                )
                 taken = bench.timed(replayed, seconds=0.3)
                 figures |= {"ms": 1e3 * taken.median, "least": 1e3 * taken.least, "most": 1e3 * taken.most}
                 figures |= {

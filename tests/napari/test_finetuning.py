@@ -29,6 +29,39 @@ def test_the_corrected_part_is_what_fine_tuning_reads(tmp_path, scene):
     assert parsed["minutes"] == 3
 
 
+NAMES = [
+    "müller",
+    "日本",
+    "with space",
+    "a,b",
+    "a[b]{c}",
+    "a=b",
+    "a'b",
+    'a"b',
+    "a:b#c",
+    "a\\new",
+    'a\\"b',
+    "a\\",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hydra_reads_the_same_paths(tmp_path, scene, name):
+    from hydra import compose, initialize_config_dir
+
+    from anystar_torch.configuration.folder import config_folder
+
+    folder, model = tmp_path / name, str(tmp_path / "models" / name)
+    entry = Corrected(*scene).write(folder)
+    words = command(entry, folder, model, 3)
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        composed = compose("train", words[4:], return_hydra_config=True)
+    assert composed.data.annotated[0].image == str(folder / "image.npy")
+    assert composed.data.annotated[0].labels == str(folder / "labels.npy")
+    assert composed.hydra.run.dir == str(folder)
+    assert composed.warm_start == model
+
+
 def test_a_training_reports_steps_and_returns_its_model(tmp_path):
     script = (
         "import pathlib, sys; f = pathlib.Path(sys.argv[1]); (f / 'csv').mkdir();"

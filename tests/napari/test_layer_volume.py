@@ -77,7 +77,7 @@ def test_labels_lie_over_the_channel_and_the_part_of_the_image():
     place.volume(data, 1)[...] = 7
     assert (data[1] == 7).all()
     assert not data[0].any()
-    assert place.translate == (0, 2, 12, 6, 12)
+    assert place.transform["translate"] == (0, 2, 12, 6, 12)
     assert source.place((1.0, 0.0, 3.0, 4.0, 5.0)) == (1, (3, 4, 5))
 
 

@@ -261,3 +261,16 @@ def test_models_are_remembered_by_their_folder(tmp_path, network, monkeypatch):
     assert models.recent == [str(tmp_path / "b")]
     models.memory.write_text("no json")
     assert models.recent == []
+
+
+def test_models_are_remembered_for_the_session_where_no_file_can_be_written(tmp_path, network, monkeypatch):
+    from anystar_torch.inference.predictor import AnyStar
+
+    monkeypatch.setattr(AnyStar, "from_pretrained", classmethod(lambda *_: network))
+    (tmp_path / "file").touch()
+    models = Models(tmp_path / "file" / "config" / "models.json")  # a file has no folders in it
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        assert models.load(str(tmp_path / name)) is network
+    assert models.recent == [str(tmp_path / "b"), str(tmp_path / "a")]
+    assert Models(models.memory).recent == []

@@ -88,7 +88,8 @@ class Corrections(QObject):
         if work is None:
             self.box.about.setText("now click on the other part")
             return
-        self.clicks.order(work, lambda change: self._apply(shown, change))
+        frame = shown.frame  # of the click: the work ends later
+        self.clicks.order(work, lambda change: self._apply(shown, frame, change))
 
     def fine_tune(self) -> None:
         """Start the training on the checked part of the present result."""
@@ -129,13 +130,13 @@ class Corrections(QObject):
             diameter = result.live[frame].candidates.diameter
             part = grown(difference.box, result.place.shape, spacing or (1.0, 1.0, 1.0), diameter)
         elif region == IN_VIEW:
-            part = self.state.view()
+            part = self.state.view(shown)
         image = np.asarray(result.segmenter.opened(result.targets[frame]).voxels)
         return Corrected(image, np.array(shown.volume()), part, spacing)
 
-    def _apply(self, shown: ResultLayer, change: Change) -> None:
-        shown.apply(change)
-        self.box.about.setText(str(shown.difference()))
+    def _apply(self, shown: ResultLayer, frame: int, change: Change) -> None:
+        shown.apply(change, frame)
+        self.box.about.setText(str(shown.difference(frame)))
         self.applied.emit()
 
     def _use(self, folder: Path) -> None:

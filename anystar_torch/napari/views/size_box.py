@@ -86,9 +86,7 @@ class SizeBox(Box):
         layer = Shapes(
             ndim=len(volume.letters),
             name=DRAWING,
-            scale=volume.scale,
-            translate=volume.translate,
-            units=volume.units,
+            **volume.transform,
             edge_color="yellow",
             face_color="transparent",
             edge_width=1,
@@ -109,7 +107,7 @@ class SizeBox(Box):
             return
         spatial = [volume.letters.index(letter) for letter in "ZYX"]
         try:
-            diameter = drawn_diameter(layer.data[-1], layer.shape_type[-1], volume.scale, spatial)
+            diameter = drawn_diameter(layer.data[-1], layer.shape_type[-1], volume.steps, spatial)
         except ValueError as error:
             self.about.setText(str(error))
             return
@@ -146,11 +144,9 @@ class SizeBox(Box):
 
     def _ball_layer(self, volume: LayerVolume) -> Points:
         """One point with the size of an object. Its steps are those of the finest axis, so that it is round."""
-        spatial = [abs(volume.scale[volume.letters.index(letter)]) for letter in "ZYX"]
-        scale = [
-            min(spatial) if letter in "ZYX" else step
-            for letter, step in zip(volume.letters, volume.scale, strict=True)
-        ]
+        steps = dict(zip(volume.letters, volume.steps, strict=True))
+        finest = min(steps[letter] for letter in "ZYX")
+        scale = [finest if letter in "ZYX" else steps[letter] for letter in volume.letters]
         centre = np.array(self.state.viewer.dims.point[-len(scale) :]) / scale
         return Points(
             centre[None],

@@ -55,6 +55,16 @@ class ThresholdsBox(Box):
         self.histogram.show_threshold(result.thresholds[0])
         self.show_objects(result.objects(frame), result.live[frame].candidates.scores)
 
+    def show_thresholds(self, thresholds: tuple[float, float]) -> None:
+        """Show thresholds without a signal; the smallest that can be chosen stay.
+
+        Args:
+            thresholds: ``prob_thresh`` and ``nms_thresh``.
+        """
+        self.prob.set(thresholds[0], self.prob.spin.minimum())
+        self.nms.set(thresholds[1], self.nms.spin.minimum())
+        self.histogram.show_threshold(thresholds[0])
+
     def show_objects(self, found: Instances, scores: np.ndarray | None = None) -> None:
         """Show the number of objects.
 

@@ -1,9 +1,11 @@
 """The dock widget *AnyStar segmentation*."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from napari.layers import Image
 from qtpy.QtCore import QStandardPaths, Qt, QTimer
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
@@ -93,13 +95,16 @@ class SegmentationWidget(QWidget):
 
     def _connect_viewer(self) -> None:
         viewer = self.state.viewer
+        for image in self.state.images():
+            self.state.watch(image)
+        viewer.layers.events.inserted.connect(self._watch)
         viewer.layers.events.inserted.connect(self._layers_changed)
         viewer.layers.events.removed.connect(self._layers_changed)
         viewer.layers.selection.events.active.connect(self._show_active)
         viewer.dims.events.current_step.connect(self._frame_changed)
         viewer.mouse_drag_callbacks.append(self.corrections.on_drag)
-        jobs = self.jobs
-        self.destroyed.connect(lambda *_: jobs.cancel())
+        for jobs in (self.jobs, self.corrections.training):
+            self.destroyed.connect(partial(_cancel, jobs))
 
     def _job(self, work: Any, done: Any) -> None:
         """Start work with the chosen network, or show why it cannot start."""
@@ -131,7 +136,7 @@ class SegmentationWidget(QWidget):
         diameter = self.state.diameter
 
         def show(found: Preview) -> None:
-            self.state.add_preview(found, target.volume, target.channel)
+            self.state.add_preview(found, target.volume, target.channel, target.frame)
             self.run_box.show_line(f"{len(found.found)} objects in the part in view")
 
         self._job(lambda _: self.state.segmenter().preview(target, diameter, view, thresholds), show)
@@ -152,14 +157,13 @@ class SegmentationWidget(QWidget):
 
     def _run_large(self, targets: Sequence[Target]) -> None:
         """Segment a volume or a time series beyond memory into a folder that the user names."""
-        volume = targets[0].volume
-        path = self.run_box.ask_folder(f"{Path(volume.name).stem}.labels.ome.zarr")
+        path = self.run_box.ask_folder(f"{Path(targets[0].volume.name).stem}.labels.ome.zarr")
         if not path:
             return
         diameter, thresholds = self.state.diameter, self._thresholds()
 
         def show(written: Path) -> None:
-            self.state.viewer.add_layer(labels_layer(written, volume))
+            self.state.viewer.add_layer(labels_layer(written, targets[0]))
             self.run_box.show_line(f"labels in {written}")
 
         segmenter = self.state.segmenter
@@ -177,6 +181,8 @@ class SegmentationWidget(QWidget):
             return
         if shown.corrected:
             shown = self.state.fork(shown)
+            # the new layer has set the controls to the thresholds of the run before
+            self.thresholds_box.show_thresholds((prob_thresh, nms_thresh))
         self._order(shown, (prob_thresh, nms_thresh))
 
     def save(self, path: str) -> None:
@@ -229,7 +235,8 @@ class SegmentationWidget(QWidget):
 
     def _show_objects(self, shown: ResultLayer, frame: int, found: Instances) -> None:
         shown.show(frame, found)
-        self.thresholds_box.show_objects(found)
+        if shown is self.state.active() and frame == shown.frame:
+            self.thresholds_box.show_objects(found)
         self._settled.start()
 
     def _show(self, result: Segmentation) -> None:
@@ -267,6 +274,10 @@ class SegmentationWidget(QWidget):
             self._show_active()
             self._settled.start()
 
+    def _watch(self, event: Any) -> None:
+        if isinstance(event.value, Image):
+            self.state.watch(event.value)
+
     def _layers_changed(self, event: Any = None) -> None:
         self.image_box.refresh_layers()
         self._show_active()
@@ -276,6 +287,11 @@ class SegmentationWidget(QWidget):
         if shown is not None:
             self.result_box.show_result(shown)
             self.corrections.show_result(shown)
+
+
+def _cancel(jobs: Jobs, *_: Any) -> None:
+    """End the work of a widget that is destroyed."""
+    jobs.cancel()
 
 
 def _recent_models() -> Path:
