@@ -1,12 +1,13 @@
 """The meaning of the dimensions of an array (z, y, x, channel, time), by one rule for all formats."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anystar_torch.io.stored import StoredImage
+from anystar_torch.io.voxel_size import Spacing, voxel_size
 
 #: Names of axes in files, in lower case, by letter. RGB samples ("s") are channels.
 _NAMES = {
@@ -208,18 +209,31 @@ def _sizes(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def by_letter(stored: StoredImage, letters: str) -> tuple[Mapping[str, Any], Mapping[str, str | None]]:
+def spacing_of(stored: StoredImage, letters: str, where: str) -> tuple[Spacing | None, str]:
+    """Spacing (z, y, x) and unit of a stored image, as :func:`anystar_torch.io.voxel_size.voxel_size` returns them.
+
+    Args:
+        stored: the image.
+        letters: from :func:`decide`.
+        where: name of the file in errors.
+
+    Raises:
+        ValueError: the size is implausible, or the file must have one and has none.
+    """
+    if stored.unsized:
+        raise ValueError(stored.unsized)
+    return voxel_size(*by_letter(stored, letters), where)
+
+
+def by_letter(stored: StoredImage, letters: str) -> tuple[dict[str, Any], dict[str, str | None]]:
     """Voxel sizes and units of a stored image under the names "z", "y" and "x".
 
-    Where a caller renames dimensions, each keeps its size. Sizes that are empty are returned as they are, because
-    those of DICOM say what the file lacks.
+    Where a caller renames dimensions, each keeps its size.
 
     Args:
         stored: the image.
         letters: from :func:`decide`.
     """
-    if not stored.sizes:
-        return stored.sizes, stored.units
     new = _renamed(stored, letters)
     sizes = {new.get(name.lower(), name.lower()): size for name, size in stored.sizes.items()}
     units = {new.get(name.lower(), name.lower()): unit for name, unit in stored.units.items()}

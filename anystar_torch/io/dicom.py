@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Never, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from jaxtyping import Float, Integer, Shaped
@@ -20,6 +20,10 @@ from anystar_torch.io.stored import StoredImage
 
 _SERIES, _POSITION, _ORIENTATION = "0020|000e", "0020|0032", "0020|0037"
 _STEPS = ("0028|0030", "0018|1164")  # PixelSpacing, ImagerPixelSpacing
+_UNSIZED = (
+    "{} has no PixelSpacing (0028,0030) and no ImagerPixelSpacing (0018,1164), so its voxel size is unknown; set "
+    "spacing= (z, y, x in micrometres), or convert it to NIfTI with its voxel size"
+)
 _FRAMES, _SAMPLES = "0028|0008", "0028|0002"
 _SAME = 1e-3  # of directions and voxel sizes: DICOM stores them as decimal text
 _UNEVEN = 0.02  # of the distance between slices
@@ -80,17 +84,17 @@ def opened(path: Path) -> Iterator[StoredImage]:
 
     Raises:
         ValueError: several series, slices of different sizes or directions, two slices at one position, missing slices,
-            or a gantry tilt. A series without a voxel size is refused where its size is looked up.
+            or a gantry tilt. A series without a voxel size is refused by who needs it (``StoredImage.unsized``).
     """
     with readable(path, "DICOM"):
         slices = _sorted(_series(path), path)
         first, last = slices[0], slices[-1]
         step = (last.position - first.position) / (len(slices) - 1)
-        sizes: dict[str, float] = _NoSizes(path)
-        affine = None
+        sizes: dict[str, float] = {}
+        affine, unsized = None, _UNSIZED.format(path)
         if first.spacing is not None:
             x, y = first.spacing
-            sizes = {"x": x, "y": y, "z": float(np.linalg.norm(step))}
+            sizes, unsized = {"x": x, "y": y, "z": float(np.linalg.norm(step))}, ""
             affine = np.eye(4)
             columns = [first.rows * x, first.columns * y, step, first.position]
             affine[:3] = np.stack(columns, axis=1) * _RAS[:, None]
@@ -99,34 +103,9 @@ def opened(path: Path) -> Iterator[StoredImage]:
             dtype=np.result_type(*{one.dtype for one in slices}),
             axes=("z", "y", "x"),
             sizes=sizes,
+            unsized=unsized,
             units=dict.fromkeys("xyz", "mm"),
             affine=affine,
-        )
-
-
-class _NoSizes(dict[str, float]):
-    """The voxel sizes of a series that has none: an empty dictionary in which no size can be looked up.
-
-    The reader does not know whether the caller gives a voxel size. Where the caller does, no size is looked up.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path = path
-
-    def get(self, key: object, default: object = None) -> Never:
-        """Refuse to give a size.
-
-        Args:
-            key: not used.
-            default: not used.
-
-        Raises:
-            ValueError: always; it says what is missing.
-        """
-        raise ValueError(
-            f"{self._path} has no PixelSpacing (0028,0030) and no ImagerPixelSpacing (0018,1164), so its voxel size is "
-            "unknown; set spacing= (z, y, x in micrometres), or convert it to NIfTI with its voxel size"
         )
 
 

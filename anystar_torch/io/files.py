@@ -1,18 +1,17 @@
 """Reading and writing of volumes, in the format that the ending of a file's name tells."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Integer
 
 from anystar_torch.io import arrays, bioimage, label_store, nifti, tiff
 from anystar_torch.io.atomic import atomic_write
-from anystar_torch.io.axes import affine_of, by_letter, decide, select
+from anystar_torch.io.axes import affine_of, decide, select, spacing_of
 from anystar_torch.io.formats import container, is_volume, kind_of, recognise, writer
 from anystar_torch.io.label_list import Inside
 from anystar_torch.io.labels import compact, whole_numbers
@@ -22,10 +21,7 @@ from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.sparing import check_folder, spare
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
-from anystar_torch.io.voxel_size import Spacing, checked_spacing, voxel_size
-
-Sizes = Mapping[str, Any]  # by axis
-Units = Mapping[str, str | None]  # by axis
+from anystar_torch.io.voxel_size import Spacing, checked_spacing
 
 #: Formats whose files may hold several scenes: positions of a stage, or images.
 _WITH_SCENES = (tiff, bioimage)
@@ -93,26 +89,25 @@ def _read(
     channel: int | None,
     frame: int | None,
     axes: str | None,
-    spacing_of: Callable[[Sizes, Units], tuple[Spacing | None, str]],
+    spacing: Callable[[StoredImage, str], tuple[Spacing | None, str]],
     scene: str | None = None,
 ) -> SpatialImage:
-    """The volume, with the spacing and unit that ``spacing_of`` returns for the sizes and units of the file."""
+    """The volume, with the spacing and unit that ``spacing`` returns for the stored image and its letters."""
     with opened(path, scene) as stored:
         if stored.dtype.kind not in "uifb":
             raise ValueError(f"{path} holds {stored.dtype} voxels; expected one real number per voxel")
         letters = decide(stored, str(path), axes=axes, channel=channel, frame=frame)
         check_size(stored.shape, stored.dtype, str(path), "" if stored.whole else letters)
         array = select(stored.array, letters, channel=channel, frame=frame, where=str(path))
-        spacing, unit = spacing_of(*by_letter(stored, letters))
         place = path if isinstance(path, Path) else None
-        return SpatialImage(array, spacing, unit, place, stored.style, affine_of(stored, letters))
+        return SpatialImage(array, *spacing(stored, letters), place, stored.style, affine_of(stored, letters))
 
 
 def _spacing(
-    sizes: Sizes, units: Units, *, given: Sequence[float | int] | None, where: Path | str
+    stored: StoredImage, letters: str, *, given: Sequence[float | int] | None, where: Path | str
 ) -> tuple[Spacing | None, str]:
     """The spacing that the caller gave, or that of the file."""
-    return (checked_spacing(given), "um") if given is not None else voxel_size(sizes, units, str(where))
+    return (checked_spacing(given), "um") if given is not None else spacing_of(stored, letters, str(where))
 
 
 def opened(path: Location, scene: str | None = None) -> AbstractContextManager[StoredImage]:
@@ -135,10 +130,10 @@ def opened(path: Location, scene: str | None = None) -> AbstractContextManager[S
     return alone
 
 
-def _plausible(sizes: Sizes, units: Units) -> tuple[Spacing | None, str]:
+def _plausible(stored: StoredImage, letters: str) -> tuple[Spacing | None, str]:
     """The spacing of the file; None where it is implausible."""
     try:
-        return voxel_size(sizes, units, "")
+        return spacing_of(stored, letters, "")
     except ValueError:
         return None, ""
 

@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from anystar_torch.io import files, formats, zarrs
-from anystar_torch.io.axes import Box, affine_of, by_letter, decide, picks, select
+from anystar_torch.io.axes import Box, affine_of, decide, picks, select, spacing_of
 from anystar_torch.io.location import Location, checked
 from anystar_torch.io.placement import Placement
 from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
-from anystar_torch.io.voxel_size import Spacing, checked_spacing, voxel_size
+from anystar_torch.io.voxel_size import Spacing, checked_spacing
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ def _placed(
     """Voxel size of the level, its unit, and the affine."""
     affine = affine_of(stored, letters)
     if choice.spacing is None:
-        return *voxel_size(*by_letter(stored, letters), str(choice.path)), affine
+        return *spacing_of(stored, letters, str(choice.path)), affine
     coarser = dict(zip(letters, stored.coarser or (1.0,) * len(letters), strict=True))
     z, y, x = (size * coarser[letter] for size, letter in zip(choice.spacing, "ZYX", strict=True))
     return (z, y, x), "um", affine

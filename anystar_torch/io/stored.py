@@ -19,6 +19,7 @@ class StoredImage:
         dtype: number type of the voxels after indexing.
         axes: one name per dimension, as in the file; "" for a dimension without a name.
         sizes: voxel size by axis ("z", "y", "x"), as in the file.
+        unsized: why the file has no voxel size, for a format that must have one; "" for all others.
         units: unit of ``sizes`` by axis, as in the file; None or absent where the file has none.
         affine: maps a voxel index (x, y, z) to millimetres right, anterior, superior; None where the file has none.
         style: what the format's writer needs to write labels in the same style.
@@ -33,6 +34,7 @@ class StoredImage:
     dtype: np.dtype[Any]
     axes: tuple[str, ...]
     sizes: Mapping[str, Any] = field(default_factory=dict)
+    unsized: str = ""
     units: Mapping[str, str | None] = field(default_factory=dict)
     affine: Float[np.ndarray, "4 4"] | None = None
     style: Any = None
