@@ -98,6 +98,14 @@ class ResultLayer:
         self.result.thresholds = thresholds
         return self.result.objects(frame)
 
+    def stale(self, frame: int) -> bool:
+        """Whether a time point shows other thresholds, and no corrections that a new rendering would remove.
+
+        Args:
+            frame: the time point.
+        """
+        return self.needs(frame) and not self.difference(frame)
+
     def update_features(self) -> None:
         """Measure the objects of the present time point, and store the run record."""
         found = self.result.objects(self.frame)

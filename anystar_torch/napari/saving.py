@@ -66,7 +66,7 @@ def _complete(shown: ResultLayer) -> None:
     """Bring all time points to the present thresholds, except those that were corrected by hand."""
     now = shown.frame
     for frame in shown.result.live:
-        if shown.needs(frame) and not shown.difference(frame):
+        if shown.stale(frame):
             shown.show(frame, shown.result.objects(frame))
     shown.frame = now
 

@@ -237,6 +237,8 @@ class SegmentationWidget(QWidget):
         shown.show(frame, found)
         if shown is self.state.active() and frame == shown.frame:
             self.thresholds_box.show_objects(found)
+        elif shown.stale(shown.frame):  # the viewer moved on before the thresholds were known
+            self._order(shown, shown.result.thresholds)
         self._settled.start()
 
     def _show(self, result: Segmentation) -> None:
@@ -268,7 +270,7 @@ class SegmentationWidget(QWidget):
         self.state.show_frame(shown)
         if shown.frame == before:
             return
-        if shown.needs(shown.frame):
+        if shown.stale(shown.frame):
             self._order(shown, shown.result.thresholds)
         else:
             self._show_active()
