@@ -290,17 +290,3 @@ def test_an_n5_block_without_a_file_is_zero_and_a_broken_one_is_refused(tmp_path
     with pytest.raises(ValueError, match=r"\.n5 is only read; name it \.zarr"):
         io.write(tmp_path / "b.n5", VOLUME.astype(np.int64), io.SpatialImage(VOLUME))
     assert io.beside(tmp_path / "a.n5") == tmp_path / "a.labels.zarr"
-
-
-@pytest.mark.parametrize("name", ["element_size_um", "spacing"])
-@pytest.mark.parametrize(
-    "sizes", [[1.0, 2.0, 3.0, 4.0], [1.0], 0.5, "0.5", ["a", "b", "c"], [[1.0, 2.0, 3.0]]]
-)
-def test_a_voxel_size_that_is_not_three_numbers_is_none(tmp_path, name, sizes):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["raw"] = VOLUME
-        file["raw"].attrs[name] = sizes
-    found = io.read(tmp_path / "a.h5")
-    assert np.array_equal(found.array, VOLUME)
-    assert found.spacing is None
-    assert io.read(tmp_path / "a.h5", spacing=(3, 2, 1)).spacing == (3, 2, 1)

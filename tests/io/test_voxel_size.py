@@ -202,3 +202,19 @@ def test_voxels_at_the_bounds_are_taken(tmp_path, sizes):
 @pytest.mark.parametrize("value", [0, float("inf"), float("nan"), "wide", None])
 def test_sizes_that_are_no_numbers_are_none(value):
     assert rules.voxel_size({"z": value, "y": 1, "x": 1}, dict.fromkeys("zyx", "um"), "a") == (None, "")
+
+
+@pytest.mark.parametrize("name", ["element_size_um", "spacing"])
+@pytest.mark.parametrize(
+    "sizes", [[1.0, 2.0, 3.0, 4.0], [1.0], 0.5, "0.5", ["a", "b", "c"], [[1.0, 2.0, 3.0]]]
+)
+def test_an_attribute_of_hdf5_that_is_not_three_numbers_is_no_voxel_size(tmp_path, name, sizes):
+    h5py = pytest.importorskip("h5py")
+    volume = np.arange(60, dtype=np.uint16).reshape(3, 4, 5)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = volume
+        file["raw"].attrs[name] = sizes
+    found = io.read(tmp_path / "a.h5")
+    assert np.array_equal(found.array, volume)
+    assert found.spacing is None
+    assert io.read(tmp_path / "a.h5", spacing=(3, 2, 1)).spacing == (3, 2, 1)

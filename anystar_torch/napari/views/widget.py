@@ -1,7 +1,6 @@
 """The dock widget *AnyStar segmentation*."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +103,7 @@ class SegmentationWidget(QWidget):
         viewer.dims.events.current_step.connect(self._frame_changed)
         viewer.mouse_drag_callbacks.append(self.corrections.on_drag)
         for jobs in (self.jobs, self.corrections.training):
-            self.destroyed.connect(partial(_cancel, jobs))
+            self.destroyed.connect(lambda *_, jobs=jobs: jobs.cancel())
 
     def _job(self, work: Any, done: Any) -> None:
         """Start work with the chosen network, or show why it cannot start."""
@@ -289,11 +288,6 @@ class SegmentationWidget(QWidget):
         if shown is not None:
             self.result_box.show_result(shown)
             self.corrections.show_result(shown)
-
-
-def _cancel(jobs: Jobs, *_: Any) -> None:
-    """End the work of a widget that is destroyed."""
-    jobs.cancel()
 
 
 def _recent_models() -> Path:
