@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from napari.utils.transforms import Affine
 
 from anystar_torch.io import write_table
 from anystar_torch.io.voxel_size import micrometres
@@ -16,7 +17,8 @@ def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     Args:
         path: the file, ``.csv``.
         data: positions in elements, one column per dimension.
-        attributes: of the layer: ``axis_labels``, ``scale``, ``translate``, ``units`` and ``features``.
+        attributes: of the layer: ``axis_labels``, ``scale``, ``translate``, ``rotate``, ``shear``, ``affine``,
+            ``units`` and ``features``. All may be absent.
 
     Returns:
         The files that were written.
@@ -44,15 +46,22 @@ def _axis_names(labels: Any, count: int) -> list[str]:
 
 
 def _physical(points: np.ndarray, names: list[str], attributes: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Positions in micrometres, of the dimensions that are lengths."""
+    """Positions in micrometres, where napari shows the points, of the dimensions that are lengths."""
     units = attributes.get("units") or [""] * len(names)
-    scale, start = attributes.get("scale", [1] * len(names)), attributes.get("translate", [0] * len(names))
     factors = [micrometres(str(unit)) for unit in units]
+    world = _world(points, attributes)
     return {
-        f"{name}_um": (points[:, i] * scale[i] + start[i]) * factor
+        f"{name}_um": world[:, i] * factor
         for i, (name, factor) in enumerate(zip(names, factors, strict=True))
         if factor is not None
     }
+
+
+def _world(points: np.ndarray, attributes: dict[str, Any]) -> np.ndarray:
+    """Positions after all transforms of the layer: scale, shear, rotation and translation, then its affine matrix."""
+    own = {name: attributes[name] for name in ("scale", "translate", "rotate", "shear") if name in attributes}
+    matrix = attributes.get("affine", np.eye(points.shape[1] + 1))
+    return np.asarray(Affine(affine_matrix=matrix)(Affine(ndim=points.shape[1], **own)(points)))
 
 
 def rows_of(columns: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -100,6 +100,26 @@ def test_points_become_a_table_with_features_and_micrometres(tmp_path):
     assert [row["index"] for row in rows] == ["7", "8"]
 
 
+@pytest.mark.parametrize(
+    "transform",
+    [
+        {"rotate": 30.0},
+        {"shear": [0.2, 0.1, -0.3]},
+        {"affine": [[0.0, 1.0, 0.0, 5.0], [1.0, 0.0, 0.5, 0.0], [0.0, 0.0, -1.0, 2.0], [0.0, 0.0, 0.0, 1.0]]},
+    ],
+    ids=["rotated", "sheared", "affine"],
+)
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
+def test_micrometres_of_points_are_those_that_napari_shows(tmp_path, transform):
+    layer = Points([[1, 2, 3], [4, 5, 6]], scale=(2, 0.5, 0.5), translate=(0, 7, -3), units="um", **transform)
+    data, attributes, _ = layer.as_layer_data_tuple()
+    points_table.write_points(str(tmp_path / "points.csv"), data, attributes)
+    with (tmp_path / "points.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    found = [[float(row[f"{axis}_um"]) for axis in "zyx"] for row in rows]
+    assert np.allclose(found, [layer.data_to_world(point) for point in layer.data], atol=1e-4)
+
+
 def test_points_without_names_and_units_become_a_table(tmp_path):
     data, attributes, _ = Points([[1, 2, 3.5]]).as_layer_data_tuple()
     points_table.write_points(str(tmp_path / "points.csv"), data, attributes)
