@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from anystar_torch.cli.paths import Outputs, named_dataset
-from anystar_torch.cli.predict import NmsThresh, Output, Overwrite, ProbThresh
+from anystar_torch.cli.predict import Overwrite
 from anystar_torch.cli.segment import summary, with_results
 
 if TYPE_CHECKING:
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
     from anystar_torch.io import Location, RunRecord, SpatialImage
 
+Output = Annotated[
+    str | None,
+    typer.Option("-o", "--output", help="Label file or URL. Default: VOLUME.labels.* beside the volume."),
+]
+ProbThresh = Annotated[
+    float | None, typer.Option(help="Probability threshold, 0 to 1. Default: that of the run.")
+]
+NmsThresh = Annotated[
+    float | None, typer.Option(help="Overlap threshold of the suppression, 0 to 1. Default: that of the run.")
+]
 _NMS_THRESH = 0.3  # where the candidates were stored without one
 _NO_PLACE = (
     "warning: these candidates hold no place of their volume, as those of earlier versions; the labels have none "

@@ -49,15 +49,15 @@ def _physical(points: np.ndarray, names: list[str], attributes: dict[str, Any]) 
     """Positions in micrometres, where napari shows the points, of the dimensions that are lengths."""
     units = attributes.get("units") or [""] * len(names)
     factors = [micrometres(str(unit)) for unit in units]
-    world = _world(points, attributes)
+    shown = _shown(points, attributes)
     return {
-        f"{name}_um": world[:, i] * factor
+        f"{name}_um": shown[:, i] * factor
         for i, (name, factor) in enumerate(zip(names, factors, strict=True))
         if factor is not None
     }
 
 
-def _world(points: np.ndarray, attributes: dict[str, Any]) -> np.ndarray:
+def _shown(points: np.ndarray, attributes: dict[str, Any]) -> np.ndarray:
     """Positions after all transforms of the layer: scale, shear, rotation and translation, then its affine matrix."""
     own = {name: attributes[name] for name in ("scale", "translate", "rotate", "shear") if name in attributes}
     matrix = attributes.get("affine", np.eye(points.shape[1] + 1))

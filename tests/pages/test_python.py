@@ -3,9 +3,11 @@
 import inspect
 import sys
 import types
+from pathlib import Path
 
 import pytest
 import torch
+import zarr
 
 from anystar_torch.network import loading
 from anystar_torch.random.source import Source
@@ -74,8 +76,9 @@ def check_large(names):
     (source, target, client), options = names["calls"][0]
     assert (source, target) == ("/scratch/big.ome.zarr", "/scratch/labels.ome.zarr")
     assert isinstance(client, StandIn)
-    assert client.arguments[0].options["cores"] == 8
-    assert options == {"diameter": "8um"}
+    assert client.arguments[0].options["job_cpu"] == options["threads"] == 8
+    assert names["part"].shape == names["found"].labels.shape == (128, 256, 256)
+    assert Path("part.labels.tif").is_file()
     assert names["calls"][1][1] == {"work": "/shared/work"}
 
 
@@ -147,7 +150,9 @@ def test_the_blocks_of_a_page_run(page, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_blocks_about_large_volumes_run(clusters):
+def test_the_blocks_about_large_volumes_run(clusters, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    zarr.create_array("big.ome.zarr", shape=(256, 1024, 1024), chunks=(64, 256, 256), dtype="uint8")
     names = run("docs/large.md")
     HERE["docs/large.md"](names | {"calls": clusters})
 

@@ -144,6 +144,8 @@ PROGRAMS = Programs(
         "bash": bash,
         "python -m monai.bundle": monai_bundle,
         "python -m venv": "of Python itself",
+        "python3.11 -m venv": "of Python itself",
+        "PEER/bin/pip": "of the environment of StarDist",
         "source": "of the shell",
         "cmake": "make setup builds the module",
         ".venv/bin/pre-commit": "make lint validates its configuration",
@@ -189,15 +191,21 @@ def test_a_wrong_command_is_refused(line, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("block", blocks("yaml", "docs/training.md"), ids=str)
-def test_a_recipe_of_a_page_composes(block, tmp_path):
-    (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment" / "two_stages.yaml").write_text(block.text)
+@pytest.mark.parametrize(
+    ("recipe", "first_stage", "slabs"),
+    [("two_stages", "trainer.max_steps=6000", 0.12), ("mine", "trainer.max_steps=14000", 0.5)],
+)
+def test_a_recipe_of_a_page_composes(recipe, first_stage, slabs, tmp_path):
+    for block in blocks("yaml", "docs/training.md"):
+        path = tmp_path / re.search(r"^# my_configs/(\S+\.yaml)", block.text, re.MULTILINE)[1]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(block.text)
     register_resolvers()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         searched = f"hydra.searchpath=[file://{tmp_path}]"
-        config = compose("train", ["+experiment=two_stages", searched], return_hydra_config=True)
-    assert list(config.stages[0]) == ["trainer.max_steps=6000"]
+        config = compose("train", [f"+experiment={recipe}", searched], return_hydra_config=True)
+    assert list(config.stages[0]) == [first_stage]
+    assert config.synth.scene.slab.p == slabs
 
 
 @pytest.mark.parametrize("block", blocks("yaml", "docs/effects.md"), ids=str)
