@@ -24,6 +24,18 @@ def export(
         typer.Option("-o", "--output", help="File (.onnx, .pt2, .zip) or folder (monai, keras) to write."),
     ],
     model: Annotated[Path | None, typer.Argument(help="Model folder. Default: the shipped weights.")] = None,
+    authors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--author",
+            help="With --format bioimageio or monai: an author of the network; once per author. Default: unknown, "
+            "except for the shipped network.",
+        ),
+    ] = None,
+    license_id: Annotated[
+        str | None,
+        typer.Option("--license", help="Likewise: licence of its weights (SPDX identifier, e.g. CC-BY-4.0)."),
+    ] = None,
     compiled: Annotated[
         bool,
         typer.Option(
@@ -37,7 +49,12 @@ def export(
     from anystar_torch.network import loading
     from anystar_torch.system.progress import bar
 
-    options = {"compiled": compiled} if form is Form.torch else {}
+    given = {
+        "authors": authors,
+        "license_id": license_id,
+        "compiled": compiled if form is Form.torch else None,
+    }
+    options = {name: value for name, value in given.items() if value is not None and value != []}
     network, config = loading.load_model(model)
     with bar(f"exporting to {form.value}"):
         written = write(form.value, network, config, output, overwrite, **options)

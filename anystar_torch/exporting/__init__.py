@@ -22,6 +22,7 @@ class Format:
         mark: a file in the folder that shows an earlier export; a folder without it is never replaced.
         files: all files of the folder; a folder with others is never replaced.
         beside: ending of a second file that may be written.
+        credited: whether authors and licence can be given.
     """
 
     module: str
@@ -30,6 +31,7 @@ class Format:
     mark: str = ""
     files: tuple[str, ...] = ()
     beside: str = ""
+    credited: bool = False
 
     def check(self, path: Path, overwrite: bool) -> None:
         """Refuse, before the work, what could not or must not be written after it.
@@ -86,7 +88,7 @@ class Format:
 FORMATS = {
     "onnx": Format("onnx", "an ONNX file", ".onnx"),
     "torch": Format("torch_export", "a torch.export program", ".pt2", beside=".aoti.pt2"),
-    "bioimageio": Format("bioimageio", "a BioImage.IO package", ".zip"),
+    "bioimageio": Format("bioimageio", "a BioImage.IO package", ".zip", credited=True),
     "monai": Format(
         "monai_bundle",
         "a MONAI bundle",
@@ -98,6 +100,7 @@ FORMATS = {
             "docs/README.md",
             "LICENSE",
         ),
+        credited=True,
     ),
     "keras": Format(
         "keras",
@@ -126,7 +129,7 @@ def export(
         config: normalisation, object size and thresholds of the network.
         path: file or folder to write, with the ending of the format.
         overwrite: whether an earlier export may be replaced. A folder with other files is never replaced.
-        options: of the format; "torch" has ``compiled``.
+        options: of the format; "torch" has ``compiled``, "bioimageio" and "monai" have ``authors`` and ``license_id``.
 
     Returns:
         The files that were written: ``path``, and for "torch" also the compiled program.
@@ -139,4 +142,8 @@ def export(
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r}")
     wanted, path = FORMATS[form], Path(path)
     wanted.check(path, overwrite)
+    given = [name for name in ("authors", "license_id") if name in options]
+    if given and not wanted.credited:
+        others = ", ".join(name for name, other in FORMATS.items() if other.credited)
+        raise ValueError(f"{form} cannot express {' and '.join(given)}; {others} can")
     return wanted.write(path, network, config, **options)

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from anystar_torch import __version__
 from anystar_torch.exporting import architecture, card, onnx
 from anystar_torch.exporting.metadata import metadata
-from anystar_torch.exporting.requirements import dense_only, need
+from anystar_torch.exporting.origin import AUTHORS, LICENSE, Origin, origin
+from anystar_torch.exporting.requirements import dense_only, listed_license, need
 from anystar_torch.exporting.specimen import cover, specimen
 from anystar_torch.inference.intensity_range import intensity_range
 from anystar_torch.io.atomic import atomic_write
@@ -44,28 +45,38 @@ labels = predict(model=load_model_description("PACKAGE.zip"), inputs="volume.npy
 `stardist_postprocessing` needs the package `stardist`, which computes without TensorFlow."""
 
 
-def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
+def write(
+    path: Path,
+    network: StarDist,
+    config: ModelConfig,
+    authors: Sequence[str] = (),
+    license_id: str | None = None,
+) -> Sequence[Path]:
     """Write the package ``path`` (.zip).
 
     Args:
         path: the file to write.
         network: the network to export.
         config: its settings.
+        authors: names of the authors of the network. Without them they are unknown, except for the shipped one.
+        license_id: SPDX identifier of the licence of its weights, likewise. Without them the package has none.
 
     Raises:
         ValueError: the network has a class head or several input channels, finds nothing in the test volume, or
-            bioimageio.core does not accept the package.
+            bioimageio.core does not accept the package. Or a name has a slash, or bioimage.io has no such licence.
         ImportError: bioimageio.core, onnx, onnxscript, onnxruntime or stardist is missing.
     """
     dense_only("bioimageio", network, channels=1)
     need("bioimageio", "bioimageio.core", "onnx", "onnxscript", "onnxruntime", "stardist")
+    known = origin(config, authors, license_id)
+    listed_license(known.license_id)
     with (
         _quiet(),
         _restored_ctrl_c(),
         atomic_write(path) as temporary,
         tempfile.TemporaryDirectory() as scratch,
     ):
-        description = _described(Path(scratch), network, config)
+        description = _described(Path(scratch), network, config, known)
         _pack(description, temporary)
         check(temporary)
     return [path]
@@ -91,7 +102,7 @@ def check(package: Path) -> None:
             raise ValueError(f"bioimageio.core does not accept the package: {' '.join(what.split())}")
 
 
-def _described(folder: Path, network: StarDist, config: ModelConfig) -> Any:
+def _described(folder: Path, network: StarDist, config: ModelConfig, known: Origin) -> Any:
     """The model description with its files in ``folder``, including test output and cover."""
     from bioimageio.spec.model import v0_5
 
@@ -101,9 +112,9 @@ def _described(folder: Path, network: StarDist, config: ModelConfig) -> Any:
     opset = onnx.save(folder / "weights.onnx", stacked, network, ["stacked"], content)
     torch.save(stacked.state_dict(), folder / "weights.pt")
     (folder / "stardist3d.py").write_text(architecture.source(network))
-    (folder / "README.md").write_text(card.readme(network, config, _USE))
+    (folder / "README.md").write_text(card.readme(network, config, known, _USE))
     np.save(folder / "input.npy", image[None, None])
-    entries = _entries(folder, network, config, opset)
+    entries = _entries(folder, network, config, known, opset)
     output = entries["outputs"][0]
     labels = _labels(v0_5.ModelDescr(**entries), folder / "input.npy")
     np.save(folder / "labels.npy", labels)
@@ -112,27 +123,28 @@ def _described(folder: Path, network: StarDist, config: ModelConfig) -> Any:
     return v0_5.ModelDescr(**entries, covers=[{"source": folder / "cover.png"}])
 
 
-def _entries(folder: Path, network: StarDist, config: ModelConfig, opset: int) -> dict[str, Any]:
-    """The arguments of ``ModelDescr`` except test output and cover."""
-    people = [{"name": card.AUTHORS}]
+def _entries(
+    folder: Path, network: StarDist, config: ModelConfig, known: Origin, opset: int
+) -> dict[str, Any]:
+    """The arguments of ``ModelDescr`` except test output and cover. Unknown authors and licences are left out."""
     cite = [{"text": text, "doi": doi} for text, doi in card.CITATIONS]
     trained = {
         "type": "dataset",
         "format_version": "0.3.0",
         "name": "AnyStar synthetic volumes",
-        "description": card.TRAINING_DATA,
-        "authors": people,
+        "description": known.training_data,
+        "authors": [{"name": AUTHORS}],  # of the generator
         "cite": cite,
-        "license": card.LICENSE,
+        "license": LICENSE,
         "tags": ["synthetic", "3d", "instance-segmentation"],
     }
     return {
         "name": "AnyStar star-convex objects in 3D",
-        "description": card.description(config),
+        "description": known.description,
         "version": __version__,
-        "authors": people,
+        "authors": [{"name": name} for name in known.authors],
         "cite": cite,
-        "license": card.LICENSE,
+        "license": known.license_id,
         "documentation": {"source": folder / "README.md"},
         "tags": [
             "3d",
@@ -141,12 +153,12 @@ def _entries(folder: Path, network: StarDist, config: ModelConfig, opset: int) -
             "stardist",
             "nuclei",
             "pytorch",
-            "synthetic-data",
+            *(["synthetic-data"] if known.synthetic else []),
         ],
         "inputs": [_input(folder, network, config)],
         "outputs": [_output(network, config)],
         "weights": _weights(folder, network, opset),
-        **({} if config.imported else {"training_data": trained}),
+        **({"training_data": trained} if known.synthetic else {}),
         "config": {
             "bioimageio": {"reproducibility_tolerance": [_TOLERANCE]},
             "anystar_torch": {**metadata(network, config), "rays": network.rays.config},

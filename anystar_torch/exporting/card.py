@@ -3,19 +3,11 @@
 from typing import Any
 
 from anystar_torch import __version__
+from anystar_torch.exporting.origin import Origin
 from anystar_torch.network.normalisation import NORMALISATIONS
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.weights import ModelConfig
 
-AUTHORS = "The anystar_torch authors"
-LICENSE = "BSD-3-Clause"
-DESCRIPTION = (
-    "Segments star-convex objects (nuclei, nodules, spheroids) in 3D volumes of any modality. "
-    "A StarDist network, trained only on synthetic volumes, as proposed by AnyStar."
-)
-IMPORTED = (
-    "Segments star-convex objects in 3D volumes. A StarDist network that was trained by other software."
-)
 CITATIONS = (
     (
         "Dey et al.: AnyStar: Domain randomized universal star-convex 3D instance segmentation. WACV 2024.",
@@ -26,22 +18,6 @@ CITATIONS = (
         "10.1109/WACV45572.2020.9093435",
     ),
 )
-TRAINING_DATA = (
-    "Synthetic volumes that were made during training: star-convex objects with random positions, shapes, "
-    "contrasts and textures, on random backgrounds, with random imaging effects (blur, noise, bias field, dropout). "
-    "No real image was used. Every volume is a function of a seed and a number. The generator is part of "
-    "anystar_torch; no data set is stored."
-)
-
-
-def description(config: ModelConfig) -> str:
-    """The description of a network in one or two sentences.
-
-    Args:
-        config: settings of the network.
-    """
-    return IMPORTED if config.imported else DESCRIPTION
-
 
 _PAGE = """# Star-convex objects in 3D
 
@@ -73,33 +49,34 @@ not for diagnostic use.
 
 {cite}
 
-BSD 3-Clause. Written by anystar_torch {version}.
+## Authors and licence
+
+{credits}
+
+Written by anystar_torch {version}.
 """
 
 
-def readme(network: StarDist, config: ModelConfig, use: str) -> str:
+def readme(network: StarDist, config: ModelConfig, origin: Origin, use: str) -> str:
     """The page about a network in Markdown.
 
     Args:
         network: whose properties are listed.
         config: normalisation, object size, thresholds and provenance.
+        origin: training data, authors and licence of the network.
         use: how the package is run, in Markdown.
     """
     table = "\n".join(f"| {name} | {value} |" for name, value in _facts(network, config).items())
-    data = (
-        "Unknown, because the network was imported from a StarDist model."
-        if config.imported
-        else TRAINING_DATA
-    )
     cite = "\n".join(f"- {text} https://doi.org/{doi}" for text, doi in CITATIONS)
     return _PAGE.format(
-        description=description(config),
+        description=origin.description,
         use=use,
         table=table,
         diameter=config.diameter_band[1],
         anisotropy=network.rays.anisotropy,
-        data=data,
+        data=origin.training_data,
         cite=cite,
+        credits=origin.credits,
         version=__version__,
     )
 
@@ -107,12 +84,13 @@ def readme(network: StarDist, config: ModelConfig, use: str) -> str:
 def _facts(network: StarDist, config: ModelConfig) -> dict[str, Any]:
     """The rows of the table of properties."""
     low, middle, high = config.diameter_band
+    known = "5 %, 95 % of the training volume" if config.sizes_known else "assumed"
     parameters = sum(p.numel() for p in network.parameters())
     return {
         "parameters": f"{parameters:,}",
         "input": f"one volume (z, y, x), sizes multiples of {network.divisor}",
         "normalisation": f"{config.normalisation}: {NORMALISATIONS[config.normalisation].description}",
-        "object diameters": f"{low:g} to {high:g} voxels, median {middle:g} (5 %, 95 % of the training volume)",
+        "object diameters": f"{low:g} to {high:g} voxels, median {middle:g} ({known})",
         "rays, grid": f"{len(network.rays)}, {network.grid}",
         "thresholds": f"probability {config.prob_thresh:g}, overlap {config.nms_thresh:g}",
         **(

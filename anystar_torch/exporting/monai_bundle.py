@@ -15,6 +15,7 @@ import torch
 from anystar_torch import __version__
 from anystar_torch.exporting import card
 from anystar_torch.exporting.metadata import metadata
+from anystar_torch.exporting.origin import UNKNOWN, Origin, origin
 from anystar_torch.exporting.requirements import dense_only, need
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.network.stardist import StarDist
@@ -88,32 +89,43 @@ _RUN = {
 }
 
 
-def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
+def write(
+    path: Path,
+    network: StarDist,
+    config: ModelConfig,
+    authors: Sequence[str] = (),
+    license_id: str | None = None,
+) -> Sequence[Path]:
     """Write the bundle, a folder.
 
     Args:
         path: the folder to write.
         network: the network to export.
         config: its settings.
+        authors: names of the authors of the network. Without them they are unknown, except for the shipped one.
+        license_id: SPDX identifier of the licence of its weights, likewise. Without it there is no ``LICENSE``.
 
     Raises:
-        ValueError: the network has a class head or several input channels.
+        ValueError: the network has a class head or several input channels, a name has a slash, or the licence is not
+            written like an identifier.
         ImportError: a library that ``monai.bundle`` needs is missing.
     """
     dense_only("monai", network, channels=1)
     need("monai", "fire", "ignite", "jsonschema")
+    known = origin(config, authors, license_id)
     with atomic_write(path) as folder:
         for name in ("configs", "models", "docs"):
             (folder / name).mkdir(parents=True)
-        described, inference = bundle_metadata(network, config), inference_config(config)
+        described, inference = bundle_metadata(network, config, known), inference_config(config)
         for name, content in (("metadata", described), ("inference", inference)):
             (folder / "configs" / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
         state = {name: value.detach().cpu() for name, value in network.state_dict().items()}
         torch.save(state, folder / "models" / "model.pt")
-        (folder / "docs" / "README.md").write_text(card.readme(network, config, _USE))
-        (folder / "LICENSE").write_text(
-            f"{card.LICENSE}, {card.AUTHORS}. https://spdx.org/licenses/{card.LICENSE}\n"
-        )
+        (folder / "docs" / "README.md").write_text(card.readme(network, config, known, _USE))
+        if known.license_id:
+            people = ", ".join(known.authors) or "authors unknown"
+            text = f"{known.license_id}, {people}. https://spdx.org/licenses/{known.license_id}\n"
+            (folder / "LICENSE").write_text(text)
     return [path]
 
 
@@ -141,13 +153,17 @@ def inference_config(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def bundle_metadata(network: StarDist, config: ModelConfig) -> dict[str, Any]:
+def bundle_metadata(network: StarDist, config: ModelConfig, known: Origin) -> dict[str, Any]:
     """The content of ``configs/metadata.json``, which follows MONAI's schema.
+
+    The schema requires authors and copyright as texts. Where they are not known, the text is "unknown".
 
     Args:
         network: the network to export.
         config: its settings.
+        known: training data, authors and licence of the network.
     """
+    people = ", ".join(known.authors)
     version = importlib.metadata.version
     packages = {
         "anystar_torch": __version__,
@@ -164,10 +180,10 @@ def bundle_metadata(network: StarDist, config: ModelConfig) -> dict[str, Any]:
         "required_packages_version": packages,
         "name": "AnyStar star-convex objects in 3D",
         "task": "3D instance segmentation of star-convex objects (nuclei, nodules, spheroids)",
-        "description": card.description(config),
-        "authors": card.AUTHORS,
-        "copyright": f"Copyright (c) {card.AUTHORS}",
-        "data_source": "Unknown." if config.imported else card.TRAINING_DATA,
+        "description": known.description,
+        "authors": people or UNKNOWN,
+        "copyright": f"Copyright (c) {people}" if people else UNKNOWN,
+        "data_source": known.training_data,
         "data_type": "nibabel",
         "image_classes": "one channel with any intensities; the inferer normalises them",
         "pred_classes": "labels: 0 for background, one number per object",

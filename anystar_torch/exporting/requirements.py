@@ -1,7 +1,9 @@
 """Checks that the libraries of a format are installed and that the format can express the network."""
 
+from contextlib import suppress
 from importlib.util import find_spec
 
+from anystar_torch.exporting.origin import not_an_identifier
 from anystar_torch.network.stardist import StarDist
 
 
@@ -41,6 +43,26 @@ def dense_only(form: str, network: StarDist, channels: int | None = None) -> Non
         raise ValueError(
             f"{form} can express images of {channels} channel; this network takes {network.channels}"
         )
+
+
+def listed_license(license_id: str | None) -> None:
+    """Refuse a licence that bioimage.io does not list.
+
+    Args:
+        license_id: SPDX identifier; None for an unknown licence.
+
+    Raises:
+        ValueError: it is not in the list.
+    """
+    from bioimageio.spec.generic.v0_3 import DeprecatedLicenseId, LicenseId
+
+    if license_id is None:
+        return
+    for listed in (LicenseId, DeprecatedLicenseId):
+        with suppress(ValueError):
+            listed(license_id)
+            return
+    raise not_an_identifier(license_id)
 
 
 def _absent(name: str) -> bool:

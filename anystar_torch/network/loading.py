@@ -1,5 +1,6 @@
 """Load the network that a path means: a model folder, the run folder of a training, or a StarDist model."""
 
+import json
 from pathlib import Path
 
 from anystar_torch.network import keras_import, weights
@@ -33,6 +34,19 @@ def load_model(path: Path | str | None = None) -> tuple[StarDist, ModelConfig]:
     with made_on_cpu():
         network, config = _loaded(folder)
     return network.float(), config  # also where the program has another default type
+
+
+def is_shipped(config: ModelConfig) -> bool:
+    """Whether a configuration is that of the shipped weights. Thresholds and other settings may have been changed.
+
+    Args:
+        config: of the network in question.
+    """
+    file = SHIPPED / weights.CONFIG
+    if not file.is_file():
+        return False
+    shipped = ModelConfig.from_dict(json.loads(file.read_text()))
+    return (config.architecture, config.provenance) == (shipped.architecture, shipped.provenance)
 
 
 def _loaded(folder: Path) -> tuple[StarDist, ModelConfig]:

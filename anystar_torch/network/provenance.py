@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+FINE_TUNED_ON = "fine-tuned on"
+"""The note of a fine-tuning with the names of its annotated volumes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
@@ -32,6 +35,12 @@ class Provenance:
     command: str | None = None
     synthetic_f1: dict[str, float] | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def fine_tuned_on(self) -> tuple[str, ...]:
+        """Names of the annotated volumes of the last fine-tuning; empty if there was none."""
+        names = self.notes.get(FINE_TUNED_ON, [])
+        return tuple(map(str, names)) if isinstance(names, (list, tuple)) else (str(names),)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Provenance":

@@ -134,7 +134,10 @@ def current_entries(entries: Any) -> dict[str, Any]:
 def save(
     folder: Path | str, network: StarDist, config: ModelConfig, dtype: torch.dtype | None = None
 ) -> Path:
-    """Write a network and its configuration to ``folder``. Each file is replaced atomically.
+    """Write a network and its configuration to ``folder``, in place of those that are there.
+
+    Wherever the process is killed, the two files in ``folder`` are of one network, or ``config.json`` is missing and
+    :func:`load` refuses the folder.
 
     Args:
         folder: folder of both files. It is created if it does not exist.
@@ -157,8 +160,7 @@ def save(
         # safetensors' save_file makes files that only their owner may read.
         Path(parts, WEIGHTS).write_bytes(serialised(state))
         Path(parts, CONFIG).write_text(text)
-        for name in (WEIGHTS, CONFIG):
-            os.replace(Path(parts, name), folder / name)
+        _replace_pair(Path(parts), folder)
     return folder
 
 
@@ -187,6 +189,22 @@ def load(path: Path | str) -> tuple[StarDist, ModelConfig]:
         reason = first_line(error)
         raise ValueError(f"{folder / WEIGHTS} does not fit its {CONFIG}: {reason}") from error
     return network.eval(), config
+
+
+def _replace_pair(parts: Path, folder: Path) -> None:
+    """Move both files from ``parts`` to ``folder``. Weights are never replaced beside a configuration of others."""
+    former = parts / f"former_{CONFIG}"
+    try:
+        if (folder / CONFIG).is_file():
+            os.replace(folder / CONFIG, former)
+        os.replace(parts / WEIGHTS, folder / WEIGHTS)
+    except BaseException:
+        # Weights that are still in parts did not replace the former ones. An error alone does not tell: network drives
+        # report errors of changes that were made.
+        if former.is_file() and (parts / WEIGHTS).is_file():
+            os.replace(former, folder / CONFIG)
+        raise
+    os.replace(parts / CONFIG, folder / CONFIG)
 
 
 def _stored(name: str, value: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """A saved network comes back the same; damaged folders are refused in one line."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -169,3 +170,62 @@ def test_damage_is_one_line(tmp_path, network, config, damage):
 def test_nonsense_is_refused(config, name, value):
     with pytest.raises(ValueError, match=name):
         replace(config, **{name: value})
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def other(network, config):
+    """Another network of the same architecture, and its configuration."""
+    second = StarDist(**TINY).eval()
+    assert not torch.equal(second.probability.weight, network.probability.weight)
+    return second, replace(config, prob_thresh=0.9, provenance=Provenance(seed=4))
+
+
+@pytest.mark.parametrize("call", range(3))
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("error", [Killed(), OSError(5, "Input/output error")])
+def test_an_interrupted_save_leaves_no_mixed_pair(tmp_path, network, config, monkeypatch, call, done, error):
+    """Interrupted before and after every change in the folder: both files are of one network, or are refused."""
+    folder, (second, changed) = weights.save(tmp_path / "model", network, config), other(network, config)
+    replace_file, calls = os.replace, []
+
+    def interrupted(source, target):
+        calls.append(target)
+        if len(calls) != call + 1:
+            replace_file(source, target)
+            return
+        if done:  # on some network drives a change is made and an error is reported
+            replace_file(source, target)
+        raise error
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(type(error)):
+        weights.save(folder, second, changed)
+    monkeypatch.undo()
+    if not (folder / weights.CONFIG).exists():
+        with pytest.raises(ValueError, match=rf"{folder} has no config\.json$"):
+            weights.load(folder)
+    else:
+        loaded, read = weights.load(folder)
+        expected = next(one for known, one in [(config, network), (changed, second)] if known == read)
+        assert torch.equal(loaded.probability.weight, expected.probability.weight)
+    weights.save(folder, second, changed)
+    assert weights.load(folder)[1] == changed
+
+
+def test_weights_that_cannot_be_replaced_keep_their_configuration(tmp_path, network, config, monkeypatch):
+    folder, (second, changed) = weights.save(tmp_path / "model", network, config), other(network, config)
+    replace_file = os.replace
+
+    def locked(source, target):
+        if target == folder / weights.WEIGHTS:
+            raise PermissionError(13, "Permission denied")
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", locked)
+    with pytest.raises(PermissionError):
+        weights.save(folder, second, changed)
+    assert weights.load(folder)[1] == config
+    assert sorted(path.name for path in folder.iterdir()) == [weights.CONFIG, weights.WEIGHTS]
