@@ -18,6 +18,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from anystar_torch.arrays import Labels, PerSampleAxis, Volume
+from anystar_torch.generator.parameters import check_effect
 from anystar_torch.random.source import Source
 
 
@@ -81,6 +82,10 @@ class Chain:
     effects: Mapping[str, IntensityEffect]
     streams: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name, effect in self.effects.items():
+            check_effect(name, effect)
+
     def __call__(self, image: Volume, source: Source) -> Volume:
         """Apply all effects to ``image`` ``[B, 1, D, H, W]``, each with its own draws."""
         for name, effect in self.effects.items():
@@ -142,6 +147,10 @@ class Finish:
     rescale: IntensityEffect
     dropout: CuttingEffect
     noise: Chain
+
+    def __post_init__(self) -> None:
+        for name in ("rescale", "dropout", "noise"):
+            check_effect(name, getattr(self, name))
 
     def __call__(self, image: Volume, labels: Labels, source: Source) -> tuple[Volume, Labels]:
         """Finish ``image`` and ``labels`` ``[B, 1, D, H, W]``; the pieces of a cut object share its id."""

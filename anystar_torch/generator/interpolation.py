@@ -10,12 +10,17 @@ import math
 MEAN_SPREAD = 1.0 / 6.0
 """Variance by which linear interpolation widens an edge, on average over fractions; squared voxels, per axis."""
 
+LARGEST_SPREAD = 2.0 / 3.0
+"""Largest variance by which three taps widen an edge: that of three equal taps; squared voxels, per axis. With wider
+taps the centre would weigh less than its neighbours. Above a variance of 1 it would weigh less than 0, and edges would
+reverse."""
+
 
 def side_tap(variance: float) -> float:
-    """The weight of each neighbour that spreads an edge by ``variance``, at most 1/2.
+    """The weight of each neighbour that spreads an edge by ``variance``, at most 1/3.
 
     Args:
-        variance: by which the filter spreads an edge, squared voxels, from 0 to 1.
+        variance: by which the filter spreads an edge, squared voxels, from 0 to :data:`LARGEST_SPREAD`.
     """
     return variance / 2.0
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Shaped
 from torch import Tensor
 
 from anystar_torch.arrays import Labels, Sample
@@ -61,6 +61,7 @@ class Synthesizer:
         if len(shape) != 3 or not all(isinstance(n, int) and n >= 8 for n in shape):
             raise ValueError(f"shape must be three whole numbers (z, y, x) of at least 8 voxels, got {shape}")
         object.__setattr__(self, "shape", shape)
+        self.scene.check_shape(self.placement.scene_shape(shape))
         if self.scene.places_outlines:
             self.effects.check_blur_is_known()
 
@@ -73,20 +74,20 @@ class Synthesizer:
         return replace(self, split=split)
 
     @torch.no_grad()
-    def __call__(self, ids: Int64[Tensor, " b"], device: torch.device | str | None = None) -> Sample:
+    def __call__(self, ids: Shaped[Tensor, " b"], device: torch.device | str | None = None) -> Sample:
         """Samples of some ids.
 
         Args:
-            ids: ``[B]``, each from 0 to 2^62.
+            ids: ``[B]``, whole numbers from 0 to 2^62, of any integer type.
             device: where the samples are made; None for the device of the ids.
         """
         return self.render(self.draw(ids if device is None else ids.to(device)))
 
-    def draw(self, ids: Int64[Tensor, " b"]) -> Draws:
+    def draw(self, ids: Shaped[Tensor, " b"]) -> Draws:
         """Everything that is drawn for the samples ``ids`` ``[B]``, as one object that can be printed and stored.
 
         Args:
-            ids: ``[B]``, each from 0 to 2^62. The draws are made on their device.
+            ids: ``[B]``, whole numbers from 0 to 2^62. The draws are made on their device.
         """
         return self.slots.draw(Source.of(ids, seed=self.seed, split=self.split).root)
 
@@ -133,7 +134,7 @@ def relabelled(labels: Labels, cut: Labels, smallest: int) -> Labels:
     Args:
         labels: ``[B, 1, D, H, W]``, dense ids of connected pieces of at least ``smallest`` voxels.
         cut: ``[B, 1, D, H, W]``, the same after effects removed or repeated parts of the objects.
-        smallest: pieces with fewer voxels than this are removed.
+        smallest: pieces with fewer voxels than this lose their label.
     """
     if labels.device.type != "cpu" or torch.compiler.is_compiling():
         return connected_components(cut, smallest)

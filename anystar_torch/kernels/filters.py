@@ -90,7 +90,8 @@ def thick_slices(image: Volume, thickness: PerSampleAxis, start: PerSampleAxis) 
     Args:
         image: ``[B, 1, D, H, W]``.
         thickness: ``[B, 3]``, voxels along z, y, x, at least 1; 1 leaves that axis unchanged.
-        start: ``[B, 3]`` in (-1/2, 1/2), distance of the first slice from the face, in thicknesses.
+        start: ``[B, 3]`` in (-1/2, 1/2), distance of the first slice from the face, in thicknesses. A slice thicker
+            than the volume begins so early that half of it, or the whole volume, is inside.
     """
     if implementation(image.device) == "torch":
         return torch_thick_slices(image, thickness, start)
@@ -123,7 +124,10 @@ def torch_thick_slices(image: Volume, thickness: PerSampleAxis, start: PerSample
 
 def _slices_along_last(image: Volume, thickness: PerSample, start: PerSample) -> Volume:
     size = image.shape[4]
-    step, first = thickness[:, None], (start * thickness)[:, None]
+    latest = (size - 0.5 * thickness).clamp_(
+        min=0.0
+    )  # half of the first slice, or the whole volume, is inside
+    step, first = thickness[:, None], torch.minimum(start * thickness, latest)[:, None]
     index = torch.arange(size + 1, dtype=torch.float32, device=image.device)
     edges = (first + index * step).clamp_(0.0, float(size))
     voxel = edges.to(torch.int64).clamp_(max=size - 1)
@@ -132,7 +136,7 @@ def _slices_along_last(image: Volume, thickness: PerSample, start: PerSample) ->
     integral = before.sub_(here).addcmul_(here, (edges - voxel)[:, None, None, None])
     width = edges.diff(dim=1).clamp_(min=1e-3)[:, None, None, None]
     slices = integral.diff(dim=4) / width
-    # a slice less than half inside the volume is left out; the thickest possible one stays
+    # a slice less than half inside the volume is left out; one always stays
     last = ((size - first) / step + 0.5).floor_().sub_(1.0).clamp_(0.0, size - 1.0)
     place = ((index[:size] + 0.5 - first) / step - 0.5).clamp_(min=0.0).minimum(last)
     lower = place.to(torch.int64)

@@ -9,13 +9,18 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64, Shaped
 from torch import Tensor
 
 from anystar_torch.arrays import PerSample
 from anystar_torch.kernels import hashing
 from anystar_torch.kernels.hashing import name_word
 from anystar_torch.random.draws import LARGEST_IN_TABLE, Draws, Recording, Slot, sizes
+
+_WHOLE = (
+    *(torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+)
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,20 @@ class Source:
     draws: Draws | Recording | None = None
 
     @classmethod
-    def of(cls, ids: Int64[Tensor, " b"], *, seed: int, split: str) -> "Source":
+    def of(cls, ids: Shaped[Tensor, " b"], *, seed: int, split: str) -> "Source":
         """The streams of samples.
 
         Args:
-            ids: ``[B]``, 0 to 2^62.
+            ids: ``[B]``, whole numbers from 0 to 2^62, of any integer type.
             seed: of the data set.
             split: "train", "validation", or another name.
+
+        Raises:
+            TypeError: ``ids`` are no whole numbers.
         """
-        return cls(hashing.roots(ids, name_word(f"{seed}/{split}")))
+        if ids.dtype not in _WHOLE:
+            raise TypeError(f"ids must be whole numbers (torch.int64), got {ids.dtype}")
+        return cls(hashing.roots(ids.to(torch.int64), name_word(f"{seed}/{split}")))
 
     @classmethod
     def of_draws(cls, draws: Draws) -> "Source":

@@ -126,3 +126,16 @@ def test_coins_are_exact_at_their_ends_and_integers_cover_their_range() -> None:
     assert stats.chisquare(counts.numpy()).pvalue > 1e-4
     with pytest.raises(ValueError, match="1 to 65536"):
         source().integers("none", 3, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_ids_of_every_integer_type_have_the_same_draws(dtype: torch.dtype) -> None:
+    ids = torch.tensor([3, 100, 127])
+    expected = Source.of(ids, seed=0, split="train").uniform("x", 0.0, 1.0, 7)
+    assert torch.equal(Source.of(ids.to(dtype), seed=0, split="train").uniform("x", 0.0, 1.0, 7), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bool])
+def test_ids_that_are_no_integers_are_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(TypeError, match=f"ids must be whole numbers .*int64.*, got {dtype}"):
+        Source.of(torch.ones(2, dtype=dtype), seed=0, split="train")

@@ -99,5 +99,5 @@ def _each(image: Volume, source: Source, one: Callable[[Tensor, int], Tensor]) -
         if out.shape != volume.shape:
             wanted, got = tuple(volume.shape), tuple(out.shape)
             raise ValueError(f"a transform in the chain must keep the shape {wanted}, got {got}")
-        volumes.append(out.to(image))
+        volumes.append(out.as_subclass(Tensor).to(image))  # MONAI returns tensors of a class of its own
     return torch.stack(volumes)

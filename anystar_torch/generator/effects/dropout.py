@@ -7,7 +7,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from anystar_torch.arrays import Labels, Volume
-from anystar_torch.generator.parameters import check_chance
+from anystar_torch.generator.parameters import check_chance, check_whole
 from anystar_torch.kernels.intensities import cut_holes
 from anystar_torch.random.source import Source
 
@@ -45,10 +45,8 @@ class RandomCoarseDropout:
 
     def __post_init__(self) -> None:
         check_chance("p", self.p)
-        if not 1 <= self.holes <= MOST_HOLES:
-            raise ValueError(f"holes must be 1 to {MOST_HOLES}, got {self.holes}")
-        if self.size < 1:
-            raise ValueError(f"size must be at least 1 voxel, got {self.size}")
+        check_whole("holes", self.holes, 1, MOST_HOLES)
+        check_whole("size", self.size, 1)
 
     def __call__(self, image: Volume, labels: Labels, source: Source) -> tuple[Volume, Labels]:
         """Remove cubes from ``image`` and ``labels`` ``[B, 1, D, H, W]`` of some samples."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from anystar_torch.arrays import Volume
 from anystar_torch.generator.chain import with_chance
-from anystar_torch.generator.parameters import check_chance
+from anystar_torch.generator.parameters import check_chance, check_whole
 from anystar_torch.kernels.implementations import widest_float
 from anystar_torch.kernels.intensities import intensity_limits, response_curve
 from anystar_torch.random.source import Source
@@ -58,8 +58,7 @@ class RandomHistogramShift:
 
     def __post_init__(self) -> None:
         check_chance("p", self.p)
-        if not 3 <= self.points <= 256:
-            raise ValueError(f"points must be 3 to 256, got {self.points}")
+        check_whole("points", self.points, 3, 256)
 
     def __call__(self, image: Volume, source: Source) -> Volume:
         """Draw a curve per sample and apply it to ``image`` ``[B, 1, D, H, W]``."""

@@ -7,7 +7,7 @@ import torch
 from anystar_torch.arrays import PerSampleAxis, Volume
 from anystar_torch.generator.chain import IntensityEffect, with_chance
 from anystar_torch.generator.effects.blur import gaussian_blur, taps_of
-from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
+from anystar_torch.generator.parameters import Range, check_chance, check_effect, check_range, draw
 from anystar_torch.kernels.filters import thick_slices
 from anystar_torch.random.source import Source
 
@@ -23,7 +23,8 @@ class RandomMicroscope:
         p: chance to apply.
         lateral: range of the standard deviation of the blur across the axis, voxels.
         elongation: range of the width of the blur along the axis over the width across it.
-        camera: records the blurred image, with its own chance.
+        camera: records the blurred image, with its own chance. An attribute ``blurs`` that is False says that it does
+            not blur; other cameras are refused, because :meth:`blur_width` would not count their blur.
         pixel: range of the size of the recorded voxels across the axis, voxels, at least 1.
         thickness: range of the length of the recorded voxels along the axis over their size across it.
     """
@@ -41,6 +42,12 @@ class RandomMicroscope:
         check_range("elongation", self.elongation, 1.0, 8.0)
         check_range("pixel", self.pixel, 1.0, 8.0)
         check_range("thickness", self.thickness, 1.0, 8.0)
+        check_effect("camera", self.camera)
+        if getattr(self.camera, "blurs", True):
+            raise ValueError(
+                f"camera must not blur: {type(self.camera).__name__} has no attribute blurs=False; the blur of a "
+                "microscope is in lateral and elongation"
+            )
 
     def __call__(self, image: Volume, source: Source) -> Volume:
         """Draw a microscope per sample and record ``image`` ``[B, 1, D, H, W]`` with it."""

@@ -1,5 +1,6 @@
 """Objects in sheets and chains: which lattice points of the label field have an object."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -89,19 +90,23 @@ class RandomArrangement:
         return torch.where(self.applied(source), own, occupancy)
 
     def sort_key(
-        self, numbers: PointValues, point: Float32[Tensor, "b 3 n m k"], middle: float, source: Source
+        self,
+        numbers: PointValues,
+        point: Float32[Tensor, "b 3 n m k"],
+        middle: Sequence[float],
+        source: Source,
     ) -> PointValues:
         """Numbers in [0, 1], ``[B, n, m, k]``; the points with the lowest ones have an object.
 
         Args:
             numbers: ``[B, n, m, k]``, uniform in (0, 1); the result in samples that are not arranged.
             point: ``[B, 3, n, m, k]``, lattice points, voxels.
-            middle: the middle of the scene along its longest axis, voxels.
+            middle: (z, y, x), the middle of the scene, voxels.
             source: draws.
         """
         root = source.uniform("centre", -1.0, 1.0, 2, 3)
         spacing, phase = draw(source, "spacing", self.spacing, 2), source.uniform("phase", 0.0, 1.0, 2)
-        both = sheets(point, root * root * root * self.centre + middle, spacing, phase)
+        both = sheets(point, _shifted(root * root * root * self.centre, middle), spacing, phase)
         chained = self._chained(source)[:, None, None, None]
         distance = torch.where(chained, both.amax(1), both[:, 0])
         order = torch.where(self.applied(source)[:, None, None, None], self.order, 0.0)
@@ -109,3 +114,10 @@ class RandomArrangement:
 
     def _chained(self, source: Source) -> Bool[Tensor, " b"]:
         return source.coin("chained", self.chains)
+
+
+def _shifted(centre: Float32[Tensor, "b f 3"], middle: Sequence[float]) -> Float32[Tensor, "b f 3"]:
+    """Sum of both. In a scene that is a cube, one operator adds one number."""
+    if len(set(middle)) == 1:
+        return centre + middle[0]
+    return torch.stack([column + at for column, at in zip(centre.unbind(2), middle, strict=True)], dim=2)

@@ -8,13 +8,22 @@ from jaxtyping import Bool, Float32, Int32
 from torch import Tensor
 
 from anystar_torch.arrays import PerSample
-from anystar_torch.generator.parameters import Range, check_range, draw
+from anystar_torch.generator.parameters import (
+    Range,
+    check_chance,
+    check_given,
+    check_range,
+    check_whole,
+    check_whole_numbers,
+    draw,
+)
 from anystar_torch.generator.scene.perlin import lattice_noise
 from anystar_torch.kernels.lattice import strongest_field
 from anystar_torch.random.source import Source
 
 OBJECTS = 50
-"""Objects of a scene, of which the sample may show few. A plain background is darker than all of them."""
+"""Objects outside of the sample that a plain background is darker than. Their means are drawn from the range of the
+background (``RandomBackground.mean``), which may differ from that of the objects of the mixture."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +46,14 @@ class BackgroundDraws:
     """Drawn parameters of the background of each sample.
 
     Attributes:
-        plain: ``[B]``, whether it is flat and darker than every object.
+        plain: ``[B]``, whether it is flat and darker than every object of the sample.
         patched: ``[B]``, whether it has patches.
         means: ``[B, P]``, mean intensity of each patch of a background that is not plain.
         stds: ``[B, P]``, standard deviation of the noise in each patch.
-        darkest: ``[B]``, mean intensity of the darkest object outside of the sample.
-        shade: ``[B]``, mean of a plain background over that of the darkest object.
+        darkest: ``[B]``, the least of :data:`OBJECTS` means from the range of the background. It stands for the objects
+            outside of the sample.
+        shade: ``[B]``, mean of a plain background over the lesser of ``darkest`` and the mean of the darkest object of
+            the sample.
         plain_std: ``[B]``, standard deviation of the noise of a plain background.
     """
 
@@ -64,8 +75,9 @@ class Patches:
 
     Attributes:
         most: the number of fields is drawn from 1 to this.
-        scales: distances between the nodes of the parts of a field, voxels; each part has standard deviation 1.
-        warp_scales: distances between the nodes of the parts of the warp, voxels.
+        scales: distances between the nodes of the parts of a field, voxels, all different. Each part has standard
+            deviation 1.
+        warp_scales: distances between the nodes of the parts of the warp, voxels, all different.
         warp: standard deviation of each part of the warp at its nodes, voxels.
     """
 
@@ -75,12 +87,10 @@ class Patches:
     warp: float
 
     def __post_init__(self) -> None:
-        if not 1 <= self.most <= 64:
-            raise ValueError(f"most must be 1 to 64 fields, got {self.most}")
+        check_whole("most", self.most, 1, 64)
         check_range("warp", (0.0, self.warp), 0.0)
-        for name, scales in (("scales", self.scales), ("warp_scales", self.warp_scales)):
-            if not scales or not all(1 <= scale <= 128 for scale in scales):
-                raise ValueError(f"{name} must be 1 to 128 voxels, got {list(scales)}")
+        check_whole_numbers("scales", self.scales, 1, 128, different=True)
+        check_whole_numbers("warp_scales", self.warp_scales, 1, 128, different=True)
 
     def __call__(
         self,
@@ -115,7 +125,7 @@ class RandomBackground:
     """One of three kinds of background per sample.
 
     Attributes:
-        plain: chance of a flat background that is darker than every object.
+        plain: chance of a flat background that is darker than every object of the sample.
         rand: chance of a flat background of any brightness.
         perlin: chance of patches, each of any brightness. The three chances add up to 1.
         mean: range of the mean intensity of a flat background or of a patch.
@@ -134,11 +144,14 @@ class RandomBackground:
 
     def __post_init__(self) -> None:
         chances = (self.plain, self.rand, self.perlin)
-        if min(chances) < 0.0 or abs(sum(chances) - 1.0) > 1e-3:
+        for name, chance in zip(("plain", "rand", "perlin"), chances, strict=True):
+            check_chance(name, chance)
+        if abs(sum(chances) - 1.0) > 1e-3:
             raise ValueError(f"plain, rand and perlin must be chances that add up to 1, got {chances}")
         check_range("mean", self.mean)
         check_range("std", self.std, 0.0)
         check_range("plain_std", self.plain_std, 0.0)
+        check_given(patches=self.patches)
 
     def draw(self, source: Source) -> BackgroundDraws:
         """Draw the parameters of the background of each sample.

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool
 
 from anystar_torch.arrays import PerSampleAxis
-from anystar_torch.generator.parameters import check_chance
+from anystar_torch.generator.parameters import check_chance, check_numbers
 from anystar_torch.generator.scene.stretch import RandomStretch
 from anystar_torch.generator.spatial.coordinates import NEVER, Coordinates, Step, identity
 from anystar_torch.kernels.coordinates import REFLECT
@@ -51,8 +51,7 @@ class RandomDensity:
 
     def __post_init__(self) -> None:
         check_chance("mirrored", self.mirrored)
-        if not self.factors or not all(1.0 <= factor <= 3.0 for factor in self.factors):
-            raise ValueError(f"factors must be numbers from 1 to 3, got {list(self.factors)}")
+        check_numbers("factors", self.factors, 1.0, 3.0)
 
     def __call__(self, coordinates: Coordinates, scene_shape: Sequence[int], source: Source) -> Coordinates:
         """Draw the factors of each sample and shrink its scene.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from anystar_torch.arrays import Labels, PerSample, Volume, per_voxel
 from anystar_torch.generator.interpolation import MEAN_SPREAD, noise_side_tap, side_tap
-from anystar_torch.generator.parameters import Range, check_range, draw
+from anystar_torch.generator.parameters import Range, check_given, check_range, check_whole_numbers, draw
 from anystar_torch.generator.scene.background import BackgroundDraws, RandomBackground
 from anystar_torch.generator.scene.perlin import lattice_noise
 from anystar_torch.generator.spatial.coordinates import Coordinates
@@ -25,20 +25,44 @@ SAMPLED_RANGE = 0.9
 """Range of the texture at voxels over its range at its nodes, measured; most voxels lie between nodes.
 AnyStar rescales its texture by the range at voxels."""
 
+NOT_EMITTING = 1e30
+"""Place of voxels outside of objects in the range of means, where the least place is searched. It is finite: times a
+range of width 0 it is 0."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Texture:
     """A rough field in [0, 1], a factor on the intensity of objects.
 
     Attributes:
-        scales: distances between the nodes of its parts, voxels, finest first; all parts are equally strong.
+        scales: distances between the nodes of its parts, voxels, finest first, the finest at most 32. All parts are
+            equally strong. Each scale has its own random field, so equal ones are refused.
     """
 
     scales: Sequence[int]
 
     def __post_init__(self) -> None:
-        if not self.scales or list(self.scales) != sorted(self.scales) or not 1 <= self.scales[0] <= 32:
-            raise ValueError(f"scales must be voxels from 1 up, finest first, got {list(self.scales)}")
+        check_whole_numbers("scales", self.scales, 1, different=True)
+        if list(self.scales) != sorted(self.scales) or self.scales[0] > 32:
+            raise ValueError(
+                "scales must be different whole numbers, finest first, the finest at most 32, "
+                f"got {list(self.scales)}"
+            )
+
+    def check_nodes(self, scene_shape: Sequence[int]) -> None:
+        """Check that the finest scale has more than one node in a scene: one node has no range to scale.
+
+        Args:
+            scene_shape: (Z, Y, X), voxels.
+
+        Raises:
+            ValueError: the finest scale is as long as the scene.
+        """
+        if self.scales[0] >= max(scene_shape):
+            raise ValueError(
+                f"scene.mixture.texture.scales={list(self.scales)} must begin below the size of the scene, which "
+                f"is {tuple(scene_shape)} voxels"
+            )
 
     def __call__(self, scene_shape: Sequence[int], source: Source) -> Float32[Tensor, "b 1 n m k"]:
         """The texture of a scene at the nodes of its finest scale, ``[B, 1, n, m, k]``; about 0 to 1 at voxels.
@@ -62,7 +86,7 @@ class SceneLimits:
 
     Attributes:
         darkest: range of the least intensity.
-        brightest: range of the largest intensity.
+        brightest: range of the largest intensity; it begins above the end of ``darkest``.
     """
 
     darkest: Range
@@ -70,7 +94,12 @@ class SceneLimits:
 
     def __post_init__(self) -> None:
         check_range("limits.darkest", self.darkest)
-        check_range("limits.brightest", self.brightest, self.darkest[1])
+        check_range("limits.brightest", self.brightest)
+        if self.brightest[0] <= self.darkest[1]:
+            raise ValueError(
+                "limits.brightest must begin above the end of limits.darkest, "
+                f"got {list(self.brightest)} and {list(self.darkest)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -131,6 +160,7 @@ class Mixture:
         check_range("std", self.std, 0.0)
         check_range("background_texture", self.background_texture, 0.0, 1.0)
         check_range("displaced_intensity", self.displaced_intensity, 0.0, 1.0)
+        check_given(texture=self.texture, background=self.background, limits=self.limits)
 
     def draw(self, source: Source) -> IntensityDraws:
         """Draw the parameters of each sample. "ground texture" and "hollow" are names of random streams.
@@ -173,7 +203,7 @@ class Mixture:
         texture = self.texture(scene_shape, source("texture"))
         unit = source.uniform_at("mean", objects, 0.0, 1.0)
         # Means grow with `unit`, so the object with the least `unit` is the darkest.
-        least = torch.where(objects > 0, unit, torch.inf).flatten(1).amin(1)
+        least = torch.where(objects > 0, unit, NOT_EMITTING).flatten(1).amin(1)
         least = torch.minimum(drawn.start + drawn.width * least, torch.full_like(least, self.mean[1]))
         background = self.background(
             coordinates.position, scene_shape, least, drawn.background, source("background")
@@ -212,7 +242,8 @@ def interpolated(mean: Volume, noise: Volume, spread: PerSample) -> Volume:
     Args:
         mean: ``[B, 1, D, H, W]``.
         noise: ``[B, 1, D, H, W]``.
-        spread: ``[B]``, variance by which the zoom widens an edge, squared voxels.
+        spread: ``[B]``, variance by which the zoom widens an edge, squared voxels, at most
+            :data:`~anystar_torch.generator.interpolation.LARGEST_SPREAD`.
     """
     mean = smooth(mean, per_voxel(side_tap(1.0) * spread))
     taps = torch.stack(

@@ -1,14 +1,14 @@
 """The scene: objects, where they emit light, and the intensities of objects and background."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float32, Int32
 from torch import Tensor
 
 from anystar_torch.arrays import Labels, PerSample, PerSampleAxis, Volume, per_voxel
-from anystar_torch.generator.parameters import draw
+from anystar_torch.generator.parameters import check_given, check_whole, draw
 from anystar_torch.generator.scene.chromatin import RandomChromatin
 from anystar_torch.generator.scene.density import RandomDensity
 from anystar_torch.generator.scene.displaced_background import RandomDisplacedBackground
@@ -62,7 +62,9 @@ class Scene:
         displaced_background: samples whose objects displace the background; none in AnyStar.
         slab: samples that are stacks of few slices; none in AnyStar.
         chromatin: samples with texture inside of their objects; none in AnyStar.
-        smallest: pieces of objects with fewer voxels than this are removed from image and labels.
+        smallest: pieces of objects with fewer voxels than this are removed. Pieces that mirrors and the faces of the
+            recorded box cut off are removed from image and labels. Pieces that later steps leave (holes, slabs) lose
+            their label and stay in the image.
     """
 
     objects: BallField
@@ -75,8 +77,20 @@ class Scene:
     smallest: int
 
     def __post_init__(self) -> None:
-        if self.smallest < 1:
-            raise ValueError(f"smallest must be a number of voxels, at least 1, got {self.smallest}")
+        check_whole("smallest", self.smallest, 1)
+        check_given(**{f"scene.{part.name}": getattr(self, part.name) for part in fields(self)})
+
+    def check_shape(self, scene_shape: Sequence[int]) -> None:
+        """Check what depends on the size of the scene.
+
+        Args:
+            scene_shape: (Z, Y, X), voxels.
+
+        Raises:
+            ValueError: the scene has too many objects, or too few nodes of the texture.
+        """
+        self.objects.check_numbers(scene_shape)
+        self.mixture.texture.check_nodes(scene_shape)
 
     @property
     def places_outlines(self) -> bool:

@@ -9,6 +9,7 @@ Two differences make every object here star-convex about its centre, and therefo
   balls that contain the voxel, as in AnyStar, a larger ball can appear behind a smaller one.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from jaxtyping import Bool, Float32, Int32
 from torch import Tensor
 
 from anystar_torch.arrays import per_voxel
-from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
+from anystar_torch.generator.parameters import Range, check_chance, check_given, check_range, draw
 from anystar_torch.generator.scene.arrangement import RandomArrangement
 from anystar_torch.generator.scene.surface import BallCoordinates, Surface
 from anystar_torch.kernels.balls import aim_at_balls
@@ -25,6 +26,8 @@ from anystar_torch.random.source import Source
 
 ABSENT = -1e4
 """The radius at lattice points without a ball: far below every other radius."""
+MIRROR_IMAGES = 27**3
+"""Mirror images of a scene that have numbers of their own: 27 for each of three reflections (affine, zoom, density)."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,32 @@ class BallField:
         check_range("occupancy", self.occupancy, 0.0, 1.0)
         check_chance("jitter", self.jitter)
         check_range("variety", self.variety, 0.0, 2.5)
+        check_given(surface=self.surface)
+
+    def count(self, scene_shape: Sequence[int]) -> int:
+        """Largest number of a ball in a scene, over all samples.
+
+        Args:
+            scene_shape: (Z, Y, X), voxels.
+        """
+        return math.prod(self._lattice(scene_shape))
+
+    def check_numbers(self, scene_shape: Sequence[int]) -> None:
+        """Check that all balls and their mirror images have different numbers below 2^31.
+
+        Args:
+            scene_shape: (Z, Y, X), voxels.
+
+        Raises:
+            ValueError: the scene has too many balls.
+        """
+        count, most = self.count(scene_shape), ((1 << 31) - 1) // MIRROR_IMAGES
+        if count > most:
+            raise ValueError(
+                f"scene.objects.mean_radius={list(self.mean_radius)} gives up to {count} objects in a scene of "
+                f"{tuple(scene_shape)} voxels, and at most {most} can be numbered: make its lower bound larger, or "
+                "the shape of the samples smaller"
+            )
 
     def __call__(
         self, position: Float32[Tensor, "b 3 d h w"], scene_shape: Sequence[int], source: Source
@@ -136,7 +165,7 @@ class BallField:
             source: draws.
         """
         pitch = 2.0 * mean
-        lattice = [self._points(n) + 2 for n in scene_shape]
+        lattice = self._lattice(scene_shape)
         axes = [torch.arange(n, dtype=torch.float32, device=mean.device) for n in lattice]
         point = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
         jitter = source.uniform("jitter", -self.jitter, self.jitter, 3, *lattice)
@@ -149,7 +178,7 @@ class BallField:
         there = ((point > 0.0) & (point < last[:, :, None, None, None])).all(1)
         sort_key = source.uniform("lottery", 0.0, 1.0, *lattice)  # "lottery" is the name of a random stream
         if self.arrangement is not None:
-            middle = (max(scene_shape) - 1) / 2.0
+            middle = [(n - 1) / 2.0 for n in scene_shape]
             sort_key = self.arrangement.sort_key(sort_key, centre, middle, source("arrangement"))
         occupied = self._occupied(there, sort_key, pitch, source)
         return Balls(centre, torch.where(occupied, radius, ABSENT), pitch)
@@ -162,9 +191,9 @@ class BallField:
         variety = draw(source, "variety", self.variety)[:, None, None, None]
         return ((radius - middle) * variety + middle).clamp(0.05, 1.5)
 
-    def _points(self, size: int) -> int:
-        """Largest possible number of lattice points along an axis of ``size`` voxels."""
-        return max(-int(-size // (2.0 * self.mean_radius[0])) - 2, 1)
+    def _lattice(self, scene_shape: Sequence[int]) -> list[int]:
+        """Largest possible numbers of lattice points along z, y, x, with the two empty layers."""
+        return [max(-int(-n // (2.0 * self.mean_radius[0])) - 2, 1) + 2 for n in scene_shape]
 
     def _occupied(
         self,

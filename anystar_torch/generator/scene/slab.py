@@ -8,7 +8,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from anystar_torch.arrays import Labels, PerSample, PerSampleAxis, Volume
-from anystar_torch.generator.parameters import Range, check_chance, check_range, draw
+from anystar_torch.generator.parameters import Range, check_chance, check_range, check_whole_numbers, draw
 from anystar_torch.generator.scene.stretch import stretch
 from anystar_torch.generator.spatial.coordinates import Coordinates
 from anystar_torch.random.source import Source
@@ -36,6 +36,8 @@ def mirrored_slices(depth: int, thickness: Tensor, first: Tensor) -> Int64[Tenso
 def direction_of_z(coordinates: Coordinates) -> PerSampleAxis:
     """Direction of the z axis of the sample in the scene, in the middle of the sample; ``[B, 3]``, unit vectors.
 
+    In parts of a sample that are mirror images, the z axis has the mirrored direction.
+
     Args:
         coordinates: positions of the voxels of the sample in the scene.
     """
@@ -55,10 +57,13 @@ class RandomSlab:
     joined to its mirror image. These samples are made in the same way: slices of a slab are repeated, and objects
     become columns along z. AnyStar has no such samples.
 
+    Objects are stretched along one direction of the scene: the z axis in the middle of the sample. Where an affine map
+    or a zoom mirrors the scene, these objects are therefore stretched along the mirror image of the z axis.
+
     Attributes:
         p: chance of a slab.
         thickness: least and largest number of slices.
-        length: range of the factor by which the objects of a slab are longer along z.
+        length: range of the factor by which the objects of a slab are longer.
     """
 
     p: float
@@ -67,15 +72,12 @@ class RandomSlab:
 
     def __post_init__(self) -> None:
         check_chance("p", self.p)
-        least, most = self.thickness
-        if not 2 <= least <= most:
-            raise ValueError(
-                f"thickness must be two whole numbers of slices from 2 up, in order, got {[least, most]}"
-            )
+        check_whole_numbers("thickness", self.thickness, 2)
+        check_range("thickness", self.thickness, 2.0)
         check_range("length", self.length, 1.0, 10.0)
 
     def stretched(self, coordinates: Coordinates, source: Source) -> Coordinates:
-        """Coordinates into a scene in which the objects of slabs are longer along the z axis of the sample.
+        """Coordinates into a scene in which the objects of slabs are longer along :func:`direction_of_z`.
 
         Args:
             coordinates: positions of the voxels of the sample in the scene.

@@ -13,7 +13,7 @@ from jaxtyping import Float32, Int32
 from torch import Tensor
 
 from anystar_torch.arrays import PerSample, per_voxel
-from anystar_torch.generator.parameters import Range, check_range
+from anystar_torch.generator.parameters import Range, check_range, check_whole
 from anystar_torch.generator.scene.perlin import draw_gradients
 from anystar_torch.kernels.balls import star_reach
 from anystar_torch.kernels.lattice import gradient_noise, sample
@@ -80,7 +80,7 @@ class RoughBall:
 
     def __post_init__(self) -> None:
         check_range("roughness", (0.0, self.roughness), 0.0, 2.0)
-        check_range("cell", (float(self.cell), float(self.cell)), 2.0)
+        check_whole("cell", self.cell, 2)
 
     def __call__(
         self, nearest: BallCoordinates, scene_shape: Sequence[int], source: Source

@@ -13,6 +13,9 @@ from anystar_torch.generator.spatial.coordinates import Coordinates, Step
 from anystar_torch.kernels.coordinates import REFLECT
 from anystar_torch.random.source import Source
 
+LARGEST_SHIFT = 64.0
+"""Voxels; the size of AnyStar's samples and the least size of its recorded box."""
+
 
 def rotation(angles: PerSampleAxis) -> Float32[Tensor, "b 3 3"]:
     """``R_z(a) R_y(b) R_x(c)``, rotations about the z, y and x axes of ``[B, 3]`` angles (a, b, c), radians.
@@ -49,7 +52,8 @@ class RandomAffine:
 
     Attributes:
         angle: range of each of the three angles, degrees.
-        shift: range of the shift along each axis, voxels.
+        shift: range of the shift along each axis, voxels, from -64 to 64. A shift beyond the recorded box would show
+            places that one reflection does not bring back into it.
     """
 
     angle: Range
@@ -57,7 +61,7 @@ class RandomAffine:
 
     def __post_init__(self) -> None:
         check_range("angle", self.angle, -180.0, 180.0)
-        check_range("shift", self.shift)
+        check_range("shift", self.shift, -LARGEST_SHIFT, LARGEST_SHIFT)
 
     def __call__(self, coordinates: Coordinates, source: Source) -> Coordinates:
         """Draw angles and shifts per sample, and turn."""

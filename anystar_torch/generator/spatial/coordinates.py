@@ -47,7 +47,7 @@ class Coordinates:
         shape: (D, H, W) of the finished samples.
         size: ``[B, 3]``, the size of that volume in voxels.
         spread: ``[B]``, variance by which AnyStar's zoom widens an edge along an axis, squared voxels. The image is not
-            interpolated here and is filtered instead.
+            interpolated here and is filtered instead, with three taps; a zoom of more than 2 counts as 2.
         steps: in the order in which they are applied.
         displacement: ``[B, 3, D, H, W]``, voxels, added before the first step; None for 0.
     """

@@ -1,8 +1,9 @@
 """The order of the spatial effects: from the finished sample back to the scene."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from anystar_torch.generator.parameters import check_given, check_whole
 from anystar_torch.generator.spatial.affine import RandomAffine
 from anystar_torch.generator.spatial.coordinates import Coordinates
 from anystar_torch.generator.spatial.crop import RandomCrop
@@ -20,7 +21,7 @@ class Placement:
     to the scene have the reverse order.
 
     Attributes:
-        least: smallest size of the scene along an axis, voxels.
+        least: smallest size of the scene along an axis, voxels, at least 32.
         times: size of the scene over the size of the finished sample, where that gives more than ``least``.
         crop: the recorded part of the scene.
         zoom: magnification.
@@ -38,11 +39,9 @@ class Placement:
     elastic: RandomElastic
 
     def __post_init__(self) -> None:
-        if self.least < 32 or self.times < 1:
-            raise ValueError(
-                f"the scene must be at least 32 voxels and 1 times the sample, got least={self.least}, "
-                f"times={self.times}; AnyStar has 128 and 2"
-            )
+        check_whole("least", self.least, 32)
+        check_whole("times", self.times, 1)
+        check_given(**{f"placement.{part.name}": getattr(self, part.name) for part in fields(self)})
 
     def scene_shape(self, shape: Sequence[int]) -> tuple[int, int, int]:
         """Size (Z, Y, X) of the scene for samples of ``shape`` (D, H, W), voxels; multiples of 32.

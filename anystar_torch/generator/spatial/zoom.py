@@ -1,14 +1,18 @@
 """One magnification for all axes; mirror images fill the space around a reduced volume."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 
 from anystar_torch.arrays import PerSample
-from anystar_torch.generator.interpolation import MEAN_SPREAD
+from anystar_torch.generator.interpolation import LARGEST_SPREAD, MEAN_SPREAD
 from anystar_torch.generator.parameters import Range, check_range, draw
 from anystar_torch.generator.spatial.coordinates import NEVER, Coordinates, Step, identity
 from anystar_torch.random.source import Source
+
+WIDEST = math.sqrt(LARGEST_SPREAD / MEAN_SPREAD)
+"""Largest factor whose interpolation three taps can replace: 2. The edges of larger factors are as wide as at 2."""
 
 
 def zoom(coordinates: Coordinates, factor: PerSample) -> Coordinates:
@@ -37,7 +41,7 @@ class RandomZoom:
     lie up to half a source voxel off its image.
 
     Attributes:
-        factor: range of the magnification.
+        factor: range of the magnification. Above :data:`WIDEST` edges are sharper than those of an interpolation.
     """
 
     factor: Range
@@ -47,4 +51,7 @@ class RandomZoom:
 
     def __call__(self, coordinates: Coordinates, source: Source) -> Coordinates:
         """Draw a factor per sample and magnify."""
-        return zoom(coordinates, draw(source, "factor", self.factor))
+        zoomed = zoom(coordinates, draw(source, "factor", self.factor))
+        if self.factor[1] <= WIDEST:
+            return zoomed
+        return replace(zoomed, spread=zoomed.spread.clamp(max=LARGEST_SPREAD))

@@ -30,8 +30,9 @@ struct Slices {
     std::vector<Between> voxels;
 
     Slices(int64_t n, float thickness, float start) {
-        const float first = start * thickness, size = float(n);
-        // A slice less than half inside the volume is left out; the thickest possible one stays.
+        // A slice less than half inside the volume is left out. One always stays: half of the first slice, or the
+        // whole volume, is inside.
+        const float size = float(n), first = least(start * thickness, most(0.0f, size - 0.5f * thickness));
         const float last = least(most(0.0f, std::floor((size - first) / thickness + 0.5f) - 1.0f), size - 1.0f);
         for (int64_t k = 0; k <= static_cast<int64_t>(last); ++k) {
             const float begin = least(most(0.0f, first + float(k) * thickness), size);

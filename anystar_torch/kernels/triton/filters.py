@@ -118,7 +118,7 @@ def _slices(image, thickness, start, out, count, size, inner, axis, BLOCK: tl.co
     row, index, inside, here = voxels_of_program(count, BLOCK)
     at = index // inner % size
     step = tl.load(thickness + row * 3 + axis)
-    first = tl.load(start + row * 3 + axis) * step
+    first = tl.minimum(tl.load(start + row * 3 + axis) * step, tl.maximum(size * 1.0 - 0.5 * step, 0.0))
     last = tl.floor(tl.math.div_rn(size * 1.0 - first, step) + 0.5) - 1.0
     last = tl.minimum(tl.maximum(last, 0.0), size - 1.0)
     place = tl.math.div_rn((at.to(tl.float32) + 0.5) - first, step + at.to(tl.float32) * 0.0) - 0.5

@@ -41,6 +41,7 @@ def test_a_sample_is_a_function_of_its_id(name: str) -> None:
     assert torch.equal(torch.random.get_rng_state(), state), "the global generator must stay as it was"
     assert torch.equal(image, before)
     assert whole.shape == image.shape
+    assert type(whole) is torch.Tensor
     assert whole.dtype == torch.float32
     assert (whole != image).flatten(1).any(1).all()
     torch.rand(3)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from anystar_torch.generator.effects.blur import RandomBlur
 from anystar_torch.generator.effects.camera import RandomCamera
 from anystar_torch.generator.effects.microscope import RandomMicroscope
 from anystar_torch.random.source import Source
@@ -95,3 +96,9 @@ def test_it_tells_how_wide_it_blurs() -> None:
         assert seen.mean().item() == pytest.approx(told[:, axis].mean().item(), rel=0.15)
     never = replace(instrument, p=0.0)
     assert torch.equal(never.blur_width(source), torch.zeros(120, 3))
+
+
+def test_refuses_a_camera_that_blurs() -> None:
+    """Its blur would be missing in what the microscope reports."""
+    with pytest.raises(ValueError, match="camera must not blur"):
+        replace(SHARP, camera=RandomBlur(p=1.0, sigma=(2.0, 2.0)))

@@ -6,11 +6,13 @@ import torch
 from scipy.integrate import quad
 
 from anystar_torch.kernels.filters import thick_slices
+from anystar_torch.kernels.implementations import Implementation, forced
 
 
 def reference(line: np.ndarray, thickness: float, start: float) -> np.ndarray:
     """Slice means by numerical integration of the piecewise constant line, then numpy's interpolation."""
-    size, first = len(line), start * thickness
+    size = len(line)
+    first = min(start * thickness, max(size - thickness / 2, 0))
     last = max(int(np.floor((size - first) / thickness + 0.5)) - 1, 0)
     means, centres = [], []
     for k in range(last + 1):
@@ -51,3 +53,15 @@ def test_a_slope_survives() -> None:
     ramp = torch.arange(40.0)[:, None, None].expand(1, 1, 40, 4, 4).contiguous()
     out = thick_slices(ramp, torch.tensor([[4.0, 1.0, 1.0]]), torch.zeros(1, 3))
     torch.testing.assert_close(out[..., 2:-2, :, :], ramp[..., 2:-2, :, :], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("implementation", ["native", "torch"])
+@pytest.mark.parametrize("thickness", [1.5, 8.0, 16.0, 17.0, 24.0, 64.0])
+def test_a_constant_stays_constant_however_thick_the_slices_are(
+    implementation: Implementation, thickness: float
+) -> None:
+    starts = torch.linspace(-0.4999, 0.4999, 41)[:, None].expand(-1, 3).contiguous()
+    image = torch.full((41, 1, 8, 8, 8), 0.7)
+    with forced(implementation):
+        out = thick_slices(image, torch.full((41, 3), thickness), starts)
+    torch.testing.assert_close(out, image, rtol=0, atol=1e-6)

@@ -36,7 +36,7 @@ def test_kept_objects_lie_on_the_sheets(chains: float) -> None:
     arrangement = replace(ALWAYS, chains=chains)
     drawn, source = balls(arrangement)
     kept = drawn.radius > ABSENT
-    distance = arrangement.sort_key(torch.zeros_like(drawn.radius), drawn.centre, 63.5, source)
+    distance = arrangement.sort_key(torch.zeros_like(drawn.radius), drawn.centre, (63.5, 63.5, 63.5), source)
     for sample in range(len(kept)):
         others = ~kept[sample] & (drawn.centre[sample] > 20).all(0) & (drawn.centre[sample] < 100).all(0)
         assert distance[sample][kept[sample]].mean() < 0.6 * distance[sample][others].mean()
@@ -60,3 +60,24 @@ def test_variety_widens_the_radii_of_a_sample() -> None:
         drawn = replace(field, variety=variety).balls(torch.full((4,), 8.0), SCENE, source)
         spread.append(drawn.radius[drawn.radius > ABSENT].std().item())
     assert spread[1] == pytest.approx(1.5 * spread[0], rel=0.02)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("shape", [(64, 128, 192), (128, 128, 128)])
+def test_sheets_are_centred_along_each_axis(shape: tuple[int, int, int]) -> None:
+    """With a centre in the middle of the scene, sheets are spheres about the middle."""
+    field = replace(
+        load_synthesizer("zero_shot").scene.objects, arrangement=replace(ALWAYS, centre=0.0), jitter=0.0
+    )
+    source = Source.of(torch.arange(6), seed=0, split="test")("objects")
+    drawn = field.balls(torch.full((6,), 8.0), shape, source)
+    phase = source("arrangement").uniform("phase", 0.0, 1.0, 2)
+    middle = torch.tensor([(n - 1) / 2.0 for n in shape]).expand(6, 2, 3)
+    distance = sheets(drawn.centre, middle, torch.full((6, 2), 50.0), phase)[:, 0]
+    kept = drawn.radius > ABSENT
+    there = ((drawn.centre > 0) & (drawn.centre < torch.tensor(shape)[:, None, None, None] - 24)).all(1)
+    for sample in range(6):
+        assert (
+            distance[sample][kept[sample]].max()
+            <= distance[sample][there[sample] & ~kept[sample]].min() + 1e-4
+        )

@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from anystar_torch.configuration.compose import load_synthesizer
-from anystar_torch.generator.scene.background import Background, RandomBackground
+from anystar_torch.generator.scene.background import Background, Patches, RandomBackground
 from anystar_torch.generator.spatial.coordinates import Coordinates
 from anystar_torch.kernels.lattice import strongest_field
 from anystar_torch.random.source import Source
@@ -89,3 +89,11 @@ def test_modes_occur_as_often_as_configured() -> None:
     found = rendered("mix", positions(900)[:, :, :1, :1, :2], torch.full((900,), 25.0), source(900))
     dark = (at_voxels(found)[1][:, 0, 0, 0, 0] < 5.0).float().mean().item()
     assert dark == pytest.approx(1 / 3, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["scales", "warp_scales"])
+def test_equal_scales_of_patches_are_refused(name: str) -> None:
+    """They would share one random field."""
+    scales = {"scales": [32, 64], "warp_scales": [16, 32]} | {name: [32, 32]}
+    with pytest.raises(ValueError, match=f"{name} must be different whole numbers"):
+        Patches(most=20, warp=16.0, **scales)

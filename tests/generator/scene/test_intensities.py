@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from anystar_torch.configuration.compose import load_synthesizer
-from anystar_torch.generator.scene.intensities import Mixture, SceneLimits, Texture
+from anystar_torch.generator.scene.intensities import Mixture, SceneLimits, Texture, interpolated
 from anystar_torch.generator.scene.surface import RoughBall
 from anystar_torch.generator.spatial.coordinates import Coordinates, Step, identity
-from anystar_torch.generator.spatial.zoom import zoom
+from anystar_torch.generator.spatial.zoom import RandomZoom, zoom
 from anystar_torch.generator.synthesizer import Synthesizer
 from anystar_torch.kernels.shading import VoxelFields, intensities
 from anystar_torch.random.source import Source
@@ -145,3 +145,37 @@ def test_labels_and_image_lie_on_the_sphere_to_a_tenth_of_a_voxel(plain: Synthes
             assert place.numpy() == pytest.approx(centre.numpy(), abs=0.1)
             radius = (weight.sum() * 0.75 / torch.pi) ** (1 / 3)
             assert radius.item() == pytest.approx(10.8 * factor, abs=0.1)
+
+
+@pytest.mark.parametrize("factor", [0.34, 1.0, 2.0, 2.4, 2.5, 4.0, 10.0])
+def test_no_magnification_reverses_an_edge(factor: float) -> None:
+    """From the least to the largest factor that a zoom accepts."""
+    edge = (torch.arange(24.0) > 11.0).float().expand(1, 1, 6, 6, 24).contiguous()
+    grid = Coordinates.of_grid((6, 6, 24), torch.full((1, 3), 128.0))
+    spread = RandomZoom(factor=(factor, factor))(grid, source()).spread
+    found = interpolated(edge, torch.zeros_like(edge), spread)
+    assert found.diff(dim=4).min() >= -1e-6
+    assert found.amin() >= -1e-6
+    assert found.amax() <= 1.0 + 1e-6
+
+
+@pytest.mark.parametrize("same", [{"spread": (0.0, 0.0)}, {"mean": (100.0, 100.0)}])
+def test_a_plain_sample_without_objects_is_finite_where_all_objects_have_one_mean(
+    plain: Synthesizer, same: dict[str, tuple[float, float]]
+) -> None:
+    grid = Coordinates.of_grid((8, 8, 8), torch.full((4, 3), 128.0))
+    nothing = torch.zeros(4, 1, 8, 8, 8, dtype=torch.int32)
+    image = rendered(replace(plain.scene.mixture, **same), nothing, grid)
+    assert image.isfinite().all()
+
+
+def test_limits_of_a_scene_that_could_be_equal_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"limits\.brightest must begin above the end of limits\.darkest"):
+        SceneLimits(darkest=(0.0, 5.0), brightest=(5.0, 9.0))
+
+
+@pytest.mark.parametrize("scales", [[2, 2, 4], [4, 2]])
+def test_scales_of_a_texture_are_different_and_in_order(scales: list[int]) -> None:
+    """Equal scales would share one random field."""
+    with pytest.raises(ValueError, match="scales must be different whole numbers"):
+        Texture(scales=scales)

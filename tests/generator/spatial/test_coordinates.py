@@ -143,5 +143,7 @@ def test_crops_are_inside_of_the_scene_and_have_their_sizes() -> None:
 def test_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="angle"):
         RandomAffine(angle=(-400.0, 0.0), shift=(0.0, 0.0))
+    with pytest.raises(ValueError, match=r"shift .* from -64\.0 to 64\.0"):
+        RandomAffine(angle=(0.0, 0.0), shift=(-100.0, 0.0))
     with pytest.raises(ValueError, match="sigma"):
         RandomElastic(sigma=(0.1, 1.0), magnitude=(0.0, 1.0), scale=(1.0, 1.0), shear=(0.0, 0.0))
