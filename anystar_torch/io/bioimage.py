@@ -40,6 +40,7 @@ def opened(path: Path, scene: str | None = None) -> Iterator[StoredImage]:
             _check_scenes(image, path)
             image.set_scene(scene_number(scene, image.scenes, path))
             data = image.xarray_dask_data
+            names = tuple(map(str, data.coords["C"].values)) if "C" in data.coords else ()
             sizes = {axis.lower(): getattr(image.physical_pixel_sizes, axis) for axis in "ZYX"}
         yield StoredImage(
             array=_Lazy(data.data),
@@ -48,6 +49,7 @@ def opened(path: Path, scene: str | None = None) -> Iterator[StoredImage]:
             sizes=sizes,
             units=dict.fromkeys("zyx", "um"),  # bioio's readers give micrometres
             style="ome",
+            channel_names=names,
         )
 
 

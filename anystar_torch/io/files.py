@@ -65,6 +65,7 @@ def read_labels(
     frame: int | None = None,
     axes: str | None = None,
     scene: str | None = None,
+    as_stored: bool = False,
 ) -> SpatialImage:
     """Read a label volume. Floats are accepted where all are whole numbers, because some programs write them.
 
@@ -76,12 +77,13 @@ def read_labels(
         frame: index of the time point, where the file has several.
         axes: as for :func:`read`.
         scene: as for :func:`read`.
+        as_stored: whether values are returned unchecked, for labels in which a negative value has a meaning.
 
     Raises:
         ValueError: as for :func:`read`, or a value is a fraction or negative.
     """
     image = _read(checked(path), channel, frame, axes, _plausible, scene)
-    return replace(image, array=whole_numbers(image.array, str(path)))
+    return image if as_stored else replace(image, array=whole_numbers(image.array, str(path)))
 
 
 def _read(
@@ -227,19 +229,23 @@ def write_image(path: Path | str, image: Float[np.ndarray, "d h w"], like: Spati
         nifti.write(temporary, image.astype(np.float32), like, None)
 
 
-def frames(path: Path | str, axes: str | None = None, scene: str | None = None) -> int:
+def frames(
+    path: Path | str, axes: str | None = None, scene: str | None = None, frame: int | None = None
+) -> int:
     """Number of time points in a file; 1 where it has no time axis.
 
     Args:
         path: file or folder.
         axes: as for :func:`read`.
         scene: as for :func:`read`.
+        frame: index of the time point that will be read. The first of four dimensions without names is then time.
 
     Raises:
         ValueError: the file is missing or broken, or its axes are unknown.
     """
     path = checked(path)
     with opened(path, scene) as stored:
-        # The first of four dimensions without names is a channel or a time axis; it does not count as time here.
-        letters = decide(stored, str(path), axes=axes, channel=None if any(stored.axes) else 0)
+        # Without a frame, the first of four dimensions without names does not count as time: it may be a channel axis.
+        channel = None if any(stored.axes) or frame is not None else 0
+        letters = decide(stored, str(path), axes=axes, channel=channel, frame=frame)
         return int(dict(zip(letters, stored.shape, strict=True)).get("T", 1))

@@ -120,7 +120,13 @@ def _image(dataset: Any) -> StoredImage:
         sizes = _sizes(dataset.attrs["element_size_um"])
         units = dict.fromkeys("zyx", "um")
     return StoredImage(
-        array=dataset, dtype=np.dtype(dataset.dtype), axes=names, sizes=sizes, units=units, style="hdf5"
+        array=dataset,
+        dtype=np.dtype(dataset.dtype),
+        axes=names,
+        sizes=sizes,
+        units=units,
+        style="hdf5",
+        blocks=dataset.chunks,
     )
 
 

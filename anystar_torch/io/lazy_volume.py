@@ -60,6 +60,7 @@ class LazyVolume:
         geometry: what the format needs to write labels in the same style.
         frames: number of time points in the file.
         channels: number of channels in the file.
+        channel_names: names of the channels in the file; "" for a channel without a name.
         levels: number of resolution levels.
         blocks: voxels (z, y, x) that are read at once at least; None where any part can be read.
         group: path or URL of the OME-Zarr group of the image; None for other formats.
@@ -83,6 +84,8 @@ class LazyVolume:
         self.shape = (size["Z"], size["Y"], size["X"])
         self.dtype = stored.dtype
         self.frames, self.channels, self.levels = size.get("T", 1), size.get("C", 1), stored.levels
+        names = stored.channel_names
+        self.channel_names = names if len(names) == self.channels else ("",) * self.channels
         self.group, self.geometry, self.whole = stored.group, stored.style, stored.whole
         block = dict(zip(self._letters, stored.blocks or (), strict=stored.blocks is not None))
         self.blocks = (block["Z"], block["Y"], block["X"]) if block else None
@@ -101,6 +104,19 @@ class LazyVolume:
 
     def __getitem__(self, box: Any) -> Shaped[np.ndarray, "d h w"]:
         """The voxels of a box: three slices without steps along (z, y, x), or ``...`` for all of them."""
+        return self.part(box, self.choice.frame, self.choice.channel)
+
+    def part(self, box: Any, frame: int | None, channel: int | None) -> Shaped[np.ndarray, "d h w"]:
+        """The voxels of a box at any time point and in any channel of the file.
+
+        Args:
+            box: three slices without steps along (z, y, x), or ``...`` for all voxels.
+            frame: index of the time point; None where the file has one.
+            channel: index of the channel; None where the file has one.
+
+        Raises:
+            ValueError: an index is missing, or out of range.
+        """
         slices = _checked_box(box, self.shape)
         extent = tuple(one.stop - one.start for one in slices)
         if 0 in extent:
@@ -111,8 +127,8 @@ class LazyVolume:
             return select(
                 stored.array,
                 self._letters,
-                channel=choice.channel,
-                frame=choice.frame,
+                channel=channel,
+                frame=frame,
                 where=str(choice.path),
                 box=slices,
             )

@@ -47,7 +47,12 @@ def opened(path: Path) -> Iterator[StoredImage]:
         sizes, units = _sizes(array.attributes, len(array.shape))
         names = array.attributes.get("axes") or [""] * len(array.shape)
         yield StoredImage(
-            array=array, dtype=array.dtype, axes=tuple(map(str, names[::-1])), sizes=sizes, units=units
+            array=array,
+            dtype=array.dtype,
+            axes=tuple(map(str, names[::-1])),
+            sizes=sizes,
+            units=units,
+            blocks=tuple(array.block),
         )
 
 

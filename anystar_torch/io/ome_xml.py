@@ -37,6 +37,15 @@ def sizes_and_units(pixels: Any) -> tuple[dict[str, Any], dict[str, str | None]]
     return sizes, {axis: pixels.get(f"PhysicalSize{axis.upper()}Unit", "\u00b5m") for axis in "zyx"}
 
 
+def channel_names(pixels: Any) -> tuple[str, ...]:
+    """Names of the channels, in their order; "" for a channel without a name.
+
+    Args:
+        pixels: an element Pixels.
+    """
+    return tuple(inner.get("Name") or "" for inner in pixels if inner.tag.endswith("Channel"))
+
+
 def affine(pixels: Any) -> Float[np.ndarray, "4 4"] | None:
     """From voxel index (x, y, z) to millimetres, by the stage position of the first plane.
 

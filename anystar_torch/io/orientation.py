@@ -55,7 +55,7 @@ def _with_voxels_of(image: SpatialImage, like: SpatialImage) -> SpatialImage:
 def _check_shapes(image: SpatialImage, like: SpatialImage) -> None:
     if image.array.shape != like.array.shape:
         raise ValueError(
-            f"{like.path} and {image.path} must have the same shape, got {like.array.shape} and {image.array.shape}"
+            f"{_names(like, image)} must have the same shape, got {like.array.shape} and {image.array.shape}"
         )
 
 
@@ -68,9 +68,14 @@ def _check_place(image: SpatialImage, like: SpatialImage) -> None:
     voxel = np.linalg.norm(like.affine[:3, :3], axis=0).min()
     if apart > _TOLERANCE * voxel:
         raise ValueError(
-            f"{like.path} and {image.path} lie at different places: their corners are up to {apart:.4g} mm apart "
+            f"{_names(like, image)} lie at different places: their corners are up to {apart:.4g} mm apart "
             f"({apart / voxel:.3g} voxels); give files of one volume"
         )
+
+
+def _names(like: SpatialImage, image: SpatialImage) -> str:
+    """What errors call two volumes; those of a URL have no path."""
+    return f"{like.path or 'the first volume'} and {image.path or 'the second one'}"
 
 
 def _corners(shape: tuple[int, ...]) -> Float[np.ndarray, "4 8"]:

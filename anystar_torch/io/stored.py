@@ -28,6 +28,7 @@ class StoredImage:
         coarser: size of a voxel in those of the finest level, along every dimension; None for the finest level.
         blocks: sizes of the blocks along every dimension that are read at once; None where any part can be read.
         group: name of the OME-Zarr group of the image; None for other formats.
+        channel_names: of the channels, in their order; empty where the file has none.
     """
 
     array: Any
@@ -43,6 +44,7 @@ class StoredImage:
     coarser: tuple[float, ...] | None = None
     blocks: tuple[int, ...] | None = None
     group: str | None = None
+    channel_names: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -60,6 +60,7 @@ def opened(path: Path, scene: str | None = None) -> Iterator[StoredImage]:
             affine=None if pixels is None else ome_xml.affine(pixels),
             style="ome" if file.is_ome else "imagej",
             whole=stack.at_once,
+            channel_names=() if pixels is None else ome_xml.channel_names(pixels),
         )
 
 

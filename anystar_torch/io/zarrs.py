@@ -160,7 +160,16 @@ def _image(store: Any, path: Location, level: int) -> StoredImage:
         coarser=_coarser(store, datasets, level),
         blocks=tuple(array.chunks),
         group=str(path),
+        channel_names=_channel_names(about.get("omero")),
     )
+
+
+def _channel_names(omero: Any) -> tuple[str, ...]:
+    """Names of the channels, from the rendering settings of OMERO; empty where there are none."""
+    channels = omero.get("channels") if isinstance(omero, dict) else None
+    if not isinstance(channels, list):
+        return ()
+    return tuple(str(one.get("label") or "") if isinstance(one, dict) else "" for one in channels)
 
 
 def _coarser(store: Any, datasets: list[dict[str, Any]], level: int) -> tuple[float, ...] | None:

@@ -77,7 +77,7 @@ def voxel_at(shown: ResultLayer, position: Sequence[float] | NDArray[Any]) -> Tr
         ValueError: the position is outside of the volume.
     """
     place = shown.result.place
-    frame, point = place.source.place(shown.layer.world_to_data(position))
+    frame, point = place.position(shown.layer.world_to_data(position))
     z, y, x = (round(p) for p in point)
     inside = all(0 <= p < size for p, size in zip((z, y, x), place.shape, strict=True))
     if not inside or frame not in shown.result.live:

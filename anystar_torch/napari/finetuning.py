@@ -31,7 +31,7 @@ class Corrected:
         image: the volume, (z, y, x).
         labels: the labels now.
         box: the part that was checked; None for the whole volume.
-        spacing: voxel size (z, y, x); None for cubic voxels.
+        spacing: voxel size (z, y, x); None for the voxel shape that the network was trained on.
     """
 
     image: Shaped[np.ndarray, "d h w"]
@@ -54,8 +54,9 @@ class Corrected:
         entry = {
             "image": _quoted(folder / "image.npy"),
             "labels": _quoted(folder / "labels.npy"),
-            "spacing": json.dumps([float(step) for step in self.spacing or (1, 1, 1)]),
         }
+        if self.spacing is not None:
+            entry["spacing"] = json.dumps([float(step) for step in self.spacing])
         if self.box is not None:
             entry["boxes"] = json.dumps([[[part.start, part.stop] for part in self.box]])
         return "{" + ",".join(f"{key}:{value}" for key, value in entry.items()) + "}"

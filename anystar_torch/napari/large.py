@@ -1,5 +1,6 @@
 """Volumes beyond memory: the prediction block by block, for the layers of a viewer."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from anystar_torch.napari.segmenter import Segmenter, Target, in_memory
 from anystar_torch.system.memory import available_memory
 
 _LABELS = 8  # bytes per voxel: the labels, and their copy in the layer
+_SIDE = 16  # voxels of a block that is compared with the file
 _SHARE = 0.5  # of the free memory, which a volume with its labels may take
 
 
@@ -105,18 +107,37 @@ def segment_large(
 
 def _source(target: Target) -> Any:
     """The file of the layer where it holds the same volume, or else the layer's own array."""
-    volume = target.volume
-    if volume.path is not None:
-        chosen: dict[str, Any] = {"frame": target.frame} if volume.count("T") > 1 else {}
-        chosen |= {"channel": target.channel} if volume.count("C") > 1 else {}
-        try:
-            opened = io.open_volume(volume.path, spacing=None, **chosen)
-        except (ValueError, ImportError):  # napari has read it by other rules
-            return LayerVoxels(target)
-        if opened.shape == volume.shape and opened.dtype == volume.levels[0].dtype:
+    volume, own = target.volume, LayerVoxels(target)
+    if volume.path is None:
+        return own
+    frame, channel = volume.in_file(target.frame, target.channel)
+    try:
+        opened = io.open_volume(volume.path, frame=frame, channel=channel)
+        if same_voxels(opened, own):
             return opened
         opened.close()
-    return LayerVoxels(target)
+    except (ValueError, ImportError):  # napari has read it by other rules
+        pass
+    return own
+
+
+def same_voxels(one: io.LazyVolume, other: LayerVoxels) -> bool:
+    """Whether two volumes are equal in the corners, the centre and the middles of edges and faces.
+
+    A layer may show other voxels than its file: a plugin has filtered them, or the user has transposed its axes.
+
+    Args:
+        one: a volume.
+        other: the volume to compare with.
+    """
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    starts = [sorted({0, max(0, size - _SIDE) // 2, max(0, size - _SIDE)}) for size in one.shape]
+    for corner in itertools.product(*starts):
+        box = tuple(slice(start, start + _SIDE) for start in corner)
+        if not np.array_equal(one[box], other[box], equal_nan=True):
+            return False
+    return True
 
 
 def labels_layer(path: Path, first: Target) -> Labels:

@@ -28,6 +28,8 @@ _LETTERS = {
     "y": "Y",
     "x": "X",
 }  # by the names of axes in lower case
+FILE_CHANNEL = "anystar_torch_channel"
+"""Key in the metadata of an image layer that shows one channel of a file: the index of this channel."""
 _ROUNDING = 1e-6  # relative; the length of a rotated step is not exact
 _BY_POSITION = {3: "ZYX", 4: "TZYX", 5: "TCZYX"}  # where the axes have no names
 
@@ -47,6 +49,7 @@ class LayerVolume:
         affine: affine matrix with one row and column more than there are dimensions, which acts last.
         units: unit of each dimension, as napari names it.
         path: the file of the layer; None for data that were not opened from one.
+        file_channel: the channel of the file that the layer shows; None for a layer of all channels.
     """
 
     name: str
@@ -59,6 +62,7 @@ class LayerVolume:
     affine: NDArray[Any]
     units: tuple[str, ...]
     path: Path | None = None
+    file_channel: int | None = None
 
     @classmethod
     def of(cls, layer: Any, leading: str = "T") -> "LayerVolume":
@@ -91,6 +95,7 @@ class LayerVolume:
             np.array(layer.affine.affine_matrix, float),
             tuple(str(unit) for unit in layer.units),
             None if path is None else Path(path),
+            layer.metadata.get(FILE_CHANNEL),
         )
 
     @property
@@ -143,6 +148,16 @@ class LayerVolume:
         """
         return int(self.levels[0].shape[self.letters.index(letter)]) if letter in self.letters else 1
 
+    def in_file(self, frame: int, channel: int) -> tuple[int | None, int | None]:
+        """Time point and channel of a volume in the file; None where the file has one.
+
+        Args:
+            frame: index of the time point in the layer.
+            channel: index of the channel in the layer.
+        """
+        several = self.count("C") > 1
+        return frame if self.count("T") > 1 else None, channel if several else self.file_channel
+
     def read(
         self, frame: int = 0, channel: int = 0, box: Box | None = None, level: int = 0
     ) -> Shaped[np.ndarray, "d h w"]:
@@ -177,12 +192,16 @@ class LayerVolume:
 class LabelsPlace:
     """The array of a labels layer over an image layer: it has the same dimensions, and one channel.
 
+    It holds only the time points that were segmented: labels of a whole series may need far more memory than those
+    of one time point.
+
     Attributes:
         source: the image.
         channel: the channel that was segmented.
         start: first voxel (z, y, x) of the labels in the image.
         shape: voxels of the labels, (z, y, x).
         frame: first time point of the labels.
+        frames: number of time points of the labels.
     """
 
     source: LayerVolume
@@ -190,20 +209,23 @@ class LabelsPlace:
     start: Triple
     shape: Triple
     frame: int = 0
+    frames: int = 1
 
     @classmethod
-    def whole(cls, source: LayerVolume, channel: int) -> "LabelsPlace":
-        """Labels of the whole image.
+    def whole(cls, source: LayerVolume, channel: int, frame: int = 0, frames: int = 1) -> "LabelsPlace":
+        """Labels of whole volumes.
 
         Args:
             source: the image.
             channel: the channel that is segmented.
+            frame: first time point.
+            frames: number of time points.
         """
-        return cls(source, channel, (0, 0, 0), source.shape)
+        return cls(source, channel, (0, 0, 0), source.shape, frame, frames)
 
     def empty(self) -> Shaped[np.ndarray, "..."]:
-        """Labels without an object, for all time points."""
-        sizes = {"T": self.source.count("T"), "C": 1, **dict(zip("ZYX", self.shape, strict=True))}
+        """Labels without an object."""
+        sizes = {"T": self.frames, "C": 1, **dict(zip("ZYX", self.shape, strict=True))}
         return np.zeros([sizes[letter] for letter in self.source.letters], np.int32)
 
     def volume(self, labels: Shaped[np.ndarray, "..."], frame: int) -> Shaped[np.ndarray, "d h w"]:
@@ -211,10 +233,20 @@ class LabelsPlace:
 
         Args:
             labels: data of the labels layer.
-            frame: index of the time point.
+            frame: index of the time point in the image.
         """
-        index = tuple({"T": frame, "C": 0}.get(letter, slice(None)) for letter in self.source.letters)
+        chosen = {"T": frame - self.frame, "C": 0}
+        index = tuple(chosen.get(letter, slice(None)) for letter in self.source.letters)
         return _as_zyx(labels[index], self.source.letters)
+
+    def position(self, point: Sequence[float] | NDArray[Any]) -> tuple[int, tuple[float, float, float]]:
+        """Time point of the image, and voxel (z, y, x) of the labels, at a position in the labels layer.
+
+        Args:
+            point: one coordinate per dimension, in elements of the labels layer.
+        """
+        frame, voxel = self.source.place(point)
+        return frame + self.frame, voxel
 
     @property
     def transform(self) -> dict[str, Any]:

@@ -85,6 +85,7 @@ class ResultLayer:
         """
         self._shown_at[frame] = (found.prob_thresh, found.nms_thresh)
         self._originals[frame] = found.labels
+        self.result.keep(frame, found)
         self.volume(frame)[...] = found.labels
         self.layer.refresh()
 
@@ -95,8 +96,27 @@ class ResultLayer:
             thresholds: ``prob_thresh`` and ``nms_thresh``.
             frame: index of the time point.
         """
-        self.result.thresholds = thresholds
-        return self.result.objects(frame)
+        return self.result.live[frame].at(*thresholds)
+
+    def scores(self, frame: int) -> dict[int, float]:
+        """Scores by label; none where the labels are those of other thresholds.
+
+        Args:
+            frame: index of the time point.
+        """
+        if self.needs(frame):
+            return {}
+        return {i: float(score) for i, score in enumerate(self.result.objects(frame).scores, 1)}
+
+    @property
+    def pending(self) -> bool:
+        """Whether no time point shows the present thresholds yet: their objects are still being computed."""
+        return self.result.thresholds not in self._shown_at.values()
+
+    def withdraw(self) -> None:
+        """Set the thresholds back to those that the present time point shows."""
+        self.result.thresholds = self._shown_at[self.frame]
+        self.update_features()
 
     def stale(self, frame: int) -> bool:
         """Whether a time point shows other thresholds, and no corrections that a new rendering would remove.
@@ -108,10 +128,8 @@ class ResultLayer:
 
     def update_features(self) -> None:
         """Measure the objects of the present time point, and store the run record."""
-        found = self.result.objects(self.frame)
-        scores = {i: float(score) for i, score in enumerate(found.scores, 1)}
         spacing, unit = self.result.place.source.spacing
-        self.columns = measure(self.volume(), scores, spacing, unit)
+        self.columns = measure(self.volume(), self.scores(self.frame), spacing, unit)
         background: dict[str, Any] = dict.fromkeys(self.columns, np.nan)
         background |= {"index": 0, "touches_border": False}
         rows = {name: [background[name], *values.tolist()] for name, values in self.columns.items()}
@@ -145,7 +163,8 @@ class ResultLayer:
         frame = self.frame if frame is None else frame
         letters = self.result.place.source.letters
         axes = dict(zip("ZYX", change.place, strict=True))
-        axes |= {"T": np.full_like(change.place[0], frame), "C": np.zeros_like(change.place[0])}
+        first = self.result.place.frame
+        axes |= {"T": np.full_like(change.place[0], frame - first), "C": np.zeros_like(change.place[0])}
         self.layer.data_setitem(tuple(axes[letter] for letter in letters), change.label)
         self.update_features()
 
@@ -192,7 +211,7 @@ class ResultLayer:
         source, place = self.result.place.source, self.result.place
         axes = {axis.upper(): self.columns[axis] for axis in "zyx"}
         count = len(self.columns["index"])
-        axes |= {"T": np.full(count, float(self.frame)), "C": np.zeros(count)}
+        axes |= {"T": np.full(count, float(self.frame - place.frame)), "C": np.zeros(count)}
         return Points(
             np.stack([axes[letter] for letter in source.letters], 1),
             name=f"{self.layer.name} centres",

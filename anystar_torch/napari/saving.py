@@ -107,7 +107,7 @@ def _save_table(shown: ResultLayer, path: Path) -> int:
     columns: dict[str, type] = {}
     for frame in sorted(result.live):
         if corrected:
-            measured = measure(shown.volume(frame), _scores(shown, frame), spacing, unit)
+            measured = measure(shown.volume(frame), shown.scores(frame), spacing, unit)
             found, columns = rows_of(measured), dict.fromkeys(measured, str)
         else:
             image = np.asarray(result.segmenter.opened(result.targets[frame]).voxels)
@@ -115,10 +115,3 @@ def _save_table(shown: ResultLayer, path: Path) -> int:
         rows += [{"frame": frame, **row} for row in found] if several else found
     io.write_table(path, rows, {"frame": int, **columns} if several else columns)
     return len(rows)
-
-
-def _scores(shown: ResultLayer, frame: int) -> dict[int, float]:
-    """Scores by label; none where the labels are those of other thresholds."""
-    if shown.needs(frame):
-        return {}
-    return {i: float(score) for i, score in enumerate(shown.result.objects(frame).scores, 1)}

@@ -44,14 +44,26 @@ class Segmentation:
 
     @property
     def place(self) -> LabelsPlace:
-        """Where the labels lie."""
-        first = next(iter(self.targets.values()))
-        return LabelsPlace.whole(first.volume, first.channel)
+        """Where the labels lie: over the time points from the first to the last that was segmented."""
+        first, last = min(self.targets), max(self.targets)
+        target = self.targets[first]
+        return LabelsPlace.whole(target.volume, target.channel, first, last - first + 1)
 
     @property
     def scores(self) -> dict[int, np.ndarray]:
         """Scores of all candidates, by time point."""
         return {frame: live.candidates.scores for frame, live in self.live.items()}
+
+    def fits(self, segmenter: Segmenter, target: Target) -> bool:
+        """Whether a network found this result in the same channel of the same image, at any time point.
+
+        Args:
+            segmenter: the network.
+            target: a volume of the image.
+        """
+        own = next(iter(self.targets.values()))
+        same = own.volume.levels[0] is target.volume.levels[0] and own.channel == target.channel
+        return same and self.segmenter.model is segmenter.model
 
     def stale(self, frame: int) -> bool:
         """Whether the objects of a time point are those of other thresholds.
@@ -71,6 +83,15 @@ class Segmentation:
         if self.stale(frame):
             self._found[frame] = self.live[frame].at(*self.thresholds)
         return self._found[frame]
+
+    def keep(self, frame: int, found: Instances) -> None:
+        """Take the objects of a time point that were computed in the background.
+
+        Args:
+            frame: index of the time point.
+            found: its objects.
+        """
+        self._found[frame] = found
 
     def finished_record(self, notes: Sequence[str] = (), frames: Sequence[int] | None = None) -> RunRecord:
         """The run record at the present thresholds.
@@ -125,12 +146,13 @@ def _record(segmenter: Segmenter, targets: Sequence[Target], diameter: float | N
     """The settings of a run, with the volume: as ``anystar predict`` stores them."""
     last = targets[-1]
     volume = last.volume
+    frame, channel = volume.in_file(last.frame, last.channel)
     folder = None if model == SHIPPED else Path(model)
     given = None if diameter is None else f"{diameter:g}"
     return replace(
         settings_record(segmenter.model, folder, given, segmenter.device),
-        channel=last.channel if volume.count("C") > 1 else None,
-        frame=last.frame if volume.count("T") > 1 and len(targets) == 1 else None,
+        channel=channel,
+        frame=frame if len(targets) == 1 else None,
         source=None if volume.path is None else str(volume.path.absolute()),
         checksum=checksum(np.asarray(segmenter.opened(last).voxels)),
         spacing=volume.spacing[0],
@@ -197,13 +219,9 @@ def source_image(result: Segmentation) -> SpatialImage:
     plain = SpatialImage(voxels, spacing, unit)
     if volume.path is None:
         return plain
-    several = volume.count("T") > 1
+    frame, channel = volume.in_file(target.frame, target.channel)
     try:
-        image = io.read(
-            volume.path,
-            channel=target.channel if volume.count("C") > 1 else None,
-            frame=target.frame if several else None,
-        )
+        image = io.read(volume.path, frame=frame, channel=channel)
     except (ValueError, ImportError, OSError):  # the file is gone, or napari has read it by other rules
         return plain
     same = image.array.shape == voxels.shape and checksum(image.array) == result.record.checksum

@@ -1,13 +1,14 @@
 """What the user has chosen in the viewer, and what follows from it: the volume, the part in view, the results."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
-from anystar_torch.arrays import Spacing
+from anystar_torch.io.voxel_size import micrometres
 from anystar_torch.napari.layer_volume import Box, LabelsPlace, LayerVolume
 from anystar_torch.napari.models import SHIPPED, Models
 from anystar_torch.napari.result_layer import ResultLayer
@@ -132,19 +133,24 @@ class State:
         for segmenter in self._segmenters.values():
             segmenter.forget()
 
-    def set_spacing(self, spacing: Spacing) -> None:
-        """Set the voxel size of the chosen layer, in micrometres. Results lie over it afterwards.
+    def set_spacing(self, spacing: Sequence[float | None]) -> None:
+        """Set the voxel size of the chosen layer. Results lie over it afterwards.
 
         Args:
-            spacing: voxel size (z, y, x).
+            spacing: voxel size (z, y, x) in micrometres; None for an axis that stays as it is.
         """
         volume = self.volume()
         assert self.image is not None
         scale, units = list(volume.scale), list(volume.units)
         for letter, step in zip("ZYX", spacing, strict=True):
             place = volume.letters.index(letter)
-            scale[place] = scale[place] / volume.steps[place] * step  # affine, shear and direction stay
-            units[place] = _MICROMETRE
+            if step is None:
+                continue
+            unit = micrometres(units[place])
+            if unit is None:
+                units[place], unit = _MICROMETRE, 1.0
+            # affine, shear and direction stay
+            scale[place] = scale[place] / volume.steps[place] * (step / unit)
         self.image.scale, self.image.units = scale, units
 
     def view(self, shown: ResultLayer | None = None) -> Box:
@@ -197,11 +203,13 @@ class State:
         """Show the segmentation of a corrected result in a new layer, so that no correction is lost.
 
         Args:
-            shown: the corrected result; its layer stays as it is.
+            shown: the corrected result; its layer stays as it is, with the thresholds that it shows.
         """
+        if shown.pending:
+            shown.withdraw()
         name = shown.layer.name
-        shown.layer.name = f"{name} (corrected)"
         copy = self.add_result(replace(shown.result, live=dict(shown.result.live)))
+        shown.layer.name = f"{name} (corrected)"
         copy.layer.name = name
         return copy
 
@@ -211,7 +219,7 @@ class State:
         Args:
             shown: the result.
         """
-        frame, _ = shown.result.place.source.place(self._position(shown.layer))
+        frame, _ = shown.result.place.position(self._position(shown.layer))
         if frame in shown.result.live:
             shown.frame = frame
 
@@ -225,7 +233,7 @@ class State:
             frame: the time point that was segmented.
         """
         z, y, x = preview.found.labels.shape
-        place = LabelsPlace(volume, channel, preview.start, (z, y, x))
+        place = LabelsPlace(volume, channel, preview.start, (z, y, x), frame)
         data = place.empty()
         place.volume(data, frame)[...] = preview.found.labels
         if PREVIEW in self.viewer.layers:

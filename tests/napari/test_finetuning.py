@@ -29,6 +29,11 @@ def test_the_corrected_part_is_what_fine_tuning_reads(tmp_path, scene):
     assert parsed["minutes"] == 3
 
 
+def test_an_unknown_voxel_size_is_left_to_the_network(tmp_path, scene):
+    """As in a prediction: a network for flat voxels takes the voxels of the volume to be as flat."""
+    assert "spacing" not in Corrected(*scene).write(tmp_path)
+
+
 NAMES = [
     "müller",
     "日本",

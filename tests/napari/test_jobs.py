@@ -34,3 +34,27 @@ def test_work_that_ends_after_its_widget_is_dropped(qtbot, kind):
         qtbot.wait(100)  # the signals of the thread arrive
     assert not exceptions
     assert not shown
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ZeroDivisionError("division by zero")])
+@pytest.mark.parametrize("kind", [Jobs, partial(Orders, newest=False)])
+def test_what_showing_a_result_raises_is_one_line(qtbot, kind, error):
+    jobs, lines, shown = kind(), [], []
+
+    def fail(_):
+        raise error
+
+    def begin(done):
+        started = jobs.start if isinstance(jobs, Jobs) else jobs.order
+        started(lambda *_: "result", done)
+
+    jobs.failed.connect(lines.append)
+    with qtbot.capture_exceptions() as exceptions:
+        begin(fail)
+        if isinstance(jobs, Jobs):
+            qtbot.waitUntil(lambda: not jobs.running, timeout=WAIT)
+        begin(shown.append)  # the work that comes next is done
+        qtbot.waitUntil(lambda: bool(shown), timeout=WAIT)
+    assert not exceptions
+    assert len(lines) == 1
+    assert ("out of memory" if isinstance(error, MemoryError) else "division by zero") in lines[0]

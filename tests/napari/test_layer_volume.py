@@ -71,14 +71,27 @@ def test_spacing_follows_scale_and_units(scale, units, expected):
 def test_labels_lie_over_the_channel_and_the_part_of_the_image():
     layer = Image(DATA, scale=(1, 1, 2, 3, 4), translate=(0, 0, 10, 0, 0))
     source = LayerVolume.of(layer)
-    place = LabelsPlace(source, channel=2, start=(1, 2, 3), shape=(2, 2, 2))
+    place = LabelsPlace(source, channel=2, start=(1, 2, 3), shape=(2, 2, 2), frames=2)
     data = place.empty()
     assert data.shape == (2, 1, 2, 2, 2)
     place.volume(data, 1)[...] = 7
     assert (data[1] == 7).all()
     assert not data[0].any()
     assert place.transform["translate"] == (0, 2, 12, 6, 12)
-    assert source.place((1.0, 0.0, 3.0, 4.0, 5.0)) == (1, (3, 4, 5))
+    assert (
+        source.place((1.0, 0.0, 3.0, 4.0, 5.0)) == place.position((1.0, 0.0, 3.0, 4.0, 5.0)) == (1, (3, 4, 5))
+    )
+
+
+def test_labels_of_one_time_point_hold_this_one_only():
+    source = LayerVolume.of(Image(DATA, scale=(2, 1, 1, 1, 1)))
+    place = LabelsPlace.whole(source, channel=0, frame=1)
+    data = place.empty()
+    assert data.shape == (1, 1, 4, 5, 6)
+    place.volume(data, 1)[...] = 7
+    assert (data == 7).all()
+    assert place.transform["translate"] == (2, 0, 0, 0, 0)
+    assert place.position((0.0, 0.0, 3.0, 4.0, 5.0)) == (1, (3, 4, 5))
 
 
 def test_levels_and_lazy_arrays_are_read_part_by_part():

@@ -69,7 +69,7 @@ def test_what_was_undone_is_back(shown, tmp_path):
 
 
 def test_corrections_at_other_thresholds_are_kept(series, tmp_path):
-    series.objects((0.7, 0.3), 0)
+    series.result.thresholds = (0.7, 0.3)
     series.layer.n_edit_dimensions = 3
     series.layer.paint((1, *FREE), 77)
     painted = int((series.volume(1) == 77).sum())

@@ -63,7 +63,7 @@ def test_labels_and_previews_lie_over_the_image(state, transform, ndim):
     found = shown.result.objects(0)
     part = Instances(**{**vars(found), "labels": np.ones((2, 2, 2), np.int32)})
     preview = state.add_preview(Preview(part, (1, 2, 3)), volume, 0, ndim - 3)
-    inside = np.subtract(corner, (0,) * (ndim - 3) + (1, 2, 3))
+    inside = np.subtract(corner, (1,) * (ndim - 3) + (1, 2, 3))
     assert np.allclose(preview.data_to_world(inside), layer.data_to_world(corner))
 
 

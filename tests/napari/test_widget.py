@@ -71,6 +71,20 @@ def test_an_error_of_the_work_is_one_line(qtbot, widget, viewer, monkeypatch):
     assert widget.run_box.run.isEnabled()
 
 
+def test_a_result_without_memory_for_its_layer_is_one_line(qtbot, widget, viewer, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    press(qtbot, widget.run_box.preview)
+    finished(qtbot, widget)
+    monkeypatch.setattr(widget.state, "add_result", fail)
+    press(qtbot, widget.run_box.run)
+    finished(qtbot, widget)
+    assert "out of memory" in widget.run_box.about.text()
+    assert [layer.name for layer in viewer.layers] == ["balls", PREVIEW]
+    assert widget.run_box.run.isEnabled()
+
+
 def test_sliders_change_the_labels_and_features_follow(qtbot, done):
     done.thresholds_box.prob.slider.setValue(95)
     settled(qtbot, done)

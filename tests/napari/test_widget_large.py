@@ -2,14 +2,19 @@
 
 import numpy as np
 import pytest
+import tifffile
 
 pytest.importorskip("napari", reason="the plugin needs the extra napari")
 pytest.importorskip("pytestqt", reason="clicks in the widget need pytest-qt")
 pytest.importorskip("qtpy.QtWidgets", reason="no Qt can be loaded here", exc_type=ImportError)
 
+from napari.layers import Image
+from napari.layers._source import layer_source
 
 from anystar_torch import io
 from anystar_torch.napari import large
+from anystar_torch.napari.layer_volume import LayerVolume
+from anystar_torch.napari.segmenter import Target
 from tests.napari.pressing import finished, press
 
 
@@ -70,10 +75,6 @@ def test_a_time_series_beyond_memory_is_segmented_frame_by_frame(
 
 def test_a_lazy_layer_is_known_again(scene):
     dask = pytest.importorskip("dask.array", reason="a lazy array needs dask")
-    from napari.layers import Image
-
-    from anystar_torch.napari.layer_volume import LayerVolume
-    from anystar_torch.napari.segmenter import Target
 
     def choice(values, frame=0):
         layer = Image(dask.from_array(values, chunks=24), name="lazy")
@@ -82,3 +83,24 @@ def test_a_lazy_layer_is_known_again(scene):
     assert choice(scene[0]) == choice(scene[0].copy())
     assert choice(scene[0]) != choice(scene[0] + 1)
     assert choice(scene[0]) != choice(scene[0], 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (lambda image: image, True),
+        (lambda image: image.transpose(0, 2, 1), False),
+        (lambda image: image[::-1], False),
+        (lambda image: np.where(image > 0.5, image, 0).astype(image.dtype), False),
+    ],
+    ids=["as in the file", "transposed", "mirrored", "filtered"],
+)
+def test_the_file_of_a_layer_is_read_only_where_the_layer_shows_its_voxels(tmp_path, change, same):
+    image = np.random.default_rng(0).random((24, 40, 40), np.float32)
+    image[0, 0, 0] = np.nan
+    tifffile.imwrite(tmp_path / "image.tif", image, imagej=True, metadata={"axes": "ZYX"})
+    with layer_source(path=str(tmp_path / "image.tif")):
+        layer = Image(change(image), name="image.tif", contrast_limits=(0, 1))
+    source = large._source(Target(LayerVolume.of(layer)))
+    assert isinstance(source, io.LazyVolume) == same
+    assert np.array_equal(source[...], change(image), equal_nan=True)

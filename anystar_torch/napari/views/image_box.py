@@ -10,6 +10,7 @@ from anystar_torch.napari.state import State
 from anystar_torch.napari.views.parts import Box, fill, note, row, silenced
 
 _MEANINGS = {"time": "T", "channels": "C"}
+_DECIMALS, _DIGITS = 9, 6  # of a voxel size in micrometres; a field shows its significant digits
 
 
 class ImageBox(Box):
@@ -26,7 +27,7 @@ class ImageBox(Box):
         self.state = state
         self.layer, self.leading, self.channel = QComboBox(), QComboBox(), QSpinBox()
         self.all_frames = QCheckBox("all time points")
-        self.spacing = [_length(axis) for axis in "zyx"]
+        self.spacing = [_Length(axis) for axis in "zyx"]
         self.about = note()
         self.leading.addItems(list(_MEANINGS))
         self.leading.setToolTip("Meaning of the first dimension, which has no name.")
@@ -84,7 +85,7 @@ class ImageBox(Box):
     def _show_spacing(self, volume: LayerVolume) -> None:
         spacing, unit = volume.spacing
         for field, step in zip(self.spacing, spacing or (0.0, 0.0, 0.0), strict=True):
-            field.setValue(step if unit else 0.0)
+            field.show_length(step if unit else 0.0)
         size = " x ".join(map(str, volume.shape))
         hint = "in micrometres"
         if spacing is None:
@@ -113,17 +114,47 @@ class ImageBox(Box):
         self.changed.emit()
 
     def _set_spacing(self) -> None:
-        z, y, x = (field.value() for field in self.spacing)
-        if min(z, y, x) > 0 and (z, y, x) != self.state.volume().spacing[0]:
-            self.state.set_spacing((z, y, x))
+        """Set the voxel size of the axes that were edited, once all are known."""
+        if all(field.value() > 0 for field in self.spacing) and any(f.edited for f in self.spacing):
+            self.state.set_spacing([field.value() if field.edited else None for field in self.spacing])
             self.refresh()
 
 
-def _length(axis: str) -> QDoubleSpinBox:
-    field = QDoubleSpinBox()
-    field.setDecimals(4)
-    field.setRange(0, 10_000)
-    field.setSpecialValueText("?")
-    field.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
-    field.setToolTip(f"Size of a voxel along {axis}, in micrometres.")
-    return field
+class _Length(QDoubleSpinBox):
+    """The size of a voxel along an axis, with up to six significant digits.
+
+    Args:
+        axis: its name.
+    """
+
+    def __init__(self, axis: str) -> None:
+        super().__init__()
+        self.setDecimals(_DECIMALS)
+        self.setRange(0, 10_000)
+        self.setSpecialValueText("?")
+        self.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+        self.setToolTip(f"Size of a voxel along {axis}, in micrometres.")
+        self._shown = self.text()
+
+    def show_length(self, length: float) -> None:
+        """Show the size of the layer, which may have more digits.
+
+        Args:
+            length: in micrometres; 0 where it is unknown.
+        """
+        self.setValue(length)
+        self._shown = self.text()
+
+    @property
+    def edited(self) -> bool:
+        """Whether the field shows another size than that of the layer."""
+        return self.text() != self._shown
+
+    def textFromValue(self, value: float) -> str:  # noqa: N802 - Qt's name
+        """The text of a size, without zeros at its end.
+
+        Args:
+            value: the size.
+        """
+        text = str(super().textFromValue(float(f"{value:.{_DIGITS}g}")))
+        return text.rstrip("0").rstrip(self.locale().decimalPoint())

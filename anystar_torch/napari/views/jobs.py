@@ -153,8 +153,8 @@ class Orders(QObject):
         worker.start()
 
 
-def attempt(done: Done, result: Any) -> ValueError | None:
-    """Pass on a result, and return the error that this gave.
+def attempt(done: Done, result: Any) -> Exception | None:
+    """Pass on a result, and return the error that this gave. An exception would stop the work that waits.
 
     Args:
         done: receives the result.
@@ -162,6 +162,6 @@ def attempt(done: Done, result: Any) -> ValueError | None:
     """
     try:
         done(result)
-    except ValueError as error:
+    except Exception as error:  # such as MemoryError: the layer of a result needs memory too
         return error
     return None

@@ -4,7 +4,19 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from qtpy.QtWidgets import QFormLayout, QGroupBox, QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 NARROW = 48
 """Pixels to which widgets may shrink, so that the dock need not be wide."""
@@ -74,6 +86,29 @@ def note() -> QLabel:
     made.setWordWrap(True)
     made.setMinimumWidth(40)
     return made
+
+
+def scrolled(widgets: Sequence[QWidget]) -> QScrollArea:
+    """Widgets one below the other, in an area that scrolls.
+
+    Args:
+        widgets: from top to bottom.
+    """
+    inside = QWidget()
+    column = QVBoxLayout(inside)
+    column.setContentsMargins(4, 4, 4, 4)
+    for widget in widgets:
+        column.addWidget(widget)
+    column.addStretch(1)
+    for kind in (QAbstractSpinBox, QComboBox, QPushButton):
+        for child in inside.findChildren(kind):
+            # long names do not widen the dock, nor does napari's style
+            child.setStyleSheet(f"min-width: {NARROW}px")
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(inside)
+    return area
 
 
 @contextmanager

@@ -5,22 +5,22 @@ from pathlib import Path
 from typing import Any
 
 from napari.layers import Image
-from qtpy.QtCore import QStandardPaths, Qt, QTimer
-from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QStandardPaths, QTimer
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from anystar_torch.inference.instances import Instances
 from anystar_torch.napari.large import labels_layer, segment_large, too_large
 from anystar_torch.napari.models import Models
 from anystar_torch.napari.result_layer import ResultLayer
 from anystar_torch.napari.saving import save_result
-from anystar_torch.napari.segmentation import Segmentation, segment
+from anystar_torch.napari.segmentation import Segmentation, Thresholds, segment
 from anystar_torch.napari.segmenter import Preview, Target
 from anystar_torch.napari.state import State
 from anystar_torch.napari.views.corrections import Corrections
 from anystar_torch.napari.views.image_box import ImageBox
 from anystar_torch.napari.views.jobs import Jobs, Orders
 from anystar_torch.napari.views.model_box import ModelBox
-from anystar_torch.napari.views.parts import NARROW
+from anystar_torch.napari.views.parts import scrolled
 from anystar_torch.napari.views.result_box import ResultBox
 from anystar_torch.napari.views.run_box import RunBox
 from anystar_torch.napari.views.size_box import SizeBox
@@ -54,25 +54,10 @@ class SegmentationWidget(QWidget):
         self._connect_viewer()
 
     def _lay_out(self) -> None:
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.setContentsMargins(4, 4, 4, 4)
         boxes = (self.image_box, self.model_box, self.size_box, self.run_box)
-        for box in (*boxes, self.thresholds_box, self.result_box, self.corrections.box):
-            column.addWidget(box)
-        column.addStretch(1)
-        for kind in (QAbstractSpinBox, QComboBox, QPushButton):
-            for child in inside.findChildren(
-                kind
-            ):  # long names do not widen the dock, nor does napari's style
-                child.setStyleSheet(f"min-width: {NARROW}px")
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(inside)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
+        outer.addWidget(scrolled((*boxes, self.thresholds_box, self.result_box, self.corrections.box)))
         self.setMinimumWidth(360)
 
     def _connect_boxes(self) -> None:
@@ -128,8 +113,8 @@ class SegmentationWidget(QWidget):
         """Segment the part in view."""
         try:
             target, view = self.state.target(), self.state.view()
-            thresholds = self._thresholds()
-        except ValueError as error:
+            thresholds = self._thresholds(target)
+        except (ValueError, ImportError) as error:
             self.run_box.show_line(str(error))
             return
         diameter = self.state.diameter
@@ -159,7 +144,11 @@ class SegmentationWidget(QWidget):
         path = self.run_box.ask_folder(f"{Path(targets[0].volume.name).stem}.labels.ome.zarr")
         if not path:
             return
-        diameter, thresholds = self.state.diameter, self._thresholds()
+        try:
+            diameter, thresholds = self.state.diameter, self._thresholds(targets[0])
+        except (ValueError, ImportError) as error:
+            self.run_box.show_line(str(error))
+            return
 
         def show(written: Path) -> None:
             self.state.viewer.add_layer(labels_layer(written, targets[0]))
@@ -176,13 +165,8 @@ class SegmentationWidget(QWidget):
             nms_thresh: overlap threshold.
         """
         shown = self.state.active()
-        if shown is None:
-            return
-        if shown.corrected:
-            shown = self.state.fork(shown)
-            # the new layer has set the controls to the thresholds of the run before
-            self.thresholds_box.show_thresholds((prob_thresh, nms_thresh))
-        self._order(shown, (prob_thresh, nms_thresh))
+        if shown is not None:
+            self._change(shown, (prob_thresh, nms_thresh))
 
     def save(self, path: str) -> None:
         """Write the present result.
@@ -219,31 +203,45 @@ class SegmentationWidget(QWidget):
             shown.update_features()
             self.result_box.show_result(shown)
 
-    def _thresholds(self) -> tuple[float, float]:
-        """The thresholds of the present result, or else those of the model."""
-        if self.state.active() is not None:
+    def _thresholds(self, target: Target) -> Thresholds:
+        """The thresholds of the present result where the chosen model found it in this image, or else of the model."""
+        segmenter, shown = self.state.segmenter(), self.state.active()
+        if shown is not None and shown.result.fits(segmenter, target):
             return self.thresholds_box.values
-        config = self.state.segmenter().model.config
-        return config.prob_thresh, config.nms_thresh
+        return segmenter.model.config.prob_thresh, segmenter.model.config.nms_thresh
 
-    def _order(self, shown: ResultLayer, thresholds: tuple[float, float]) -> None:
-        frame = shown.frame
+    def _change(self, shown: ResultLayer, thresholds: Thresholds) -> None:
+        """Compute a result at other thresholds. Corrected labels stay in a layer of their own."""
+        if shown.corrected:
+            shown = self.state.fork(shown)
+            # the new layer has set the controls to the thresholds of the run before
+            self.thresholds_box.show_thresholds(thresholds)
+        self._order(shown, thresholds)
+
+    def _order(self, shown: ResultLayer, thresholds: Thresholds) -> None:
+        frame, shown.result.thresholds = shown.frame, thresholds
         self.live.order(
             lambda: shown.objects(thresholds, frame), lambda found: self._show_objects(shown, frame, found)
         )
 
     def _show_objects(self, shown: ResultLayer, frame: int, found: Instances) -> None:
-        shown.show(frame, found)
-        if shown is self.state.active() and frame == shown.frame:
-            self.thresholds_box.show_objects(found)
-        elif shown.stale(shown.frame):  # the viewer moved on before the thresholds were known
+        """Show objects that were computed, unless the labels were corrected meanwhile."""
+        corrected = bool(shown.difference(frame))
+        if corrected and shown.pending:
+            self._change(shown, shown.result.thresholds)
+            return
+        if not corrected:
+            shown.show(frame, found)
+        if shown.stale(shown.frame):  # the viewer moved on before the thresholds were known
             self._order(shown, shown.result.thresholds)
+        elif shown is self.state.active() and frame == shown.frame and not corrected:
+            self.thresholds_box.show_objects(found)
         self._settled.start()
 
     def _show(self, result: Segmentation) -> None:
         """Show a new segmentation."""
-        self.state.remove_preview()
         shown = self.state.add_result(result)
+        self.state.remove_preview()
         found = result.objects(shown.frame if shown.frame in result.live else min(result.live))
         if found.estimate is not None:
             self.size_box.about.setText(str(found.estimate))
