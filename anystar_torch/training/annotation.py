@@ -12,11 +12,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int32, Shaped
 
-from anystar_torch import io
 from anystar_torch.arrays import Spacing
 from anystar_torch.io.labels import whole_numbers
 from anystar_torch.training.annotation_checks import check_image, check_objects, check_voxel_shape
 from anystar_torch.training.object_sizes import median_diameter
+from anystar_torch.training.volume_files import VolumeFiles, check_diameter, check_keys, check_once, choosing
+
+KEYS = (
+    *("image", "labels", "spacing", "diameter", "boxes", "slices", "objects_only", "unknown"),
+    *choosing("labels"),
+)
+"""Keys of a volume in a configuration."""
 
 UNKNOWN = -1
 """Label of voxels that are not annotated."""
@@ -30,7 +36,7 @@ class Annotation:
         name: name of the volume in messages and pictures.
         image: ``[D, H, W]``, any real type.
         labels: ``[D, H, W]``, object above 0, background 0, :data:`UNKNOWN` where nothing is annotated.
-        spacing: voxel size (z, y, x).
+        spacing: voxel size (z, y, x); the voxel shape of the network where the size is not known.
         diameter: volume-equivalent diameter of the median object, in voxels of the finest axis or with a unit ("8um").
         objects_only: whether only objects are annotated, and no background.
     """
@@ -49,7 +55,7 @@ class Annotation:
         return found
 
     @classmethod
-    def read(
+    def read(  # noqa: PLR0913 - one argument per key
         cls,
         *,
         image: str,
@@ -60,45 +66,48 @@ class Annotation:
         slices: Sequence[Any] | None = None,
         objects_only: bool = False,
         unknown: int = UNKNOWN,
+        anisotropy: Spacing = (1.0, 1.0, 1.0),
+        **choice: Any,
     ) -> "Annotation":
         """Read a volume and its labels, and check them.
+
+        Where both files have a place in space, the labels are turned to the axes of the volume.
 
         Args:
             image: file or folder of the volume.
             labels: file or folder of the labels.
-            spacing: voxel size (z, y, x); None for that of the image.
+            spacing: voxel size (z, y, x) in micrometres, which replaces those of the files; None for that of the image.
             diameter: diameter of the median object, in voxels of the finest axis or with a unit ("8um"); None to
-                measure it on the labels.
+                measure it on the labels that count.
             boxes: boxes ``[[z, z], [y, y], [x, x]]`` that are annotated, first voxel and voxel after the last; None for
                 the whole volume. Objects that a face of a box cuts do not count.
             slices: ranges ``[z, z]`` of slices that are annotated: boxes over the whole of y and x.
             objects_only: whether only objects are annotated. Label 0 then means "not annotated".
             unknown: label of voxels that are not annotated. Objects that touch them do not count, except with
                 ``objects_only``.
+            anisotropy: voxel shape (z, y, x) of a volume without voxel size: that of the network.
+            choice: ``channel``, ``frame``, ``axes`` and ``scene`` of the volume, as for :func:`anystar_torch.io.read`,
+                and ``labels_channel``, ``labels_frame``, ``labels_axes`` and ``labels_scene`` of the labels.
 
         Raises:
             ValueError: a file cannot be read, or the annotation is wrong. The message is one line.
         """
-        scan = io.read(image)
-        given = _labels(labels, unknown)
-        if given.shape != scan.array.shape:
-            raise ValueError(
-                f"{labels} must have the shape of {image}, {scan.array.shape}, got {given.shape}"
-            )
+        check_keys(choice, KEYS)
+        scan, stored = VolumeFiles.of(image, labels, choice).read(spacing, as_stored=True)
         check_image(image, scan.array)
+        check_diameter(diameter, scan, image)
+        given = _dense(stored.array, labels, unknown)
         check_objects(labels, given)
-        voxel = _spacing(spacing, scan.spacing)
-        if voxel is None:
-            check_voxel_shape(image, given)
-            voxel = (1.0, 1.0, 1.0)
-        size = median_diameter(given.clip(0), voxel) if diameter is None else diameter
-        known = _annotated(given, labels, boxes, slices)
-        known = _without_background(known) if objects_only else without_cut_objects(known, given)
+        known = _annotated(given, labels, boxes, slices, objects_only)
         if not (known > 0).any():
             raise ValueError(
                 f"{labels}: no object is whole inside of the annotated voxels; annotate whole objects, larger boxes or "
                 "more neighbouring slices"
             )
+        if scan.spacing is None:
+            check_voxel_shape(image, known, anisotropy)
+        voxel = scan.spacing or anisotropy
+        size = median_diameter(known.clip(0), voxel) if diameter is None else diameter
         path = Path(image)
         return cls(
             name=path.parent.name if path.stem == "image" else path.name.split(".")[0],
@@ -110,33 +119,30 @@ class Annotation:
         )
 
 
-def read_annotations(volumes: Sequence[Mapping[str, Any]]) -> list[Annotation]:
+def read_annotations(
+    volumes: Sequence[Mapping[str, Any]], anisotropy: Spacing = (1.0, 1.0, 1.0)
+) -> list[Annotation]:
     """Read the volumes of a fine-tuning.
 
     Args:
         volumes: arguments of :meth:`Annotation.read`, one set per volume.
+        anisotropy: voxel shape (z, y, x) of volumes without voxel size: that of the network.
 
     Raises:
-        ValueError: no volume, a volume without image or labels, an unknown key, a file that is given twice, or an
+        ValueError: no volume, a volume without image or labels, an unknown key, a volume that is given twice, or an
             annotation that is wrong. The message is one line.
     """
     if not volumes:
         raise ValueError(
             "fine-tuning needs an annotated volume: 'data.annotated=[{image: a.tif, labels: a_labels.tif}]'"
         )
-    wanted = ("image", "labels", "spacing", "diameter", "boxes", "slices", "objects_only", "unknown")
     for volume in volumes:
         for key in ("image", "labels"):
             if volume.get(key) is None:
                 raise ValueError(f"data.annotated: a volume has no {key}, got {dict(volume)}")
-        if strange := sorted(set(volume) - set(wanted)):
-            raise ValueError(f"data.annotated: unknown key {', '.join(strange)}; known: {', '.join(wanted)}")
-    for key in ("image", "labels"):
-        paths = [Path(volume[key]).resolve() for volume in volumes]
-        twice = [path for path in paths if paths.count(path) > 1]
-        if twice:
-            raise ValueError(f"data.annotated: {twice[0]} is the {key} of {paths.count(twice[0])} volumes")
-    return [Annotation.read(**volume) for volume in volumes]
+        check_keys(volume, KEYS, "data.annotated: ")
+    check_once([VolumeFiles.of(volume["image"], volume["labels"], volume) for volume in volumes])
+    return [Annotation.read(**volume, anisotropy=anisotropy) for volume in volumes]
 
 
 def without_cut_objects(
@@ -159,12 +165,6 @@ def without_cut_objects(
     return whole
 
 
-def _without_background(labels: Int32[np.ndarray, "d h w"]) -> Int32[np.ndarray, "d h w"]:
-    """The labels with :data:`UNKNOWN` in place of background."""
-    objects: Int32[np.ndarray, "d h w"] = np.where(labels == 0, np.int32(UNKNOWN), labels)
-    return objects
-
-
 def _beside(mask: Bool[np.ndarray, "d h w"]) -> Bool[np.ndarray, "d h w"]:
     """Voxels with one of their six neighbours in ``mask``."""
     near = np.zeros_like(mask)
@@ -176,9 +176,8 @@ def _beside(mask: Bool[np.ndarray, "d h w"]) -> Bool[np.ndarray, "d h w"]:
     return near
 
 
-def _labels(path: str, unknown: int) -> Int32[np.ndarray, "d h w"]:
-    """The labels of a file as dense ids, with :data:`UNKNOWN` where it holds the label ``unknown``."""
-    array = io.read(path).array
+def _dense(array: Shaped[np.ndarray, "d h w"], path: str, unknown: int) -> Int32[np.ndarray, "d h w"]:
+    """Stored labels as dense ids, with :data:`UNKNOWN` in place of the label ``unknown``."""
     if array.dtype.kind == "f" and array.size and 0 <= float(array.min()) <= float(array.max()) <= 1:
         inside = array[(array > 0) & (array < 1)]
         if inside.size:
@@ -193,16 +192,26 @@ def _labels(path: str, unknown: int) -> Int32[np.ndarray, "d h w"]:
     return given
 
 
-def _spacing(given: Sequence[float | int] | None, own: Spacing | None) -> Spacing | None:
-    values = given if given is not None else own
-    if values is None:
-        return None
-    if len(values) != 3 or not all(0 < float(value) < np.inf for value in values):
-        raise ValueError(f"data.annotated: spacing must be three positive numbers (z, y, x), got {values}")
-    return float(values[0]), float(values[1]), float(values[2])
-
-
 def _annotated(
+    given: Int32[np.ndarray, "d h w"],
+    path: str,
+    boxes: Sequence[Any] | None,
+    slices: Sequence[Any] | None,
+    objects_only: bool,
+) -> Int32[np.ndarray, "d h w"]:
+    """The labels that count, :data:`UNKNOWN` elsewhere: outside of the boxes and slices, and on objects cut there.
+
+    With ``objects_only`` also on background, and the label of voxels that are not annotated cuts no object.
+    """
+    if objects_only:
+        given = given.clip(0)
+    labels = without_cut_objects(_inside(given, path, boxes, slices), given)
+    if objects_only:
+        labels = np.where(labels == 0, np.int32(UNKNOWN), labels)
+    return labels
+
+
+def _inside(
     given: Int32[np.ndarray, "d h w"],
     path: str,
     boxes: Sequence[Any] | None,

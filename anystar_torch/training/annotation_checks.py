@@ -4,12 +4,14 @@ import numpy as np
 from jaxtyping import Int32, Int64, Shaped
 from scipy import ndimage
 
+from anystar_torch.arrays import Spacing
+
 _PIECES = 5
 """Separate pieces per label from which labels are taken for a mask or a map of grey values."""
 _PART = 0.25
 """Size of a piece over that of the largest one from which the only label is taken for that of several objects."""
 _ELONGATED = 1.5
-"""Extent along z over that across, or the inverse, from which voxels without a size are taken not to be cubes."""
+"""Extent along z over that across, or the inverse, from which the voxel shape of the network is taken not to hold."""
 
 
 def check_image(path: str, image: Shaped[np.ndarray, "d h w"]) -> None:
@@ -60,15 +62,16 @@ def check_objects(path: str, labels: Int32[np.ndarray, "d h w"]) -> None:
         )
 
 
-def check_voxel_shape(path: str, labels: Int32[np.ndarray, "d h w"]) -> None:
+def check_voxel_shape(path: str, labels: Int32[np.ndarray, "d h w"], anisotropy: Spacing) -> None:
     """Refuse a volume without voxel size whose objects are much shorter or longer along z than across.
 
     Args:
         path: of the image, for the message.
         labels: ``[D, H, W]``, objects above 0.
+        anisotropy: voxel shape (z, y, x) that is assumed.
 
     Raises:
-        ValueError: the voxels are probably no cubes.
+        ValueError: the voxels probably have another shape.
     """
     boxes = [box for box in ndimage.find_objects(labels.clip(0)) if box]
     inside = [
@@ -77,11 +80,12 @@ def check_voxel_shape(path: str, labels: Int32[np.ndarray, "d h w"]) -> None:
         if not any(side.start == 0 or side.stop == size for side, size in zip(box, labels.shape, strict=True))
     ]
     extents = np.array(inside or [[side.stop - side.start for side in box] for box in boxes], dtype=float)
+    extents *= anisotropy
     ratio = float(np.median(extents[:, 0] / np.sqrt(extents[:, 1] * extents[:, 2])))
     if not 1 / _ELONGATED <= ratio <= _ELONGATED:
         raise ValueError(
-            f"{path} has no voxel size, and its objects are {ratio:.2g} times as long along z as across; "
-            "give spacing: [z, y, x]"
+            f"{path} has no voxel size, and its objects are {ratio:.2g} times as long along z as across, on voxels of "
+            f"the shape that the network was trained on, {anisotropy}; give spacing: [z, y, x]"
         )
 
 

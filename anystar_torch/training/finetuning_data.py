@@ -44,10 +44,13 @@ class FineTuningData(SynthesisData):
         annotated_share: share of the crops among the samples, above 0 to 1.
         held_out: share of the objects of a volume that is held out, 0 to 0.5.
         crops: makes crops from ids.
-        start: the model that the training starts from, as for :func:`starting_network`. Its rays, grid, object size and
-            normalisation are used.
+        start: the model that the training starts from, as for :func:`starting_network`. Its rays, grid, anisotropy and
+            object size are used. Its anisotropy is also the voxel shape of volumes without voxel size.
+        normalisation: of the annotated volumes, and of predictions with the trained network; None for that of the
+            start.
         settings: ``synthesizer``, ``batch_size``, ``validation_samples`` and ``samples_per_call`` of
-            :class:`~anystar_torch.training.data.SynthesisData`.
+            :class:`~anystar_torch.training.data.SynthesisData`. Its ``rays``, ``anisotropy`` and ``grid`` must be None
+            or absent.
 
     Raises:
         ValueError: an annotation or a setting is wrong.
@@ -61,6 +64,7 @@ class FineTuningData(SynthesisData):
         held_out: float | int,
         crops: AnnotatedCrops,
         start: str | None,
+        normalisation: str | None = None,
         **settings: Any,
     ) -> None:
         network, self.start_config = _start(start)
@@ -69,14 +73,20 @@ class FineTuningData(SynthesisData):
             "rays": len(network.rays.vertices),
             "anisotropy": network.rays.anisotropy,
             "grid": network.grid,
-            "normalisation": self.start_config.normalisation,
         }
-        super().__init__(**{**settings, **known})
+        _refuse_others(settings, known)
+        normalisation = normalisation or self.start_config.normalisation
+        super().__init__(**{**settings, **known}, normalisation=normalisation)
         if not 0 < annotated_share <= 1:
             raise ValueError(f"data.annotated_share must be above 0, to 1, got {annotated_share}")
         self.annotated_share, self.crops = annotated_share, crops
-        self.division = divide(read_annotations(annotated), held_out)
-        self.config = replace(self.start_config, smallest_tile=min(crops.shape), receptive_field=None)
+        self.division = divide(read_annotations(annotated, network.rays.anisotropy), held_out)
+        self.config = replace(
+            self.start_config,
+            normalisation=normalisation,
+            smallest_tile=min(crops.shape),
+            receptive_field=None,
+        )
         """Configuration of the trained network: thin volumes are predicted as crops show them. The effective receptive
         field changes with the weights."""
         target = self.start_config.diameter_band[1]
@@ -151,6 +161,24 @@ def is_crop(ids: Int64[Tensor, " b"], share: float | int) -> Bool[Tensor, " b"]:
     parts = round(1000 * share)
     place = ids % 1000
     return (place + 1) * parts // 1000 > place * parts // 1000
+
+
+def _refuse_others(settings: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Refuse settings that the network determines.
+
+    Args:
+        settings: of the user; None and absent ones are not set.
+        known: values of the network.
+
+    Raises:
+        ValueError: one is set.
+    """
+    for name, own in known.items():
+        if settings.get(name) is not None:
+            raise ValueError(
+                f"data.{name} must be null in a fine-tuning, got {settings[name]}: it is that of the first network, "
+                f"{own}; leave data.{name} out, or start from another model with warm_start="
+            )
 
 
 def _start(path: str | None) -> tuple[StarDist, Any]:

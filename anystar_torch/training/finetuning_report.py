@@ -194,7 +194,7 @@ class FineTuningReport(Report):
 
     def _segment_real(self, model: AnyStar) -> None:
         """Segment the real volume of the settings, if there is one."""
-        if self.image is not None:
+        if self.real is not None:
             super()._segment_real(model)
 
     def _print_files(self) -> None:

@@ -12,6 +12,7 @@ from jaxtyping import Int32, Shaped
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 
 from anystar_torch import io
+from anystar_torch.arrays import Spacing
 from anystar_torch.evaluation import picture
 from anystar_torch.evaluation.matching import IOU_THRESHOLDS
 from anystar_torch.inference.predictor import AnyStar
@@ -26,6 +27,7 @@ from anystar_torch.training.thresholds import (
     evaluate,
     scores_of,
 )
+from anystar_torch.training.volume_files import VolumeFiles, check_diameter, check_keys, choosing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +38,16 @@ class AnnotatedVolume:
         name: name of its scores in the log.
         image: grey values, (z, y, x).
         truth: labels, (z, y, x).
-        spacing: voxel size (z, y, x).
-        diameter: diameter of its median object, in voxels of the finest axis or with a unit ("8um").
+        spacing: voxel size (z, y, x); None where it is not known.
+        diameter: diameter of its median object, in voxels of the finest axis or with a unit ("8um"); None if it is
+            measured on the truth.
     """
 
     name: str
     image: Shaped[np.ndarray, "d h w"]
     truth: Int32[np.ndarray, "d h w"]
-    spacing: tuple[float, ...]
-    diameter: float | int | str
+    spacing: Spacing | None
+    diameter: float | int | str | None
 
     @classmethod
     def read(
@@ -55,34 +58,45 @@ class AnnotatedVolume:
         spacing: Sequence[float | int] | None = None,
         diameter: float | int | str | None = None,
         name: str | None = None,
+        **choice: Any,
     ) -> "AnnotatedVolume":
-        """Read a volume and its labels.
+        """Read a volume and its labels. Where both files have a place in space, the labels are turned to the volume.
 
         Args:
             image: file or folder of the volume.
             truth: file or folder of the labels.
-            spacing: voxel size (z, y, x); None for the file's own, or (1, 1, 1) if the file has none.
-            diameter: diameter of the median object; None to measure it on the truth.
+            spacing: voxel size (z, y, x) in micrometres; None for the file's own, or the voxel shape of the network if
+                the file has none.
+            diameter: diameter of the median object, in voxels of the finest axis or with a unit ("8um"); None to
+                measure it on the truth.
             name: name in the log; None for the name of the file, or of its folder if the file is called "image".
+            choice: ``channel``, ``frame``, ``axes`` and ``scene`` of the volume, as for :func:`anystar_torch.io.read`,
+                and ``truth_channel``, ``truth_frame``, ``truth_axes`` and ``truth_scene`` of the labels.
 
         Raises:
-            ValueError: a file cannot be read, or the shapes differ.
+            ValueError: a file cannot be read, the files are not of one volume, the diameter has a unit and the voxel
+                size is not known, or a key is unknown.
         """
-        scan = io.read(image)
-        labels = io.int32_ids(io.read_labels(truth).array)
-        if labels.shape != scan.array.shape:
-            raise ValueError(
-                f"{truth} must have the shape of {image}, {scan.array.shape}, got {labels.shape}"
-            )
-        voxel = tuple(float(s) for s in spacing or scan.spacing or (1.0, 1.0, 1.0))
+        check_keys(choice, ("image", "truth", "spacing", "diameter", "name", *choosing("truth")))
+        scan, labels = VolumeFiles.of(image, truth, choice, "truth").read(spacing)
+        check_diameter(diameter, scan, image)
         path = Path(image)
         return cls(
             name=name or (path.parent.name if path.stem == "image" else path.stem),
             image=scan.array,
-            truth=labels,
-            spacing=voxel,
-            diameter=median_diameter(labels, voxel) if diameter is None else diameter,
+            truth=io.int32_ids(labels.array),
+            spacing=scan.spacing,
+            diameter=diameter,
         )
+
+    def sized(self, anisotropy: Spacing) -> tuple[Spacing, float | int | str]:
+        """Voxel size and diameter of the median object.
+
+        Args:
+            anisotropy: voxel shape (z, y, x) of a volume without voxel size: that of the network.
+        """
+        voxel = self.spacing or anisotropy
+        return voxel, median_diameter(self.truth, voxel) if self.diameter is None else self.diameter
 
 
 class InstanceScores(Callback):
@@ -105,8 +119,8 @@ class InstanceScores(Callback):
         real: arguments of :meth:`AnnotatedVolume.read`, one set per volume.
 
     Raises:
-        ValueError: no samples, a volume that cannot be read, or two volumes of one name.
-        TypeError: a volume without image or truth, or with an unknown argument.
+        ValueError: no samples, a volume that cannot be read or has an unknown key, or two volumes of one name.
+        TypeError: a volume without image or truth.
     """
 
     def __init__(
@@ -205,10 +219,11 @@ class InstanceScores(Callback):
         scores = torch.zeros(len(self.real), len(IOU_THRESHOLDS), 2)
         for index in range(trainer.global_rank, len(self.real), trainer.world_size):
             volume = self.real[index]
+            spacing, diameter = volume.sized(model.network.rays.anisotropy)
             found = model.predict(
                 volume.image,
-                spacing=volume.spacing,
-                diameter=volume.diameter,
+                spacing=spacing,
+                diameter=diameter,
                 prob_thresh=prob_thresh,
                 device=device,
                 progress=False,
@@ -217,7 +232,7 @@ class InstanceScores(Callback):
             scores[index] = torch.tensor([[s.f1, s.accuracy] for s in each])
             if self.pictures:
                 path = self.folder / f"real_{volume.name}.png"
-                picture.planes(volume.image, volume.truth, found.labels, path=path, spacing=volume.spacing)
+                picture.planes(volume.image, volume.truth, found.labels, path=path, spacing=spacing)
                 log_picture(trainer.loggers, f"real/{volume.name}", path, trainer.global_step)
         scores = _summed(trainer, scores)
         figures = _named("real", "", scores.mean(0))

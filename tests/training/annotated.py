@@ -29,14 +29,18 @@ def volume():
     return (1000 * (image + 1)).astype(np.uint16), labels
 
 
-def write_start(folder: Path) -> Path:
+def write_start(folder: Path, anisotropy: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Path:
     """Write image, labels, and in ``start`` a model that has learned nothing; returns the folder."""
     image, labels = volume()
     tifffile.imwrite(folder / "a.tif", image)
     tifffile.imwrite(folder / "a_labels.tif", labels)
     torch.manual_seed(0)
     network = StarDist(
-        rays=16, grid=(2, 2, 2), features=16, backbone=UNetBackbone(filters=8, depth=1, batch_norm=True)
+        rays=16,
+        anisotropy=anisotropy,
+        grid=(2, 2, 2),
+        features=16,
+        backbone=UNetBackbone(filters=8, depth=1, batch_norm=True),
     )
     config = weights.ModelConfig(
         architecture=network.architecture,

@@ -87,6 +87,57 @@ def test_objects_alone_leave_the_background_open(files):
     assert np.array_equal(read.labels, np.where(labels_of_balls() > 0, labels_of_balls(), UNKNOWN))
 
 
+@pytest.mark.parametrize("part", [{"boxes": [[[0, 24], [0, 40], [0, 20]]]}, {"slices": [[0, 16]]}])
+@pytest.mark.parametrize("outside", ["known", "empty"])
+def test_objects_alone_are_whole_inside_of_boxes(files, part, outside):
+    """Objects that cross the face of the part do not count, whether or not the file has what lies outside."""
+    given = labels_of_balls()
+    inside = np.zeros(SHAPE, bool)
+    inside[tuple(slice(*side) for side in part["boxes"][0]) if "boxes" in part else slice(0, 16)] = True
+    whole = {label for label in range(1, 6) if inside[given == label].all()}
+    read = Annotation.read(
+        **files(given if outside == "known" else np.where(inside, given, 0)), objects_only=True, **part
+    )
+    assert len(read.objects) == len(whole)
+    assert np.array_equal(read.labels > 0, np.isin(given, list(whole)))
+    assert not (read.labels == 0).any()
+
+
+def test_the_label_of_what_is_not_annotated_cuts_no_object_that_is_outlined_alone(files):
+    given = labels_of_balls()
+    given[:, 34:] = -1
+    assert Annotation.read(**files(given), objects_only=True).objects == [1, 2, 3, 4, 5]
+
+
+def test_the_size_is_that_of_the_objects_that_count(files):
+    """Two whole small balls; three larger ones are cut, outside of the box, or touch what is not annotated."""
+    given = np.zeros(SHAPE, np.int16)
+    for label, (centre, radius) in enumerate(
+        [((8, 8, 8), 3.0), ((16, 20, 8), 3.0), ((12, 10, 20), 7.0), ((12, 10, 33), 6.0), ((12, 32, 8), 6.0)],
+        1,
+    ):
+        ball(given, label, centre, radius)
+    given[:, 34:, :20] = -1
+    read = Annotation.read(**files(given), boxes=[[[0, 24], [0, 40], [0, 20]]])
+    assert read.objects == [1, 2]
+    volume = (given == 1).sum()
+    assert read.diameter == pytest.approx((6 / np.pi * volume) ** (1 / 3))
+
+
+def test_without_voxel_size_the_network_tells_the_shape_of_voxels(files):
+    flat = np.zeros(SHAPE, np.uint8)
+    ball(flat, 1, (8, 10, 10), 8, (0.5, 1, 1))
+    ball(flat, 2, (16, 28, 28), 8, (0.5, 1, 1))
+    given = {**files(flat), "spacing": None}
+    (read,) = read_annotations([given], (2.0, 1.0, 1.0))
+    assert read.spacing == (2, 1, 1)
+    assert read.diameter == Annotation.read(**{**given, "spacing": [2, 1, 1]}).diameter
+    with pytest.raises(ValueError, match=r"no voxel size.* 0.5\d* times .*\(1.0, 1.0, 1.0\); give spacing"):
+        read_annotations([given])
+    with pytest.raises(ValueError, match=r"no voxel size.* 2\S* times .*\(2.0, 1.0, 1.0\); give spacing"):
+        read_annotations([{**files(labels_of_balls()), "spacing": None}], (2.0, 1.0, 1.0))
+
+
 def test_nothing_is_cut_where_all_is_annotated():
     labels = labels_of_balls().astype(np.int32)
     assert without_cut_objects(labels, labels) is labels
@@ -109,7 +160,7 @@ def mask():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (labels_of_balls()[:, :, 1:], r"must have the shape of .*a.tif, \(24, 40, 40\), got \(24, 40, 39\)"),
+        (labels_of_balls()[:, :, 1:], r"must have the same shape, got \(24, 40, 40\) and \(24, 40, 39\)"),
         (labels_of_balls() + np.float32(0.5), "holds fractions, not labels"),
         (ndimage.gaussian_filter((labels_of_balls() > 0).astype(np.float32), 1), "as a probability map does"),
         (np.zeros(SHAPE, np.uint8), "has no objects: all labels are 0"),

@@ -179,8 +179,9 @@ def test_real_volumes_are_scored_beside(tmp_path, files, monkeypatch):
 def test_the_size_is_measured_where_it_is_not_given(files):
     volume = AnnotatedVolume.read(**files)
     assert volume.name == "embryo"
-    assert volume.spacing == (1.0, 1.0, 1.0)
-    assert volume.diameter == pytest.approx(2 * RADIUS, rel=0.05)
+    spacing, diameter = volume.sized((1.0, 1.0, 1.0))
+    assert spacing == (1.0, 1.0, 1.0)
+    assert diameter == pytest.approx(2 * RADIUS, rel=0.05)
 
 
 def test_wrong_volumes_are_refused(tmp_path, files):
@@ -188,10 +189,10 @@ def test_wrong_volumes_are_refused(tmp_path, files):
         scores(tmp_path, real=[files, files])
     with pytest.raises(ValueError, match=r"nowhere\.tif"):
         scores(tmp_path, real=[{**files, "image": "nowhere.tif"}])
-    with pytest.raises(TypeError, match="diametre"):
+    with pytest.raises(ValueError, match="unknown key diametre; known: image, truth, spacing, diameter"):
         scores(tmp_path, real=[{**files, "diametre": 3}])
     tifffile.imwrite(tmp_path / "small.tif", np.ones((7, 8, 9), np.uint16))
-    with pytest.raises(ValueError, match=r"must have the shape of .*got \(7, 8, 9\)"):
+    with pytest.raises(ValueError, match=r"must have the same shape, got .* and \(7, 8, 9\)"):
         scores(tmp_path, real=[{**files, "truth": str(tmp_path / "small.tif")}])
     with pytest.raises(ValueError, match="samples must be at least 1"):
         scores(tmp_path, samples=0)
