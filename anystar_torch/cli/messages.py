@@ -7,11 +7,13 @@ import typer
 
 #: Arguments of the library that its messages name, and the options that set them.
 OPTIONS = {
+    "authors": "--author",
     "axes": "--axes",
     "channel": "--channel",
     "compiled": "--no-compile",
     "diameter": "--diameter",
     "frame": "--frame",
+    "license_id": "--license",
     "max_memory": "--max-memory",
     "nms_thresh": "--nms-thresh",
     "normalisation": "--normalisation",

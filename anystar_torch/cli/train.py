@@ -1,5 +1,7 @@
 """``anystar train``: train a network on synthetic volumes, with Hydra's overrides and flags."""
 
+import os
+import traceback
 from typing import Annotated
 
 import typer
@@ -49,6 +51,12 @@ def train(
     words = overrides or []
     if any(word in ("-sc", "--shell-completion", "--shell_completion") for word in words):
         raise ValueError("tab completion is installed with: anystar --install-completion")
-    from anystar_torch.training.main import main
+    from anystar_torch.training.main import FAILED, main
 
-    main(words)
+    try:  # what the training does not print in one line has its traceback, as with python train.py
+        main(words)
+    except Exception:
+        if os.environ.get("ANYSTAR_DEBUG"):
+            raise
+        traceback.print_exc()
+        raise typer.Exit(FAILED) from None

@@ -233,7 +233,7 @@ class StopOnNonFinite(Callback):
     """Stop the run if a loss is not finite, and name the ids of its samples.
 
     The losses of ``every_n_steps`` steps are copied to the host together. On a GPU they are checked ``every_n_steps``
-    steps later, when the copy has finished, so the GPU does not wait for the host.
+    steps later, when the copy has finished, so the GPU does not wait for the host. All are checked before a checkpoint.
 
     Args:
         every_n_steps: number of steps between two copies.
@@ -256,6 +256,14 @@ class StopOnNonFinite(Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Check the losses that are left."""
+        self.check(trainer)
+
+    def check(self, trainer: L.Trainer) -> None:
+        """Check all losses so far. On a GPU the host waits for the last step.
+
+        Raises:
+            NonFiniteLossError: a loss is not finite.
+        """
         self._copy()
         self._check(trainer, newest=True)
 

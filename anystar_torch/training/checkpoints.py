@@ -1,5 +1,6 @@
 """Write checkpoints atomically, and stop a run at a signal."""
 
+import math
 import os
 import signal
 from pathlib import Path
@@ -10,6 +11,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
+from anystar_torch.training.callbacks import NonFiniteLossError, StopOnNonFinite
 from anystar_torch.training.data import Batch
 from anystar_torch.training.resuming import read_checkpoint
 
@@ -19,8 +21,12 @@ LAST, BEST = "last.ckpt", "best.ckpt"
 class Checkpoints(Checkpoint):
     """Write ``last.ckpt`` at regular steps and at the end, and ``best.ckpt`` after the best validation.
 
+    Where a validation follows the step, ``last.ckpt`` is written after it, so a run that is killed meanwhile repeats
+    the validation when it is resumed. Before every write of ``last.ckpt`` the weights must be finite, and
+    :class:`~anystar_torch.training.callbacks.StopOnNonFinite` checks the losses so far.
+
     After a signal (Ctrl-C, SIGTERM) to any rank the run finishes its step, writes a checkpoint and ends. A second
-    signal ends it at once.
+    signal ends it at once. A run that is stopped otherwise (``trainer.max_time``) writes a checkpoint too.
 
     Two reasons against Lightning's ModelCheckpoint. Its exception hook saves in the middle of a step, which is no state
     to resume from. It writes to the system's temporary folder and moves the file (Lightning 2.6); between file systems
@@ -37,6 +43,9 @@ class Checkpoints(Checkpoint):
             waits for each check. One GPU and CPUs check at every step.
         validate_last: whether the last step is validated as well where ``trainer.val_check_interval`` does not divide
             the number of steps. Without it, ``best.ckpt`` cannot be the last state of such a run.
+
+    Attributes:
+        stopped: after the training, whether any rank got a signal, at the latest in the last validation.
 
     Raises:
         ValueError: a number of steps is below 1, or the mode is unknown.
@@ -59,6 +68,8 @@ class Checkpoints(Checkpoint):
         self.folder, self.every_n_steps, self.monitor, self.mode = Path(folder), every_n_steps, monitor, mode
         self.signal_every_n_steps, self.validate_last = signal_every_n_steps, validate_last
         self.best: float | None = None
+        self.stopped = False
+        self._waiting = False
         self._received: int | None = None
         self._previous: dict[int, Any] = {}
 
@@ -77,17 +88,18 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Write ``last.ckpt`` if it is due, if the run is complete, or if a signal came during the step."""
+        """Write ``last.ckpt`` if it is due, if the run ends, or if a signal came during the step."""
         stopping = self._agree_to_stop(trainer)
         done = trainer.global_step == trainer.max_steps
-        if stopping or done or trainer.global_step % self.every_n_steps == 0:
-            self._save(trainer, LAST)
         if stopping:
-            trainer.should_stop = True
             trainer.limit_val_batches = 0  # otherwise Lightning validates before it stops
-        elif done and self.validate_last:
-            # Lightning ends at the last step without a validation, but validates before it stops.
+        # Lightning ends at the last step without a validation, but validates before it stops.
+        if stopping or (done and self.validate_last):
             trainer.should_stop = True
+        due = done or trainer.should_stop or trainer.global_step % self.every_n_steps == 0
+        self._waiting = due and _validates(trainer)
+        if due and not self._waiting:
+            self._save_last(trainer, pl_module)
 
     def _agree_to_stop(self, trainer: L.Trainer) -> bool:
         """Whether any rank got a signal. All ranks ask at the same steps."""
@@ -97,28 +109,40 @@ class Checkpoints(Checkpoint):
         return trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write ``best.ckpt`` if the monitored figure is better than all earlier ones.
+        """Write ``best.ckpt`` if the monitored figure is better than all earlier ones, and ``last.ckpt`` if it is due.
+
+        A figure that is NaN is never the best.
 
         Raises:
             ValueError: no figure of that name was logged.
         """
-        if self.monitor is None or trainer.sanity_checking:
+        if trainer.sanity_checking:
             return
-        if self.monitor not in trainer.callback_metrics:
+        if self.monitor is not None:
+            self._keep_best(trainer, self.monitor)
+        if self._waiting or trainer.should_stop:
+            self._waiting = False
+            self._save_last(trainer, pl_module)
+
+    def _keep_best(self, trainer: L.Trainer, monitor: str) -> None:
+        if monitor not in trainer.callback_metrics:
             logged = ", ".join(
                 sorted(name for name in trainer.callback_metrics if name[:3] in ("val", "rea"))
             )
             raise ValueError(
-                f"callbacks.checkpoint.monitor={self.monitor} is not logged; logged figures: {logged}"
+                f"callbacks.checkpoint.monitor={monitor} is not logged; logged figures: {logged}"
             )
-        score = float(trainer.callback_metrics[self.monitor])
+        score = float(trainer.callback_metrics[monitor])
+        if math.isnan(score):
+            return
         better = self.best is None or (score > self.best if self.mode == "max" else score < self.best)
         if better:
             self.best = score
             self._save(trainer, BEST)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Restore the previous signal handlers."""
+        """Restore the previous signal handlers, after all ranks know whether one of them got a signal."""
+        self.stopped = trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
         self._restore()
 
     def on_exception(
@@ -130,6 +154,18 @@ class Checkpoints(Checkpoint):
     def state_dict(self) -> dict[str, Any]:
         """The best figure so far. :func:`best_score` reads it from ``best.ckpt``."""
         return {"best": self.best}
+
+    def _save_last(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, StopOnNonFinite):
+                callback.check(trainer)
+        finite = all(bool(weight.isfinite().all()) for weight in pl_module.parameters())
+        if not trainer.strategy.reduce_boolean_decision(finite, all=True):
+            raise NonFiniteLossError(
+                f"the weights after step {trainer.global_step} are not finite, and are not saved; lower "
+                "training.optimizer.lr"
+            )
+        self._save(trainer, LAST)
 
     def _save(self, trainer: L.Trainer, name: str) -> None:
         path = self.folder / name
@@ -147,6 +183,13 @@ class Checkpoints(Checkpoint):
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
+
+
+def _validates(trainer: L.Trainer) -> bool:
+    """Whether Lightning validates after this step."""
+    interval = trainer.val_check_batch  # None if validations follow from the time
+    regular = interval is not None and trainer.global_step % interval == 0
+    return bool(trainer.limit_val_batches) and (trainer.should_stop or regular)
 
 
 def last_checkpoint(run_folder: str | None) -> Path | None:
@@ -167,7 +210,7 @@ def last_checkpoint(run_folder: str | None) -> Path | None:
 
 
 def best_score(folder: Path) -> float | None:
-    """The monitored figure of ``best.ckpt`` in ``folder``; None if there is no such file. Tensors are not read.
+    """The monitored figure of ``best.ckpt`` in ``folder``; None if there is none, or NaN. Tensors are not read.
 
     Args:
         folder: the folder of checkpoints of a run.
@@ -177,7 +220,7 @@ def best_score(folder: Path) -> float | None:
         return None
     content = read_checkpoint(path)
     score = content["callbacks"][Checkpoints.__qualname__]["best"]
-    return None if score is None else float(score)
+    return None if score is None or math.isnan(score) else float(score)
 
 
 def averaged_weights(path: Path, prefix: str = "network.") -> dict[str, torch.Tensor]:

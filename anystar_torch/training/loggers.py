@@ -1,5 +1,6 @@
 """Log pictures, and make a Weights & Biases logger that continues the run of a resumed training."""
 
+import importlib
 import importlib.util
 import secrets
 from collections.abc import Iterable
@@ -8,6 +9,8 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+
+from anystar_torch.io.atomic import atomic_write
 
 
 def log_picture(loggers: Iterable[Logger], tag: str, path: Path, step: int) -> None:
@@ -26,6 +29,18 @@ def log_picture(loggers: Iterable[Logger], tag: str, path: Path, step: int) -> N
             logger.experiment.add_image(tag, imread(path)[..., :3], step, dataformats="HWC")
         elif isinstance(logger, WandbLogger):
             logger.log_image(tag, [str(path)], step=step)
+
+
+def finish(loggers: Iterable[Logger]) -> None:
+    """End the run of Weights & Biases. A logger that is made while there is one would write into it.
+
+    Args:
+        loggers: loggers of the trainer.
+    """
+    if any(isinstance(logger, WandbLogger) for logger in loggers):
+        wandb: Any = importlib.import_module("wandb")
+        if wandb.run is not None:
+            wandb.finish()
 
 
 def weights_and_biases(*, folder: str, **settings: Any) -> WandbLogger:
@@ -51,5 +66,6 @@ def _run_id(folder: str) -> str:
     path = Path(folder, "wandb_id")
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(secrets.token_hex(4))
+        with atomic_write(path) as temporary:
+            temporary.write_text(secrets.token_hex(4))
     return path.read_text().strip()

@@ -26,8 +26,13 @@ from anystar_torch.configuration.stored import current_config
 from anystar_torch.system.allocator import keep_freed_memory
 from anystar_torch.training.budget import fit_steps, say, with_steps
 from anystar_torch.training.callbacks import NonFiniteLossError
+from anystar_torch.training.checkpoints import LAST, Checkpoints
+from anystar_torch.training.loggers import finish
+from anystar_torch.training.overrides import flags_first
 from anystar_torch.training.report import STOPPED
-from anystar_torch.training.runs import Run, build, in_its_folder, in_sweep, store_settings
+from anystar_torch.training.run_folder import check_unused, resumed_config
+from anystar_torch.training.runs import Run, build, in_its_folder, store_settings
+from anystar_torch.training.settings import REFUSED, check_settings, in_sweep
 from anystar_torch.training.stages import Stage, stages_to_run
 
 SETTINGS_REFUSED = 2
@@ -36,11 +41,12 @@ SETTINGS_REFUSED = 2
 FAILED = 1
 """Exit status of a run that stopped because of its loss or an unexpected error."""
 
+OF_HYDRA = ("hydra.output_subdir=null", "hydra.job.name=train")
+"""Overrides for the stored configuration of a run, which has no part for Hydra. Hydra writes no files before the run
+folder is checked, and its log has the usual name."""
+
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable. With the value 1 errors have their traceback, and Hydra raises them."""
-
-REFUSED = (HydraException, OmegaConfBaseException, ValueError, ImportError)
-"""Errors of settings that are not valid."""
 
 register_resolvers()  # Hydra resolves parts of the configuration before it calls the job
 
@@ -70,9 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command, given = list(sys.argv), os.environ.get(FULL_ERROR)
     full = given == "1"
     job = partial(train, command=command, full=full)
-    words = list(command[1:] if arguments is None else arguments)
-    # Hydra refuses overrides on both sides of a flag.
-    words.sort(key=lambda word: word not in ("-m", "--multirun"))
+    words = flags_first([*OF_HYDRA, *(command[1:] if arguments is None else arguments)])
     sys.argv = [command[0], *words]  # Hydra reads them there
     os.environ[FULL_ERROR] = "1"
     try:
@@ -132,7 +136,11 @@ def _train(config: DictConfig, command: Sequence[str], full: bool) -> tuple[Run 
         from anystar_torch.kernels import _native  # noqa: F401 - missing in a clone that was not built
 
         config = current_config(config)
-        stages = stages_to_run(config, in_its_folder(config))
+        placed = in_its_folder(config)
+        if placed.resume is None:
+            check_unused(placed.run_folder)
+        stages = stages_to_run(config, placed)
+        check_settings(stages)
     except REFUSED as error:
         return None, give_up(error, command, full, SETTINGS_REFUSED)
     for stage in stages:
@@ -151,16 +159,44 @@ def _train_stage(stage: Stage, command: Sequence[str], full: bool) -> tuple[Run 
     except KeyboardInterrupt:
         return None, complain("stopped before the training began", command, STOPPED)
     try:
-        run.trainer.fit(run.training, datamodule=run.data, ckpt_path=run.checkpoint)
+        stopped = _fit(run)
+        if stage.last and not stopped:
+            return run, run.report(run.trainer, run.training, run.data)
     except NonFiniteLossError as error:
         return run, give_up(error, command, full, FAILED)
-    if stage.last:
-        return run, run.report(run.trainer, run.training, run.data)
-    if run.trainer.global_step < run.trainer.max_steps:
-        line = f"stopped in {stage.title}; to resume it, repeat the command with resume={stage.folder}"
-        return run, complain(line, command, STOPPED)
+    except KeyboardInterrupt:  # outside of the steps, such as in the report
+        stopped = True
+    finally:
+        finish(run.trainer.loggers)
+    if stopped or run.trainer.global_step < run.trainer.max_steps:
+        return run, _stopped(stage, run, command)
     run.trainer.strategy.barrier()  # the next stage reads the checkpoint
     return run, 0
+
+
+def _fit(run: Run) -> bool:
+    """Train, and return whether a signal came in the last step or its validation, which stops a complete training."""
+    try:
+        run.trainer.fit(run.training, datamodule=run.data, ckpt_path=run.checkpoint)
+    except SystemExit as stopped:
+        if isinstance(stopped.__context__, KeyboardInterrupt):  # Lightning ends the process after Ctrl-C
+            raise KeyboardInterrupt from stopped
+        raise
+    checkpoints = run.trainer.checkpoint_callback
+    complete = run.trainer.global_step >= run.trainer.max_steps
+    return complete and isinstance(checkpoints, Checkpoints) and checkpoints.stopped
+
+
+def _stopped(stage: Stage, run: Run, command: Sequence[str]) -> int:
+    """Print that a signal stopped the run, and how it is resumed; the exit status."""
+    if not run.trainer.is_global_zero:
+        return STOPPED
+    if not any(Path(stage.folder).rglob(LAST)):
+        return complain("stopped before the first checkpoint was written", command, STOPPED)
+    complete = stage.last and run.trainer.global_step >= run.trainer.max_steps
+    where = "before the end of the report" if complete else f"in {stage.title}"
+    line = f"stopped {where}; to resume it, repeat the command with resume={stage.folder}"
+    return complain(line, command, STOPPED)
 
 
 def _prepared(stage: Stage) -> Run:
@@ -170,29 +206,13 @@ def _prepared(stage: Stage) -> Run:
     if steps is not None:
         config, placed = with_steps(config, steps), with_steps(placed, steps)
     run = build(placed)
-    refuse_processes_in_sweep(run)
     if run.trainer.is_global_zero:
+        if placed.resume is not None:
+            config = resumed_config(placed.resume, config)
         store_settings(config, placed.run_folder)
         if stage.total > 1:
             say(f"{stage.title}: {run.trainer.max_steps} steps in {placed.run_folder}")
     return run
-
-
-def refuse_processes_in_sweep(run: Run) -> None:
-    """Refuse jobs of a sweep that would start further processes: Lightning repeats the command of the whole sweep.
-
-    Args:
-        run: one job.
-
-    Raises:
-        ValueError: the job would start processes.
-    """
-    cluster = getattr(run.trainer.strategy, "cluster_environment", None)
-    if in_sweep() and run.trainer.world_size > 1 and not (cluster and cluster.creates_processes_externally):
-        raise ValueError(
-            f"a job of a sweep cannot start {run.trainer.world_size} processes; set trainer.devices=1, or run the jobs "
-            "one by one"
-        )
 
 
 def silence_libraries() -> None:

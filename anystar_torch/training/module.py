@@ -170,6 +170,20 @@ class Training(L.LightningModule):
         """Store the network's architecture, which a resumed run is compared with."""
         checkpoint[ARCHITECTURE] = self.network.architecture
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Replace the learning rate in the checkpoint by that of the settings, if they differ."""
+        rate = getattr(self.optimizer, "keywords", {}).get("lr")
+        states = zip(
+            checkpoint.get("optimizer_states", []), checkpoint.get("lr_schedulers", []), strict=False
+        )
+        for optimizer, schedule in states if rate is not None else ():
+            for group in optimizer["param_groups"]:
+                before = group.get("initial_lr", rate)
+                if before != rate:
+                    group["lr"] = group["lr"] / before * rate if before else rate
+                    group["initial_lr"] = rate
+            schedule["base_lrs"] = [rate] * len(schedule["base_lrs"])
+
     def training_losses(self, batch: Batch) -> Losses:
         """The losses of a batch, with their gradients with respect to the network's weights.
 

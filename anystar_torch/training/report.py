@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -41,6 +43,7 @@ from anystar_torch.training.thresholds import (
     evaluate,
     scores_of,
 )
+from anystar_torch.training.volume_files import VolumeFiles, check_diameter
 
 FAILED = 1
 """Exit status of a run whose network learned nothing."""
@@ -50,6 +53,10 @@ STOPPED = 130
 
 EXAMPLE_SPACING = (2.0, 1.0, 1.0)
 """Relative voxel size of the volume in the stardist package, whose file has none."""
+
+
+RealVolume = tuple[str, io.SpatialImage, NDArray[np.int32] | None]
+"""Path, volume, and labels if there are some."""
 
 
 def example_volume() -> tuple[Path, Path] | None:
@@ -75,11 +82,13 @@ class Report:
         min_f1: smallest F1 at IoU 0.3 on the scored samples of a network that learned something.
         image: file of a real volume to segment; None for the example in the ``stardist`` package, if it is installed.
         truth: file of its labels; None if there are none.
-        diameter: diameter of its median object, in voxels of the finest axis; None to measure it on the truth.
-        spacing: its voxel size (z, y, x); None for the file's own.
+        diameter: diameter of its median object, in voxels of the finest axis or with a unit ("8um"); None to measure it
+            on the truth.
+        spacing: its voxel size (z, y, x) in micrometres; None for the file's own.
 
     Raises:
-        ValueError: ``samples`` is below 1, or the weights to export are neither "last" nor "best".
+        ValueError: ``samples`` is below 1, the weights to export are neither "last" nor "best", labels are given
+            without their volume, or the real volume cannot be read.
     """
 
     def __init__(
@@ -91,16 +100,19 @@ class Report:
         min_f1: float | int,
         image: str | None,
         truth: str | None,
-        diameter: float | int | None,
+        diameter: float | int | str | None,
         spacing: Sequence[float | int] | None,
     ) -> None:
         if samples < 1:
             raise ValueError(f"report.samples must be at least 1, got {samples}")
         if export["weights"] not in ("last", "best"):
             raise ValueError(f"report.export.weights must be last or best, got {export['weights']!r}")
+        if truth is not None and image is None:
+            raise ValueError("report.truth needs report.image, the volume of these labels")
         self.export = export
         self.folder, self.samples, self.min_f1 = Path(folder), samples, min_f1
-        self.image, self.truth, self.diameter, self.spacing = image, truth, diameter, spacing
+        self.diameter, self.spacing = diameter, spacing
+        self.real = None if image is None else self._read(image, truth)
         self.next_diameter = "VOXELS"  # in the command that is printed at the end
         self.console = Console()
 
@@ -205,17 +217,14 @@ class Report:
         return choice.scores
 
     def _segment_real(self, model: AnyStar) -> None:
-        example = example_volume() if self.image is None else None
-        path = self.image or (example[0] if example else None)
-        if path is None:
+        real = self.real or self._example()
+        if real is None:
             self.console.print(
                 "no real volume: set report.image=FILE, or install stardist for its example volume"
             )
             return
-        truth_path = self.truth or (example[1] if example else None)
-        scan = io.read(path)
-        truth = io.int32_ids(io.read_labels(truth_path).array) if truth_path else None
-        spacing = self.spacing or (EXAMPLE_SPACING if example else scan.spacing) or (1.0, 1.0, 1.0)
+        path, scan, truth = real
+        spacing = scan.spacing or model.network.rays.anisotropy
         diameter = self.diameter or (None if truth is None else median_diameter(truth, spacing))
         found = model.predict(scan.array, spacing=spacing, diameter=diameter)
         self.console.print(
@@ -227,6 +236,24 @@ class Report:
             scan.array, truth, found.labels, path=self.folder / "real.png", spacing=spacing
         )
         self.console.print(f"picture: {shown}", soft_wrap=True)
+
+    def _read(self, image: str, truth: str | None) -> RealVolume:
+        """A volume and its labels, if it has some."""
+        if truth is None:
+            scan, labels = io.read(image, spacing=self.spacing), None
+        else:
+            scan, stored = VolumeFiles.of(image, truth, {}).read(self.spacing)
+            labels = io.int32_ids(stored.array)
+        check_diameter(self.diameter, scan, image)
+        return image, scan, labels
+
+    def _example(self) -> RealVolume | None:
+        """The example volume; None if it is not installed."""
+        paths = example_volume()
+        if paths is None:
+            return None
+        path, scan, truth = self._read(str(paths[0]), str(paths[1]))
+        return path, scan if self.spacing else replace(scan, spacing=EXAMPLE_SPACING), truth
 
     def _print_table(self, title: str, scores: Scores) -> None:
         table = Table(

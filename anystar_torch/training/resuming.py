@@ -1,7 +1,7 @@
 """Resume a run: checkpoints are read without executing what they hold, and their network must be that of the run."""
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,9 @@ def check_same_network(path: Path, network: nn.Module) -> None:
     )
     different = differences(there, here)
     if different:
-        more = f" and {len(different) - 4} more" if len(different) > 4 else ""
         raise ValueError(
             f"cannot start from {path}, whose network has another architecture: "
-            f"{', '.join(different[:4])}{more}; choose the same with model=..., or start a new run"
+            f"{first_phrases(different)}; choose the same with model=..., or start a new run"
         )
 
 
@@ -88,6 +87,16 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         for name in {**here, **there}
         if there.get(name) != here.get(name)
     ]
+
+
+def first_phrases(phrases: Sequence[str]) -> str:
+    """The first four phrases, and how many there are more.
+
+    Args:
+        phrases: of :func:`differences`.
+    """
+    more = f" and {len(phrases) - 4} more" if len(phrases) > 4 else ""
+    return f"{', '.join(phrases[:4])}{more}"
 
 
 def _shapes(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -6,16 +6,19 @@ from typing import Any, NamedTuple
 
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf, flag_override
 
+from anystar_torch.io.atomic import atomic_write
 from anystar_torch.training.checkpoints import LAST, best_score, last_checkpoint
 from anystar_torch.training.data import SynthesisData
 from anystar_torch.training.module import Training, warm_start
 from anystar_torch.training.overrides import sets
 from anystar_torch.training.report import Report
 from anystar_torch.training.resuming import check_same_network
+from anystar_torch.training.run_folder import claimed
+from anystar_torch.training.settings import check_trainer, in_sweep
 
 
 class Run(NamedTuple):
@@ -61,31 +64,45 @@ def build(config: DictConfig) -> Run:
         callbacks=list(instantiate(config.callbacks).values()),
         logger=list(instantiate(config.logger).values()),
     )
+    check_trainer(trainer, training)
     return Run(trainer, training, instantiate(config.data), checkpoint, report)
-
-
-def in_sweep() -> bool:
-    """Whether this run is one job of a sweep (``-m``)."""
-    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 
 def in_its_folder(config: DictConfig) -> DictConfig:
     """A copy of ``config`` whose ``run_folder`` is the one that the user or a sweep gave to Hydra, if one did.
 
-    It is ``hydra.run.dir`` from the command line, or ``hydra.sweep.dir`` and ``hydra.sweep.subdir`` for a job of a
-    sweep. A job of a sweep that is resumed goes on from its own checkpoint; a job without one starts.
+    That is ``hydra.run.dir`` from the command line, or ``hydra.sweep.dir`` and ``hydra.sweep.subdir`` for a job of a
+    sweep. A new run whose folder is named by the time gets one that no other run has begun in. A job of a sweep that is
+    resumed goes on from its own checkpoint; a job without one starts.
 
     Args:
         config: the composed configuration.
     """
     hydra, placed = HydraConfig.get(), deepcopy(config)
     sweep = in_sweep()
-    if sweep or sets(hydra.overrides.hydra, "hydra.run.dir"):
-        placed.run_folder = hydra.runtime.output_dir
+    given = sweep or sets(hydra.overrides.hydra, "hydra.run.dir")
+    placed.run_folder = hydra.runtime.output_dir if given else str(config.run_folder)
+    first = getattr(rank_zero_only, "rank", 0) == 0
+    if first and not given and config.resume is None and _named_by_time(config):
+        placed.run_folder = claimed(placed.run_folder)
+        _pass_on(placed.run_folder)
     if sweep and placed.resume is not None:
         begun = any(Path(placed.run_folder).rglob(LAST))  # also that of a stage
         placed.resume = placed.run_folder if begun else None
     return placed
+
+
+def _named_by_time(config: DictConfig) -> bool:
+    """Whether the run folder is the default one, or another whose name holds the time."""
+    container: Any = OmegaConf.to_container(config, resolve=False)
+    return "${now:" in str(container["run_folder"])
+
+
+def _pass_on(folder: str) -> None:
+    """Set ``hydra.run.dir``, which Lightning passes on to the processes that it starts."""
+    hydra: Any = HydraConfig.instance().cfg
+    with flag_override(hydra, ["readonly", "struct"], False), flag_override(hydra.hydra, "readonly", False):
+        hydra.hydra.run.dir = folder
 
 
 def store_settings(config: DictConfig, folder: str) -> None:
@@ -100,6 +117,11 @@ def store_settings(config: DictConfig, folder: str) -> None:
     hydra: Any = HydraConfig.instance().cfg
     settings = Path(folder, ".hydra")
     settings.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, settings / "config.yaml")
-    OmegaConf.save(OmegaConf.masked_copy(hydra, "hydra"), settings / "hydra.yaml")
-    OmegaConf.save(hydra.hydra.overrides.task, settings / "overrides.yaml")
+    contents = {
+        "config": config,
+        "hydra": OmegaConf.masked_copy(hydra, "hydra"),
+        "overrides": hydra.hydra.overrides.task,
+    }
+    for name, content in contents.items():
+        with atomic_write(settings / f"{name}.yaml") as temporary:
+            OmegaConf.save(content, temporary)

@@ -18,13 +18,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from anystar_torch.configuration.stored import current_config
-from anystar_torch.training.budget import MINUTES, STEPS, budget_of, stored_steps
+from anystar_torch.training.budget import MINUTES, STEPS, budget_of, say, stored_steps
 from anystar_torch.training.checkpoints import LAST, last_checkpoint
 from anystar_torch.training.overrides import sets
 from anystar_torch.training.resuming import read_checkpoint
-
-STAGES = "stages"
-"""Key of the configuration, and name of the folder of the stages before the last."""
+from anystar_torch.training.run_folder import STAGES, check_same_stage, say_unused
 
 BRANCHES = "branches"
 """Key of the configuration: stages that all start from the last one of ``stages``."""
@@ -70,27 +68,36 @@ def stages_to_run(config: DictConfig, placed: DictConfig) -> list[Stage]:
         placed: the same with its run folder.
 
     Raises:
-        ValueError: ``stages``, ``branches`` or the budget of a stage is not valid. Or the run is resumed from a folder
-            where no stage has a checkpoint, or with another run folder.
+        ValueError: ``stages``, ``branches`` or the budget of a stage is not valid, or the run is a fine-tuning. Or the
+            run is resumed from a folder where no stage has a checkpoint, with another run folder, or with a stage that
+            was trained with other settings.
         HydraException: an override of a stage is not valid.
     """
     task: Sequence[str] = HydraConfig.get().overrides.task
     trunk, branches = (_listed(config, key) for key in (STAGES, BRANCHES))
     if not trunk:
+        _check_no_stages(placed.resume)
         budget_of(config, task)
         return [Stage(config, placed, task, 1, 1, placed.run_folder)]
+    if OmegaConf.select(config, "data.annotated") is not None:
+        raise ValueError(f"a fine-tuning has no stages; leave out {STAGES}, and give {STEPS} or {MINUTES}")
     each = [*trunk, *branches]
     count, run_folder = len(each), Path(placed.run_folder)
     folders = [run_folder / STAGES / str(number) for number in range(1, count)] + [run_folder]
     if placed.resume is not None:
         _check_resumed(Path(placed.resume), run_folder, folders)
+    if count > 1 and sets(task, "seed"):
+        say("seed= on the command line counts for every stage: all of them begin with the same samples")
     stages = []
     for number, (words, folder) in enumerate(zip(each, folders, strict=True), 1):
-        if placed.resume is not None and folder != run_folder and _complete(folder):
-            continue
         before = None if number == 1 else str(folders[min(number - 1, len(trunk)) - 1])
         stage = _stage(placed, words, task, number, count, folder, before)
-        budget_of(stage.config, stage.overrides)
+        budget = budget_of(stage.config, stage.overrides)
+        if stage.placed.resume is not None:
+            check_same_stage(folder, stage.config, budget is not None)
+            if not stage.last and _complete(folder):
+                say_unused(folder, stage.config, stage.title)
+                continue
         if stage.last:
             export, others = stage.placed.report.export, [str(one) for one in folders[:-1]]
             export.earlier_stages, export.averaged_with = others, others[len(trunk) - 1 :]
@@ -114,6 +121,15 @@ def _listed(config: DictConfig, key: str) -> list[list[str]]:
 
 def _are_overrides(words: Any) -> bool:
     return isinstance(words, list) and all(isinstance(word, str) for word in words)
+
+
+def _check_no_stages(resume: str | None) -> None:
+    """Refuse to resume a run in stages without its stages: its model would be that of the last one alone."""
+    if resume is not None and Path(resume, STAGES).is_dir():
+        raise ValueError(
+            f"cannot resume {resume}: it was trained in stages, and this configuration has none; repeat the first "
+            f"command with resume={resume} ({Path(resume, STAGES, '1', '.hydra', 'overrides.yaml')} has its arguments)"
+        )
 
 
 def _check_resumed(resume: Path, run_folder: Path, folders: Sequence[Path]) -> None:

@@ -68,3 +68,29 @@ def test_completion(before, word, expected):
     context = typer.Context(typer.main.get_command(cli.app))
     context.params = {"overrides": before}
     assert complete(context, word) == expected
+
+
+@pytest.mark.parametrize("full", ["0", "1"])
+def test_an_unexpected_error_has_its_traceback_and_status_1(full, monkeypatch, capsys):
+    """As python train.py; with HYDRA_FULL_ERROR=1 also refused settings arrive here."""
+
+    def fail(words):
+        raise ValueError("the reason")
+
+    monkeypatch.setenv("HYDRA_FULL_ERROR", full)
+    monkeypatch.setattr(entry, "main", fail)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train"])
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback")
+    assert said.endswith("ValueError: the reason\n")
+
+
+def test_flags_may_follow_overrides(tmp_path, monkeypatch, capsys):
+    words = ["train", "+experiment=plain", "--config-dir", str(tmp_path), "seed=3", "--cfg", "job"]
+    monkeypatch.setattr(sys, "argv", ["anystar", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 0
+    assert "\nseed: 3\n" in capsys.readouterr().out

@@ -51,7 +51,7 @@ def test_overrides_reach_their_numbers() -> None:
         ("scene.mixture.background.plain=0.9", "add up to 1"),
         ("scene.mixture.background.patches.most=0", "most"),
         ("scene.mixture.texture.scales=[0]", "scales"),
-        ("placement.least=8", "scene"),
+        ("placement.least=8", "least"),
         ("effects.effects.contrast.p=1.5", "p must be a probability"),
         ("placement.zoom.factor=", "factor"),
     ],

@@ -4,6 +4,7 @@ import csv
 import os
 from dataclasses import replace
 
+import lightning as L
 import torch
 from safetensors.torch import load_file
 
@@ -61,6 +62,32 @@ def assert_same_weights(folder, other, exported=True):
         return
     model, expected_model = (load_file(f / "model" / "weights.safetensors") for f in (folder, other))
     assert all(torch.equal(model[name], value) for name, value in expected_model.items())
+
+
+def contents(folder):
+    """Every file of a folder and its bytes."""
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+class SignalInValidation(L.Callback):
+    """Sends a signal to this process when the validation after ``step`` begins."""
+
+    def __init__(self, step, number):
+        self.step, self.number = step, number
+
+    def on_validation_start(self, trainer, pl_module):
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+class StopAfter(L.Callback):
+    """Stops the training after a step, as ``trainer.max_time`` does."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        trainer.should_stop |= trainer.global_step == self.step
 
 
 class Payload:

@@ -47,7 +47,11 @@ def trainer(step, **more):
         "is_global_zero": True,
         "strategy": alone,
         "loggers": [],
+        "callbacks": [],
         "ckpt_path": None,
+        "should_stop": False,
+        "limit_val_batches": 1.0,
+        "val_check_batch": 1000,
         "datamodule": data,
     }
     fake.configure_mock(global_step=step, **{**state, **more})
@@ -55,6 +59,7 @@ def trainer(step, **more):
 
 
 MODULE = Mock(spec=L.LightningModule)
+MODULE.parameters.return_value = []
 
 
 def run(callback, losses, end=True):

@@ -2,10 +2,13 @@
 
 import signal
 from types import SimpleNamespace
+from unittest.mock import Mock
 
+import lightning as L
 import pytest
 import torch
 
+from anystar_torch.training.callbacks import NonFiniteLossError, StopOnNonFinite
 from anystar_torch.training.checkpoints import Checkpoints, averaged_weights, best_score
 from tests.training.test_callbacks import MODULE, batch, trainer
 
@@ -44,6 +47,80 @@ def test_the_best_validation_is_kept(tmp_path, mode, kept):
         seen.append(int((tmp_path / "best.ckpt").read_text()))
     callback.on_train_end(saving(4), MODULE)
     assert seen == kept
+
+
+def validated(callback, step, score=0.2, **more):
+    """A validation after ``step``; the trainer is then stopped if it was before."""
+    metrics = {"val_ap": torch.tensor(score)}
+    callback.on_validation_end(saving(step, callback_metrics=metrics, sanity_checking=False, **more), MODULE)
+
+
+def test_a_figure_that_is_nan_is_not_the_best(tmp_path):
+    callback = Checkpoints(str(tmp_path), every_n_steps=100, monitor="val_ap")
+    callback.on_train_start(saving(0), MODULE)
+    for step, score in enumerate([float("nan"), 0.3, float("nan")], start=1):
+        validated(callback, step, score)
+    callback.on_train_end(saving(3), MODULE)
+    assert (tmp_path / "best.ckpt").read_text() == "2"
+    content = {"callbacks": {"Checkpoints": {"best": float("nan")}}, "state_dict": {}}
+    torch.save(content, tmp_path / "best.ckpt")
+    assert best_score(tmp_path) is None
+
+
+@pytest.mark.parametrize(("max_steps", "last"), [(10, 10), (12, 12)])
+def test_a_validation_is_over_before_its_step_is_saved(tmp_path, max_steps, last):
+    """A kill during the validation of step 10, or of the last step, resumes before it."""
+    callback = Checkpoints(str(tmp_path), every_n_steps=5, validate_last=True)
+    path = tmp_path / "last.ckpt"
+    for step in range(1, max_steps + 1):
+        state = saving(step, val_check_batch=10)
+        state.max_steps = max_steps
+        callback.on_train_batch_end(state, MODULE, {}, batch(), step - 1)
+        if step in (10, last):
+            assert int(path.read_text()) < step, "the validation comes first"
+            validated(callback, step, should_stop=state.should_stop)
+        if step in (10, last):
+            assert int(path.read_text()) == step
+
+
+@pytest.mark.parametrize("where", ["loss", "weights"])
+def test_nothing_that_is_not_finite_is_saved(tmp_path, where):
+    """The losses of steps 6 to 10 are copied together, but step 5 is saved before."""
+    callback, stop = Checkpoints(str(tmp_path), every_n_steps=5), StopOnNonFinite(every_n_steps=10)
+    bad = torch.tensor(float("nan"))
+    for step in range(1, 10):
+        outputs = {"loss": bad if (where, step) == ("loss", 8) else torch.tensor(1.0)}
+        for one in (stop, callback):
+            one.on_train_batch_end(
+                saving(step, callbacks=[stop, callback]), MODULE, outputs, batch(), step - 1
+            )
+    module = Mock(spec=L.LightningModule)
+    module.parameters.return_value = [torch.ones(2), bad if where == "weights" else torch.ones(1)]
+    with pytest.raises(NonFiniteLossError, match=r"step 8|weights after step 10 are not finite"):
+        callback.on_train_batch_end(saving(10, callbacks=[stop, callback]), module, {}, batch(), 9)
+    assert (tmp_path / "last.ckpt").read_text() == "5"
+
+
+def test_a_run_that_something_else_stops_is_saved(tmp_path):
+    """Such as trainer.max_time, which stops at step 7, and an end after the validation of step 8."""
+    callback, last = Checkpoints(str(tmp_path), every_n_steps=5), tmp_path / "last.ckpt"
+    callback.on_train_batch_end(saving(7, should_stop=True, limit_val_batches=0), MODULE, {}, batch(), 6)
+    assert last.read_text() == "7"
+    callback.on_train_batch_end(saving(8, val_check_batch=8), MODULE, {}, batch(), 7)
+    validated(callback, 8, should_stop=True)
+    assert last.read_text() == "8"
+
+
+def test_a_signal_during_the_last_validation_is_remembered(tmp_path):
+    callback = Checkpoints(str(tmp_path), every_n_steps=5)
+    for received in (False, True):
+        callback.on_train_start(saving(11), MODULE)
+        callback.on_train_batch_end(saving(12, val_check_batch=12), MODULE, {}, batch(), 11)
+        if received:
+            signal.raise_signal(signal.SIGTERM)
+        validated(callback, 12)
+        callback.on_train_end(saving(12), MODULE)
+        assert callback.stopped is received
 
 
 def test_a_resumed_run_remembers_its_best(tmp_path):

@@ -59,6 +59,19 @@ def test_the_command_line_decides_for_every_stage(tmp_path, prefix):
     assert all(word in stage.overrides for stage in found)
 
 
+def test_a_fine_tuning_has_no_stages(tmp_path):
+    with pytest.raises(ValueError, match=r"^a fine-tuning has no stages; leave out stages, and give"):
+        stages(f"run_folder={tmp_path}", STAGED, "+data.annotated=[]")
+
+
+def test_a_seed_for_all_stages_is_said(tmp_path, capsys):
+    stages(f"run_folder={tmp_path}", STAGED)
+    assert capsys.readouterr().out == ""
+    stages(f"run_folder={tmp_path}", STAGED, "seed=3")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == "seed= on the command line counts for every stage: all of them begin with the same samples"
+
+
 def test_a_run_in_stages_is_resumed_in_its_own_folder(tmp_path):
     (tmp_path / "a" / "checkpoints").mkdir(parents=True)
     (tmp_path / "a" / "checkpoints" / "last.ckpt").touch()

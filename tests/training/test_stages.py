@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from anystar_torch import AnyStar
 from anystar_torch.training.checkpoints import averaged_weights
 from tests.training.processes import Training
-from tests.training.runs import TINY, assert_same_weights, losses
+from tests.training.runs import TINY, assert_same_weights, contents, losses
 
 pytestmark = pytest.mark.long  # trainings in processes of their own
 
@@ -129,6 +129,36 @@ def test_a_signal_stops_the_run_in_its_stage(tmp_path):
     assert code == 130, output
     assert f"stopped in stage 1 of 2; to resume it, repeat the command with resume={folder}" in output
     assert not (folder / "checkpoints").exists()
+
+
+def test_a_run_in_stages_is_not_resumed_without_or_with_other_stages(staged, tmp_path):
+    """The model would be the last stage alone, or the mean of weights that do not belong together."""
+    folder = staged[0]
+    before = contents(folder)
+    stored = ["--config-path", str(folder / ".hydra"), "--config-name", "config", f"hydra.run.dir={folder}"]
+    cases = [
+        ([*stored], "it was trained in stages, and this configuration has none"),
+        (
+            [*BASE, f"stages={listed([STAGES[0], ['trainer.max_steps=4', 'seed=3']])}"],
+            "seed is 2 there and 3 here",
+        ),
+        ([*BASE, f"stages={listed(STAGES[:1])}"], "trainer.max_steps is 4 there and 6 here"),
+        (
+            [*BASE, IN_STAGES, f"branches={listed(BRANCHES)}"],
+            "warm_start is stages/1 there and stages/2 here",
+        ),
+        ([*BASE, IN_STAGES, "synth.scene.objects.mean_radius=[5,6]"], "mean_radius is [12"),
+    ]
+    for words, message in cases:
+        code, output = Training.forked(tmp_path, [*words, f"resume={folder}"]).ended()
+        assert code == 2, output
+        (line,) = output.strip().splitlines()
+        assert message in line
+        assert f"cannot resume {folder}" in line
+    code, output = run(tmp_path / "new", IN_STAGES, f"run_folder={folder}")
+    assert code == 2, output
+    assert f"{folder} holds an earlier training" in output
+    assert contents(folder) == before
 
 
 def test_what_cannot_be_is_one_line(tmp_path):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from anystar_torch import __version__
 from tests.training.processes import ROOT
-from tests.training.runs import Payload, assert_same_weights, losses, run, start
+from tests.training.runs import Payload, assert_same_weights, contents, losses, run, start
 
 pytestmark = pytest.mark.long  # trainings in processes of their own
 
@@ -192,20 +192,16 @@ def test_a_warm_start_that_cannot_be_is_one_line(whole, tmp_path, override, line
     assert all(part in said[0] for part in lines)
 
 
-def _contents(folder):
-    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
 @pytest.mark.parametrize("override", ["model.backbone.filters=2", "model.grid=[1,2,2]", "model.rays=9"])
 def test_resuming_with_another_model_is_one_line_and_changes_nothing(whole, override):
     """The rays' number changes sizes of weights, and the grid changes none that a state dict would show."""
-    before = _contents(whole[0])
+    before = contents(whole[0])
     code, output = run(whole[0], f"resume={whole[0]}", "trainer.max_steps=14", override)
     assert code == 2, output
     (line,) = output.strip().splitlines()
     assert "another architecture" in line
     assert "there and" in line
-    assert _contents(whole[0]) == before
+    assert contents(whole[0]) == before
 
 
 def test_resuming_with_a_checkpoint_that_would_execute_code_is_one_line(whole, tmp_path):
