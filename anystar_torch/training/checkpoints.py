@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from anystar_torch.training.callbacks import NonFiniteLossError, StopOnNonFinite
 from anystar_torch.training.data import Batch
+from anystar_torch.training.readback import HostCopy
 from anystar_torch.training.resuming import read_checkpoint
 
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -159,8 +160,7 @@ class Checkpoints(Checkpoint):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, StopOnNonFinite):
                 callback.check(trainer)
-        finite = all(bool(weight.isfinite().all()) for weight in pl_module.parameters())
-        if not trainer.strategy.reduce_boolean_decision(finite, all=True):
+        if not trainer.strategy.reduce_boolean_decision(_finite(pl_module), all=True):
             raise NonFiniteLossError(
                 f"the weights after step {trainer.global_step} are not finite, and are not saved; lower "
                 "training.optimizer.lr"
@@ -183,6 +183,12 @@ class Checkpoints(Checkpoint):
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
+
+
+def _finite(module: torch.nn.Module) -> bool:
+    """Whether all weights are finite. The host waits once."""
+    each = [weight.isfinite().all() for weight in module.parameters()]
+    return not each or bool(HostCopy(torch.stack(each)).value().all())
 
 
 def _validates(trainer: L.Trainer) -> bool:

@@ -120,7 +120,7 @@ STEPS = {"generator": 400, "recipe": 500, "network": 600}
 
 
 def train(folder: Path, overrides: Sequence[str]) -> None:
-    """Train ``experiment=zero_shot`` with ``overrides`` into ``folder``, unless it is there.
+    """Train ``experiment=zero_shot`` with ``overrides`` into ``folder``, unless it is there. A stopped run is resumed.
 
     Raises:
         SystemExit: the training failed, or the folder holds another one.
@@ -141,6 +141,7 @@ def train(folder: Path, overrides: Sequence[str]) -> None:
         "report.samples=2",
         "report.min_f1=0",
         f"run_folder={folder}",
+        *([f"resume={folder}"] if (folder / "checkpoints" / "last.ckpt").is_file() else []),
         *overrides,
     ]
     with tempfile.TemporaryFile("w+") as log:

@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from anystar_torch.configuration.resolvers import register_resolvers
-from anystar_torch.training import callbacks, data
+from anystar_torch.training import callbacks, checkpoints, data
 from anystar_torch.training import module as training_module
 from anystar_torch.training.callbacks import SamplePicture
 from tests.conftest import ROOT
@@ -111,7 +111,7 @@ class MetaCopy:
 
 
 class Stop(Callback):
-    """Ends the run before its last step, which writes a checkpoint."""
+    """Ends the run before its last step."""
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         assert all(tensor.is_meta for tensor in batch)
@@ -124,9 +124,11 @@ def _with_meta(supported):
 
 @pytest.fixture
 def on_meta(monkeypatch):
-    """Replaces what is below the reach of the dispatch mode: streams, pinned memory, and a picture once per run."""
+    """Replaces what is below the reach of the dispatch mode: streams and pinned memory; a picture and a checkpoint."""
     monkeypatch.setattr(data, "streams_of", MetaStreams)
     monkeypatch.setattr(callbacks, "HostCopy", MetaCopy)
+    monkeypatch.setattr(checkpoints, "HostCopy", MetaCopy)
+    monkeypatch.setattr(checkpoints.Checkpoints, "_save", lambda self, trainer, name: None)
     monkeypatch.setattr(training_module, "HostCopy", MetaCopy)
     monkeypatch.setattr(SamplePicture, "_write", lambda self, trainer: setattr(self, "_seen", None))
     optimizer = importlib.import_module("torch.optim.optimizer")
