@@ -255,13 +255,12 @@ def find_candidates(
     if volume.intensity_range.constant:
         nothing = merge([], rays, fine.scaling, size.diameter, prob_thresh)
         return replace(nothing, warnings=(*size.warnings, ConstantVolumeWarning()))
-    coarse, view, kept = None, None, 0
+    view, kept = None, 0
     if settings.coarse_pass:
         view = resample(volume, size.diameter, settings, COARSE_FACTOR)
         kept = CoarsePass.nbytes(view.shape, settings.tile_network.network.grid)
     run = TileRun(settings, settings.max_voxels(volume.shape, kept))
-    if view is not None:
-        coarse = coarse_pass(view, fine.scaling, run)
+    coarse = None if view is None else coarse_pass(view, fine.scaling, run)
     parts, survivors = tile_candidates(fine, coarse, prob_thresh, run)
     warnings = (*size.warnings, *run.events.warnings(settings.tile_network.precision))
     found = merge(parts, rays, fine.scaling, size.diameter, prob_thresh, survivors)

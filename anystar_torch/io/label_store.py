@@ -162,8 +162,7 @@ class LabelStore:
             raise ValueError(
                 f"labels of shard {_described(box)} must have shape {expected}, got {labels.shape}"
             )
-        most = np.iinfo(self.dtype).max
-        low, high = int(labels.min()), int(labels.max())
+        low, high, most = int(labels.min()), int(labels.max()), np.iinfo(self.dtype).max
         if low < 0 or high > most:
             raise ValueError(f"labels must be 0 to {most} for {self.dtype}, got {low if low < 0 else high}")
         with writable(self.place):
@@ -286,12 +285,11 @@ def write(
         path, labels.shape, placement=placement, dtype=labels.dtype, overwrite=overwrite
     )
     try:
-        for level in range(len(store.levels)):
+        for box in store.shards():
+            store.write(0, box, labels[box])
+        for level in range(1, len(store.levels)):
             for box in store.shards(level):
-                if level:
-                    store.downsample(level, box)
-                else:
-                    store.write(0, box, labels[box])
+                store.downsample(level, box)
         store.finish(record)
     except BaseException:
         store.discard()
