@@ -34,7 +34,7 @@ Row = dict[str, Any]
 
 
 def small() -> tuple[StarDist, ModelConfig]:
-    """The laptop recipe's network, untrained: speed does not depend on the weights."""
+    """The small network, untrained: speed does not depend on the weights."""
     path = ROOT / "configs" / "model" / "small.yaml"
     numbers: Any = OmegaConf.to_container(OmegaConf.load(path))
     backbone = {name: value for name, value in numbers.pop("backbone").items() if name != "_target_"}

@@ -31,6 +31,9 @@ LEAST = 5
 SHARE, SECONDS = 0.05, 30.0
 """The steps are measured for this share of the budget, and for at most so many seconds."""
 
+FEW = 300
+"""Steps below which a network without trained weights finds hardly any objects (docs/training.md)."""
+
 NO_END = 10**9
 """A number of steps that is never reached."""
 
@@ -59,6 +62,12 @@ def fit_steps(config: DictConfig, overrides: Sequence[str]) -> int | None:
     release_memory()
     steps = steps_within(60 * minutes - spent, step, validation, lambda n: validations(with_steps(config, n)))
     say(f"a step takes {step:.3g} s and a validation {validation:.3g} s: {steps} steps")
+    if steps < FEW and config.get("warm_start") is None:
+        needed = FEW * step + validations(with_steps(config, FEW)) * validation + spent
+        say(
+            f"with {steps} steps a network without trained weights finds hardly any objects; "
+            f"{MINUTES}={math.ceil(needed / 60)} gives it {FEW}"
+        )
     return steps
 
 

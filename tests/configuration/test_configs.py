@@ -32,7 +32,7 @@ SMALL = [
     "shape=[16,16,16]",
 ]  # so that anystar's 66 M parameters need not be made
 NARROW = ["model.backbone.widths=[2,4]", "shape=[16,16,16]"]  # the same for the residual U-Net
-RESIDUAL = ("light", "zero_shot", "zero_shot_gpu")  # choices with that backbone
+RESIDUAL = ("light", "zero_shot", "zero_shot_gpu", "laptop")  # choices with that backbone
 
 
 def composed(overrides, folder):
@@ -47,7 +47,7 @@ def test_composes_and_instantiates(group, choice, tmp_path):
     plus = "+" if group in ADDED else ""
     if group == "augment":
         group = "augment@synth"
-    small = NARROW if group in ("model", "experiment") and choice in RESIDUAL else SMALL
+    small = NARROW if group in ("model", "experiment", "hardware") and choice in RESIDUAL else SMALL
     config = composed([f"{plus}{group}={choice}", *small], tmp_path)
     assert isinstance(instantiate(config.training), Training)
     assert isinstance(instantiate(config.data), SynthesisData)
@@ -138,7 +138,7 @@ def test_precision_and_batch_normalisation_are_those_of_the_device(
 @pytest.mark.parametrize("hardware", ["gpu", "ddp", "laptop"])
 def test_callbacks_are_called_in_the_right_order(hardware, tmp_path):
     """Scores see the averaged weights, and checkpoints hold the average that the step led to."""
-    config = composed(["+experiment=mix", f"hardware={hardware}", *SMALL], tmp_path)
+    config = composed(["+experiment=mix", f"hardware={hardware}", "model=small", *SMALL], tmp_path)
     callbacks = list(instantiate(config.callbacks).values())
     for given in (callbacks, callbacks[::-1]):
         order = [

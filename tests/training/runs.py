@@ -2,6 +2,7 @@
 
 import csv
 import os
+import signal
 from dataclasses import replace
 
 import lightning as L
@@ -9,11 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 from anystar_torch import AnyStar
+from anystar_torch.training.report import Report
 from tests.training.processes import Training
 
 TINY = [
     "+experiment=plain",
     "hardware=laptop",
+    "model=small",
     "shape=[16,16,16]",
     "model.rays=8",
     "model.backbone.filters=4",
@@ -77,7 +80,19 @@ class SignalInValidation(L.Callback):
 
     def on_validation_start(self, trainer, pl_module):
         if trainer.global_step == self.step:
-            os.kill(os.getpid(), self.number)
+            signal.raise_signal(self.number)
+
+
+class SignalInReport(Report):
+    """A report during which a signal comes to this process."""
+
+    def __init__(self, *, number, **settings):
+        super().__init__(**settings)
+        self.number = number
+
+    def _segment_real(self, model):
+        signal.raise_signal(self.number)
+        super()._segment_real(model)
 
 
 class StopAfter(L.Callback):

@@ -68,6 +68,20 @@ def test_which_setting_counts(monkeypatch, tmp_path):
         fit_steps(config(resume=str(tmp_path)), [])
 
 
+@pytest.mark.parametrize(
+    ("start", "step", "minutes"), [(None, 10.0, 55), (None, 1.0, None), ("model", 10.0, None)]
+)
+def test_too_few_steps_for_an_untrained_network_are_said_with_the_minutes_they_take(
+    monkeypatch, capsys, start, step, minutes
+):
+    """300 steps of 10 s, 4 validations of 60 s and 20 s of measuring: 3260 s, 54.3 minutes."""
+    monkeypatch.setattr(budget, "measure", lambda config, seconds: (step, 60.0, 20.0))
+    fit_steps(config(trainer={"max_steps": 1000, "val_check_interval": 75}, warm_start=start), [])
+    said = capsys.readouterr().out
+    assert ("hardly any objects" in said) == (minutes is not None)
+    assert minutes is None or f"minutes={minutes} gives it 300" in said
+
+
 @pytest.mark.parametrize("minutes", ["10m", "", float("inf"), float("nan"), -float("inf"), True, [10]])
 def test_a_budget_that_is_no_finite_number_is_refused(minutes):
     with pytest.raises(ValueError, match=r"^minutes must be a finite number above 0, got .*$"):
