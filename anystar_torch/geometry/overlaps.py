@@ -33,7 +33,7 @@ def shared_voxels(
     Raises:
         TypeError: for a wrong dtype.
         ValueError: for a wrong shape or value, an index out of range, or a polyhedron whose box is larger than 2^33
-            voxels.
+            voxels or longer than 2^20.
     """
     from anystar_torch.kernels import _native
 

@@ -48,7 +48,8 @@ def nms(
 
     Raises:
         TypeError: for a wrong dtype.
-        ValueError: for a wrong shape or value, or a polyhedron whose box is larger than 2^33 voxels.
+        ValueError: for a wrong shape or value, or a polyhedron whose box is larger than 2^33 voxels or longer than
+            2^20.
 
     Examples:
         Three balls of radius 5. The first two overlap, and the second has the higher score:

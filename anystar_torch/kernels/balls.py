@@ -201,7 +201,7 @@ def _star_reach(
         return balls.star_reach(voxels, stars, noise, shape)
     from anystar_torch.kernels import _native
 
-    out = torch.empty(ball.shape)
+    out = torch.empty(ball.shape, dtype=torch.float32)
     tensors = (voxels[0].flatten(1), voxels[1].flatten(1), voxels[2].flatten(2), stars, noise)
     arguments: list[Any] = [tensor.numpy() for tensor in tensors]
     arguments += [*shape, out.flatten(1).numpy(), torch.get_num_threads()]
@@ -213,7 +213,7 @@ def _star_reach(
 def _(
     ball: Tensor, radius: Tensor, direction: Tensor, stars: Tensor, noise: Tensor, shape: list[float]
 ) -> Tensor:
-    return torch.empty_like(radius)
+    return radius.new_empty(ball.shape)
 
 
 def torch_star_reach(

@@ -67,10 +67,13 @@ def _evaluate(
     from anystar_torch.kernels import _native
 
     batch = len(parameters)
-    position, fraction = torch.empty(batch, 3, *shape), torch.empty(batch, 3, *shape)
-    piece, cover = torch.empty(batch, 1, *shape, dtype=torch.int32), torch.empty(batch, 1, *shape)
+    position, fraction = (parameters.new_empty(batch, 3, *shape) for _ in range(2))
+    piece, cover = (
+        parameters.new_empty(batch, 1, *shape, dtype=torch.int32),
+        parameters.new_empty(batch, 1, *shape),
+    )
     _native.evaluate_coordinates(
-        torch.empty(0, 3, *shape).numpy() if displacement is None else displacement.numpy(),
+        parameters.new_empty(0, 3, *shape).numpy() if displacement is None else displacement.numpy(),
         parameters.contiguous().numpy(),
         bytes(limits),
         position.numpy(),
@@ -107,7 +110,7 @@ def torch_evaluate(
     if displacement is not None:
         position = position + displacement
     piece = torch.zeros(batch, 1, *shape, dtype=torch.int32, device=device)
-    cover, fraction = torch.ones(batch, 1, *shape, device=device), torch.zeros_like(position)
+    cover, fraction = parameters.new_ones(batch, 1, *shape), torch.zeros_like(position)
     for number, limit in enumerate(limits):
         step = parameters[:, STEP_WIDTH * number : STEP_WIDTH * (number + 1), None, None, None]
         matrix, before, after, half = torch.split(step, [9, 3, 3, 3], dim=1)

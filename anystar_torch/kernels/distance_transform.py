@@ -42,7 +42,7 @@ def _distance_transform(labels: Tensor, z: float, y: float, x: float) -> Tensor:
         return on_gpu.distance_transform(labels.contiguous(), (z, y, x))
     from anystar_torch.kernels import _native
 
-    out = torch.empty(labels.shape)
+    out = torch.empty(labels.shape, dtype=torch.float32)
     given = labels.squeeze(1).contiguous().numpy()
     _native.distance_transform(given, z, y, x, out.numpy(), torch.get_num_threads())
     return out
@@ -77,7 +77,7 @@ def _object_probability(
         return on_gpu.object_probability(labels.contiguous(), (z, y, x), (length_z, length_y, length_x))
     from anystar_torch.kernels import _native
 
-    out = torch.empty(on_grid(labels, 1, (z, y, x)))
+    out = torch.empty(on_grid(labels, 1, (z, y, x)), dtype=torch.float32)
     given, lengths = labels.squeeze(1).contiguous().numpy(), (length_z, length_y, length_x)
     _native.object_probability(given, z, y, x, *lengths, out.numpy(), torch.get_num_threads())
     return out

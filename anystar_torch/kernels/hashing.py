@@ -88,7 +88,7 @@ def uniform_at(
         width: upper bound less lower bound.
     """
     if implementation(root.device) == "triton":
-        found: Tensor = _uniform_at(root, word, index.contiguous(), low, width)
+        found: Tensor = _uniform_at(root, word, index, low, width)
         return found
     half, other = _halves(root, word, index.dim() - 1)
     return open_unit(_mix32(_mix32(index ^ half).bitwise_xor_(other))) * width + low
@@ -110,7 +110,7 @@ def normal(root: Int64[Tensor, " b"], word: int, shape: Sequence[int]) -> Float3
     radius = radius.log_().mul_(-2.0).sqrt_()
     angle = angle.mul_(2.0 * math.pi)
     pair = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)
-    return pair[:, :count].reshape(-1, *shape)
+    return pair[:, :count].reshape(len(root), *shape)
 
 
 def table(root: Int64[Tensor, " b"], columns: Sequence[Tensor], order: Callable[[], Tensor]) -> Tensor:
@@ -188,14 +188,14 @@ def _roots(ids: Tensor, word: int) -> Tensor:
 
 @_roots.register_fake
 def _(ids: Tensor, word: int) -> Tensor:
-    return torch.empty_like(ids)
+    return ids.new_empty(ids.shape)
 
 
 @torch.library.custom_op("anystar::draw_table", mutates_args=())
 def _table(root: Tensor, columns: list[Tensor]) -> Tensor:
     from anystar_torch.kernels.triton import hashing as kernels
 
-    return kernels.table(root, columns)
+    return kernels.table(root.contiguous(), [column.contiguous() for column in columns])
 
 
 @_table.register_fake
@@ -207,7 +207,7 @@ def _(root: Tensor, columns: list[Tensor]) -> Tensor:
 def _words(root: Tensor, word: int, shape: list[int]) -> Tensor:
     from anystar_torch.kernels.triton import hashing as kernels
 
-    return kernels.words(root, word, math.prod(shape)).view(-1, *shape)
+    return kernels.words(root.contiguous(), word, math.prod(shape)).view(len(root), *shape)
 
 
 @_words.register_fake
@@ -219,7 +219,7 @@ def _(root: Tensor, word: int, shape: list[int]) -> Tensor:
 def _uniform(root: Tensor, word: int, shape: list[int], low: float, width: float) -> Tensor:
     from anystar_torch.kernels.triton import hashing as kernels
 
-    return kernels.uniform(root, word, math.prod(shape), low, width).view(-1, *shape)
+    return kernels.uniform(root.contiguous(), word, math.prod(shape), low, width).view(len(root), *shape)
 
 
 @_uniform.register_fake
@@ -231,19 +231,19 @@ def _(root: Tensor, word: int, shape: list[int], low: float, width: float) -> Te
 def _uniform_at(root: Tensor, word: int, index: Tensor, low: float, width: float) -> Tensor:
     from anystar_torch.kernels.triton import hashing as kernels
 
-    return kernels.uniform_at(root, word, index, low, width)
+    return kernels.uniform_at(root.contiguous(), word, index.contiguous(), low, width)
 
 
 @_uniform_at.register_fake
 def _(root: Tensor, word: int, index: Tensor, low: float, width: float) -> Tensor:
-    return torch.empty_like(index, dtype=torch.float32)
+    return index.new_empty(index.shape, dtype=torch.float32)
 
 
 @torch.library.custom_op("anystar::hashed_normal", mutates_args=())
 def _normal(root: Tensor, word: int, shape: list[int]) -> Tensor:
     from anystar_torch.kernels.triton import hashing as kernels
 
-    return kernels.normal(root, word, math.prod(shape)).view(-1, *shape)
+    return kernels.normal(root.contiguous(), word, math.prod(shape)).view(len(root), *shape)
 
 
 @_normal.register_fake

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from importlib.metadata import version
 from typing import Literal
 
 import torch
@@ -88,8 +87,8 @@ def _triton_misses(device: torch.device) -> str | None:
     elif sys.platform == "linux" and not _has_compiler():
         missing = "Triton needs a C compiler, gcc or clang"
     elif torch.version.hip is not None:
-        if version("triton").startswith(_BROKEN_ON_AMD):
-            missing = f"Triton {version('triton')} cannot compile the kernels for AMD GPUs"
+        if (version := _triton_version()).startswith(_BROKEN_ON_AMD):
+            missing = f"Triton {version} cannot compile the kernels for AMD GPUs"
     elif device.type == "cuda" and (found := torch.cuda.get_device_capability(device)) < _LEAST_CAPABILITY:
         missing = f"the Triton kernels need compute capability 7.0, and this GPU has {found[0]}.{found[1]}"
     if missing:
@@ -99,6 +98,13 @@ def _triton_misses(device: torch.device) -> str | None:
             stacklevel=3,
         )
     return missing
+
+
+def _triton_version() -> str:
+    """The version of Triton, from itself: its package has another name in builds of torch for AMD GPUs."""
+    import triton
+
+    return str(triton.__version__)
 
 
 def _has_compiler() -> bool:

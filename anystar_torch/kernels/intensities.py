@@ -83,7 +83,10 @@ def lattice_quantiles(image: Volume, dark: PerSample, bright: PerSample) -> Limi
 def _lattice_quantiles(image: Tensor, dark: Tensor, bright: Tensor) -> Tensor:
     from anystar_torch.kernels import _native
 
-    limits, shares = torch.empty(len(image), 2), (dark.contiguous().numpy(), bright.contiguous().numpy())
+    limits, shares = (
+        torch.empty(len(image), 2, dtype=torch.float32),
+        (dark.contiguous().numpy(), bright.contiguous().numpy()),
+    )
     volumes = image[:, 0].contiguous().numpy()
     _native.lattice_quantiles(volumes, QUANTILE_STRIDE, *shares, limits.numpy(), torch.get_num_threads())
     return limits
@@ -102,7 +105,8 @@ def torch_lattice_quantiles(image: Volume, dark: PerSample, bright: PerSample) -
     ordered = image.flatten(1)[:, ::QUANTILE_STRIDE].sort(dim=1).values
     last = ordered.shape[1] - 1
     place = torch.stack([dark, 1.0 - bright], dim=1) * last
-    return ordered.gather(1, place.round().to(torch.int64))
+    # float32 rounds the last place of more than 2^24 values, upwards too
+    return ordered.gather(1, place.round().to(torch.int64).clamp_(max=last))
 
 
 def contrast(image: Volume, limits: Limits, gamma: PerSample, headroom: PerSample) -> Volume:
@@ -125,7 +129,9 @@ def _contrast(image: Tensor, limits: Tensor, gamma: Tensor, headroom: Tensor) ->
         return run_native("contrast", image[:, 0], limits, gamma, headroom)[:, None]
     from anystar_torch.kernels.triton import intensities
 
-    return intensities.contrast(image.contiguous(), limits, gamma.contiguous(), headroom.contiguous())
+    return intensities.contrast(
+        image.contiguous(), limits.contiguous(), gamma.contiguous(), headroom.contiguous()
+    )
 
 
 def torch_contrast(image: Volume, limits: Limits, gamma: PerSample, headroom: PerSample) -> Volume:
@@ -159,7 +165,7 @@ def _histogram_shift(image: Tensor, limits: Tensor, response: Tensor) -> Tensor:
         return run_native("histogram_shift", image[:, 0], limits, response)[:, None]
     from anystar_torch.kernels.triton import intensities
 
-    return intensities.histogram_shift(image.contiguous(), limits, response.contiguous())
+    return intensities.histogram_shift(image.contiguous(), limits.contiguous(), response.contiguous())
 
 
 def torch_response_curve(image: Volume, limits: Limits, response: Float32[Tensor, "b n"]) -> Volume:
@@ -204,7 +210,9 @@ def torch_bias_field(image: Volume, coefficients: Float32[Tensor, "b 20"], exten
     Arguments are those of :func:`bias_field`.
     """
     depth, height, width = (
-        _legendre(extent[:, axis, None] * torch.linspace(-1.0, 1.0, n, device=image.device))
+        _legendre(
+            extent[:, axis, None] * torch.linspace(-1.0, 1.0, n, dtype=torch.float32, device=image.device)
+        )
         for axis, n in enumerate(image.shape[2:])
     )
     columns = dict(zip(LEGENDRE_DEGREES, coefficients[:, :, None].unbind(1), strict=True))

@@ -54,7 +54,7 @@ def _gradient_noise(gradients: Tensor, samples: int) -> Tensor:
         return lattice_sum.gradient_noise(gradients, samples)
     from anystar_torch.kernels import _native
 
-    out = torch.empty(_noise_shape(gradients, samples))
+    out = torch.empty(_noise_shape(gradients, samples), dtype=torch.float32)
     _native.gradient_noise(gradients.numpy(), samples, out[:, 0].numpy(), torch.get_num_threads())
     return out
 
@@ -116,7 +116,7 @@ def _resampled_sum(levels: list[Tensor], nodes: list[int]) -> Tensor:
         return lattice_sum.resampled_sum(levels, nodes)
     from anystar_torch.kernels import _native
 
-    out = torch.empty(*levels[0].shape[:2], *nodes)
+    out = torch.empty(*levels[0].shape[:2], *nodes, dtype=torch.float32)
     terms = [level.flatten(0, 1).numpy() for level in levels]
     _native.resampled_sum(terms, out.flatten(0, 1).numpy(), torch.get_num_threads())
     return out
@@ -191,7 +191,7 @@ def _sample(
         return lattice.sample(field, position, factor, offset, periodic)
     from anystar_torch.kernels import _native
 
-    out = torch.empty(*field.shape[:2], *position.shape[2:])
+    out = torch.empty(*field.shape[:2], *position.shape[2:], dtype=torch.float32)
     place, values = position.flatten(2).numpy(), out.flatten(2).numpy()
     _native.sample_lattice(field.numpy(), place, periodic, factor, offset, values, torch.get_num_threads())
     return out
@@ -262,11 +262,11 @@ def _strongest(fields: Tensor, position: Tensor, half: list[float], count: Tenso
     if implementation(fields.device) == "triton":
         from anystar_torch.kernels.triton import lattice
 
-        return lattice.strongest(fields, count, warp, position, half)
+        return lattice.strongest(fields, count.contiguous(), warp, position, half)
     from anystar_torch.kernels import _native
 
     out = torch.empty(len(fields), *position.shape[2:], dtype=torch.int32)
-    arrays = (fields.numpy(), count.numpy(), warp.numpy(), position.flatten(2).numpy())
+    arrays = (fields.numpy(), count.contiguous().numpy(), warp.numpy(), position.flatten(2).numpy())
     _native.strongest_field(*arrays, half, out.flatten(1).numpy(), torch.get_num_threads())
     return out
 

@@ -15,27 +15,33 @@ def run_native(
 
     Args:
         name: name of the function in ``anystar_torch.kernels._native``.
-        volumes: its first argument, ``[N, D, H, W]``.
+        volumes: its first argument, ``[N, D, H, W]``. It is copied if it has gaps.
         arguments: its other arguments. A tensor is copied if it has gaps, except for volumes ``[N, D, H, W]`` whose
-            samples are contiguous: the C++ function accepts any distance between samples.
+            samples are contiguous: there the C++ function accepts any distance between samples.
         kind: number type of the result.
     """
     from anystar_torch.kernels import _native
 
     out = torch.empty(volumes.shape, dtype=kind)
-    arrays = [_array(value) if isinstance(value, Tensor) else value for value in (volumes, *arguments)]
-    getattr(_native, name)(*arrays, out.numpy(), torch.get_num_threads())
+    if not len(volumes):  # NumPy gives an empty array any distances between its elements
+        return out
+    others = [_array(value) if isinstance(value, Tensor) else value for value in arguments]
+    getattr(_native, name)(_gapless(volumes), *others, out.numpy(), torch.get_num_threads())
     return out
 
 
 def _array(value: Tensor) -> object:
     apart = value.dim() == 4 and len(value) > 0 and value[0].is_contiguous()
-    return (value if apart else value.contiguous()).detach().numpy()
+    return value.detach().numpy() if apart else _gapless(value)
+
+
+def _gapless(value: Tensor) -> object:
+    return value.contiguous().detach().numpy()
 
 
 def equally_strided(*volumes: Tensor) -> list[Tensor]:
     """Volumes ``[B, 1, D, H, W]`` with contiguous samples and one distance between samples, copied if need be."""
-    fits = all(volume[0].is_contiguous() for volume in volumes)
+    fits = all(len(volume) == 0 or volume[0].is_contiguous() for volume in volumes)
     if fits and len({volume.stride(0) for volume in volumes}) == 1:
         return list(volumes)
     return [volume.contiguous() for volume in volumes]

@@ -79,7 +79,7 @@ def _detector_noise(image: Tensor, widths: Tensor, field: Tensor) -> Tensor:
         return run_native("detector_noise", image[:, 0], widths, field[:, 0].contiguous())[:, None]
     from anystar_torch.kernels.triton import noise
 
-    return noise.detector_noise(image.contiguous(), widths, field.contiguous())
+    return noise.detector_noise(image.contiguous(), widths.contiguous(), field.contiguous())
 
 
 def torch_detector_noise(image: Volume, widths: Float32[Tensor, "b 3"], field: Volume) -> Volume:
@@ -119,7 +119,7 @@ def _camera(image: Tensor, limits: Tensor, cameras: Tensor, shot: Tensor, electr
         return run_native("camera", image[:, 0], limits, cameras, shot[:, 0], electronic[:, 0])[:, None]
     from anystar_torch.kernels.triton import noise
 
-    return noise.camera(image.contiguous(), limits, cameras, shot, electronic)
+    return noise.camera(image.contiguous(), limits.contiguous(), cameras.contiguous(), shot, electronic)
 
 
 def torch_camera(

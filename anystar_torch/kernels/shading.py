@@ -53,7 +53,7 @@ def _emitting(depth: Tensor, reach: Tensor, offset: Tensor, largest_share: float
 
 @_emitting.register_fake
 def _(depth: Tensor, reach: Tensor, offset: Tensor, largest_share: float) -> Tensor:
-    return torch.empty_like(depth, dtype=torch.bool)
+    return depth.new_empty(depth.shape, dtype=torch.bool)
 
 
 def torch_emitting(
@@ -127,7 +127,7 @@ def _intensities(fields: list[Tensor], patch: Tensor, tables: list[Tensor]) -> t
         return shading.intensities(*fields, *tables)
     from anystar_torch.kernels import _native
 
-    mean, noise = torch.empty(fields[1].shape), torch.empty(fields[1].shape)
+    mean, noise = (torch.empty(fields[1].shape, dtype=torch.float32) for _ in range(2))
     fields[3] = fields[3].view(torch.uint8)
     tensors = (*fields, *tables, mean, noise)
     arguments: list[Any] = [tensor.flatten(1).numpy() for tensor in tensors]
@@ -138,7 +138,7 @@ def _intensities(fields: list[Tensor], patch: Tensor, tables: list[Tensor]) -> t
 
 @_intensities.register_fake
 def _(fields: list[Tensor], patch: Tensor, tables: list[Tensor]) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(fields[1]), torch.empty_like(fields[1])
+    return fields[1].new_empty(fields[1].shape), fields[1].new_empty(fields[1].shape)
 
 
 def torch_intensities(

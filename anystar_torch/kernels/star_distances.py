@@ -47,7 +47,7 @@ def _star_distances(labels: Tensor, vertices: Tensor, z: int, y: int, x: int) ->
         return on_gpu.star_distances(labels.contiguous(), vertices.contiguous(), (z, y, x), steps)
     from anystar_torch.kernels import _native
 
-    out = torch.empty(on_grid(labels, len(vertices), (z, y, x)))
+    out = torch.empty(on_grid(labels, len(vertices), (z, y, x)), dtype=torch.float32)
     given, directions = labels.squeeze(1).contiguous().numpy(), vertices.contiguous().numpy()
     _native.star_distances(given, directions, z, y, x, out.numpy(), torch.get_num_threads())
     return out
@@ -79,7 +79,8 @@ def torch_star_distances(
     offsets = _offsets(vertices, _most_steps(labels))
     length = _root(offsets.round().square().sum(-1))
     around = F.pad(field, (1,) * 6, value=-1).flatten(1)  # the outside is a label of its own
-    out = torch.empty(len(labels), len(vertices), *start.shape[2:], device=labels.device)
+    shape = len(labels), len(vertices), *start.shape[2:]
+    out = torch.empty(shape, dtype=torch.float32, device=labels.device)
     for first in range(0, len(vertices), _RAYS):
         chosen = slice(first, first + _RAYS)
         tables = _addresses(offsets[:, chosen], labels.shape[2:], grid)

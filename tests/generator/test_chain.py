@@ -11,7 +11,7 @@ from monai.transforms import ScaleIntensity
 from omegaconf import DictConfig
 
 from anystar_torch.configuration.compose import load_synthesizer
-from anystar_torch.generator.chain import Chain, Finish
+from anystar_torch.generator.chain import Chain, Finish, with_chance
 from anystar_torch.generator.effects.adapter import Monai
 from anystar_torch.generator.effects.gamma import RandomContrast
 from anystar_torch.generator.effects.noise import RandomGaussianNoise
@@ -161,3 +161,38 @@ def test_effects_that_are_off_leave_the_bits(name: str) -> None:
     del chosen.effects.effects.bias_field
     image = torch.rand(6, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(instantiate(chosen.effects)(image, Source.of(IDS, seed=0, split="test")), image)
+
+
+def test_an_effect_that_says_nothing_of_its_blur_may_blur() -> None:
+    """It has neither a width nor the attribute ``blurs``."""
+    source = Source.of(IDS, seed=0, split="test")
+    with pytest.raises(ValueError, match=r"may blur and do not report a width: own \(Recorder\)"):
+        Chain(effects={"a": Gaussian(3.0), "own": Recorder()}).blur_width(source)
+
+
+def test_the_finish_rescales_then_cuts_then_adds_noise() -> None:
+    """Holes are zeros of the rescaled image, to which the noise adds its draw."""
+    source = Source.of(IDS, seed=0, split="test")
+    image = torch.rand(6, 1, 4, 4, 4, generator=torch.Generator().manual_seed(0)) * 7.0 - 2.0
+    labels = torch.ones(6, 1, 4, 4, 4, dtype=torch.int32)
+
+    def cut(image: torch.Tensor, labels: torch.Tensor, source: Source) -> tuple[torch.Tensor, torch.Tensor]:
+        left = torch.arange(4).view(1, 1, 1, 1, 4) > 0
+        return image * left, labels * left
+
+    noise = Chain(effects={"detector": Recorder()})
+    out, kept = Finish(rescale=lambda x, s: rescale(x), dropout=cut, noise=noise)(image, labels, source)
+    drawn = source("detector").uniform("x", 0.0, 1.0)[:, None, None, None, None]
+    torch.testing.assert_close((out - drawn)[..., 0], torch.zeros(6, 1, 4, 4))
+    torch.testing.assert_close((out - drawn)[..., 1:], rescale(image)[..., 1:])
+    assert kept.sum() == 6 * 4 * 4 * 3
+
+
+def test_samples_that_an_effect_leaves_out_do_not_change_the_draws_of_others() -> None:
+    ids = torch.arange(20)
+    source, image = Source.of(ids, seed=0, split="test"), torch.zeros(20, 1, 2, 2, 2)
+    chosen = source.coin("applied", 0.5)
+    assert 3 < chosen.sum() < 17
+    found = with_chance(0.5, Recorder(), image, source)
+    expected = torch.where(chosen[:, None, None, None, None], Recorder()(image, source), image)
+    assert torch.equal(found, expected)

@@ -15,11 +15,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEFAULT = [
-    *(f"tests/geometry/test_{name}.py" for name in ("properties", "malformed", "nms", "render")),
+    *(
+        f"tests/geometry/test_{name}.py"
+        for name in ("properties", "malformed", "native_limits", "nms", "render")
+    ),
     "tests/geometry/test_native_targets.py",
     "tests/network/test_loss.py",
     "tests/kernels/test_malformed.py",
     "tests/kernels/test_coordinates.py",
+    "tests/kernels/test_native_numbers.py",
     "tests/kernels/test_scene.py",
     "tests/generator/effects/test_implementations.py",
     "-m",

@@ -21,6 +21,13 @@ pytestmark = pytest.mark.skipif(
     os.environ.get("TRITON_INTERPRET") == "1", reason="the interpreter compiles nothing"
 )
 CAPABILITIES = (80, 90, 100)
+SAME_BITS = (
+    *("balls.aim", "coordinates.evaluate", "filters.smooth", "hashing.table", "hashing.uniform"),
+    *("hashing.uniform_at", "intensities.cut_holes", "intensities.to_unit", "lattice.sample"),
+    *("lattice.sample_periodic", "lattice.strongest", "lattice_sum.resampled_sum", "shading.emitting"),
+    *("spectrum.cut_spectrum", "star_distances"),
+)
+"""Kernels whose results, or decisions between objects, are the bits of the CPU."""
 
 
 def specialisations():
@@ -84,6 +91,17 @@ def test_compiles_without_spills(name, tmp_path):
         print(f"{name} sm_{capability}: {registers} registers, {stack} bytes of stack")
         assert registers <= 255
         assert stack == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SAME_BITS)
+def test_kernels_with_the_bits_of_the_cpu_round_as_it_does(name):
+    """The interpreter rounds every operation to the nearest. A GPU has quotients and roots that are only close."""
+    ptx = compiled(specialisations()[name], 90).asm["ptx"]
+    close = re.findall(
+        r"\b(?:div\.full|div\.approx|rcp\.approx|sqrt\.approx|rsqrt\.approx|ex2|lg2|fma)\S*f32", ptx
+    )
+    assert not close
 
 
 @pytest.mark.parametrize("name", sorted(specialisations()))

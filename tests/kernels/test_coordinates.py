@@ -52,6 +52,17 @@ def test_triton_equals_torch(shape):
     compare(placed(shape), "triton")
 
 
+@pytest.mark.parametrize("name", ["native", pytest.param("triton", marks=pytest.mark.interpreter)])
+def test_the_outermost_voxel_centres_belong_to_the_inside(name):
+    """A sample that is not turned touches both mirrors of each axis with its outermost voxels."""
+    shape = (8, 63, 64)
+    size = torch.tensor([shape], dtype=torch.float32)
+    with forced(name):
+        places = Coordinates.of_grid(shape, size).reflected((size - 1.0) / 2.0)._places
+    assert (places.piece == 13).all()
+    assert torch.equal(places.position, Coordinates.of_grid(shape, size).position)
+
+
 def test_no_step_gives_the_voxel_centres():
     grid = Coordinates.of_grid((8, 9, 10), torch.full((2, 3), 16.0))
     assert torch.equal(grid.position[1, 2, 3, 4], torch.arange(10) - 4.5)

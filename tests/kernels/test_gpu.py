@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from anystar_torch.configuration.compose import load_synthesizer
+from anystar_torch.generator.spatial.coordinates import Coordinates
 from anystar_torch.geometry.components import connected_components
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.geometry.targets import object_probability, star_distances
@@ -55,6 +56,14 @@ def test_the_probability_is_that_of_the_cpu(labels, grid):
 
 def test_components_are_those_of_the_cpu(labels):
     assert torch.equal(connected_components(labels.cuda()).cpu(), connected_components(labels))
+
+
+def test_the_outermost_voxel_centres_belong_to_the_inside():
+    """They lie on the mirrors, where a quotient that is only close to 1/2 names another piece."""
+    for width in range(2, 300):
+        size = torch.tensor([[1.0, 1.0, width]], device="cuda")
+        half = torch.tensor([[8.0, 8.0, (width - 1) / 2]], device="cuda")
+        assert (Coordinates.of_grid((1, 1, width), size).reflected(half).piece == 13).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

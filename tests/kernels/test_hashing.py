@@ -64,3 +64,29 @@ def test_the_table_of_a_generator_to_the_bit():
             continue  # the upper bound cannot be told from low and width to the bit
         values = drawn(name.removeprefix("/"), *bounds, *slot.shape)
         assert torch.equal(wanted.find(name, slot).to(values.dtype), values), name
+
+
+def test_a_draw_of_no_numbers():
+    for shape in ((0,), (2, 0)):
+        for draw in (hashing.words, hashing.normal):
+            found, wanted = both(draw, ROOT, WORDS[0], shape)
+            assert found.shape == wanted.shape == (len(ROOT), *shape)
+
+
+def test_tables_of_many_samples(monkeypatch):
+    """CUDA has at most 65535 programs along the other axes than the first."""
+    grids = []
+
+    class Kernel:
+        def __getitem__(self, grid):
+            grids.append(grid)
+            return lambda *arguments, **options: None
+
+    monkeypatch.setattr("anystar_torch.kernels.triton.hashing._table", Kernel())
+    slots = load_synthesizer("mix", shape=(16, 16, 16)).slots
+    with forced("triton"):
+        slots.draw(torch.arange(2**17))
+    assert grids[0][0] == 2**17
+    assert grids[0][1] * 128 >= sum(slot.size for slot, _ in slots.places.values())
+    assert len(grids[0]) == 2
+    assert grids[0][1] < 2**16

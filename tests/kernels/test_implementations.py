@@ -1,7 +1,11 @@
 """Which implementation a device gets."""
 
+import importlib.metadata
 import importlib.util
 import shutil
+import sys
+from importlib.metadata import PackageNotFoundError
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,10 +24,15 @@ def asked_anew():
 
 
 def gpu(monkeypatch, capability, *, triton=True, hip=None, compiler="gcc", version="3.9.0"):
-    """A machine whose GPU has this compute capability."""
+    """A machine whose GPU has this compute capability, with a Triton whose package has another name."""
+
+    def no_package(name):
+        raise PackageNotFoundError(name)
+
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: name if name == compiler else None)
-    monkeypatch.setattr(implementations, "version", lambda name: version)
+    monkeypatch.setitem(sys.modules, "triton", SimpleNamespace(__version__=version))
+    monkeypatch.setattr(importlib.metadata, "version", no_package)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if triton else None)
     monkeypatch.setattr(torch.version, "hip", hip)

@@ -103,6 +103,22 @@ def test_half_precision_keeps_small_gradients():
     assert (distances.grad[counted] != 0).all()
 
 
+def test_no_launch_fuses_multiplications_and_additions(monkeypatch):
+    """Triton's versions differ in the default."""
+    interpreter = pytest.importorskip("triton.runtime.interpreter")
+    run, fused = interpreter.GridExecutor.__call__, []
+
+    def launched(self, *arguments, **options):
+        fused.append(options.get("enable_fp_fusion"))
+        return run(self, *arguments, **options)
+
+    monkeypatch.setattr(interpreter.GridExecutor, "__call__", launched)
+    outputs, probability, target = case(torch.float32, LAYOUTS[0], (1, 2, 1, 2, 3))
+    with forced("triton"):
+        LOSS(tuple(outputs), probability, target).total.backward()
+    assert fused == [False] * 4
+
+
 def test_true_distances_are_read_in_objects_only():
     """Elsewhere they have no weight: most of the largest array of a training step need not be read."""
     outputs, probability, target = case(torch.float32, LAYOUTS[1])

@@ -1,5 +1,7 @@
 // Python bindings of the kernels of intensity effects. Volumes are float32 [volumes, D, H, W], parameters have a row for
 // each volume. bindings.cpp states the rules for all arguments.
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -134,7 +136,7 @@ static void lattice_quantiles(Volumes image, int64_t step, Numbers dark, Numbers
     shape.rows(dark, "dark");
     shape.rows(bright, "bright");
     require(int64_t(limits.shape(0)) == shape.count && limits.shape(1) == 2, "limits must be [volumes, 2]");
-    require(step >= 1, "step must be at least 1");
+    require(step >= 1 && step <= (int64_t{1} << 40), "step must lie in 1..2^40, got " + std::to_string(step));
     check_threads(threads);
     nb::gil_scoped_release release;
     anystar::lattice_quantiles(image.data(), shape.count, shape.voxels(), step, dark.data(), bright.data(), limits.data(),
@@ -157,6 +159,10 @@ static void cut_holes(Array<Number, 4> field, Array<const int64_t, 3> corner, Ar
     check_threads(threads);
     require(int64_t(corner.shape(0)) == shape.count && corner.shape(2) == 3, "corner must be [volumes, N, 3]");
     require(int64_t(size.shape(0)) == shape.count, "size must have one number for each volume");
+    const auto summable = [](int64_t voxel) { return std::abs(double(voxel)) < double(int64_t{1} << 62); };
+    require(std::all_of(corner.data(), corner.data() + corner.size(), summable) &&
+                std::all_of(size.data(), size.data() + size.size(), summable),
+            "corner and size must lie within 2^62 voxels");
     nb::gil_scoped_release release;
     anystar::cut_holes(field.data(), shape.count, shape.size, corner.data(), int64_t(corner.shape(1)), size.data(), threads);
 }

@@ -17,6 +17,8 @@
 #include "polyhedron.hpp"
 #include "render.hpp"
 
+static bool near_origin(int64_t voxel) { return -(1 << 23) < voxel && voxel < (1 << 23); }
+
 // ---- polyhedra ----------------------------------------------------------------------------------------------------
 
 static anystar::RaySet ray_set(const Array<const float, 2> &vertices, const Array<const int64_t, 2> &faces) {
@@ -56,7 +58,7 @@ public:
 
     void begin(Array<const float, 2> points, Array<const float, 2> distances, Array<const float, 1> scores,
                std::optional<Boxes> unfinished, std::optional<Array<const uint8_t, 1>> held = std::nullopt) {
-        std::lock_guard<std::mutex> lock(mutex_);
+        const auto lock = locked();
         work_->begin(nullptr, nullptr, nullptr, 0, {});  // the arrays of the round before are not read any more
         points_ = std::move(points);
         distances_ = std::move(distances);
@@ -66,17 +68,17 @@ public:
         const auto n = int64_t(points_.shape(0));
         require(int64_t(scores_.shape(0)) == n, "scores must be [" + std::to_string(n) + "], one per point, got [" +
                                                     std::to_string(scores_.shape(0)) + "]");
-        for (int64_t i = 0; i < n; ++i)
-            require(std::isfinite(scores_.data()[i]), "scores must be finite, got " + std::to_string(scores_.data()[i]) +
-                                                          " at [" + std::to_string(i) + "]");
+        const float *score = std::find_if_not(scores_.data(), scores_.data() + n, [](float s) { return std::isfinite(s); });
+        if (const int64_t place = score - scores_.data(); place < n)
+            throw std::invalid_argument("scores must be finite, got " + std::to_string(*score) + " at [" +
+                                        std::to_string(place) + "]");
         require(!held_ || int64_t(held_->shape(0)) == n, "held must have one element per candidate");
         anystar::Vector<anystar::Box> boxes;
         if (unfinished) {
             require(unfinished->shape(1) == 2 && unfinished->shape(2) == 3, "unfinished must be [M, 2, 3]");
             const int32_t *edge = unfinished->data();
             for (size_t i = 0; i < unfinished->shape(0); ++i, edge += 6) {
-                for (int k = 0; k < 6; ++k)
-                    require(std::abs(edge[k]) < (1 << 23), "unfinished boxes must lie within 2^23 voxels of the origin");
+                require(std::all_of(edge, edge + 6, near_origin), "unfinished boxes must lie within 2^23 voxels of the origin");
                 boxes.push_back({{edge[0], edge[1], edge[2]}, {edge[3], edge[4], edge[5]}});
             }
         }
@@ -86,20 +88,26 @@ public:
 
     int64_t advance(double seconds) {
         require(seconds >= 0 && seconds <= 3600, "seconds must lie in [0, 3600]");
+        const auto lock = locked();
         nb::gil_scoped_release release;
-        std::lock_guard<std::mutex> lock(mutex_);
         return work_->advance(seconds);
     }
 
     Suppression(const Suppression &) = delete;  // work_ points into rays_
 
     void read(Array<uint8_t, 1> states) {
-        std::lock_guard<std::mutex> lock(mutex_);
+        const auto lock = locked();
         require(int64_t(states.shape(0)) == work_->size(), "states must have one element per candidate");
         std::copy(work_->states().begin(), work_->states().end(), states.data());
     }
 
 private:
+    // Waits without the interpreter, because another thread that holds the mutex needs the interpreter to let go of it.
+    std::unique_lock<std::mutex> locked() {
+        nb::gil_scoped_release release;
+        return std::unique_lock<std::mutex>(mutex_);
+    }
+
     Array<const float, 2> points_, distances_;
     Array<const float, 1> scores_;
     std::optional<Array<const uint8_t, 1>> held_;
@@ -115,7 +123,8 @@ static void overlaps(Array<const float, 2> points, Array<const float, 2> distanc
     check_polyhedra(points, distances, rays.rays());
     const auto count = int64_t(pairs.shape(0)), n = int64_t(points.shape(0));
     require(pairs.shape(1) == 2, "pairs must be [M, 2]");
-    for (int64_t i = 0; i < 2 * count; ++i) require(0 <= pairs.data()[i] && pairs.data()[i] < n, "pairs must index points");
+    require(std::all_of(pairs.data(), pairs.data() + 2 * count, [n](int64_t i) { return 0 <= i && i < n; }),
+            "pairs must index points");
     require(int64_t(shared.shape(0)) == count && int64_t(smaller.shape(0)) == count,
             "shared and smaller must have one element per pair");
     check_threads(threads);
@@ -155,7 +164,7 @@ static void render_labels(Array<const float, 2> points, Array<const float, 2> di
     check_polyhedra(points, distances, rays.rays());
     const int64_t shape[3] = {int64_t(labels.shape(0)), int64_t(labels.shape(1)), int64_t(labels.shape(2))};
     for (int64_t size : shape) require(size < (1 << 30), "shape must be below 2^30 along each axis");
-    for (int64_t voxel : low) require(std::abs(voxel) < (1 << 23), "low must lie within 2^23 voxels of the origin");
+    require(std::all_of(low.begin(), low.end(), near_origin), "low must lie within 2^23 voxels of the origin");
     require(points.shape(0) < (size_t{1} << 31), "labels are int32: at most 2^31 - 1 polyhedra");
     require(0 <= first && first <= last && last <= shape[0], "slices must lie within the labels");
     check_threads(threads);

@@ -218,7 +218,7 @@ void bind_scene(nb::module_ &module) {
                nb::arg("factor"), nb::arg("offset"), out, threads, "Lattice fields interpolated at positions.");
     module.def("strongest_field", &strongest_field, arg("fields"), arg("counts"), arg("warp"), arg("position"),
                nb::arg("half"), out, threads, "The number of the largest field at warped positions.");
-    module.def("resampled_sum", &resampled_sum, nb::arg("levels"), out, threads,
+    module.def("resampled_sum", &resampled_sum, arg("levels"), out, threads,
                "The sum of fields of several sizes, each interpolated to the size of `out`.");
     module.def("gradient_noise", &gradient_noise, arg("gradients"), nb::arg("samples"), out, threads,
                "Perlin's gradient noise, sampled a number of times per cell and axis.");

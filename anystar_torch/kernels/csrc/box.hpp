@@ -67,12 +67,17 @@ inline int64_t shared_voxels(const Bitmap &a, const Bitmap &b, double enough) {
     return count;
 }
 
-// Refuses a candidate whose box has more than 2^33 voxels.
+// Refuses a candidate whose box has more than 2^33 voxels, or is longer than 2^20: the corners of its cross-sections, and
+// the words of its rows, would need more memory than there is. A row of a thin box takes a whole word too.
 inline void check_box(const Box &box, int64_t index) {
-    if (box.voxels() > double(int64_t{1} << 33))
-        throw std::invalid_argument("candidate " + std::to_string(index) + " spans " + std::to_string(box.size(0)) + " x " +
-                                    std::to_string(box.size(1)) + " x " + std::to_string(box.size(2)) +
-                                    " voxels, more than 2^33: distances are measured in voxels");
+    const double rows = double(box.size(0)) * double(box.size(1));
+    const int64_t longest = std::max({box.size(0), box.size(1), box.size(2)});
+    if (rows * double(std::max<int64_t>(box.size(2), 32)) > double(int64_t{1} << 33) || longest > (1 << 20))
+        throw std::invalid_argument(
+            "candidate " + std::to_string(index) + " spans " + std::to_string(box.size(0)) + " x " +
+            std::to_string(box.size(1)) + " x " + std::to_string(box.size(2)) +
+            " voxels, more than 2^33 (rows count as 32 or more) or more than 2^20 along an axis: distances are "
+            "measured in voxels");
 }
 
 }  // namespace anystar

@@ -31,13 +31,16 @@ ANYSTAR_WIDE void map_affine(const float *s, int64_t count, float *__restrict z,
     }
 }
 
+// Numbers of pieces wrap after six reflections, as int32 does in torch.
+ANYSTAR_INLINE int32_t wrapped_sum(int32_t a, int32_t b) { return int32_t(uint32_t(a) + uint32_t(b)); }
+
 ANYSTAR_WIDE void map_reflected(float half, int32_t weight, int64_t count, float *__restrict p, int32_t *__restrict piece) {
     const float whole = 2 * half;
     for (int64_t i = 0; i < count; ++i) {
         const float turn = p[i] / whole;
         const float up = turn > 0.5f ? 1.0f : 0.0f, down = turn < -0.5f ? 1.0f : 0.0f;
         p[i] = (p[i] - (up - down) * whole) * (1 - 2 * (up + down));
-        piece[i] += weight * (int32_t(up) - int32_t(down));
+        piece[i] = wrapped_sum(piece[i], weight * (int32_t(up) - int32_t(down)));
     }
 }
 
@@ -54,7 +57,8 @@ ANYSTAR_WIDE void map_boxed(float half, int64_t count, float *__restrict p, floa
 }
 
 ANYSTAR_WIDE void scale_and_shift(int32_t factor, int32_t shift, int64_t count, int32_t *__restrict piece) {
-    for (int64_t i = 0; i < count; ++i) piece[i] = piece[i] * factor + shift;
+    for (int64_t i = 0; i < count; ++i)
+        piece[i] = wrapped_sum(int32_t(uint32_t(piece[i]) * uint32_t(factor)), shift);
 }
 
 ANYSTAR_WIDE void add_to(const float *from, int64_t count, float *__restrict to) {

@@ -118,11 +118,13 @@ inline void lattice_quantiles(const float *image, int64_t samples, int64_t voxel
             const float value = image[s * voxels + k];
             values.push_back(value == value ? value : std::numeric_limits<float>::infinity());
         }
-        const auto last = static_cast<float>(values.size() - 1);
+        const auto places = static_cast<int64_t>(values.size());
+        const auto last = static_cast<float>(places - 1);
         const float shares[2] = {dark[s], 1.0f - bright[s]};
         for (int side = 0; side < 2; ++side) {
             const float place = least(most(0.0f, std::nearbyint(shares[side] * last)), last);
-            const auto chosen = values.begin() + static_cast<int64_t>(place);
+            // float32 rounds the last place of more than 2^24 values, upwards too
+            const auto chosen = values.begin() + std::min(static_cast<int64_t>(place), places - 1);
             std::nth_element(values.begin(), chosen, values.end());
             limits[2 * s + side] = *chosen;
         }

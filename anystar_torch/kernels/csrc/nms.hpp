@@ -16,12 +16,13 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <numeric>
+#include <utility>
 
 #include "box.hpp"
 #include "box_index.hpp"
 #include "parallel.hpp"
 #include "polyhedron.hpp"
+#include "processing_order.hpp"
 #include "vector.hpp"
 
 namespace anystar {
@@ -53,9 +54,7 @@ public:
         distances_ = distances;
         held_ = held;
         states_.assign(n, kGone);
-        order_.resize(n);
-        std::iota(order_.begin(), order_.end(), int64_t{0});
-        std::sort(order_.begin(), order_.end(), [&](int64_t i, int64_t j) { return before(scores, i, j); });
+        order_ = processing_order(points, distances, scores, n, rays_.rays());
         decided_ = 0;
         chunk_ = kSmallestChunk;
         for (const Candidate &candidate : open_) cache_bytes_ += kept_bytes(candidate);
@@ -90,17 +89,6 @@ private:
         Vector<float> shape;          // its point and distances
         Bitmap bitmap() const { return {box, rows.get()}; }
     };
-
-    bool before(const float *scores, int64_t i, int64_t j) const {
-        if (scores[i] != scores[j]) return scores[i] > scores[j];
-        for (int k = 0; k < 3; ++k)
-            if (points_[3 * i + k] != points_[3 * j + k]) return points_[3 * i + k] < points_[3 * j + k];
-        const int64_t rays = rays_.rays();
-        for (int64_t r = 0; r < rays; ++r)
-            if (distances_[rays * i + r] != distances_[rays * j + r])
-                return distances_[rays * i + r] < distances_[rays * j + r];
-        return i < j;
-    }
 
     // Removes from the round those candidates whose state is not needed and that cannot conflict with a worse candidate
     // that is not held. They are held, so they suppress nothing in this round: no other state depends on them.

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -44,8 +43,8 @@ void parallel_for(int64_t count, int threads, int64_t grain, const Body &body) {
     for (int worker = 1; worker < workers; ++worker) {
         try {
             pool.emplace_back(work, worker);
-        } catch (const std::system_error &) {
-            break;  // the system gives no more threads: the existing ones do all the work
+        } catch (const std::exception &) {
+            break;  // the system gives no more threads, or no memory for one: the existing ones do all the work
         }
     }
     work(0);

@@ -8,7 +8,7 @@ from torch import Tensor, empty, empty_like, float32, int32
 
 from anystar_torch.kernels.triton.lanes import lanes, vector_at, voxels_of_program
 from anystar_torch.kernels.triton.lattice import cell, fitted, interpolated
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
+from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
 
 BLOCK = lanes(256, 1 << 15)
 STAR = 8
@@ -138,7 +138,7 @@ def aim(
     ball = empty(batch, 1, *shape, dtype=int32, device=position.device)
     centres, directions = empty_like(position), empty_like(position)
     radii, distances = empty_like(ball, dtype=float32), empty_like(ball, dtype=float32)
-    count = ball[0].numel()
+    count = elements(ball)
     with on_device_of(position):
         _aim[(blocks(count, BLOCK), batch)](
             centre,
@@ -171,7 +171,7 @@ def star_reach(voxels: Sequence[Tensor], stars: Tensor, noise: Tensor, shape: Se
     """
     ball, radius, direction = voxels
     out = empty_like(radius)
-    count, nodes = ball[0].numel(), noise.shape[2:]
+    count, nodes = elements(ball), noise.shape[2:]
     half, bumps, strength = shape
     with on_device_of(ball):
         _star_reach[(blocks(count, BLOCK), len(ball))](

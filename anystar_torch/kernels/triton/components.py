@@ -173,12 +173,18 @@ def connected_components(labels: Tensor, least: int) -> Tensor:
     small = (blocks(voxels, BLOCK), samples)
     least = min(max(least, 0), 2**31 - 1)
     with on_device_of(labels):
-        _runs[small](labels, parent, size, voxels, width, BLOCK=BLOCK, num_warps=1)
-        _join_runs[small](labels, parent, depth, height, width, BLOCK=BLOCK, num_warps=1)
-        _sum_sizes[small](labels, parent, size, voxels, width, BLOCK=BLOCK, num_warps=1)
-        _number_roots[(number, samples)](parent, size, counts, voxels, least, BLOCK=NUMBERED)
-        _sum_counts[(samples,)](counts, number, BLOCK=NUMBERED)
-        _name[(number, samples)](parent, size, counts, out, voxels, BLOCK=NUMBERED)
+        _runs[small](labels, parent, size, voxels, width, BLOCK=BLOCK, num_warps=1, enable_fp_fusion=False)
+        _join_runs[small](
+            labels, parent, depth, height, width, BLOCK=BLOCK, num_warps=1, enable_fp_fusion=False
+        )
+        _sum_sizes[small](
+            labels, parent, size, voxels, width, BLOCK=BLOCK, num_warps=1, enable_fp_fusion=False
+        )
+        _number_roots[(number, samples)](
+            parent, size, counts, voxels, least, BLOCK=NUMBERED, enable_fp_fusion=False
+        )
+        _sum_counts[(samples,)](counts, number, BLOCK=NUMBERED, enable_fp_fusion=False)
+        _name[(number, samples)](parent, size, counts, out, voxels, BLOCK=NUMBERED, enable_fp_fusion=False)
     return out
 
 

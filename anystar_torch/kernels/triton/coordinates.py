@@ -17,7 +17,7 @@ BLOCK = lanes(512, 1 << 15)
 def _reflected(p, half):
     """The position reflected once at both faces, and the side that it came from: -1, 0 or 1."""
     whole = 2.0 * half
-    turn = p / whole
+    turn = tl.div_rn(p, whole + p * 0.0)  # rounded as on the CPU: a face belongs to the inside
     turn = tl.where(turn > 0.5, 1.0, tl.where(turn < -0.5, -1.0, 0.0))
     return (p - turn * whole) * (1.0 - 2.0 * tl.abs(turn)), turn
 
@@ -47,7 +47,7 @@ def _store_three(to, z, y, x, voxels, there):
     """Write one value per axis, in volumes that follow each other."""
     tl.store(to, z, mask=there)
     tl.store(to + voxels, y, mask=there)
-    tl.store(to + 2 * voxels, x, mask=there)
+    tl.store(to + voxels + voxels, x, mask=there)
 
 
 @triton.jit
@@ -78,7 +78,7 @@ def _evaluate(
     if DISPLACED:
         z += tl.load(displacement + three, mask=there, other=0.0)
         y += tl.load(displacement + three + voxels, mask=there, other=0.0)
-        x += tl.load(displacement + three + 2 * voxels, mask=there, other=0.0)
+        x += tl.load(displacement + three + voxels + voxels, mask=there, other=0.0)
     number = tl.zeros((BLOCK,), dtype=tl.int32)
     covered = tl.full((BLOCK,), 1.0, dtype=tl.float32)
     fz = tl.zeros((BLOCK,), dtype=tl.float32)

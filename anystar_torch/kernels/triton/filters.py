@@ -5,10 +5,10 @@ from typing import Any
 
 import triton
 import triton.language as tl
-from torch import Tensor, empty
+from torch import Tensor, empty, float32
 
 from anystar_torch.kernels.triton.lanes import voxels_of_program
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
+from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
 
 BLOCK = 512
 
@@ -139,8 +139,8 @@ def _along(
     kernel: Any, image: Tensor, axis: int, tables: Sequence[Tensor], numbers: Sequence[int] = ()
 ) -> Tensor:
     """Result of a kernel that filters contiguous volumes ``[B, 1, D, H, W]`` along axis 0, 1 or 2."""
-    out = empty(image.shape, device=image.device)
-    count, size, inner = image[0].numel(), image.shape[axis + 2], image[0, 0].stride(axis)
+    out = empty(image.shape, dtype=float32, device=image.device)
+    count, size, inner = elements(image), image.shape[axis + 2], image.shape[axis + 3 :].numel()
     with on_device_of(image):
         kernel[(blocks(count, BLOCK), len(image))](
             image, *tables, out, count, size, inner, axis, *numbers, BLOCK=BLOCK, enable_fp_fusion=False
@@ -171,8 +171,8 @@ def smooth(image: Tensor, sides: Tensor, per_voxel: bool) -> Tensor:
         sides: ``[N]``, or ``[N, 3, D, H, W]`` in [0, 1), contiguous.
         per_voxel: whether ``sides`` has a fraction for each axis and voxel.
     """
-    out = empty(image.shape, device=image.device)
-    count = image[0].numel()
+    out = empty(image.shape, dtype=float32, device=image.device)
+    count = elements(image)
     with on_device_of(image):
         _smooth[(blocks(count, BLOCK), len(image))](
             image,

@@ -59,6 +59,7 @@ def scale_gradients(
             to_logits.numel(),
             to_distances.numel(),
             BLOCK=BLOCK,
+            enable_fp_fusion=False,
         )
 
 

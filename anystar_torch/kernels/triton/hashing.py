@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor, empty, empty_like, float32, int32
 
 from anystar_torch.kernels.triton.lanes import lanes
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
+from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
 
 BLOCK = lanes(1024, 1 << 15)
 
@@ -86,9 +86,12 @@ def _roots(ids, out, word, count, BLOCK: tl.constexpr):
 def _table(
     roots, words, places, kinds, lows, widths, starts, counts, out, batch, columns, BLOCK: tl.constexpr
 ):
-    """One row of programs per sample, one lane per column (columns: :class:`anystar_torch.random.draws.Slots`)."""
-    row = tl.program_id(1)
-    column = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    """One row of programs per sample, one lane per column (columns: :class:`anystar_torch.random.draws.Slots`).
+
+    Samples are the first axis of the grid, the only one that may exceed 65535: draws alone are often made of many.
+    """
+    row = tl.program_id(0)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     there = column < columns
     place = tl.load(places + column, mask=there, other=0)
     key = stream(roots, row, tl.load(words + column, mask=there, other=0))
@@ -150,7 +153,7 @@ def roots(ids: Tensor, word: int) -> Tensor:
     """
     out = empty_like(ids)
     with on_device_of(ids):
-        _roots[(blocks(len(ids), BLOCK),)](ids, out, word, len(ids), BLOCK=BLOCK)
+        _roots[(blocks(len(ids), BLOCK),)](ids, out, word, len(ids), BLOCK=BLOCK, enable_fp_fusion=False)
     return out
 
 
@@ -164,7 +167,7 @@ def table(roots: Tensor, columns: list[Tensor]) -> Tensor:
     batch, width = len(roots), len(columns[0])
     out = empty(batch * width, dtype=float32, device=roots.device)
     with on_device_of(roots):
-        _table[(blocks(width, 128), batch)](
+        _table[(batch, blocks(width, 128))](
             roots, *columns, out, batch, width, BLOCK=128, enable_fp_fusion=False
         )
     return out
@@ -180,7 +183,9 @@ def words(roots: Tensor, word: int, count: int) -> Tensor:
     """
     out = empty(len(roots), count, dtype=int32, device=roots.device)
     with on_device_of(roots):
-        _words[(blocks(count, BLOCK), len(roots))](roots, out, word, count, BLOCK=BLOCK)
+        _words[(blocks(count, BLOCK), len(roots))](
+            roots, out, word, count, BLOCK=BLOCK, enable_fp_fusion=False
+        )
     return out
 
 
@@ -213,7 +218,7 @@ def uniform_at(roots: Tensor, word: int, places: Tensor, low: float, width: floa
         width: upper bound less lower bound.
     """
     out = empty(places.shape, dtype=float32, device=roots.device)
-    count = out[0].numel()
+    count = elements(out)
     with on_device_of(roots):
         _uniform_at[(blocks(count, BLOCK), len(roots))](
             roots, places, out, word, count, float(low), float(width), BLOCK=BLOCK, enable_fp_fusion=False
@@ -232,7 +237,9 @@ def normal(roots: Tensor, word: int, count: int) -> Tensor:
     out = empty(len(roots), count, dtype=float32, device=roots.device)
     half = (count + 1) // 2
     with on_device_of(roots):
-        _normal[(blocks(half, BLOCK), len(roots))](roots, out, word, count, half, BLOCK=BLOCK)
+        _normal[(blocks(half, BLOCK), len(roots))](
+            roots, out, word, count, half, BLOCK=BLOCK, enable_fp_fusion=False
+        )
     return out
 
 

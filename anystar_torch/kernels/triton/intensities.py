@@ -2,10 +2,10 @@
 
 import triton
 import triton.language as tl
-from torch import Tensor, empty, empty_like
+from torch import Tensor, empty, empty_like, float32
 
 from anystar_torch.kernels.triton.lanes import voxels_of_program
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
+from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
 
 BLOCK = 1024
 
@@ -112,10 +112,10 @@ def bias_field(image: Tensor, coefficients: Tensor, extent: Tensor) -> Tensor:
 
     Arguments are those of :func:`anystar_torch.kernels.intensities.bias_field`.
     """
-    out, count = empty(image.shape, device=image.device), image[0].numel()
+    out, count = empty(image.shape, dtype=float32, device=image.device), elements(image)
     with on_device_of(image):
         _bias_field[(blocks(count, BLOCK), len(image))](
-            image, coefficients, extent, out, count, *image.shape[2:], BLOCK=BLOCK
+            image, coefficients, extent, out, count, *image.shape[2:], BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out
 
@@ -125,7 +125,7 @@ def contrast(image: Tensor, limits: Tensor, gamma: Tensor, headroom: Tensor) -> 
 
     Arguments are those of :func:`anystar_torch.kernels.intensities.contrast`.
     """
-    out, count = empty(image.shape, device=image.device), image[0].numel()
+    out, count = empty(image.shape, dtype=float32, device=image.device), elements(image)
     with on_device_of(image):
         _contrast[(blocks(count, BLOCK), len(image))](
             image, limits, gamma, headroom, out, count, BLOCK=BLOCK, enable_fp_fusion=False
@@ -138,7 +138,7 @@ def to_unit(image: Tensor, limits: Tensor) -> Tensor:
 
     Arguments are those of :func:`anystar_torch.kernels.intensities.to_unit`.
     """
-    out, count = empty(image.shape, device=image.device), image[0].numel()
+    out, count = empty(image.shape, dtype=float32, device=image.device), elements(image)
     with on_device_of(image):
         _to_unit[(blocks(count, BLOCK), len(image))](
             image, limits, out, count, BLOCK=BLOCK, enable_fp_fusion=False
@@ -151,7 +151,7 @@ def histogram_shift(image: Tensor, limits: Tensor, response: Tensor) -> Tensor:
 
     Arguments are those of :func:`anystar_torch.kernels.intensities.response_curve`.
     """
-    out, count = empty(image.shape, device=image.device), image[0].numel()
+    out, count = empty(image.shape, dtype=float32, device=image.device), elements(image)
     with on_device_of(image):
         _histogram_shift[(blocks(count, BLOCK), len(image))](
             image, limits, response, out, count, response.shape[1], BLOCK=BLOCK, enable_fp_fusion=False
@@ -164,7 +164,7 @@ def cut_holes(image: Tensor, labels: Tensor, corner: Tensor, size: Tensor) -> tu
 
     Arguments are those of :func:`anystar_torch.kernels.intensities.cut_holes`.
     """
-    cut, cut_labels, count = empty_like(image), empty_like(labels), image[0].numel()
+    cut, cut_labels, count = empty_like(image), empty_like(labels), elements(image)
     with on_device_of(image):
         _cut_holes[(blocks(count, BLOCK), len(image))](
             image,
@@ -177,6 +177,7 @@ def cut_holes(image: Tensor, labels: Tensor, corner: Tensor, size: Tensor) -> tu
             *image.shape[3:],
             corner.shape[1],
             BLOCK=BLOCK,
+            enable_fp_fusion=False,
         )
     return cut, cut_labels
 

@@ -125,8 +125,10 @@ def remove_small(labels: Tensor, least: int) -> Tensor:
     programs = (blocks(voxels, BLOCK), len(labels))
     least = min(max(least, 0), 2**31 - 1)
     with on_device_of(labels):
-        _count[programs](labels, table, voxels, slots, BLOCK=BLOCK, num_warps=1)
-        _keep[programs](labels, table, out, voxels, slots, least, BLOCK=BLOCK, num_warps=1)
+        _count[programs](labels, table, voxels, slots, BLOCK=BLOCK, num_warps=1, enable_fp_fusion=False)
+        _keep[programs](
+            labels, table, out, voxels, slots, least, BLOCK=BLOCK, num_warps=1, enable_fp_fusion=False
+        )
     return out
 
 

@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor, empty, float32, int32
 
 from anystar_torch.kernels.triton.lanes import lanes, vector_at, voxels_of_program
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
+from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
 
 BLOCK = lanes(256, 1 << 15)
 
@@ -170,7 +170,7 @@ def sample(
     """
     batch, channels, *nodes = fields.shape
     out = empty(batch, channels, *position.shape[2:], dtype=float32, device=position.device)
-    count = position[0, 0].numel()
+    count = elements(out[:, 0])
     factor = [1.0 / size for size in nodes] if periodic else factor
     with on_device_of(position):
         _sample[(blocks(count, BLOCK), batch)](
@@ -203,7 +203,7 @@ def strongest(
     """
     batch, channels, *nodes = fields.shape
     out = empty(batch, *position.shape[2:], dtype=int32, device=position.device)
-    count = out[0].numel()
+    count = elements(out)
     with on_device_of(position):
         _strongest[(blocks(count, BLOCK), batch)](
             fields,

@@ -8,7 +8,7 @@ from torch import Tensor, empty, float32
 
 from anystar_torch.kernels.triton.lanes import lanes
 from anystar_torch.kernels.triton.lattice import mixed
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
+from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
 
 BLOCK = lanes(256, 1 << 15)
 LEVELS = 3
@@ -134,7 +134,7 @@ def resampled_sum(levels: Sequence[Tensor], nodes: Sequence[int]) -> Tensor:
     """
     batch, channels = levels[0].shape[:2]
     out = empty(batch, channels, *nodes, dtype=float32, device=levels[0].device)
-    grid = (blocks(out[0, 0].numel(), BLOCK), batch * channels)
+    grid = (blocks(elements(out[:, 0]), BLOCK), batch * channels)
     with on_device_of(out):
         for start in range(0, len(levels), LEVELS):
             group = list(levels[start : start + LEVELS])
@@ -164,7 +164,7 @@ def gradient_noise(gradients: Tensor, samples: int) -> Tensor:
     size = [(corner - 1) * samples for corner in corners]
     out = empty(batch, 1, *size, dtype=float32, device=gradients.device)
     with on_device_of(out):
-        _gradient_noise[(blocks(out[0].numel(), BLOCK), batch)](
+        _gradient_noise[(blocks(elements(out), BLOCK), batch)](
             gradients, out, *corners, samples, 1.0 / samples, BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out

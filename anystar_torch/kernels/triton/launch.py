@@ -8,10 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+MOST_ELEMENTS = 2**31 - 2**16
+"""Elements of a sample. Kernels number them in 32 bits, and the last block exceeds them by less than a block."""
+
 
 @dataclass(frozen=True)
 class Specialisation:
     """Types and constants of one launch of a kernel, from which it compiles without a GPU.
+
+    Every launch has ``enable_fp_fusion=False``: a multiplication and an addition are two roundings, as in C++. The
+    default differs between versions of Triton.
 
     Attributes:
         kernel: the ``triton.jit`` function.
@@ -43,5 +49,19 @@ def blocks(count: int, size: int) -> int:
     Args:
         count: number of elements.
         size: elements of a block, positive.
+
+    Raises:
+        ValueError: more than :data:`MOST_ELEMENTS` elements.
     """
+    if count > MOST_ELEMENTS:
+        raise ValueError(f"a sample must have at most {MOST_ELEMENTS} elements on a GPU, got {count}")
     return -(-count // size)
+
+
+def elements(volumes: Tensor) -> int:
+    """Number of elements of one sample, also where there is no sample.
+
+    Args:
+        volumes: ``[B, ...]``.
+    """
+    return volumes.shape[1:].numel()

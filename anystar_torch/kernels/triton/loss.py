@@ -216,6 +216,7 @@ def stardist_loss(
             PARTS=PARTS,
             BLOCK=SUMMED,
             HALF_LOGITS=logits.dtype == float16,
+            enable_fp_fusion=False,
         )
     return total, on_probability, on_distances, gradients[0], gradients[1], scales
 
@@ -232,7 +233,9 @@ def _sums(
     programs = blocks(points, POINTS), len(logits)
     parts = empty(3, PARTS, dtype=float32, device=logits.device)
     sums = parts.new_empty(programs[0] * programs[1])
-    _sum_points[(PARTS,)](logits, targets[0], parts, logits.numel(), PARTS=PARTS, BLOCK=BLOCK)
+    _sum_points[(PARTS,)](
+        logits, targets[0], parts, logits.numel(), PARTS=PARTS, BLOCK=BLOCK, enable_fp_fusion=False
+    )
     _sum_errors[programs](
         logits,
         distances,
@@ -250,6 +253,7 @@ def _sums(
         LAST=not distances.is_contiguous(),
         GRADIENT=gradients[0].numel() > 0,
         HALF_LOGITS=logits.dtype == float16,
+        enable_fp_fusion=False,
     )
     return parts, sums
 

@@ -2,10 +2,10 @@
 
 import triton
 import triton.language as tl
-from torch import Tensor, empty
+from torch import Tensor, empty, float32
 
 from anystar_torch.kernels.triton.lanes import lanes, voxels_of_program
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
+from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
 
 BLOCK = lanes(512, 1 << 15)
 
@@ -85,7 +85,7 @@ def camera(image: Tensor, limits: Tensor, cameras: Tensor, shot: Tensor, electro
 
     Arguments are those of :func:`anystar_torch.kernels.noise.camera`.
     """
-    out, count = empty(image.shape, device=image.device), image[0].numel()
+    out, count = empty(image.shape, dtype=float32, device=image.device), elements(image)
     with on_device_of(image):
         _camera[(blocks(count, BLOCK), len(image))](
             image,
@@ -107,7 +107,7 @@ def rician_noise(image: Tensor, std: Tensor, real: Tensor, imaginary: Tensor) ->
 
     Arguments are those of :func:`anystar_torch.kernels.noise.rician_noise`.
     """
-    out, count = empty(image.shape, device=image.device), image[0].numel()
+    out, count = empty(image.shape, dtype=float32, device=image.device), elements(image)
     with on_device_of(image):
         _rician_noise[(blocks(count, BLOCK), len(image))](
             image, std, real, imaginary, out, count, real.stride(0), BLOCK=BLOCK, enable_fp_fusion=False
@@ -120,7 +120,7 @@ def detector_noise(image: Tensor, widths: Tensor, field: Tensor) -> Tensor:
 
     Arguments are those of :func:`anystar_torch.kernels.noise.detector_noise`.
     """
-    out, count = empty(image.shape, device=image.device), image[0].numel()
+    out, count = empty(image.shape, dtype=float32, device=image.device), elements(image)
     with on_device_of(image):
         _detector_noise[(blocks(count, BLOCK), len(image))](
             image, widths, field, out, count, BLOCK=BLOCK, enable_fp_fusion=False

@@ -2,10 +2,10 @@
 
 import triton
 import triton.language as tl
-from torch import Tensor, empty
+from torch import Tensor, empty, float32
 
 from anystar_torch.kernels.triton.lanes import voxels_of_program
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
+from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
 
 BLOCK = 1024
 
@@ -52,7 +52,7 @@ def _add_wave(image, frequency, cosine, sine, out, count, depth, height, width, 
 
 @triton.jit
 def _squared_frequency(index, size, recorded):
-    bin = ((index + size // 2) % size).to(tl.float32) - (size - 1) / 2
+    bin = ((index + size // 2) % size).to(tl.float32) - (size - 1) * 0.5
     return recorded * recorded * (bin * bin)
 
 
@@ -74,10 +74,10 @@ def add_wave(image: Tensor, frequency: Tensor, cosine: Tensor, sine: Tensor) -> 
 
     Arguments are those of :func:`anystar_torch.kernels.spectrum.add_wave`.
     """
-    out, count = empty(image.shape, device=image.device), image[0].numel()
+    out, count = empty(image.shape, dtype=float32, device=image.device), elements(image)
     with on_device_of(image):
         _add_wave[(blocks(count, BLOCK), len(image))](
-            image, frequency, cosine, sine, out, count, *image.shape[2:], BLOCK=BLOCK
+            image, frequency, cosine, sine, out, count, *image.shape[2:], BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out
 
@@ -90,7 +90,7 @@ def cut_spectrum(spectrum: Tensor, alpha: Tensor, recorded: Tensor) -> Tensor:
         alpha: ``[B]`` in [0, 1], as in :func:`anystar_torch.kernels.spectrum.cut_spectrum`.
         recorded: ``[B, 3]``, size along z, y, x of the volume whose spectrum is cut, in sizes of this one.
     """
-    out, count = empty(spectrum.shape, device=spectrum.device), spectrum[0].numel()
+    out, count = empty(spectrum.shape, dtype=float32, device=spectrum.device), elements(spectrum)
     with on_device_of(spectrum):
         _cut_spectrum[(blocks(count, BLOCK), len(spectrum))](
             spectrum, alpha, recorded, out, count, *spectrum.shape[1:4], BLOCK=BLOCK, enable_fp_fusion=False

@@ -29,8 +29,20 @@ def test_the_number_of_threads_changes_no_bit(name: str) -> None:
         torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name not in ("kspace_spike", "gibbs_ringing")])
+NOT_FOURIER = [name for name in CASES if name not in ("kspace_spike", "gibbs_ringing")]
+
+
+@pytest.mark.parametrize("name", NOT_FOURIER)
 def test_inputs_need_not_be_contiguous(name: str) -> None:
     image = image_of((5, 9, 33))
     apart = image.transpose(2, 4).contiguous().transpose(2, 4)
+    assert torch.equal(CASES[name](apart, Draws(3)), CASES[name](image, Draws(3)))
+
+
+@pytest.mark.parametrize("name", NOT_FOURIER)
+def test_samples_may_lie_apart(name: str) -> None:
+    image = image_of((5, 9, 33))
+    apart = torch.stack([image, torch.ones_like(image)], dim=1)[:, 0]
+    assert apart[0].is_contiguous()
+    assert not apart.is_contiguous()
     assert torch.equal(CASES[name](apart, Draws(3)), CASES[name](image, Draws(3)))

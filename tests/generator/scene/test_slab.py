@@ -81,3 +81,29 @@ def test_a_slab_of_length_1_leaves_positions() -> None:
     assert torch.equal(
         stretch(coordinates, direction_of_z(coordinates), one, one).position, coordinates.position
     )
+
+
+def test_every_thickness_of_the_range_occurs_and_none_is_deeper_than_the_sample() -> None:
+    source = Source.of(torch.arange(200), seed=0, split="test")
+    labels = torch.arange(16, dtype=torch.int32).view(1, 1, 16, 1, 1).expand(200, -1, -1, 2, 2).contiguous()
+    slab = RandomSlab(p=1.0, thickness=(4, 8), length=(1.0, 2.0))
+    _, ids = slab.repeated(labels.float(), labels, source)
+    assert {len(sample.unique()) for sample in ids} == {4, 5, 6, 7, 8}
+    thick = RandomSlab(p=1.0, thickness=(40, 50), length=(1.0, 2.0))  # all slices, from any place on
+    _, ids = thick.repeated(labels.float(), labels, source)
+    assert {len(sample.unique()) for sample in ids} == set(range(9, 17))
+
+
+def test_objects_of_slabs_alone_are_longer_along_z() -> None:
+    """A position in the scene is that in the sample over the length, which is that of the slab's draws."""
+    slab = RandomSlab(p=0.5, thickness=(4, 8), length=(2.0, 4.0))
+    source = Source.of(torch.arange(60), seed=0, split="test")
+    grid = Coordinates.of_grid((8, 6, 6), torch.full((60, 3), 8.0))
+    there = source.coin("there", 0.5)
+    length = torch.where(there, source.uniform("length", 2.0, 4.0), 1.0)
+    assert 10 < there.sum() < 50
+    assert length[there].min() >= 2.0
+    found = slab.stretched(grid, source).position
+    expected = grid.position.clone()
+    expected[:, 0] /= length[:, None, None, None]
+    torch.testing.assert_close(found, expected)

@@ -1,0 +1,164 @@
+"""Results depend neither on the memory layout of the arguments nor on torch's default number type.
+
+Every operator is called with the arguments of its first call while a batch and the effects are made.
+"""
+
+import functools
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from anystar_torch import load_synthesizer
+from anystar_torch.kernels import hashing
+from anystar_torch.kernels.distance_transform import distance_transform
+from anystar_torch.kernels.implementations import forced
+from anystar_torch.kernels.label_table import remove_small
+from anystar_torch.training.data import SynthesisData
+from tests.generator.effects.cases import CASES, Draws, image_of
+
+BATCH = 3  # no other axis that comes first has this size, or twice this size
+OPERATORS = """add_wave aim_at_balls bias_field camera connected_components contrast cut_holes cut_spectrum
+detector_noise distance_transform draw_table emitting evaluate_coordinates gaussian_filter
+gradient_noise hashed_normal hashed_uniform hashed_uniform_at hashed_words histogram_shift
+intensities object_probability remove_small resampled_sum rician_noise sample_lattice sample_roots
+smooth smooth_noise star_distances star_reach strongest_field thick_slices to_unit""".split()  # noqa: SIM905
+HASHED = [name for name in OPERATORS if name.startswith(("hashed", "draw", "sample_roots"))]  # no C++ kernel
+RUNS = [("native", name) for name in OPERATORS if name not in HASHED] + [
+    pytest.param("triton", name, marks=pytest.mark.interpreter) for name in OPERATORS
+]
+runs = pytest.mark.parametrize(("implementation", "name"), RUNS)
+
+
+class Recording(TorchDispatchMode):
+    """Keeps the arguments of the first call of every operator of this package."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = {}
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        if operator.namespace == "anystar" and not any(
+            isinstance(x, Tensor) and x.is_meta
+            for x in tree_leaves(args)  # a generator first runs on meta
+        ):
+            copies = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, args)
+            self.calls.setdefault(operator.__name__.partition(".")[0], (operator, copies))
+        return operator(*args, **(kwargs or {}))
+
+
+@functools.cache
+def recorded():
+    """Name -> operator and arguments. C++ is the fastest to make a batch; random numbers have no kernel there."""
+    synthesizers = [load_synthesizer(name, shape=(8, 9, 10), seed=5) for name in ("mix", "zero_shot")]
+    with forced("native"), Recording() as recording:
+        for case in CASES.values():
+            case(image_of((4, 5, 6)), Draws(1))
+        for synthesizer in synthesizers:
+            data = SynthesisData(
+                synthesizer=synthesizer,
+                rays=8,
+                anisotropy=(1.0, 1.0, 1.0),
+                grid=(1, 2, 2),
+                batch_size=BATCH,
+                validation_samples=1,
+                normalisation="anystar",
+            )
+            made = data.make(torch.arange(BATCH), synthesizer)
+        remove_small(made.labels, 9)
+        distance_transform(made.labels, (1.0, 2.0, 0.5))
+    return recording.calls
+
+
+@functools.cache
+def recorded_numbers():
+    """The same for random numbers."""
+    root = torch.arange(BATCH) + 5
+    with forced("triton"), Recording() as recording:
+        hashing.roots(root, 7)
+        hashing.words(root, 7, (5,))
+        hashing.uniform(root, 7, (5,), -1.0, 2.0)
+        hashing.normal(root, 7, (5,))
+        hashing.uniform_at(root, 7, torch.arange(30, dtype=torch.int32).view(BATCH, 1, 10), -1.0, 2.0)
+        load_synthesizer("mix", shape=(8, 9, 10)).slots.draw(root)
+    return recording.calls
+
+
+def changed(implementation, name, change):
+    """The operator, its arguments with changed tensors, and the results of the unchanged ones."""
+    operator, arguments = (recorded_numbers() if name in HASHED else recorded())[name]
+    with forced(implementation):
+        expected = tree_leaves(operator(*arguments))
+    return operator, tree_map(lambda x: change(x) if isinstance(x, Tensor) else x, arguments), expected
+
+
+def every_other(tensor):
+    """The same numbers with gaps between them."""
+    return torch.stack([tensor, torch.ones_like(tensor)], dim=-1)[..., 0]
+
+
+def transposed(tensor):
+    """The same numbers with the last axis outermost in memory."""
+    return tensor.transpose(0, -1).contiguous().transpose(0, -1)
+
+
+@pytest.mark.parametrize("layout", [every_other, transposed])
+@runs
+def test_any_memory_layout(implementation, name, layout):
+    operator, arguments, expected = changed(implementation, name, layout)
+    with forced(implementation):
+        found = tree_leaves(operator(*arguments))
+        torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
+    assert all(map(torch.equal, found, expected))
+
+
+@runs
+def test_any_default_number_type(implementation, name):
+    operator, arguments, expected = changed(implementation, name, lambda tensor: tensor)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with forced(implementation):
+            found = tree_leaves(operator(*arguments))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+
+
+@runs
+def test_empty_batches(implementation, name):
+    batches = (BATCH, 2 * BATCH)  # the second: two channels of a sample
+    operator, arguments, expected = changed(implementation, name, lambda x: x[:0] if len(x) in batches else x)
+    with forced(implementation):
+        found = tree_leaves(operator(*arguments))
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == (0, *other.shape[1:])
+
+
+@pytest.mark.interpreter
+@pytest.mark.parametrize("name", OPERATORS)
+def test_no_launch_fuses_multiplications_and_additions(name, monkeypatch):
+    """A fused one rounds once, and Triton's versions differ in the default: bits would follow the version."""
+    interpreter = pytest.importorskip("triton.runtime.interpreter")
+    run, fused = interpreter.GridExecutor.__call__, []
+
+    def launched(self, *arguments, **options):
+        fused.append(options.get("enable_fp_fusion"))
+        return run(self, *arguments, **options)
+
+    operator, arguments, _ = changed("triton", name, lambda tensor: tensor)
+    monkeypatch.setattr(interpreter.GridExecutor, "__call__", launched)
+    with forced("triton"):
+        operator(*arguments)
+    assert fused
+    assert all(value is False for value in fused)
+
+
+def test_elements_that_32_bits_do_not_number_are_refused():
+    launch = pytest.importorskip("anystar_torch.kernels.triton.launch")
+    assert launch.blocks(launch.MOST_ELEMENTS, 512) * 512 < 2**31
+    with pytest.raises(ValueError, match="at most 2147418112 elements"):
+        launch.blocks(launch.MOST_ELEMENTS + 1, 512)
