@@ -96,10 +96,13 @@ def command() -> str:
 
 
 def commit() -> str:
-    """This repository's commit, shortened; COMMIT where the files are no repository."""
+    """This repository's commit, shortened; COMMIT where the files are no repository, or git is not installed."""
     git = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(git, capture_output=True, text=True, cwd=ROOT, check=False)
-    return done.stdout.strip() or os.environ.get("COMMIT", "unknown")
+    try:
+        found = subprocess.run(git, capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
+    except FileNotFoundError:
+        found = ""
+    return found or os.environ.get("COMMIT", "unknown")
 
 
 def processor() -> str:

@@ -1,8 +1,11 @@
 """The benchmarks share one header, one clock, one report and one peer runner."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +17,9 @@ from anystar_torch.distributed.blocks import Boxes
 from anystar_torch.distributed.work_folder import WorkFolder
 from anystar_torch.network import loading
 from benchmarks import configs, finetune
-from benchmarks.header import Header, hash_of_weights
+from benchmarks.gpu import sections
+from benchmarks.gpu.__main__ import Results, section
+from benchmarks.header import Header, commit, hash_of_weights
 from benchmarks.large import Rows
 from benchmarks.many_candidates import made_candidates
 from benchmarks.peers import Peer
@@ -36,6 +41,12 @@ def test_a_header_says_what_figures_were_measured_on():
     for part in (header.date, header.commit, header.processor, header.weights):
         assert part in str(header)
     assert json.loads(json.dumps(header.as_dict()))["command"] == header.command
+
+
+def test_a_machine_without_git_has_the_commit_that_it_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("COMMIT", "abc1234")
+    assert commit() == "abc1234"
 
 
 def test_the_hash_of_weights_is_that_of_the_file():
@@ -142,6 +153,56 @@ def test_a_peer_that_ends_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.peers.HERE", tmp_path)
     with pytest.raises(SystemExit, match="exit status 3"):
         Peer("broken", None, python=sys.executable)
+
+
+def test_figures_of_a_gpu_replace_those_of_an_earlier_run_at_once(tmp_path):
+    for name in ("gpu.json", "gpu.md"):
+        (tmp_path / name).write_text("of an earlier run")
+    results = Results(tmp_path, Header.now())
+    assert json.loads((tmp_path / "gpu.json").read_text())["rows"] == []
+    results.add({"section": "prediction", "name": "64^3", "seconds": 1.5})
+    assert [row["name"] for row in json.loads((tmp_path / "gpu.json").read_text())["rows"]] == ["64^3"]
+    assert "| 64^3 | 1.5 |" in (tmp_path / "gpu.md").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gpu.json", "gpu.md"]
+
+
+@pytest.mark.parametrize(("left", "over"), [(-1.0, True), (60.0, False)])
+def test_the_start_of_a_section_counts_as_its_time(monkeypatch, capsys, left, over):
+    monkeypatch.setitem(sections.SECTIONS, "operators", lambda bench: bench.skip("copy"))
+    monkeypatch.setenv("GPU_UNTIL", str(time.time() + left))
+    section("operators", smoke=True)
+    row = {"section": "operators", "name": "copy", "error": "no time left"}
+    assert capsys.readouterr().out == (f"ROW {json.dumps(row)}\n" if over else "")
+
+
+@pytest.mark.skipif(shutil.which("timeout") is None, reason="needs GNU coreutils")
+@pytest.mark.parametrize(("settings", "status"), [({"TESTS": "0"}, 1), ({"SECTIONS": "none"}, 0)])
+def test_the_gpu_script_does_not_take_an_earlier_run_for_its_own(tmp_path, settings, status):
+    """Its Python is a program that does nothing and succeeds."""
+    python, out = tmp_path / "python", tmp_path / "out"
+    python.write_text("#!/bin/sh\n")
+    python.chmod(0o755)
+    out.mkdir()
+    if "SECTIONS" not in settings:
+        (out / "gpu.json").write_text('{"rows": []}')
+    environment = {**os.environ, "PYTHON": str(python), "OUT": str(out), **settings}
+    command = ["bash", str(BENCHMARKS / "gpu.sh")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert not (out / "gpu.json").exists()
+
+
+@pytest.mark.skipif(shutil.which("timeout") is None, reason="needs GNU coreutils")
+def test_the_gpu_script_refuses_a_machine_without_a_gpu(tmp_path):
+    """A rehearsal in its place would take the time for which a GPU was borrowed."""
+    python, out = tmp_path / "python", tmp_path / "out"
+    python.write_text('#!/bin/sh\ncase "$2" in *cuda.init*) echo "no NVIDIA driver" >&2; exit 1;; esac\n')
+    python.chmod(0o755)
+    environment = {**os.environ, "PYTHON": str(python), "OUT": str(out), "SMOKE": "0"}
+    command = ["bash", str(BENCHMARKS / "gpu.sh")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "torch cannot use a GPU here: no NVIDIA driver; SMOKE=1 rehearses on the CPU\n"
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.relative_to(BENCHMARKS).as_posix())

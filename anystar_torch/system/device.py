@@ -2,8 +2,9 @@
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -81,7 +82,7 @@ def without_overflow(kind: torch.dtype, network: nn.Module) -> torch.dtype:
 
 _LOCK = threading.Lock()
 _inside = 0
-_before: list[tuple[Any, str, Any]] = []
+_restore: list[Callable[[], None]] = []
 
 
 @contextmanager
@@ -90,12 +91,10 @@ def exact_float32() -> Iterator[None]:
 
     The settings belong to the process. The first thread that enters changes them; the last that leaves restores them.
     """
-    global _inside, _before
+    global _inside, _restore
     with _LOCK:
         if _inside == 0:
-            _before = _tensorfloat_settings()
-            for place, name, _ in _before:
-                setattr(place, name, False if name == "allow_tf32" else "ieee")
+            _restore = _forbid_tensorfloat()
         _inside += 1
     try:
         yield
@@ -103,20 +102,31 @@ def exact_float32() -> Iterator[None]:
         with _LOCK:
             _inside -= 1
             if _inside == 0:
-                for place, name, value in _before:
-                    setattr(place, name, value)
+                for restore in _restore:
+                    restore()
 
 
-def _tensorfloat_settings() -> list[tuple[Any, str, Any]]:
-    """Object, attribute and value of each setting that allows TensorFloat-32."""
+def _forbid_tensorfloat() -> list[Callable[[], None]]:
+    """Forbid TensorFloat-32, and return functions that restore the settings of before."""
     cudnn: Any = torch.backends.cudnn
     matmul = torch.backends.cuda.matmul
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch 2.9 recommends the newer setting, which earlier ones lack
-            return [(place, "allow_tf32", place.allow_tf32) for place in (cudnn, matmul)]
+            convolutions, products = cudnn.allow_tf32, torch.get_float32_matmul_precision()
     except RuntimeError:  # the program uses the newer setting of torch 2.9, and torch refuses to mix both
-        return [(place, "fp32_precision", place.fp32_precision) for place in (cudnn.conv, matmul)]
+        before = [(place, place.fp32_precision) for place in (cudnn.conv, matmul)]
+        for place, _ in before:
+            place.fp32_precision = "ieee"
+        return [partial(setattr, place, "fp32_precision", value) for place, value in before]
+    restore: list[Callable[[], None]] = []
+    if convolutions:
+        cudnn.allow_tf32 = False
+        restore.append(partial(setattr, cudnn, "allow_tf32", True))
+    if products != "highest":  # "high" or "medium", which matmul.allow_tf32 does not tell apart
+        torch.set_float32_matmul_precision("highest")
+        restore.append(partial(torch.set_float32_matmul_precision, products))
+    return restore
 
 
 @contextmanager

@@ -3,8 +3,9 @@
     python -m benchmarks.gpu [--out outputs/gpu] [--seconds 300] [--sections agreement throughput ...] [--smoke]
 
 Every section runs in a process of its own with a time limit, so a failure loses only the rest of its section. Figures
-are printed as they are measured. After each figure OUT/gpu.json and OUT/gpu.md are written again. With --smoke all
-sections are rehearsed on the CPU with tiny sizes: the figures mean nothing, and an error is exit status 1.
+are printed as they are measured. OUT/gpu.json and OUT/gpu.md are written at the start, and again after each figure.
+With --smoke all sections are rehearsed on the CPU with tiny sizes: the figures mean nothing, and an error is exit
+status 1.
 ``benchmarks/gpu.sh`` also installs, builds, tests and, if asked, trains.
 """
 
@@ -32,6 +33,7 @@ SECTIONS = {
     "profile": 0.10,
 }
 ROW = "ROW "
+SHARE = 0.9  # of a section's time in which measurements begin; the last one ends in the rest
 REHEARSAL = 600.0  # seconds for each section of a rehearsal: errors count there, not time
 
 
@@ -66,7 +68,7 @@ def main() -> None:
 
 
 class Results:
-    """The figures measured, and the files they are written to.
+    """The figures measured, and the files they are written to, at once and after each figure.
 
     Args:
         folder: where ``gpu.json`` and ``gpu.md`` go.
@@ -78,6 +80,7 @@ class Results:
         self.rows: list[dict[str, Any]] = []
         folder.mkdir(parents=True, exist_ok=True)
         print(header, flush=True)
+        self.write()
 
     def run(self, name: str, seconds: float, smoke: bool) -> None:
         """Run a section in a process of its own, for at most ``seconds``, and keep its rows."""
@@ -90,7 +93,7 @@ class Results:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "GPU_SECONDS": str(0.85 * seconds)},
+            env={**os.environ, "GPU_UNTIL": str(time.time() + SHARE * seconds)},
         )
         limit = threading.Timer(seconds, process.kill)
         limit.start()
@@ -113,11 +116,12 @@ class Results:
         self.write()
 
     def write(self) -> None:
-        """Write both files."""
-        (self.folder / "gpu.json").write_text(
-            json.dumps({"header": self.header.as_dict(), "rows": self.rows}, indent=1)
-        )
-        (self.folder / "gpu.md").write_text(self.table() + "\n")
+        """Write both files. They are whole at any time: the process may be stopped."""
+        content = json.dumps({"header": self.header.as_dict(), "rows": self.rows}, indent=1)
+        for name, text in (("gpu.json", content), ("gpu.md", self.table() + "\n")):
+            part = self.folder / f"{name}.part"
+            part.write_text(text)
+            part.replace(self.folder / name)
 
     def table(self) -> str:
         """All rows, a table for each section."""
@@ -157,7 +161,9 @@ def section(name: str, smoke: bool) -> None:
     from benchmarks.gpu import sections, training
     from benchmarks.gpu.bench import Bench
 
-    bench = Bench(name, smoke=smoke, seconds=float(os.environ.get("GPU_SECONDS", "60")))
+    until = float(os.environ.get("GPU_UNTIL", time.time() + 60))
+    # the imports above take part of the time
+    bench = Bench(name, smoke=smoke, seconds=until - time.time())
     {**sections.SECTIONS, "training": training.training}[name](bench)
 
 

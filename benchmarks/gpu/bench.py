@@ -44,7 +44,7 @@ class Bench:
         except Exception as error:
             figures["error"] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"[:300]
             traceback.print_exc(limit=-4)
-        print("ROW " + json.dumps(figures), flush=True)
+        print_row(figures)
 
     @property
     def left(self) -> float:
@@ -55,9 +55,7 @@ class Bench:
         """Whether the time of the section is over; if so, print a row that says it."""
         if self.left > 0:
             return False
-        print(
-            "ROW " + json.dumps({"section": self.section, "name": name, "error": "no time left"}), flush=True
-        )
+        print_row({"section": self.section, "name": name, "error": "no time left"})
         return True
 
     def wait(self) -> None:
@@ -120,6 +118,14 @@ class Replayed:
         self.graph.replay()
         self.ids.add_(self.batch)
         return self.made
+
+
+def print_row(figures: dict[str, Any]) -> None:
+    """Print a row for the process that collects.
+
+    Row and line break are one write: what another thread prints does not come between them.
+    """
+    print(f"ROW {json.dumps(figures)}\n", end="", flush=True)
 
 
 def say(*words: Any) -> None:

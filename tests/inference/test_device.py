@@ -1,5 +1,7 @@
 """What a GPU is given and what it may hold, checked without one; marked ``gpu``: what needs one."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -205,22 +207,30 @@ def predicted(volume, device, precision=None, **options):
     return found.labels
 
 
+def beside_others(limit):
+    """A limit for the memory of tensors that leaves that of other tests out."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    return torch.cuda.memory_allocated() + limit
+
+
 @pytest.mark.gpu
 @gpu
-@pytest.mark.parametrize(("kind", "share"), [(torch.float32, 0.97), (None, 0.93)])
-def test_a_gpu_finds_the_objects_that_the_cpu_finds(scene, kind, share):
-    """Two CPUs' precisions, float32 and bfloat16, agree on 47 of 49 objects of this volume."""
+@pytest.mark.parametrize("kind", [torch.float32, None])
+def test_a_gpu_finds_the_objects_that_the_cpu_finds(scene, kind):
+    """On a CPU, with all layers rounded to float16, all 113 objects are found again; rounded to bfloat16, 112."""
     here = predicted(scene, "cpu", torch.float32)
     score = matching(here, predicted(scene, "cuda", kind), 0.9)
-    assert score.n_true > 30
-    assert score.f1 > share, score
+    assert score.n_true > 100
+    assert score.f1 > 0.97, score
 
 
 @pytest.mark.gpu
 @gpu
 def test_a_gpu_finds_the_same_objects_in_tiles(scene):
     volume = np.concatenate([scene, scene[..., ::-1]], axis=2)
-    score = matching(predicted(volume, "cuda"), predicted(volume, "cuda", max_memory=1.2e9), 0.9)
+    whole = predicted(volume, "cuda")
+    score = matching(whole, predicted(volume, "cuda", max_memory=beside_others(1.2e9)), 0.9)
     assert score.n_true > 60
     assert score.f1 > 0.95, score
 
@@ -229,10 +239,10 @@ def test_a_gpu_finds_the_same_objects_in_tiles(scene):
 @gpu
 @pytest.mark.parametrize("limit", [2e9, 4e9])
 def test_a_prediction_stays_below_its_share_of_a_gpu(scene, limit):
-    torch.cuda.empty_cache()
+    most = beside_others(limit)
     torch.cuda.reset_peak_memory_stats()
-    assert predicted(np.tile(scene, (2, 2, 2)), "cuda", max_memory=limit).max() > 200
-    assert torch.cuda.max_memory_allocated() < limit
+    assert predicted(np.tile(scene, (2, 2, 2)), "cuda", max_memory=most).max() > 200
+    assert torch.cuda.max_memory_allocated() < most
 
 
 @pytest.mark.gpu

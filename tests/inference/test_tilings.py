@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from anystar_torch.configuration.folder import config_folder
+from anystar_torch.evaluation.matching import matching
 from anystar_torch.inference.plan import TileOptions
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.inference.tile_network import TileNetwork
@@ -132,13 +133,13 @@ def test_the_measured_halo_is_as_far_as_a_cut_is_felt(small):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
 def test_a_gpu_agrees_with_the_cpu_in_batches_and_in_half_precision(small):
-    from anystar_torch.evaluation.matching import matching
-
+    """In float32 here, in float16 there; the volume would fit into the memory of a GPU as one tile."""
     volume = np.random.default_rng(0).random((96, 96, 160), np.float32)
     settings = config(architecture=small.architecture, prob_thresh=0.6)
     assert preferred_precision(torch.device("cuda")) == torch.float16
-    here = AnyStar(small, settings).predict(volume, diameter=13, device="cpu", progress=False)
-    there = AnyStar(small, settings, tile_options=TileOptions(halo=(32, 32, 32), batch=4)).predict(
-        volume, diameter=13, progress=False
-    )
+    whole = AnyStar(small, settings, tile_options=TileOptions(precision=torch.float32))
+    here = whole.predict(volume, diameter=13, device="cpu", progress=False)
+    in_tiles = TileOptions(size=(96, 96, 96), halo=(32, 32, 32), batch=2)  # three tiles in two batches
+    there = AnyStar(small, settings, tile_options=in_tiles).predict(volume, diameter=13, progress=False)
+    assert len(here) > 200
     assert matching(here.labels, there.labels, 0.7).f1 > 0.95

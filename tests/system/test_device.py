@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from anystar_torch.system.device import resolve
+from anystar_torch.system.device import exact_float32, resolve
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,18 @@ def test_mps_with_an_old_torch_is_refused(monkeypatch):
     monkeypatch.setattr(torch, "__version__", "2.7.1")
     with pytest.raises(ValueError, match=r"'mps' needs torch 2.9 or later, this is 2.7.1"):
         resolve("mps")
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+@pytest.mark.filterwarnings("ignore:Please use the new API")  # of torch 2.9
+def test_the_precision_of_products_is_that_of_before(precision):
+    """Torch refuses to tell it if some settings were changed and others were not."""
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision(precision)
+        with exact_float32(), exact_float32():
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert not torch.backends.cuda.matmul.allow_tf32
+        assert torch.get_float32_matmul_precision() == precision
+    finally:
+        torch.set_float32_matmul_precision(before)
