@@ -8,13 +8,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from io import TextIOWrapper
 from types import FrameType
 
 import typer
 
 from anystar_torch.cli import evaluate, export, gallery, info, predict, relabel, train
 from anystar_torch.cli.messages import line_of, with_options
+from anystar_torch.system.streams import show_all_names
 
 app = typer.Typer(
     name="anystar",
@@ -41,9 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: of the command line; None for those of the process.
     """
     signal.signal(signal.SIGTERM, _terminate)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a name may hold characters that the terminal cannot show
-            stream.reconfigure(errors="backslashreplace")
+    show_all_names()
     command = typer.main.get_command(app)
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:

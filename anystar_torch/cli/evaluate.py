@@ -9,9 +9,13 @@ import typer
 from anystar_torch.cli.pairs import Pair, Reading, by_frame, matched
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from anystar_torch.evaluation.matching import ContingencyTable
 
 _TWICE = "For both files; give it twice for truth and prediction."
+_UNLIMITED = 10_000  # columns of a console that cuts nothing off
+_NARROWEST = 75  # columns that the numbers and 14 letters of a name need
 Row = tuple[str, Any]  # name, and a score per threshold
 
 
@@ -28,7 +32,7 @@ def evaluate(  # noqa: PLR0913 - one argument per option
         typer.Option(help="IoU threshold of a match. Repeat for several. Default: 0.3, 0.5, 0.7."),
     ] = None,
     drop_small: Annotated[
-        float, typer.Option(help="Ignore true objects below this fraction of the median volume.")
+        float, typer.Option(help="Ignore true objects below this fraction (0 to 1) of the median volume.")
     ] = 0.0,
     axes: Annotated[
         list[str] | None,
@@ -47,6 +51,8 @@ def evaluate(  # noqa: PLR0913 - one argument per option
     from anystar_torch.evaluation.matching import IOU_THRESHOLDS
     from anystar_torch.io.location import checked
 
+    if not 0 <= drop_small <= 1:
+        raise ValueError(f"--drop-small must be a fraction between 0 and 1, got {drop_small:g}")
     readings = _readings(axes=axes, scene=scene, channel=channel, frame=frame)
     pairs = by_frame(
         [pair._replace(readings=readings) for pair in matched(checked(truth), checked(prediction))]
@@ -117,20 +123,32 @@ def _tables(pairs: list[Pair], drop_small: float) -> Iterator["ContingencyTable"
 
 
 def _table(rows: list[Row]) -> None:
-    """Print the scores as a table."""
+    """Print the scores as a table, whose numbers are whole in a terminal of any width."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table()
-    for column in ("volume", "IoU", "true", "predicted", "found", "precision", "recall", "F1", "AP", "PQ"):
-        table.add_column(column, justify="left" if column == "volume" else "right", no_wrap=True)
+    console, table = Console(), _filled(Table(), rows)
+    needed = Console(width=_UNLIMITED).measure(table).maximum
+    if not console.is_terminal:
+        console = Console(width=needed)
+    elif needed > console.width:  # without lines, and with broken names
+        table = _filled(Table(box=None, pad_edge=False, collapse_padding=True), rows)
+        console = Console(width=max(console.width, _NARROWEST))
+    console.print(table)
+
+
+def _filled(table: "Table", rows: list[Row]) -> "Table":
+    """The table with a row per volume and threshold."""
+    from rich.text import Text
+
+    table.add_column("volume", overflow="fold")
+    for column in ("IoU", "true", "predicted", "found", "precision", "recall", "F1", "AP", "PQ"):
+        table.add_column(column, justify="right", no_wrap=True)
     for name, group in rows:
         for score in group:
             counts = [f"{score.thresh:g}", str(score.n_true), str(score.n_pred), str(score.tp)]
             ratios = (score.precision, score.recall, score.f1, score.accuracy, score.panoptic_quality)
-            table.add_row(name, *counts, *(f"{ratio:.3f}" for ratio in ratios))
+            # a name is no markup: brackets in it are shown
+            table.add_row(Text(name), *counts, *(f"{ratio:.3f}" for ratio in ratios))
         table.add_section()
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=140)
-    console.print(table)
+    return table

@@ -7,13 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
+from anystar_torch.cli.paths import is_candidates
+
 
 def info(
     path: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL|LABELS]",
-            help="Model folder, or labels from anystar predict (file or URL). Default: the shipped weights.",
+            metavar="[MODEL|RESULT]",
+            help="Model folder, or labels (file or URL) or candidates from anystar predict. "
+            "Default: the shipped weights.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -26,10 +29,12 @@ def info(
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(show_header=False, title=str(path or "shipped weights"))
+    # names and values are no markup: brackets in them are shown
+    table = Table(show_header=False, title=Text(str(path or "shipped weights")))
     for name, value in content.items():
-        table.add_row(name, f"{value:,}" if type(value) is int else str(value))
+        table.add_row(name, Text(f"{value:,}" if type(value) is int else str(value)))
     Console().print(table)
 
 
@@ -42,14 +47,16 @@ def _is_labels(text: str) -> bool:
 
 
 def _result(path: str) -> dict[str, Any]:
-    """The run record of a label volume.
+    """The run record of a label volume, or of candidates.
 
     Raises:
         ValueError: the file is not a volume, or holds no run record.
     """
     from anystar_torch import io
+    from anystar_torch.inference.candidates import Candidates
 
-    record = io.read_record(path)
+    candidates = not io.is_url(path) and is_candidates(Path(path))
+    record = Candidates.load(path)[1] if candidates else io.read_record(path)
     if record is None:
         raise ValueError(f"{path} holds no run record; anystar predict and anystar relabel store one")
     return asdict(record)

@@ -34,8 +34,10 @@ def with_options(line: str, parameters: Iterable[str] = OPTIONS) -> str:
     offered = [
         option
         for name, option in OPTIONS.items()
-        # not within a path or a longer word, and not where the line names the option itself
-        if name in parameters and re.search(rf"(?<![\w/.-]){name}(?![\w/-])", line) and option not in line
+        # not within a path, a file's name or a longer word, and not where the line names the option itself
+        if name in parameters
+        and re.search(rf"(?<![\w/.-]){name}(?![\w/-]|\.\w)", line)
+        and option not in line
     ]
     return f"{line} (option{'s' * (len(offered) > 1)}: {', '.join(offered)})" if offered else line
 

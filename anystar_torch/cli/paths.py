@@ -1,11 +1,14 @@
 """The files that a command reads and writes."""
 
 import glob
-import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
+from zipfile import BadZipFile, ZipFile
+
+#: Arrays that every file of candidates holds.
+_CANDIDATES = {"points.npy", "distances.npy", "scores.npy"}
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,19 @@ class Outputs:
         """
         from anystar_torch import io
         from anystar_torch.evaluation import picture
+        from anystar_torch.io.tables import check_meshes
 
         io.writer(self.labels, source)
         if self.picture is not None:
             picture.check_ending(self.picture)
-        if self.table is not None:
-            io.check_table(self.table)
         for path in (self.labels, *self.extra):
             io.check_target(path, self.overwrite)
             io.check_folder(path, self._earlier)
         self.spare([] if source is None else [source])
+        if self.table is not None:
+            io.check_table(self.table)
+        if self.meshes is not None:
+            check_meshes(self.meshes)
 
     def _earlier(self, folder: Path) -> bool:
         """Whether a folder is an earlier result of the same kind: a label volume, or only meshes."""
@@ -85,14 +91,18 @@ def placed(paths: list[Path], output: Path | None, wanted: Outputs) -> list[Outp
     Args:
         paths: the volumes.
         output: file or folder for labels; None for files beside the volumes.
-        wanted: the other results: files for one volume, folders for several.
+        wanted: the other results: files or folders for one volume, folders for several. A folder for the meshes of
+            one volume holds one file per object.
 
     Raises:
         ValueError: one file is given for several volumes, or two results have one name.
     """
+    endings = {"picture": ".png", "candidates": ".candidates.npz", "table": ".csv"}
     if len(paths) == 1:
-        return [replace(wanted, labels=_labels(paths[0], output))]
-    endings = {"picture": ".png", "candidates": ".candidates.npz", "table": ".csv", "meshes": ""}
+        named = {name: getattr(wanted, name) for name in endings}
+        inside = {n: f / f"{stem(paths[0])}{endings[n]}" for n, f in named.items() if f and os.path.isdir(f)}
+        return [replace(wanted, labels=label_file(paths[0], output), **inside)]
+    endings["meshes"] = ""
     for name, folder in [("output", output), *((name, getattr(wanted, name)) for name in endings)]:
         if folder is not None and not folder.is_dir():
             raise ValueError(
@@ -103,7 +113,7 @@ def placed(paths: list[Path], output: Path | None, wanted: Outputs) -> list[Outp
     for path in paths:
         folders = {name: getattr(wanted, name) for name in endings}
         extra = {n: f / f"{stem(path)}{endings[n]}" for n, f in folders.items() if f is not None}
-        places.append(replace(wanted, labels=_labels(path, output), **extra))
+        places.append(replace(wanted, labels=label_file(path, output), **extra))
     seen: dict[Path, Path] = {}
     for path, place in zip(paths, places, strict=True):
         place.spare(paths)
@@ -114,16 +124,22 @@ def placed(paths: list[Path], output: Path | None, wanted: Outputs) -> list[Outp
     return places
 
 
-def _labels(path: Path, output: Path | None) -> Path:
-    """The label file of one volume."""
+def label_file(path: Path, output: Path | None) -> Path:
+    """The label file of one volume: the output, or a file in it where it is a folder for results.
+
+    Args:
+        path: of the volume, which need not exist.
+        output: file or folder; None for a file beside the volume.
+    """
     from anystar_torch import io
+    from anystar_torch.io.slices import RECORD
 
     if output is None:
         return io.beside(path)
-    is_store = io.kind_of(output) is not None  # an existing Zarr is a folder, but not one for results
-    return (
-        output / io.beside(path).name if os.path.isdir(output) and not is_store else output
-    )  # a name may be too long for is_dir
+    # labels of an earlier run may be a folder, too: a Zarr, or 2D images with a run record
+    is_labels = io.kind_of(output) is not None or os.path.isfile(output / RECORD)
+    # a name may be too long for is_dir
+    return output / io.beside(path).name if os.path.isdir(output) and not is_labels else output
 
 
 def stem(path: Path) -> str:
@@ -153,9 +169,9 @@ def named_dataset(file: Path, like: Path) -> Path:
 
 def _dataset(path: Path) -> str:
     """The dataset of an HDF5 file that a path names; "" where it names none."""
-    from anystar_torch import io
+    from anystar_torch.io.hdf5 import split
 
-    return str(path)[len(str(io.container(path))) :].strip(":/")
+    return split(path)[1] or ""
 
 
 def expand(inputs: list[str]) -> list[Path]:
@@ -195,7 +211,7 @@ def _matches(pattern: str) -> list[Path]:
             break
         folder /= part
     rest = str(Path(pattern).relative_to(folder))
-    if pattern.endswith(os.sep):  # matches folders alone
+    if pattern.endswith((os.sep, os.altsep or os.sep)):  # matches folders alone
         rest += os.sep
     return sorted(folder / name for name in glob.glob(rest, root_dir=folder, recursive=True))
 
@@ -262,36 +278,20 @@ def is_labels(path: Path) -> bool:
 
 
 def _is_result(path: Path) -> bool:
-    """Whether a file or folder is the result of an earlier prediction, by its name."""
+    """Whether a file or folder is the result of an earlier prediction."""
     return is_labels(path) or is_candidates(path)
 
 
 def is_candidates(path: Path) -> bool:
-    """Whether a file holds candidates of one of several volumes, by its name.
+    """Whether a file holds candidates, by its name or, for other names that end in .npz, by the arrays in it.
 
     Args:
         path: of the file, which need not exist.
     """
-    return path.name.endswith(".candidates.npz")
-
-
-def bytes_of(text: str | None) -> float | None:
-    """The number of bytes that a text such as ``6GB`` means; None for None.
-
-    Args:
-        text: a positive number and KB, MB, GB or TB, in powers of 1000.
-
-    Raises:
-        ValueError: the text is not a size.
-    """
-    if text is None:
-        return None
-    units = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
-    number, unit = text[:-2], text[-2:].upper()
+    if path.suffix.lower() != ".npz" or path.name.endswith(".candidates.npz"):
+        return path.name.endswith(".candidates.npz")
     try:
-        size = float(number) * units[unit]
-    except (KeyError, ValueError):
-        size = 0.0
-    if not 0 < size < math.inf:
-        raise ValueError(f"--max-memory must be a size such as 6GB or 800MB, got {text!r}")
-    return size
+        with ZipFile(path) as archive:
+            return set(archive.namelist()) >= _CANDIDATES
+    except (OSError, BadZipFile):
+        return False

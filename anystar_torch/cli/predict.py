@@ -10,8 +10,8 @@ import typer
 
 from anystar_torch.cli import large
 from anystar_torch.cli.messages import line_of, with_options
-from anystar_torch.cli.paths import Outputs, bytes_of, expand, placed
-from anystar_torch.cli.process import set_allocator, set_threads
+from anystar_torch.cli.paths import Outputs, expand, placed
+from anystar_torch.cli.process import bytes_of, set_allocator, set_threads
 from anystar_torch.cli.segment import Job, segment
 
 if TYPE_CHECKING:
@@ -279,17 +279,20 @@ def _batch(paths: list[Path], places: list[Outputs], job: Job) -> int:
     from anystar_torch.system.progress import bar
 
     start, failed, done = time.perf_counter(), [], []
-    with bar(f"predicting {len(paths)} volumes") as tick:
-        for number, (path, outputs) in enumerate(zip(paths, places, strict=True)):
-            tick(number, len(paths))
-            try:
-                done.append(segment(path, outputs, job))
-            except Exception as error:
-                failed.append(line_of(error))
-    for one in done:
-        print("\n".join([*map(with_options, one.notes), one.line]))
-    seconds, objects = time.perf_counter() - start, sum(one.objects for one in done)
-    print(f"{len(done)} of {len(paths)} volumes done: {objects} objects in {seconds:.1f} s", flush=True)
+    try:
+        with bar(f"predicting {len(paths)} volumes") as tick:
+            for number, (path, outputs) in enumerate(zip(paths, places, strict=True)):
+                tick(number, len(paths))
+                try:
+                    done.append(segment(path, outputs, job))
+                except Exception as error:
+                    line = line_of(error)
+                    failed.append(line if path.name in line else f"{path}: {line}")
+    finally:  # also after Ctrl-C
+        for one in done:
+            print("\n".join([*map(with_options, one.notes), one.line]))
+        seconds, objects = time.perf_counter() - start, sum(one.objects for one in done)
+        print(f"{len(done)} of {len(paths)} volumes done: {objects} objects in {seconds:.1f} s", flush=True)
     if failed:
         sys.stdout.flush()
         raise ValueError(f"{len(failed)} of {len(paths)} volumes failed: {'; '.join(failed)}")

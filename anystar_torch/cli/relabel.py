@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from anystar_torch.cli.paths import Outputs, named_dataset
+from anystar_torch.cli.paths import Outputs, label_file, named_dataset
 from anystar_torch.cli.predict import Overwrite
 from anystar_torch.cli.segment import summary, with_results
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 Output = Annotated[
     str | None,
-    typer.Option("-o", "--output", help="Label file or URL. Default: VOLUME.labels.* beside the volume."),
+    typer.Option(
+        "-o", "--output", help="Label file, folder or URL. Default: VOLUME.labels.* beside the volume."
+    ),
 ]
 ProbThresh = Annotated[
     float | None, typer.Option(help="Probability threshold, 0 to 1. Default: that of the run.")
@@ -52,6 +54,8 @@ def relabel(
     stored = checked(candidates)
     found, record = Candidates.load(stored)
     target = _beside(record, stored) if output is None else checked(output)
+    if output is not None and isinstance(target, Path):
+        target = label_file(_source(record, stored), target)
     if isinstance(target, Path):
         Outputs(target, overwrite=overwrite).check(None if record.source is None else Path(record.source))
     else:
@@ -78,7 +82,7 @@ def _beside(record: "RunRecord", candidates: "Location") -> Path:
     """
     from anystar_torch import io
 
-    source = Path(record.source or Path(candidates).with_suffix(".tif"))
+    source = _source(record, candidates)
     held = io.container(source)
     if held.is_absolute() and held.parent.is_dir():
         return io.beside(source)
@@ -87,6 +91,19 @@ def _beside(record: "RunRecord", candidates: "Location") -> Path:
             f"the volume of {candidates} is not on this machine; say with -o where its labels go"
         )
     return io.beside(named_dataset(candidates.parent / held.name, source))
+
+
+def _source(record: "RunRecord", candidates: "Location") -> Path:
+    """The volume of the candidates, which may be gone; a TIFF file of their name where they do not tell.
+
+    The labels get its format. Where a folder of 2D images or DICOM is gone, they get one that keeps the place.
+    """
+    from anystar_torch import io
+
+    source = Path(record.source or Path(candidates).with_suffix(".tif"))
+    if io.kind_of(source) is None and not source.exists():
+        return source.with_name(f"{source.name}{'.tif' if record.affine is None else '.nii.gz'}")
+    return source
 
 
 def source_volume(record: "RunRecord", labels: 'Int32[np.ndarray, "d h w"]') -> "SpatialImage":

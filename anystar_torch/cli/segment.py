@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from anystar_torch.cli.paths import Outputs, named_dataset
 
 if TYPE_CHECKING:
+    from anystar_torch.inference.candidates import Candidates
     from anystar_torch.inference.instances import Instances
     from anystar_torch.inference.predictor import AnyStar
     from anystar_torch.io import RunRecord, SpatialImage
@@ -100,9 +101,10 @@ def segment(path: Path, outputs: Outputs, job: Job) -> Done:
             results.append(replace(found, labels=_NO_LABELS))
         else:
             results.append(found)
-        name = path.name if count == 1 else f"{path.name} frame {frame}"
+        name = path.name if count == 1 else f"{path.name}, time point {frame}"
         notes += [f"{name}: {note}" for note in remarks(found)]
-    record = with_results(_with_source(job.record, path, image), results, notes)
+    made = _with_size_source(job.record, results)
+    record = with_results(_with_source(made, path, image), results, notes)
     io.write(outputs.labels, found.labels if series is None else series, image, record, outputs.overwrite)
     _write_extra(found, image, outputs)
     line = summary(outputs.labels, record, time.perf_counter() - start)
@@ -130,17 +132,23 @@ def _found(path: Path, image: "SpatialImage", outputs: Outputs, job: Job) -> "In
     device = job.record.device or "auto"
     stored = job.model.candidates(image.array, image.spacing, diameter, lowest, device, job.progress)
     if outputs.candidates:
-        record = _with_source(job.record, path, image)
-        record = replace(record, prob_thresh=job.prob_thresh, nms_thresh=job.nms_thresh)
+        record = _with_source(_with_size_source(job.record, [stored]), path, image)
+        record = replace(
+            record,
+            prob_thresh=job.prob_thresh,
+            nms_thresh=job.nms_thresh,
+            diameters=(round(stored.diameter, 3),),
+            notes=tuple(f"{path.name}: {note}" for note in remarks(stored)),
+        )
         stored.save(outputs.candidates, record, outputs.overwrite)
     return job.model.instances(stored.above(job.prob_thresh), job.nms_thresh, progress=job.progress)
 
 
-def remarks(found: "Instances") -> list[str]:
+def remarks(found: "Instances | Candidates") -> list[str]:
     """How the diameter was estimated, and the warnings of a result with the arguments that may resolve them.
 
     Args:
-        found: the objects.
+        found: the objects, or the candidates.
     """
     lines = [] if found.estimate is None else [str(found.estimate)]
     return lines + [warning.line for warning in found.warnings]
@@ -176,6 +184,12 @@ def _with_source(record: "RunRecord", path: Path, image: "SpatialImage") -> "Run
         spacing=image.spacing,
         unit=image.unit,
     )
+
+
+def _with_size_source(record: "RunRecord", found: "Sequence[Instances | Candidates]") -> "RunRecord":
+    """The record as it is, or with an assumed diameter where none could be estimated, as without objects."""
+    assumed = record.diameter_source == "estimated" and all(one.estimate is None for one in found)
+    return replace(record, diameter_source="assumed") if assumed else record
 
 
 def with_results(

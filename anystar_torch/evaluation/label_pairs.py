@@ -51,7 +51,8 @@ def _count(truth: NDArray[Any], prediction: NDArray[Any], kind: type[Any]) -> tu
     return found, counts
 
 
-def _merge(pairs: Pairs, counts: Counts) -> tuple[Pairs, Counts]:
+def _merge(pairs: Pairs, counts: Counts) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Equal pairs as one, with the sum of their counts."""
     merged, index = np.unique(pairs, axis=0, return_inverse=True)
     total = np.zeros(len(merged), np.int64)
     np.add.at(total, index.reshape(-1), counts)

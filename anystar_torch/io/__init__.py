@@ -5,6 +5,7 @@ Every format has one module, which ``formats.py`` lists.
 """
 
 from anystar_torch.io.atomic import atomic_write, check_target
+from anystar_torch.io.file_scenes import scenes
 from anystar_torch.io.files import frames, read, read_labels, read_record, write, write_image
 from anystar_torch.io.formats import KINDS, beside, container, is_volume, kind_of, recognise, volumes, writer
 from anystar_torch.io.label_list import Inside
@@ -40,6 +41,7 @@ __all__ = [
     "read_record",
     "recognise",
     "reoriented",
+    "scenes",
     "spare",
     "volumes",
     "atomic_write",

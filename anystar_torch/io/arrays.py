@@ -80,7 +80,7 @@ def write_sidecar(path: Path, record: RunRecord | None) -> None:
         sidecar(path).unlink(missing_ok=True)
         return
     with atomic_write(sidecar(path)) as temporary:
-        temporary.write_text(record.to_json(indent=2) + "\n")
+        temporary.write_text(record.to_json(indent=2) + "\n", encoding="utf-8")
 
 
 def record_text(path: Path) -> str | None:
@@ -89,4 +89,4 @@ def record_text(path: Path) -> str | None:
     Args:
         path: of the NumPy file.
     """
-    return sidecar(path).read_text() if sidecar(path).is_file() else None
+    return sidecar(path).read_text(encoding="utf-8") if sidecar(path).is_file() else None

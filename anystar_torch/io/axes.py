@@ -151,7 +151,9 @@ def _given(axes: str, shape: tuple[int, ...], where: str) -> str:
     """The letters of the caller, if they fit the shape. Those of dimensions of size 1 may be left out."""
     letters = axes.upper().replace("S", "C")
     if not letters or set(letters) - set("ZYXCT") or len(set(letters)) < len(letters):
-        raise ValueError(f'axes must be different letters of Z, Y, X, C and T such as "CZYX", got "{axes}"')
+        raise ValueError(
+            f'{where}: axes must be different letters of Z, Y, X, C and T such as "CZYX", got "{axes}"'
+        )
     longer = [dimension for dimension, size in enumerate(shape) if size > 1]
     if len(letters) == len(shape):
         return letters

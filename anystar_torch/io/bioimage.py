@@ -1,8 +1,9 @@
 """Microscope formats through bioio and its readers: CZI, LIF, ND2 and what else is installed. They are only read."""
 
+import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from anystar_torch.io.stored import StoredImage
 #: Endings that bioio's readers know; those of the extra "formats" read the first three.
 ENDINGS = (".czi", ".lif", ".nd2", ".oir", ".oib", ".lsm", ".vsi", ".dv", ".sldy")
 _MOST_NAMED = 5  # scenes that a message lists
+
+# What bioio logs of a file that it cannot read is said in one line here. Without a handler Python would print it, too.
+logging.getLogger("bioio").addHandler(logging.NullHandler())
 
 
 @contextmanager
@@ -33,7 +37,7 @@ def opened(path: Path, scene: str | None = None) -> Iterator[StoredImage]:
         ImportError: bioio is not installed.
     """
     image_of = _bioio()
-    with readable(path, f"{path.suffix[1:].upper()} (other readers: pip install bioio-bioformats)"):
+    with _readable(path):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the readers' libraries, about themselves
             image = image_of(path, use_plugin_cache=True)
@@ -51,6 +55,22 @@ def opened(path: Path, scene: str | None = None) -> Iterator[StoredImage]:
             style="ome",
             channel_names=names,
         )
+
+
+def scene_names(path: Path) -> tuple[str, ...]:
+    """Names of the scenes of a file.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: the file is broken, or no installed package reads it.
+        ImportError: bioio is not installed.
+    """
+    image_of = _bioio()
+    with _readable(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tuple(map(str, image_of(path, use_plugin_cache=True).scenes))
 
 
 def record_text(path: Path) -> str | None:
@@ -85,6 +105,11 @@ def scene_number(scene: str | None, names: tuple[str, ...] | list[str], path: Pa
     if scene.isdecimal() and int(scene) < len(names):
         return int(scene)
     raise ValueError(f"{path} has no scene {scene}; it has {listed} (0 to {len(names) - 1})")
+
+
+def _readable(path: Path) -> AbstractContextManager[None]:
+    """A context in which errors of the readers become one line."""
+    return readable(path, f"{path.suffix[1:].upper()} (other readers: pip install bioio-bioformats)")
 
 
 def _check_scenes(image: Any, path: Path) -> None:

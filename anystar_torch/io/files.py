@@ -1,10 +1,12 @@
 """Reading and writing of volumes, in the format that the ending of a file's name tells."""
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -18,10 +20,13 @@ from anystar_torch.io.labels import compact, whole_numbers
 from anystar_torch.io.location import Location, checked, is_url
 from anystar_torch.io.reading import check_size, readable
 from anystar_torch.io.run_record import RunRecord
-from anystar_torch.io.sparing import check_folder, spare
+from anystar_torch.io.sparing import check_folder, holds, spare
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
 from anystar_torch.io.voxel_size import Spacing, checked_spacing
+
+#: Whether a file that is mapped into memory cannot be replaced. An array is then read, and not mapped.
+_MAPPED_IS_LOCKED = sys.platform == "win32"
 
 #: Formats whose files may hold several scenes: positions of a stage, or images.
 _WITH_SCENES = (tiff, bioimage)
@@ -54,7 +59,8 @@ def read(
         ValueError: the file is missing, broken or not a volume, or its voxel size is implausible. The message is one
             line and names the file.
     """
-    own = partial(_spacing, given=spacing, where=path)
+    given = None if spacing is None else checked_spacing(spacing)
+    own = partial(_spacing, given=given, where=path)
     return _read(checked(path), channel, frame, axes, own, scene)
 
 
@@ -101,15 +107,23 @@ def _read(
         letters = decide(stored, str(path), axes=axes, channel=channel, frame=frame)
         check_size(stored.shape, stored.dtype, str(path), "" if stored.whole else letters)
         array = select(stored.array, letters, channel=channel, frame=frame, where=str(path))
+        array = np.array(array) if _MAPPED_IS_LOCKED and _is_mapped(array) else array
         place = path if isinstance(path, Path) else None
         return SpatialImage(array, *spacing(stored, letters), place, stored.style, affine_of(stored, letters))
 
 
+def _is_mapped(array: Any) -> bool:
+    """Whether the memory of an array is a file."""
+    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
+        array = array.base
+    return isinstance(array, np.memmap)
+
+
 def _spacing(
-    stored: StoredImage, letters: str, *, given: Sequence[float | int] | None, where: Path | str
+    stored: StoredImage, letters: str, *, given: Spacing | None, where: Path | str
 ) -> tuple[Spacing | None, str]:
     """The spacing that the caller gave, or that of the file."""
-    return (checked_spacing(given), "um") if given is not None else spacing_of(stored, letters, str(where))
+    return (given, "um") if given is not None else spacing_of(stored, letters, str(where))
 
 
 def opened(path: Location, scene: str | None = None) -> AbstractContextManager[StoredImage]:
@@ -204,10 +218,9 @@ def _spare_volume(volume: Path, target: Path) -> None:
     Raises:
         ValueError: names the volume.
     """
-    held, place = container(volume).resolve(), target.resolve()
-    if not held.exists() or not held.is_relative_to(place):
+    if not container(volume).exists() or not holds(target, volume):
         return
-    if held != place or read_record(volume) is None:
+    if not holds(volume, target) or read_record(volume) is None:
         spare([volume], [target])
 
 

@@ -33,7 +33,7 @@ def split(path: Path) -> tuple[Path, str | None]:
     Returns:
         The path itself and None where it names no dataset.
     """
-    found = _NAMED.match(str(path))
+    found = _NAMED.match(path.as_posix())  # Windows turns "/" of a dataset into "\\"
     if found is None or not (found["colon"] or Path(found["file"]).is_file()):
         return path, None
     return Path(found["file"]), found["inner"].strip("/")

@@ -73,6 +73,14 @@ class LazyVolume:
         self.choice = choice
         self._lock, self._open = threading.RLock(), ExitStack()
         self._stored: StoredImage | None = None
+        try:
+            self._describe(choice)
+        except BaseException:
+            self.close()
+            raise
+
+    def _describe(self, choice: Choice) -> None:
+        """Open the file and take what it says of the volume."""
         stored = self._opened()
         where, self._letters = str(choice.path), _letters(stored, choice)
         picks(

@@ -30,7 +30,7 @@ def attributes_of(path: Path) -> dict[str, Any]:
     """
     if not (path / ATTRIBUTES).is_file():
         return {}
-    content = json.loads((path / ATTRIBUTES).read_text())
+    content = json.loads((path / ATTRIBUTES).read_bytes())
     return content if isinstance(content, dict) else {}
 
 

@@ -151,7 +151,7 @@ def write(
         # Otherwise tifffile takes planes of three or four rows for colours.
         tifffile.imwrite(path / f"{name}.tif", plane, compression="zlib", photometric="minisblack")
     if record is not None:
-        (path / RECORD).write_text(record.to_json(indent=2) + "\n")
+        (path / RECORD).write_text(record.to_json(indent=2) + "\n", encoding="utf-8")
 
 
 def _names_of(folder: Path | None, leading: tuple[int, ...]) -> list[str]:
@@ -192,7 +192,7 @@ def record_text(path: Path) -> str | None:
     Args:
         path: the folder.
     """
-    return (path / RECORD).read_text() if (path / RECORD).is_file() else None
+    return (path / RECORD).read_text(encoding="utf-8") if (path / RECORD).is_file() else None
 
 
 def _images(path: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """Results never replace what is read, one another, or a folder with other content."""
 
+import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -44,10 +45,36 @@ def check_folder(path: Path, is_earlier: Callable[[Path], bool] = is_volume) -> 
         raise ValueError(f"cannot write {path}: it is a folder with other content; choose another name")
 
 
+def holds(folder: Location, place: Location) -> bool:
+    """Whether a place is a folder, or lies in it.
+
+    Args:
+        folder: path or URL; it may be a file.
+        place: path or URL.
+    """
+    return _holds(_resolved(folder), _resolved(place))
+
+
 def _holds(folder: str, place: str) -> bool:
-    """Whether a place is a folder, or lies in it."""
-    return place == folder or place.startswith(f"{folder.rstrip('/')}/")
+    """Whether a place is a folder, or lies in it. Both are paths or URLs of :func:`_resolved`."""
+    folder = folder.rstrip("/")
+    start = "/".join(place.split("/")[: folder.count("/") + 1])
+    return start == folder or (_folded(start) == _folded(folder) and _same_file(start, folder))
+
+
+def _folded(place: str) -> str:
+    """A path in which upper and lower case are alike, as they are for file systems of macOS and Windows."""
+    return unicodedata.normalize("NFC", place).casefold()
+
+
+def _same_file(one: str, other: str) -> bool:
+    """Whether two different paths are one file or folder, as the file system sees it."""
+    try:
+        return Path(one).samefile(other)
+    except OSError:  # one is not there
+        return False
 
 
 def _resolved(location: Location) -> str:
-    return str(location).rstrip("/") if is_url(location) else str(container(Path(location)).resolve())
+    """A path from the root, or a URL, with "/" between its parts."""
+    return str(location).rstrip("/") if is_url(location) else container(Path(location)).resolve().as_posix()

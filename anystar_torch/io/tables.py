@@ -14,18 +14,23 @@ from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.sparing import check_folder
 
 _PARQUET = ".parquet"
+_TABLES = (".csv", _PARQUET)
+_OTHER_MESHES = (".obj", ".stl", ".off", ".vtk", ".vtp", ".glb", ".gltf", ".3mf")
 _ROWS = 1 << 16  # of a group in a Parquet file, which are in memory at once
 
 
 def check_table(path: Path) -> None:
-    """Refuse a table whose package is not installed, before the work.
+    """Refuse a table of another format, or one whose package is not installed, before the work.
 
     Args:
         path: the file.
 
     Raises:
         ImportError: the package for Parquet is not installed.
+        ValueError: the name has the ending of another format.
     """
+    if path.suffix.lower() not in _TABLES:
+        raise ValueError(f"cannot write {path}: tables end in {' or '.join(_TABLES)}")
     if path.suffix.lower() == _PARQUET:
         _pyarrow()
 
@@ -47,12 +52,13 @@ def write_table(
         ValueError: the file cannot be written.
         ImportError: the package for Parquet is not installed.
     """
-    check_table(path)
+    if path.suffix.lower() == _PARQUET:
+        _pyarrow()
     with atomic_write(path, overwrite) as temporary:
         if path.suffix.lower() == _PARQUET:
             _write_parquet(temporary, rows, columns)
             return
-        with open(temporary, "w", newline="") as file:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(columns), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
@@ -100,6 +106,7 @@ def write_meshes(
     Raises:
         ValueError: the file or folder cannot be written, or it is a folder with other content than meshes.
     """
+    check_meshes(path)
     if path.suffix.lower() == ".ply":
         vertices = np.concatenate(meshes) if meshes else np.empty((0, 3), np.float32)
         shifts = np.arange(len(meshes))[:, None, None] * (len(meshes[0]) if meshes else 0)
@@ -111,6 +118,19 @@ def write_meshes(
         temporary.mkdir()
         for i, vertices in enumerate(meshes, 1):
             _write_ply(temporary / f"{i:05d}.ply", vertices, faces)
+
+
+def check_meshes(path: Path) -> None:
+    """Refuse a name that means another format of meshes. Any other name without .ply is that of a folder.
+
+    Args:
+        path: file or folder.
+
+    Raises:
+        ValueError: the name has the ending of another format.
+    """
+    if path.suffix.lower() in _OTHER_MESHES:
+        raise ValueError(f"cannot write {path}: meshes are one .ply file, or a folder of them")
 
 
 def holds_only_meshes(folder: Path) -> bool:

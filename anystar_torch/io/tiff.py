@@ -64,6 +64,23 @@ def opened(path: Path, scene: str | None = None) -> Iterator[StoredImage]:
         )
 
 
+def scene_names(path: Path) -> tuple[str, ...]:
+    """Names of the images of an OME-TIFF that holds several volumes; one or none for other files.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: the file is broken.
+    """
+    with complained(path) as file:
+        xml = ome_xml.description(file.ome_metadata, path) if file.is_ome else ""
+        every = all_series(file, path, xml)
+        if _volumes(every) < 2 or every[0].kind != "ome":
+            return ()
+        return tuple(str(one.name) for one in every)
+
+
 def record_text(path: Path) -> str | None:
     """The text of the run record in the metadata; None where there is none.
 
@@ -85,7 +102,7 @@ def _series(every: Sequence[Any], described: int, path: Path, scene: str | None)
     Raises:
         ValueError: the file holds several, such as the positions of a stage, and none is chosen.
     """
-    several = sum(bool(set(one.axes) - set("TCYXS")) for one in every if not one.keyframe.is_reduced)
+    several = _volumes(every)
     if scene is not None and every[0].kind == "ome":
         number = scene_number(scene, [one.name for one in every], path)
         if len(every) != described:
@@ -100,6 +117,11 @@ def _series(every: Sequence[Any], described: int, path: Path, scene: str | None)
     if several > 1 and every[0].kind != "generic":  # a generic file has a series per way of storing a page
         raise ValueError(f"{path} holds {several} volumes (positions); save one of them to its own file")
     return every[0], 0
+
+
+def _volumes(every: Sequence[Any]) -> int:
+    """Number of series that are volumes."""
+    return sum(bool(set(one.axes) - set("TCYXS")) for one in every if not one.keyframe.is_reduced)
 
 
 def _is_one_slice(file: Any, axes: str) -> bool:

@@ -4,6 +4,7 @@ tifffile takes the number of strips or tiles of every plane from the first one, 
 or fewer. The metadata then tell the order of the planes here: those of OME-TIFF, and those of ImageJ.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,8 @@ def _imagej(file: Any) -> Any:
         )
     leading = tuple(int(about.get(name) or 1) for name in ("frames", "slices", "channels"))
     pages = [page_at(file, offset, number) for number, offset in enumerate(stored_pages(file))]
-    if int(np.prod(leading)) != len(pages):
-        raise ValueError(f"its metadata describe {int(np.prod(leading))} planes, and it holds {len(pages)}")
+    if math.prod(leading) != len(pages):
+        raise ValueError(f"its metadata describe {math.prod(leading)} planes, and it holds {len(pages)}")
     return _series(pages, leading, "TZC", "imagej")
 
 
@@ -82,9 +83,9 @@ def _ome(file: Any, path: Path, xml: str) -> list[Any]:
 
 def _ome_pages(pixels: Any, leading: str, shape: tuple[int, ...], files: "_Files") -> list[Any]:
     """The pages of an image in the order of its dimensions; None for one that the description leaves out."""
-    if int(np.prod(shape)) > _MOST_PLANES:
-        raise ValueError(f"its description announces {int(np.prod(shape))} planes")
-    pages: list[Any] = [None] * int(np.prod(shape))
+    if math.prod(shape) > _MOST_PLANES:
+        raise ValueError(f"its description announces {math.prod(shape)} planes")
+    pages: list[Any] = [None] * math.prod(shape)
     for data in (element for element in pixels if element.tag.endswith("TiffData")):
         file, offsets = files.of(next((part for part in data if part.tag.endswith("UUID")), None))
         begin = int(np.ravel_multi_index([int(data.get(f"First{axis}", 0)) for axis in leading], shape))

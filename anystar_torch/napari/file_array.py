@@ -48,7 +48,7 @@ class FileArray:
         """What tells the array from others, also after the viewer was started again."""
         choice = self._volume.choice
         path = Path(choice.path)
-        return str(path.absolute()), version_of(io.container(path)), choice.level, self._channel
+        return str(path.absolute()), version_of(io.container(path)), choice.scene, choice.level, self._channel
 
     @property
     def chunks(self) -> tuple[int, ...]:

@@ -123,7 +123,7 @@ def fine_tune(words: Sequence[str], folder: Path, progress: Progress) -> Path:
                 process.terminate()
                 process.wait()
     if process.returncode:
-        lines = log.read_text(errors="replace").strip().splitlines() or ["it wrote no message"]
+        lines = log.read_text("locale", errors="replace").strip().splitlines() or ["it wrote no message"]
         reason = lines[-1]
         for prefix in _PREFIXES:
             reason = reason.removeprefix(prefix)
@@ -140,6 +140,6 @@ def steps_done(folder: Path) -> int:
     tables = sorted(folder.rglob("metrics.csv"))
     if not tables:
         return 0
-    with tables[-1].open(newline="") as file:
+    with tables[-1].open(newline="", encoding="utf-8") as file:
         steps = [row.get("step") for row in csv.DictReader(file)]
     return max((int(step) for step in steps if step and step.isdigit()), default=0)

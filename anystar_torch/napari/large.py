@@ -1,6 +1,7 @@
 """Volumes beyond memory: the prediction block by block, for the layers of a viewer."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def too_large(volume: LayerVolume, frames: int = 1) -> bool:
     """
     if in_memory(volume):
         return False
-    labels = frames * _LABELS * int(np.prod(volume.shape))
+    labels = frames * _LABELS * math.prod(volume.shape)
     return bool(volume.nbytes + labels > _SHARE * available_memory())
 
 
@@ -110,9 +111,8 @@ def _source(target: Target) -> Any:
     volume, own = target.volume, LayerVoxels(target)
     if volume.path is None:
         return own
-    frame, channel = volume.in_file(target.frame, target.channel)
     try:
-        opened = io.open_volume(volume.path, frame=frame, channel=channel)
+        opened = io.open_volume(volume.path, **volume.in_file(target.frame, target.channel))
         if same_voxels(opened, own):
             return opened
         opened.close()

@@ -30,6 +30,8 @@ _LETTERS = {
 }  # by the names of axes in lower case
 FILE_CHANNEL = "anystar_torch_channel"
 """Key in the metadata of an image layer that shows one channel of a file: the index of this channel."""
+FILE_SCENE = "anystar_torch_scene"
+"""Key in the metadata of an image layer that shows one of several scenes of a file: its name or number."""
 _ROUNDING = 1e-6  # relative; the length of a rotated step is not exact
 _BY_POSITION = {3: "ZYX", 4: "TZYX", 5: "TCZYX"}  # where the axes have no names
 
@@ -50,6 +52,7 @@ class LayerVolume:
         units: unit of each dimension, as napari names it.
         path: the file of the layer; None for data that were not opened from one.
         file_channel: the channel of the file that the layer shows; None for a layer of all channels.
+        file_scene: the scene of the file that the layer shows; None where the file has one.
     """
 
     name: str
@@ -63,6 +66,7 @@ class LayerVolume:
     units: tuple[str, ...]
     path: Path | None = None
     file_channel: int | None = None
+    file_scene: str | None = None
 
     @classmethod
     def of(cls, layer: Any, leading: str = "T") -> "LayerVolume":
@@ -96,6 +100,7 @@ class LayerVolume:
             tuple(str(unit) for unit in layer.units),
             None if path is None else Path(path),
             layer.metadata.get(FILE_CHANNEL),
+            layer.metadata.get(FILE_SCENE),
         )
 
     @property
@@ -148,15 +153,19 @@ class LayerVolume:
         """
         return int(self.levels[0].shape[self.letters.index(letter)]) if letter in self.letters else 1
 
-    def in_file(self, frame: int, channel: int) -> tuple[int | None, int | None]:
-        """Time point and channel of a volume in the file; None where the file has one.
+    def in_file(self, frame: int, channel: int) -> dict[str, Any]:
+        """Which volume of the file a volume of the layer is, as arguments of :func:`anystar_torch.io.read`.
 
         Args:
             frame: index of the time point in the layer.
             channel: index of the channel in the layer.
         """
         several = self.count("C") > 1
-        return frame if self.count("T") > 1 else None, channel if several else self.file_channel
+        return {
+            "frame": frame if self.count("T") > 1 else None,
+            "channel": channel if several else self.file_channel,
+            "scene": self.file_scene,
+        }
 
     def read(
         self, frame: int = 0, channel: int = 0, box: Box | None = None, level: int = 0

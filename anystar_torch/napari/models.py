@@ -29,7 +29,7 @@ class Models:
         known = self._unsaved
         if self.memory is not None and not known:
             try:
-                known = json.loads(self.memory.read_text())
+                known = json.loads(self.memory.read_bytes())
             except (OSError, ValueError):  # no file yet, or one that another program has damaged
                 return []
         return [name for name in known if isinstance(name, str) and Path(name).is_dir()]
@@ -56,7 +56,7 @@ class Models:
         try:
             self.memory.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(self.memory, True) as temporary:
-                temporary.write_text(json.dumps(names))
+                temporary.write_text(json.dumps(names), encoding="utf-8")
             self._unsaved = []
         except (OSError, ValueError):  # a home that is read-only: remember them for this session only
             self._unsaved = names

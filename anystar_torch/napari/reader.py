@@ -1,5 +1,6 @@
 """Reader of volumes with their voxel size, by the rules of :mod:`anystar_torch.io`."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from anystar_torch import io
 from anystar_torch.io.reading import check_size
 from anystar_torch.napari.file_array import FileArray
-from anystar_torch.napari.layer_volume import FILE_CHANNEL
+from anystar_torch.napari.layer_volume import FILE_CHANNEL, FILE_SCENE
 from anystar_torch.napari.samples import LayerData
 from anystar_torch.system.memory import available_memory
 
@@ -28,16 +29,53 @@ def reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None:
 
 
 def _layers(path: str | list[str]) -> list[LayerData]:
-    """An image layer per channel of every file, with all time points."""
+    """An image layer per scene and channel of every file, with all time points."""
     paths = [Path(one) for one in ([path] if isinstance(path, str) else path)]
-    return [layer for one in paths for layer in _channels(one)]
+    return [layer for one in paths for layer in _of_file(one)]
 
 
-def _channels(path: Path) -> list[LayerData]:
-    """An image layer per channel of a file. Stores and large files are read where they are shown."""
-    first = _first(path)
-    bytes_ = first.nbytes * first.frames * first.channels
+def _of_file(path: Path) -> list[LayerData]:
+    """An image layer per scene and channel of a file. Stores and large files are read where they are shown.
+
+    Of several scenes, which may lie at the same place, the first one is visible.
+    """
+    volumes = _scenes(path)
+    bytes_ = sum(first.nbytes * first.frames * first.channels for first in volumes)
     large = bytes_ > _SHARE * available_memory()
+    layers = []
+    for number, first in enumerate(volumes):
+        for data, attributes, kind in _channels(path, first, large):
+            layers.append((data, {**attributes, **({"visible": False} if number else {})}, kind))
+    return layers
+
+
+def _scenes(path: Path) -> list[io.LazyVolume]:
+    """The first channel and time point of every scene of a file. Scenes that are no volumes are left out.
+
+    Raises:
+        ValueError: no scene is a volume.
+    """
+    names = io.scenes(path)
+    if not names:
+        return [_first(path, None)]
+    found, left = [], {}
+    for name in names:
+        try:
+            found.append(_first(path, name))
+        except ValueError as error:  # such as an overview image
+            left[name] = error
+    if not found:
+        raise next(iter(left.values()))
+    if left:
+        name, reason = next(iter(left.items()))
+        warnings.warn(
+            f"{len(left)} of {len(names)} scenes are left out; the first is {name}: {reason}", stacklevel=2
+        )
+    return found
+
+
+def _channels(path: Path, first: io.LazyVolume, large: bool) -> list[LayerData]:
+    """An image layer per channel of a scene."""
     lazy = (large or _is_store(path, first)) and not first.whole
     if not lazy:
         check_size((first.channels, first.frames, *first.shape), first.dtype, str(path))
@@ -52,13 +90,13 @@ def _channels(path: Path) -> list[LayerData]:
     return layers
 
 
-def _first(path: Path) -> io.LazyVolume:
-    """The first channel and time point of a file. The first of four axes without names is taken for time."""
+def _first(path: Path, scene: str | None) -> io.LazyVolume:
+    """The first channel and time point of a scene. The first of four axes without names is taken for time."""
     try:
-        return io.open_volume(path, channel=0, frame=0)
+        return io.open_volume(path, channel=0, frame=0, scene=scene)
     except ValueError as error:
         try:
-            return io.open_volume(path, frame=0)
+            return io.open_volume(path, frame=0, scene=scene)
         except ValueError:
             raise error from None
 
@@ -84,18 +122,20 @@ def _attributes(volume: io.LazyVolume, channel: int) -> dict[str, Any]:
     spacing = volume.spacing or (1.0, 1.0, 1.0)
     unit = "micrometer" if volume.unit else "pixel"
     time = volume.frames > 1
+    scene = volume.choice.scene
+    words = [path.name, *(() if scene is None else (f"scene {scene}" if scene.isdecimal() else scene,))]
     attributes: dict[str, Any] = {
-        "name": path.name,
         "scale": (1.0, *spacing)[not time :],
         "units": ("pixel", unit, unit, unit)[not time :],
+        "metadata": {} if scene is None else {FILE_SCENE: scene},
     }
     if volume.choice.channel is not None or not time:
         attributes["axis_labels"] = ("t", "z", "y", "x")[not time :]
     if volume.channels > 1:
+        words.append(volume.channel_names[channel] or f"channel {channel}")
+        attributes["metadata"][FILE_CHANNEL] = channel
         attributes |= {
-            "name": f"{path.name} {volume.channel_names[channel] or f'channel {channel}'}",
-            "metadata": {FILE_CHANNEL: channel},
             "colormap": _COLOURS[channel % len(_COLOURS)],
             "blending": "additive" if channel else "translucent_no_depth",
         }
-    return attributes
+    return {"name": " ".join(words), **attributes}

@@ -146,13 +146,14 @@ def _record(segmenter: Segmenter, targets: Sequence[Target], diameter: float | N
     """The settings of a run, with the volume: as ``anystar predict`` stores them."""
     last = targets[-1]
     volume = last.volume
-    frame, channel = volume.in_file(last.frame, last.channel)
+    chosen = volume.in_file(last.frame, last.channel)
     folder = None if model == SHIPPED else Path(model)
     given = None if diameter is None else f"{diameter:g}"
     return replace(
         settings_record(segmenter.model, folder, given, segmenter.device),
-        channel=channel,
-        frame=frame if len(targets) == 1 else None,
+        channel=chosen["channel"],
+        frame=chosen["frame"] if len(targets) == 1 else None,
+        scene=chosen["scene"],
         source=None if volume.path is None else str(volume.path.absolute()),
         checksum=checksum(np.asarray(segmenter.opened(last).voxels)),
         spacing=volume.spacing[0],
@@ -219,9 +220,8 @@ def source_image(result: Segmentation) -> SpatialImage:
     plain = SpatialImage(voxels, spacing, unit)
     if volume.path is None:
         return plain
-    frame, channel = volume.in_file(target.frame, target.channel)
     try:
-        image = io.read(volume.path, frame=frame, channel=channel)
+        image = io.read(volume.path, **volume.in_file(target.frame, target.channel))
     except (ValueError, ImportError, OSError):  # the file is gone, or napari has read it by other rules
         return plain
     same = image.array.shape == voxels.shape and checksum(image.array) == result.record.checksum

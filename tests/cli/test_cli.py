@@ -157,6 +157,7 @@ def test_evaluate_scores_every_source_and_pools_none_with_another(capsys, tmp_pa
 
 
 @pytest.mark.long
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no signals to other processes")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_nothing_half_written(tmp_path, number):
     program = (

@@ -84,3 +84,34 @@ def test_labels_with_a_given_voxel_size_are_compared_with_a_truth_that_has_the_w
     io.write(tmp_path / "other.nii", LABELS[0, 0].astype(np.int32), image)
     assert scores(capsys, tmp_path / "truth.nii", tmp_path / "found.nii")["found.nii"][0]["f1"] == 1
     assert "different places" in refused(capsys, "evaluate", tmp_path / "truth.nii", tmp_path / "other.nii")
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_no_number_is_cut_off_in_a_narrow_terminal(capsys, monkeypatch, columns, terminal):
+    from rich import console
+
+    from anystar_torch.cli.evaluate import _table
+    from anystar_torch.evaluation.matching import ContingencyTable
+
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(console.Console, "is_terminal", terminal)
+    truth = np.repeat(np.arange(1301), 3)
+    score = ContingencyTable.of(truth, np.where(truth % 2, truth, 0)).matching(0.35)
+    name = "a[dapi]_0012_" + "very_" * 20 + "long.tif"
+    _table([(name, [score]), ("all objects", [score])])
+    lines = capsys.readouterr().out
+    numbers = ["0.35", "1300", "650", "650", "1.000", "0.500", "0.667", "0.500", "0.667"]
+    rows = [
+        [word for word in line.replace("│", " ").split() if word[0].isdigit()] for line in lines.splitlines()
+    ]
+    assert rows.count(numbers) == 2
+    assert "…" not in lines
+    assert "[dapi]" in lines.replace("\n", "")
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 10, "nan"])
+def test_small_objects_are_those_below_a_fraction(capsys, tmp_path, fraction):
+    tifffile.imwrite(tmp_path / "a.tif", LABELS[0, 0])
+    line = refused(capsys, "evaluate", tmp_path / "a.tif", tmp_path / "a.tif", "--drop-small", fraction)
+    assert "--drop-small must be a fraction between 0 and 1" in line

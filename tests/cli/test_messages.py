@@ -14,6 +14,8 @@ from anystar_torch.cli.messages import line_of, with_options
         ("a.tif has 3 channels", "a.tif has 3 channels"),
         ("/data/channel/a.tif is empty", "/data/channel/a.tif is empty"),
         ("frame-1.tif is empty", "frame-1.tif is empty"),
+        ("scene.czi is empty", "scene.czi is empty"),
+        ("my frame.tif is empty: set channel.", "my frame.tif is empty: set channel. (option: --channel)"),
         ("--diameter must be positive: diameter", "--diameter must be positive: diameter"),
     ],
 )

@@ -68,7 +68,7 @@ def test_meshes_replace_meshes_and_no_other_folder(capsys, volume, model, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("option", "name", "words"), [("--picture", "look.bmp", "end in"), ("--table", "", "other content")]
+    ("option", "name", "words"), [("--picture", "look.bmp", "end in"), ("--meshes", "", "other content")]
 )
 def test_what_cannot_be_written_is_said_before_the_work(
     capsys, volume, model, unused, tmp_path, option, name, words

@@ -115,10 +115,12 @@ def test_relabel_replaces_no_folder_with_other_content(tmp_path, subject, candid
     for folder in (tmp_path / "mine.zarr", tmp_path / "mine"):
         folder.mkdir()
         (folder / "notes.txt").write_text("of years")
-        refused(capsys, "relabel", candidates, "-o", folder, "--overwrite")
-        assert (folder / "notes.txt").read_text() == "of years"
     line = refused(capsys, "relabel", candidates, "-o", tmp_path / "mine.zarr", "--overwrite")
     assert "it is a folder with other content" in line
+    run(capsys, "relabel", candidates, "-o", tmp_path / "mine", "--overwrite")
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["notes.txt", "vol.labels.nii.gz"]
+    for folder in (tmp_path / "mine.zarr", tmp_path / "mine"):
+        assert (folder / "notes.txt").read_text() == "of years"
 
 
 def test_relabel_of_2d_images_replaces_no_folder_with_other_content(tmp_path, model, capsys):
@@ -126,14 +128,18 @@ def test_relabel_of_2d_images_replaces_no_folder_with_other_content(tmp_path, mo
     predict(capsys, folder, "--diameter", 13, "--candidates", tmp_path / "c.npz")
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "notes.txt").write_text("of years")
-    line = refused(capsys, "relabel", tmp_path / "c.npz", "-o", tmp_path / "thesis", "--overwrite")
-    assert "it is a folder with other content" in line
-    line = refused(capsys, "relabel", tmp_path / "c.npz", "-o", folder, "--overwrite")
-    assert "would replace the input" in line
-    assert len(list(folder.iterdir())) == SHAPE[0]
-    assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["notes.txt"]
+    for place in (tmp_path / "thesis", folder):
+        before = {path: path.read_bytes() for path in place.iterdir()}
+        run(capsys, "relabel", tmp_path / "c.npz", "-o", place, "--overwrite")
+        assert set(place.iterdir()) == {*before, place / "scan.labels"}
+        assert all(path.read_bytes() == content for path, content in before.items())
+    assert io.read(folder).array.shape == SHAPE
     run(capsys, "relabel", tmp_path / "c.npz", "--overwrite")
-    assert io.read_labels(tmp_path / "scan.labels").array.max() > 0
+    found = io.read_labels(tmp_path / "scan.labels").array
+    assert found.max() > 0
+    shutil.rmtree(folder)
+    run(capsys, "relabel", tmp_path / "c.npz")
+    assert np.array_equal(io.read_labels(tmp_path / "scan.labels.tif").array, found), "the images are gone"
 
 
 def _planes(folder):

@@ -1,5 +1,6 @@
 """Microscope formats through bioio, tested on CZI and LIF files that are written here."""
 
+import logging
 import re
 import struct
 import sys
@@ -128,6 +129,7 @@ def test_a_lif_is_read_with_its_axes_voxel_size_and_scenes(tmp_path):
     write_lif(path, {"left": SERIES, "right": SERIES[:1, :1] + 1})
     with pytest.raises(ValueError, match=r"2 scenes \(left, right\)"):
         io.read(path, frame=0, channel=0)
+    assert io.scenes(path) == ("left", "right")
     assert io.frames(path, scene="left") == 2
     for frame, channel in np.ndindex(2, 3):
         found = io.read(path, frame=frame, channel=channel, scene="left")
@@ -142,13 +144,15 @@ def test_a_lif_is_read_with_its_axes_voxel_size_and_scenes(tmp_path):
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("ending", [".czi", ".lif", ".nd2", ".oir"])
-def test_what_is_no_microscope_file_is_one_line(tmp_path, ending):
+def test_what_is_no_microscope_file_is_one_line(tmp_path, capsys, monkeypatch, ending):
     pytest.importorskip("bioio")
+    monkeypatch.setattr(logging.root, "handlers", [])  # as in a program that does not set up logging
     path = tmp_path / f"a{ending}"
     path.write_bytes(np.random.default_rng(0).bytes(5000))
     with pytest.raises(ValueError, match=f"a{ending}") as refused:
         io.read(path)
     assert len(str(refused.value).splitlines()) == 1
+    assert capsys.readouterr() == ("", "")
 
 
 def test_without_the_extra_one_line_says_what_to_install(tmp_path, monkeypatch):

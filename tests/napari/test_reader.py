@@ -1,4 +1,4 @@
-"""Files as layers: one per channel, and lazy where they are stores or large."""
+"""Files as layers: one per scene and channel, and lazy where they are stores or large."""
 
 import numpy as np
 import pytest
@@ -177,6 +177,59 @@ def test_a_lazy_layer_of_a_file_is_known_again(tmp_path):
 
     assert choices() == choices()
     assert len(set(choices())) == 2
+
+
+def positions(path, *arrays):
+    """An OME-TIFF of several scenes with voxels of 1, 2, ... micrometres."""
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for number, array in enumerate(arrays, 1):
+            sizes = {f"PhysicalSize{axis}": number for axis in "ZYX"}
+            axes = "TCZYX"[-array.ndim :] if array.ndim > 2 else "YX"
+            about = {"axes": axes, "Name": f"position {number}", **sizes}
+            file.write(array, photometric="minisblack", metadata=about)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_every_scene_is_a_layer(tmp_path, lazy, request):
+    """Each with its own voxel size; the first one is shown."""
+    if lazy:
+        pytest.importorskip("dask.array", reason="a lazy array needs dask")
+        request.getfixturevalue("little")
+    path, arrays = tmp_path / "a.ome.tif", [values("ZYX"), values("ZYX") + 1, values("CZYX")]
+    positions(path, *arrays)
+    found = layers(path)
+    names = ["position 1", "position 2", "position 3 channel 0", "position 3 channel 1"]
+    assert [layer.name for layer in found] == [f"a.ome.tif {name}" for name in names]
+    for layer, expected in zip(found, [*arrays[:2], *arrays[2]], strict=True):
+        assert np.array_equal(np.asarray(layer.data), expected)
+    assert [tuple(layer.scale) for layer in found] == [(1, 1, 1), (2, 2, 2), (3, 3, 3), (3, 3, 3)]
+    assert [layer.visible for layer in found] == [True, False, False, False]
+    if lazy:
+        assert len({layer.data.name for layer in found}) == 4, "Dask takes arrays of one name for the same"
+
+
+def test_a_scene_that_is_no_volume_is_left_out_and_named(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    positions(path, values("ZYX"), values("YX"), values("ZYX") + 1)
+    with pytest.warns(UserWarning, match=r"1 of 3 scenes are left out; the first is position 2: .*2D image"):
+        found = layers(path)
+    assert [layer.name for layer in found] == ["a.ome.tif position 1", "a.ome.tif position 3"]
+
+
+def test_a_layer_of_a_scene_is_that_scene_of_its_file(tmp_path, state, scene):
+    path = tmp_path / "a.ome.tif"
+    positions(path, np.zeros_like(scene[0]), scene[0])
+    state.image = state.viewer.add_layer(layers(path)[1])
+    target = state.target()
+    opened = large._source(target)
+    assert isinstance(opened, io.LazyVolume)
+    assert opened.choice.scene == "position 2"
+    shown = state.add_result(segment(state.segmenter(), [target], state.diameter, Progress()))
+    save_result(shown, tmp_path / "labels.tif")
+    record = io.read_record(tmp_path / "labels.tif")
+    assert (record.scene, record.objects) == ("position 2", len(shown.result.objects(0)))
+    assert record.objects
+    assert io.read_labels(tmp_path / "labels.tif").spacing == pytest.approx((2, 2, 2))
 
 
 def test_a_viewer_shows_the_channels_of_a_store(tmp_path):
