@@ -98,8 +98,9 @@ class Workers:
             return item
         except KilledWorker as error:
             raise TaskError(
-                f"block {name} ended its worker {ATTEMPTS} times, most often because memory was full: lower max_memory "
-                "or start fewer workers"
+                f"block {name} ended its worker {ATTEMPTS} times, most often because memory was full: start fewer "
+                "workers; or, because a continued run keeps its tiles, remove what is kept and begin anew with a lower "
+                "max_memory"
             ) from error
         except (CancelledError, CommClosedError) as error:
             raise TaskError("the connection to the scheduler was lost") from error

@@ -20,6 +20,7 @@ from anystar_torch.distributed.places import (
     labels_at,
     may_replace_table,
     note_table,
+    remove_discarded,
     work_folder,
 )
 from anystar_torch.distributed.progress import Bars
@@ -133,6 +134,7 @@ def predict(
     spare(_read(frames, wishes), (labels_at(target), place, *(() if table is None else (table,))))
     replaced = overwrite or (table is not None and may_replace_table(place, table))
     _check_table(wishes, len(frames), replaced)
+    remove_discarded(place)  # where the labels are finished, nothing else would
     LabelStore.check(target, overwrite)
     jobs = jobs_of(frames, network, wishes, place)
     begin(place, target, jobs, network, overwrite)

@@ -1,5 +1,6 @@
 """What a user chooses for a large prediction beside the network."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +53,13 @@ class LargeOptions:
     shard: Triple = (SHARD, SHARD, SHARD)
 
     def __post_init__(self) -> None:
-        if self.intensity_range is not None and not self.intensity_range[0] < self.intensity_range[1]:
+        if self.intensity_range is not None:
             low, high = self.intensity_range
-            raise ValueError(f"the intensity range must ascend, got {low:g} to {high:g}")
+            if not -math.inf < low < high < math.inf:
+                raise ValueError(
+                    f"the intensity range must be finite and must ascend, got {low:g} to {high:g}"
+                )
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
         if self.block < 1 or min(self.shard) < 1:
             raise ValueError(f"blocks and shards need at least 1 voxel, got {self.block} and {self.shard}")

@@ -95,11 +95,24 @@ def discard(place: Path) -> None:
         ValueError: it holds something that no prediction wrote.
     """
     check_work_folder(place)
-    name = f".{place.name[:100]}"  # file systems limit the length of a name
     if place.exists():
-        place.rename(place.with_name(f"{name}.{uuid4().hex[:8]}.removed"))
-    for one in place.parent.glob(f"{glob.escape(name)}.????????.removed"):
+        place.rename(place.with_name(f"{_discarded(place)}.{uuid4().hex[:8]}.removed"))
+    remove_discarded(place)
+
+
+def remove_discarded(place: Path) -> None:
+    """Remove what :func:`discard` has renamed, also in a run that was killed before it was removed.
+
+    Args:
+        place: the work folder.
+    """
+    for one in place.parent.glob(f"{glob.escape(_discarded(place))}.????????.removed"):
         shutil.rmtree(one, ignore_errors=True)
+
+
+def _discarded(place: Path) -> str:
+    """Begin of the name that a work folder gets before it is removed."""
+    return f".{place.name[:100]}"  # file systems limit the length of a name
 
 
 def may_replace_table(place: Path, table: Path) -> bool:

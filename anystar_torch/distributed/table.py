@@ -1,7 +1,6 @@
 """The table of the objects of a volume, measured box by box and written row by row."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,14 +46,10 @@ def write_objects(
         near,
         lambda name: ([found.objects[one] for one in near[name]], [found.ids[one] for one in near[name]]),
     )
-    with _columns(job, found.count) as (sums, points, scores):
-        for item in measured.values():
-            sums.add(ObjectSums(**{name: np.array(part) for name, part in job.work.read(item).items()}))
-        for name, item in found.objects.items():
-            ids = np.asarray(job.work.read(found.ids[name])["ids"])
-            arrays, seen = job.work.read(item), ids > 0
-            points[ids[seen] - 1], scores[ids[seen] - 1] = arrays["points"][seen], arrays["scores"][seen]
-        write_table(path, object_rows(sums, points, scores, spacing, unit), COLUMNS, overwrite)
+    with TemporaryDirectory(dir=job.work.path, ignore_cleanup_errors=True) as folder:
+        # In a function, so that the files are not mapped into memory any more when they are removed.
+        write = partial(write_table, path, columns=COLUMNS, overwrite=overwrite)
+        _write_rows(write, found, measured.values(), Path(folder), spacing, unit)
 
 
 def measure_box(job: Job, name: str, blocks: Sequence[Item], ids: Sequence[Item]) -> Item:
@@ -74,22 +69,40 @@ def measure_box(job: Job, name: str, blocks: Sequence[Item], ids: Sequence[Item]
     return job.work.write(STAGE, name, arrays)
 
 
-@contextmanager
-def _columns(job: Job, count: int) -> Iterator[tuple[ObjectSums, NDArray[Any], NDArray[Any]]]:
+def _write_rows(
+    write: Callable[..., None],
+    found: Found,
+    measured: Iterable[Item],
+    folder: Path,
+    spacing: Sequence[float] | None,
+    unit: str,
+) -> None:
+    """Write the rows of all objects, whose columns are collected in files of a folder."""
+    work = found.job.work
+    sums, points, scores = _columns(folder, found.count)
+    for item in measured:
+        sums.add(ObjectSums(**{name: np.array(part) for name, part in work.read(item).items()}))
+    for name, item in found.objects.items():
+        ids = np.asarray(work.read(found.ids[name])["ids"])
+        arrays, seen = work.read(item), ids > 0
+        points[ids[seen] - 1], scores[ids[seen] - 1] = arrays["points"][seen], arrays["scores"][seen]
+    write(rows=object_rows(sums, points, scores, spacing, unit))
+
+
+def _columns(folder: Path, count: int) -> tuple[ObjectSums, NDArray[Any], NDArray[Any]]:
     """Sums, centres and scores of all objects, in files, so that their number is not limited by memory."""
-    with TemporaryDirectory(dir=job.work.path) as folder:
 
-        def column(name: str, kind: Any, *more: int) -> NDArray[Any]:
-            shape = (max(count, 1), *more)
-            return np.lib.format.open_memmap(Path(folder, f"{name}.npy"), "w+", kind, shape)[:count]
+    def column(name: str, kind: Any, *more: int) -> NDArray[Any]:
+        shape = (max(count, 1), *more)
+        return np.lib.format.open_memmap(folder / f"{name}.npy", "w+", kind, shape)[:count]
 
-        ids = column("ids", np.int64)
-        ids[:] = np.arange(1, count + 1)
-        sums = ObjectSums(
-            ids,
-            column("volume", np.int64),
-            column("measured", np.int64),
-            column("intensity", np.float64),
-            column("touches_border", np.bool_),
-        )
-        yield sums, column("points", np.float32, 3), column("scores", np.float32)
+    ids = column("ids", np.int64)
+    ids[:] = np.arange(1, count + 1)
+    sums = ObjectSums(
+        ids,
+        column("volume", np.int64),
+        column("measured", np.int64),
+        column("intensity", np.float64),
+        column("touches_border", np.bool_),
+    )
+    return sums, column("points", np.float32, 3), column("scores", np.float32)

@@ -209,7 +209,7 @@ class WorkFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         temporary = self.path / f".{uuid4().hex}.part"
-        with open(temporary, "w") as file:
+        with open(temporary, "w", encoding="utf-8") as file:
             file.write(json.dumps(content))
             file.flush()
             os.fsync(file.fileno())  # it says that other files are complete
@@ -245,8 +245,8 @@ class WorkFolder:
         """
         path = self.path / name
         try:
-            return json.loads(path.read_text())
-        except (FileNotFoundError, ValueError):
+            return json.loads(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
 
     def _list(self, stage: str) -> Path:

@@ -108,15 +108,24 @@ class Annotation:
             check_voxel_shape(image, known, anisotropy)
         voxel = scan.spacing or anisotropy
         size = median_diameter(known.clip(0), voxel) if diameter is None else diameter
-        path = Path(image)
         return cls(
-            name=path.parent.name if path.stem == "image" else path.name.split(".")[0],
+            name=name_of(image),
             image=scan.array,
             labels=known,
             spacing=voxel,
             diameter=size if isinstance(size, str) else float(size),
             objects_only=objects_only,
         )
+
+
+def name_of(image: str) -> str:
+    """Name of a volume in messages and pictures: that of its file, or of its folder if the file is called "image".
+
+    Args:
+        image: path of the volume.
+    """
+    path = Path(image)
+    return path.parent.name if path.stem == "image" else path.name.split(".")[0]
 
 
 def read_annotations(

@@ -21,8 +21,8 @@ class Average(WeightAveraging):
     """Exponential moving average of the weights. The averaged weights are validated and exported.
 
     One pass over the weights per step updates the average; Lightning's EMAWeightAveraging needs three. The average is
-    kept on the training device, the number of averaged steps on the host. Lightning keeps the average on the CPU, and
-    copies the weights there at every step.
+    kept on the training device, the number of averaged steps on the host. Lightning keeps that number on the device and
+    reads it at every step, so the host waits.
 
     Args:
         decay: weight of the previous average, in [0, 1). The average covers about 1 / (1 - decay) steps.

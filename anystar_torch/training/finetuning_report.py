@@ -117,7 +117,7 @@ class FineTuningReport(Report):
                 soft_wrap=True,
             )
             return model
-        choices = score_annotations(model, counted, PROB_THRESHOLDS, NMS_THRESHOLDS)
+        choices = score_annotations(model, counted, PROB_THRESHOLDS, NMS_THRESHOLDS, self.device)
         choice = nearest_best(choices, config.prob_thresh)
         self.console.print(f"thresholds: chosen on {objects} held-out objects", soft_wrap=True)
         return AnyStar(
@@ -130,10 +130,10 @@ class FineTuningReport(Report):
         parts = held_out or data.division.trained
         objects = sum(len(part.objects) for part in parts)
         title = f"{objects} held-out objects" if held_out else f"{objects} objects that were trained on"
-        compared = [Compared(title, *(_on_annotation(model, parts) for model in (before, after)))]
+        compared = [Compared(title, *(self._on_annotation(model, parts) for model in (before, after)))]
         pairs = list(self._pairs(data.synthesizer.on("report"), "scoring"))
         title = f"{self.samples} synthetic volumes"
-        compared.append(Compared(title, *(_on_synthetic(model, pairs) for model in (before, after))))
+        compared.append(Compared(title, *(self._on_synthetic(model, pairs) for model in (before, after))))
         self._print_comparison(compared, held_out)
         for number, part in enumerate(parts):
             name = f"annotation_{number}_{part.name}" if len(parts) > 1 else "annotation"
@@ -142,8 +142,17 @@ class FineTuningReport(Report):
         self._draw_synthetic(before, after, pairs[:4])
         content = {"thresholds": _thresholds(after), "scores": [one.as_dict() for one in compared]}
         with atomic_write(self.folder / SCORES) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n")
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         return compared
+
+    def _on_annotation(self, model: AnyStar, annotations: Sequence[Annotation]) -> Choice:
+        """Scores on annotated volumes at the thresholds of the model."""
+        thresholds = [model.config.prob_thresh], [model.config.nms_thresh]
+        return score_annotations(model, annotations, *thresholds, self.device)[0]
+
+    def _on_synthetic(self, model: AnyStar, pairs: Sequence[Pair]) -> Choice:
+        """Scores on synthetic volumes at the thresholds of the model."""
+        return evaluate(model, pairs, [model.config.prob_thresh], [model.config.nms_thresh], self.device)[0]
 
     def _print_comparison(self, compared: Sequence[Compared], held_out: Sequence[Annotation]) -> None:
         if not held_out:
@@ -168,7 +177,7 @@ class FineTuningReport(Report):
         """Write a picture of the annotated part with annotated and predicted outlines."""
         part = AnnotatedPart.of(annotation, model.config.normalisation)
         found = find_instances(
-            part.candidates(model, model.config.prob_thresh),
+            part.candidates(model, model.config.prob_thresh, self.device),
             model.config.nms_thresh,
             shape_averaging=model.shape_averaging,
         )
@@ -179,12 +188,12 @@ class FineTuningReport(Report):
 
     def _draw_synthetic(self, before: AnyStar, after: AnyStar, pairs: Sequence[Pair]) -> None:
         """Write a picture of synthetic samples with true outlines and those of both networks."""
-        middle = before.config.diameter_band[1]
+        settings: dict[str, Any] = {"diameter": before.config.diameter_band[1], "device": self.device}
         columns = [
             [
                 picture.Panel("truth", image, truth),
                 *(
-                    picture.Panel(name, image, model.predict(image, diameter=middle, progress=False).labels)
+                    picture.Panel(name, image, model.predict(image, progress=False, **settings).labels)
                     for name, model in (("before", before), ("after", after))
                 ),
             ]
@@ -202,16 +211,6 @@ class FineTuningReport(Report):
         for name in [*(path.name for path in sorted(self.folder.glob("*_*.png"))), SCORES]:
             self.console.print(f"{'comparison':12s} {self.folder / name}", soft_wrap=True, highlight=False)
         super()._print_files()
-
-
-def _on_annotation(model: AnyStar, annotations: Sequence[Annotation]) -> Choice:
-    """Scores on annotated volumes at the thresholds of the model."""
-    return score_annotations(model, annotations, [model.config.prob_thresh], [model.config.nms_thresh])[0]
-
-
-def _on_synthetic(model: AnyStar, pairs: Sequence[Pair]) -> Choice:
-    """Scores on synthetic volumes at the thresholds of the model."""
-    return evaluate(model, pairs, [model.config.prob_thresh], [model.config.nms_thresh])[0]
 
 
 def _f1(choice: Choice) -> dict[str, float]:

@@ -67,5 +67,5 @@ def _run_id(folder: str) -> str:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
-            temporary.write_text(secrets.token_hex(4))
-    return path.read_text().strip()
+            temporary.write_text(secrets.token_hex(4), encoding="utf-8")
+    return path.read_text(encoding="utf-8").strip()

@@ -24,6 +24,7 @@ from anystar_torch.configuration.folder import config_folder
 from anystar_torch.configuration.resolvers import register_resolvers
 from anystar_torch.configuration.stored import current_config
 from anystar_torch.system.allocator import keep_freed_memory
+from anystar_torch.system.streams import show_all_names
 from anystar_torch.training.budget import fit_steps, say, with_steps
 from anystar_torch.training.callbacks import NonFiniteLossError
 from anystar_torch.training.checkpoints import LAST, Checkpoints
@@ -33,6 +34,7 @@ from anystar_torch.training.report import STOPPED
 from anystar_torch.training.run_folder import check_unused, resumed_config
 from anystar_torch.training.runs import Run, build, in_its_folder, store_settings
 from anystar_torch.training.settings import REFUSED, check_settings, in_sweep
+from anystar_torch.training.signals import sigterm_as_ctrl_c
 from anystar_torch.training.stages import Stage, stages_to_run
 
 SETTINGS_REFUSED = 2
@@ -73,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Hydra's overrides and flags; None for those of the process.
     """
+    show_all_names()
     command, given = list(sys.argv), os.environ.get(FULL_ERROR)
     full = given == "1"
     job = partial(train, command=command, full=full)
@@ -80,18 +83,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.argv = [command[0], *words]  # Hydra reads them there
     os.environ[FULL_ERROR] = "1"
     try:
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")(job)()
+        with sigterm_as_ctrl_c():
+            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")(job)()
     except JobFailedError as failure:
         sys.exit(failure.status)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:  # before the first job
-        if full:
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:  # before the first job
+        if full or (isinstance(error, OSError) and _in_job(error)):
             raise
         sys.exit(complain(reason(error), command, SETTINGS_REFUSED))
+    except KeyboardInterrupt:  # while the configuration was composed or checked, or between two jobs
+        sys.exit(complain("stopped", command, STOPPED))
     finally:
         sys.argv = command
         os.environ.pop(FULL_ERROR, None)
         if given is not None:
             os.environ[FULL_ERROR] = given
+
+
+def _in_job(error: BaseException) -> bool:
+    """Whether an error was raised in a job, and not where Hydra makes its folder."""
+    return any(frame.f_code is train.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def train(config: DictConfig, *, command: Sequence[str], full: bool) -> float | None:

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from anystar_torch import __version__, io
+from anystar_torch import __version__
 from anystar_torch.evaluation import picture
 from anystar_torch.generator.synthesizer import Synthesizer
 from anystar_torch.inference.predictor import AnyStar
@@ -32,7 +30,9 @@ from anystar_torch.training.checkpoints import BEST, LAST, averaged_weights
 from anystar_torch.training.data import SynthesisData
 from anystar_torch.training.module import Training
 from anystar_torch.training.object_sizes import diameter_band, median_diameter
+from anystar_torch.training.report_volume import RealVolume, real_volume
 from anystar_torch.training.resuming import read_checkpoint
+from anystar_torch.training.start_notes import start_notes
 from anystar_torch.training.thresholds import (
     NMS_THRESHOLDS,
     PROB_THRESHOLDS,
@@ -43,7 +43,6 @@ from anystar_torch.training.thresholds import (
     evaluate,
     scores_of,
 )
-from anystar_torch.training.volume_files import VolumeFiles, check_diameter
 
 FAILED = 1
 """Exit status of a run whose network learned nothing."""
@@ -53,10 +52,6 @@ STOPPED = 130
 
 EXAMPLE_SPACING = (2.0, 1.0, 1.0)
 """Relative voxel size of the volume in the stardist package, whose file has none."""
-
-
-RealVolume = tuple[str, io.SpatialImage, NDArray[np.int32] | None]
-"""Path, volume, and labels if there are some."""
 
 
 def example_volume() -> tuple[Path, Path] | None:
@@ -85,6 +80,8 @@ class Report:
         diameter: diameter of its median object, in voxels of the finest axis or with a unit ("8um"); None to measure it
             on the truth.
         spacing: its voxel size (z, y, x) in micrometres; None for the file's own.
+        choice: ``channel``, ``frame``, ``axes`` and ``scene`` of the real volume, as for :func:`anystar_torch.io.read`,
+            and ``truth_channel``, ``truth_frame``, ``truth_axes`` and ``truth_scene`` of its labels.
 
     Raises:
         ValueError: ``samples`` is below 1, the weights to export are neither "last" nor "best", labels are given
@@ -102,18 +99,18 @@ class Report:
         truth: str | None,
         diameter: float | int | str | None,
         spacing: Sequence[float | int] | None,
+        **choice: Any,
     ) -> None:
         if samples < 1:
             raise ValueError(f"report.samples must be at least 1, got {samples}")
         if export["weights"] not in ("last", "best"):
             raise ValueError(f"report.export.weights must be last or best, got {export['weights']!r}")
-        if truth is not None and image is None:
-            raise ValueError("report.truth needs report.image, the volume of these labels")
         self.export = export
         self.folder, self.samples, self.min_f1 = Path(folder), samples, min_f1
         self.diameter, self.spacing = diameter, spacing
-        self.real = None if image is None else self._read(image, truth)
+        self.real = real_volume(image, truth, spacing, diameter, choice)
         self.next_diameter = "VOXELS"  # in the command that is printed at the end
+        self.device = "auto"  # of predictions; that of the training once there is one
         self.console = Console()
 
     def __call__(self, trainer: L.Trainer, training: Training, data: SynthesisData) -> int:
@@ -132,6 +129,7 @@ class Report:
         if trainer.global_step < trainer.max_steps:
             self._print_stopped(trainer)
             return STOPPED
+        self.device = str(trainer.strategy.root_device)
         model, score = self._export(trainer, training, data)
         self._segment_real(model)
         self._print_files()
@@ -157,7 +155,7 @@ class Report:
         )
         model = AnyStar(network, config)
         pairs = self._pairs(data.validation, "choosing thresholds")
-        choice = best(evaluate(model, pairs, PROB_THRESHOLDS, NMS_THRESHOLDS))
+        choice = best(evaluate(model, pairs, PROB_THRESHOLDS, NMS_THRESHOLDS, self.device))
         model = AnyStar(
             network, replace(config, prob_thresh=choice.prob_thresh, nms_thresh=choice.nms_thresh)
         )
@@ -191,6 +189,7 @@ class Report:
             batch_size=data.batch_size * trainer.world_size,
             command=_command(),
             synthetic_f1={f"{thresh:g}": round(score.f1, 4) for thresh, score in scores.items()},
+            notes=start_notes(self.folder),
         )
 
     def _checkpoints(self, which: str, name: str) -> list[Path]:
@@ -209,7 +208,8 @@ class Report:
     def _score_synthetic(self, model: AnyStar, synthesizer: Synthesizer) -> Scores:
         config = model.config
         pairs = self._pairs(synthesizer.on("report"), "scoring")
-        choice: Choice = evaluate(model, pairs, [config.prob_thresh], [config.nms_thresh])[0]
+        thresholds = [config.prob_thresh], [config.nms_thresh]
+        choice: Choice = evaluate(model, pairs, *thresholds, self.device)[0]
         self._print_table(f"{self.samples} synthetic volumes of the split report, mean scores", choice.scores)
         self.console.print(
             f"thresholds: prob_thresh {config.prob_thresh:g}, nms_thresh {config.nms_thresh:g}"
@@ -226,7 +226,7 @@ class Report:
         path, scan, truth = real
         spacing = scan.spacing or model.network.rays.anisotropy
         diameter = self.diameter or (None if truth is None else median_diameter(truth, spacing))
-        found = model.predict(scan.array, spacing=spacing, diameter=diameter)
+        found = model.predict(scan.array, spacing=spacing, diameter=diameter, device=self.device)
         self.console.print(
             f"{path}: {len(found)} objects, diameter {found.diameter:.1f} voxels", soft_wrap=True
         )
@@ -237,23 +237,16 @@ class Report:
         )
         self.console.print(f"picture: {shown}", soft_wrap=True)
 
-    def _read(self, image: str, truth: str | None) -> RealVolume:
-        """A volume and its labels, if it has some."""
-        if truth is None:
-            scan, labels = io.read(image, spacing=self.spacing), None
-        else:
-            scan, stored = VolumeFiles.of(image, truth, {}).read(self.spacing)
-            labels = io.int32_ids(stored.array)
-        check_diameter(self.diameter, scan, image)
-        return image, scan, labels
-
     def _example(self) -> RealVolume | None:
         """The example volume; None if it is not installed."""
         paths = example_volume()
         if paths is None:
             return None
-        path, scan, truth = self._read(str(paths[0]), str(paths[1]))
-        return path, scan if self.spacing else replace(scan, spacing=EXAMPLE_SPACING), truth
+        image, truth = map(str, paths)
+        real = real_volume(image, truth, self.spacing, self.diameter, {})
+        if real is None or self.spacing:
+            return real
+        return real._replace(scan=replace(real.scan, spacing=EXAMPLE_SPACING))
 
     def _print_table(self, title: str, scores: Scores) -> None:
         table = Table(

@@ -65,6 +65,16 @@ def claimed(folder: str) -> str:
             return name
 
 
+def named_by_time(config: DictConfig) -> bool:
+    """Whether the run folder is the default one, or another whose name holds the time.
+
+    Args:
+        config: the composed configuration.
+    """
+    container: Any = OmegaConf.to_container(config, resolve=False)
+    return "${now:" in str(container["run_folder"])
+
+
 def stored_config(folder: str | Path) -> DictConfig | None:
     """The stored configuration of a run or stage, in the names of this version; None if there is none.
 
@@ -77,6 +87,22 @@ def stored_config(folder: str | Path) -> DictConfig | None:
     stored = OmegaConf.load(path)
     assert isinstance(stored, DictConfig)
     return current_config(stored)
+
+
+def started_from(folder: str | Path, config: DictConfig) -> str | None:
+    """What a resumed run started from: its stored ``warm_start``, or the given one where that no longer exists.
+
+    Args:
+        folder: of the run.
+        config: its configuration.
+    """
+    stored = stored_config(folder)
+    given: str | None = config.get("warm_start")
+    if stored is None:
+        return given
+    start: str | None = stored.get("warm_start")
+    gone = start is not None and start != "pretrained" and not Path(start).exists()
+    return given if gone else start
 
 
 def check_same_stage(folder: Path, config: DictConfig, has_budget: bool) -> None:

@@ -17,7 +17,7 @@ from anystar_torch.training.module import Training, warm_start
 from anystar_torch.training.overrides import sets
 from anystar_torch.training.report import Report
 from anystar_torch.training.resuming import check_same_network
-from anystar_torch.training.run_folder import claimed
+from anystar_torch.training.run_folder import claimed, named_by_time, started_from
 from anystar_torch.training.settings import check_trainer, in_sweep
 
 
@@ -73,7 +73,8 @@ def in_its_folder(config: DictConfig) -> DictConfig:
 
     That is ``hydra.run.dir`` from the command line, or ``hydra.sweep.dir`` and ``hydra.sweep.subdir`` for a job of a
     sweep. A new run whose folder is named by the time gets one that no other run has begun in. A job of a sweep that is
-    resumed goes on from its own checkpoint; a job without one starts.
+    resumed goes on from its own checkpoint; a job without one starts. A resumed run keeps its ``warm_start``, which a
+    fine-tuning reads again.
 
     Args:
         config: the composed configuration.
@@ -83,19 +84,15 @@ def in_its_folder(config: DictConfig) -> DictConfig:
     given = sweep or sets(hydra.overrides.hydra, "hydra.run.dir")
     placed.run_folder = hydra.runtime.output_dir if given else str(config.run_folder)
     first = getattr(rank_zero_only, "rank", 0) == 0
-    if first and not given and config.resume is None and _named_by_time(config):
+    if first and not given and config.resume is None and named_by_time(config):
         placed.run_folder = claimed(placed.run_folder)
         _pass_on(placed.run_folder)
     if sweep and placed.resume is not None:
         begun = any(Path(placed.run_folder).rglob(LAST))  # also that of a stage
         placed.resume = placed.run_folder if begun else None
+    if placed.resume is not None:
+        placed.warm_start = started_from(placed.resume, config)
     return placed
-
-
-def _named_by_time(config: DictConfig) -> bool:
-    """Whether the run folder is the default one, or another whose name holds the time."""
-    container: Any = OmegaConf.to_container(config, resolve=False)
-    return "${now:" in str(container["run_folder"])
 
 
 def _pass_on(folder: str) -> None:

@@ -18,8 +18,8 @@ from anystar_torch.training.module import Training
 from anystar_torch.training.resuming import differences, first_phrases, flat
 from anystar_torch.training.stages import Stage
 
-REFUSED = (HydraException, OmegaConfBaseException, ValueError, ImportError)
-"""Errors of settings that are not valid."""
+REFUSED = (HydraException, OmegaConfBaseException, ValueError, ImportError, OSError)
+"""Errors of settings that are not valid; :class:`OSError` of files and folders that cannot be used."""
 
 
 def check_settings(stages: Sequence[Stage]) -> None:
@@ -53,10 +53,13 @@ def check_trainer(trainer: L.Trainer, training: Training) -> None:
         training: the network with its optimiser.
 
     Raises:
-        ValueError: gradients are accumulated, a job of a sweep would start processes, or gradients of a fused optimiser
-            are clipped in mixed precision.
+        ValueError: gradients are accumulated, a job of a sweep would start processes, the interval of validations is
+            below 1, or gradients of a fused optimiser are clipped in mixed precision.
     """
     refuse_processes_in_sweep(trainer)
+    interval = trainer.val_check_interval
+    if isinstance(interval, int) and interval < 1:
+        raise ValueError(f"trainer.val_check_interval must be at least 1, got {interval}")
     batches = trainer.accumulate_grad_batches
     if batches != 1:
         raise ValueError(

@@ -71,6 +71,7 @@ def run_until(case, target, count):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no signals to other processes")
 @pytest.mark.long
 def test_a_killed_driver_continues_to_the_same_labels(case, tmp_path):
     target = tmp_path / "labels.ome.zarr"
@@ -84,6 +85,7 @@ def test_a_killed_driver_continues_to_the_same_labels(case, tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no signals to other processes")
 @pytest.mark.slow
 def test_two_workers_find_the_same_labels_though_one_is_killed(case, tmp_path):
     source, network, expected = case
@@ -166,6 +168,7 @@ def fail_always():
     WorkFolder.write = full
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no signals to other processes")
 @pytest.mark.long
 def test_what_is_finished_or_has_other_settings_is_refused(case, tmp_path):
     source, network, _ = case

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -92,6 +95,26 @@ def test_the_table_is_that_of_the_prediction_in_memory(tmp_path, network, volume
         predict(volume, tmp_path / "again.ome.zarr", model=network, table=table, **OPTIONS)
 
 
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the list of mapped files")
+def test_columns_of_the_table_are_not_mapped_any_more_when_they_are_removed(
+    tmp_path, monkeypatch, network, volume
+):
+    """Windows does not remove a file that is mapped into memory."""
+    mapped, remove = {}, TemporaryDirectory.cleanup
+
+    def watched(folder):
+        place = Path(folder.name)
+        if (place / "scores.npy").is_file():
+            mapped[place] = str(place) in Path("/proc/self/maps").read_text(encoding="utf-8")
+        remove(folder)
+
+    monkeypatch.setattr(TemporaryDirectory, "cleanup", watched)
+    table = tmp_path / "objects.csv"
+    predict(volume, tmp_path / "labels.ome.zarr", model=network, table=table, **OPTIONS)
+    assert list(mapped.values()) == [False]
+
+
 def job_of(tmp_path, network, volume, **options):
     from anystar_torch.distributed.beginning import jobs_of
     from anystar_torch.distributed.networks import provide
@@ -156,6 +179,36 @@ def test_volumes_and_options_that_do_not_fit_are_refused(tmp_path, network, volu
     with pytest.raises(ValueError, match="need a work folder"):
         predict(volume, "s3://bucket/labels.ome.zarr", model=network)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"intensity_range": (0, np.inf)}, "must be finite and must ascend, got 0 to inf"),
+        ({"intensity_range": (-np.inf, 9)}, "must be finite and must ascend, got -inf to 9"),
+        ({"intensity_range": (2, np.nan)}, "must be finite and must ascend, got 2 to nan"),
+        ({"intensity_range": (2, 2)}, "must be finite and must ascend, got 2 to 2"),
+        ({"threads": 0}, "threads must be at least 1, got 0"),
+    ],
+)
+def test_numbers_that_no_prediction_can_have_are_refused(tmp_path, network, options, message):
+    with pytest.raises(ValueError, match=message):
+        predict(
+            np.ones((8, 8, 8), np.uint8), tmp_path / "labels.ome.zarr", model=network, **OPTIONS, **options
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_place_of_the_work_folder_is_one_line(tmp_path, network):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=rf"^cannot write {tmp_path / 'file'}.*Not a directory$"):
+        predict(
+            np.ones((8, 8, 8), np.uint8),
+            tmp_path / "labels.ome.zarr",
+            model=network,
+            work=tmp_path / "file",
+            **OPTIONS,
+        )
 
 
 @pytest.mark.long

@@ -1,11 +1,12 @@
 """What tasks of a stage know about each other."""
 
 from functools import partial
+from unittest.mock import Mock
 
 import distributed
 import pytest
 
-from anystar_torch.distributed.cluster import Workers
+from anystar_torch.distributed.cluster import TaskError, Workers
 from anystar_torch.distributed.progress import Bars
 from anystar_torch.distributed.run import Run, ThisProcess
 from anystar_torch.distributed.work_folder import WorkFolder
@@ -50,3 +51,12 @@ def test_a_task_is_told_results_of_an_earlier_run(tmp_path):
     work = WorkFolder(tmp_path)
     told(work, "1", [])
     assert facts_of(ThisProcess(), work, ["0", "1", "2"]) == {"0": ["1"], "1": [], "2": ["1", "0"]}
+
+
+def test_a_worker_that_memory_ends_is_told_with_what_helps():
+    """A continued run keeps its tiles, so a lower limit alone does not help."""
+    ended = Mock(key="0-1-2-abc", result=Mock(side_effect=distributed.KilledWorker("0-1-2-abc", Mock(), 3)))
+    with pytest.raises(
+        TaskError, match=r"^block 0-1-2 ended its worker 3 times.*: start fewer workers; or, .* remove"
+    ):
+        Workers(Mock())._result(ended)

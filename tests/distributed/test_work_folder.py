@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from anystar_torch.distributed import predict
 from anystar_torch.distributed.work_folder import WorkFolder
+from anystar_torch.io import LabelStore
+from tests.distributed.cases import small_model
 
 ARRAYS = {
     "scores": np.linspace(0, 1, 5, dtype=np.float32),
@@ -71,3 +74,17 @@ def test_stages_are_forgotten_with_those_that_begin_with_their_name(tmp_path):
     assert work.complete("labels") is None
     assert work.found("pyramid.1") == {}
     assert work.complete("plan")
+
+
+def test_what_a_killed_run_did_not_remove_is_removed_though_its_labels_are_finished(tmp_path):
+    target = tmp_path / "labels.ome.zarr"
+    LabelStore.create(target, (4, 4, 4)).finish()
+    left, other = (
+        tmp_path / f".{name}.work.0123abcd.removed" for name in ("labels.ome.zarr", "other.ome.zarr")
+    )
+    for folder in (left, other):
+        (folder / "frame-00000").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"labels\.ome\.zarr exists; overwrite it or choose another name"):
+        predict(np.zeros((4, 4, 4), np.uint8), target, model=small_model(), progress=False)
+    assert not left.exists()
+    assert other.exists()

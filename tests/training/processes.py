@@ -5,7 +5,6 @@ has imported it already; ``Training.started`` is the command as a user runs it.
 """
 
 import multiprocessing
-import multiprocessing.forkserver
 import os
 import signal
 import subprocess
@@ -16,8 +15,7 @@ from unittest.mock import patch
 ROOT = Path(__file__).parents[2]  # tests.conftest would check the shapes of what the child imports
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["anystar_torch.training.main"])
+CAN_FORK = "forkserver" in multiprocessing.get_all_start_methods()  # Windows has none
 
 
 def train(arguments: list[str], folder: str, output: str) -> None:
@@ -62,11 +60,17 @@ class Training:
 
     @classmethod
     def forked(cls, folder: Path, arguments: list[str]) -> "Training":
-        """The same, without the time to import."""
+        """The same, without the time to import, where the system can fork."""
+        if not CAN_FORK:
+            return cls.started(folder, arguments)
+        from multiprocessing import forkserver
+
         output = output_of(folder)
+        server = multiprocessing.get_context("forkserver")
+        server.set_forkserver_preload(["anystar_torch.training.main"])
         with patch.dict(os.environ, ENVIRONMENT):  # the server starts with the first process
-            multiprocessing.forkserver.ensure_running()
-        process = SERVER.Process(target=train, args=(arguments, str(folder), str(output)))
+            forkserver.ensure_running()
+        process = server.Process(target=train, args=(arguments, str(folder), str(output)))
         process.start()
         return cls(process, output)
 

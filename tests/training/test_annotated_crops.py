@@ -67,13 +67,14 @@ def volumes():
     return AnnotatedVolumes.of([annotation(), annotation((30, 32, 36), seed=1)], TARGET, "clipped", RAYS)
 
 
-def test_a_crop_shows_what_prediction_would_see(volumes):
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_crop_shows_what_prediction_would_see(volumes, number):
     """The image on the grid of the network is that of prediction; labels are those of the nearest voxel."""
-    given = annotation()
+    given = [annotation(), annotation((30, 32, 36), seed=1)][number]
     scaling = Scaling.of(given.image.shape, given.spacing, given.diameter, TARGET, RAYS)
     shape = scaling.shape
     grid = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in shape), indexing="ij"))[None]
-    image, labels = volumes.crop(torch.tensor([0]), grid)
+    image, labels = volumes.crop(torch.tensor([number]), grid)
     whole = ResampledVolume(given.image, scaling, intensity_range(given.image, "clipped"))
     assert torch.allclose(image, whole.box((0, 0, 0), shape), atol=1e-5)
     nearest = [
@@ -100,6 +101,53 @@ def test_a_still_crop_is_the_volume_around_an_object(volumes):
     middle = sample.labels[:, 0, 8, 8, 8]
     assert (middle > 0).all()
     assert len(set(middle.tolist())) == 2  # both objects are visited
+
+
+@pytest.mark.long
+def test_the_background_is_visited_everywhere_but_not_what_is_unknown(volumes):
+    """Places lie on a lattice of about 16 network voxels; every one is the centre of a voxel of the background."""
+    made = replace(crops(still=True), jitter=0.0, on_object=0.0)
+    sample = made(volumes, torch.arange(40))
+    assert (sample.labels[:, 0, 8, 8, 8] == 0).all()
+    for number, given in enumerate([annotation(), annotation((30, 32, 36), seed=1)]):
+        places = volumes.background[volumes.background[:, 0] == number, 1:].numpy()
+        ratio = np.array(given.labels.shape) / volumes.shape[number].numpy()
+        voxels = (places + 0.5) * ratio - 0.5
+        assert voxels == pytest.approx(voxels.round(), abs=1e-3)
+        assert (given.labels[tuple(voxels.round().astype(int).T)] == 0).all()
+        share = (given.labels == 0).mean()
+        assert len(places) == pytest.approx(share * volumes.shape[number].prod().item() / 16**3, rel=0.7)
+
+
+def test_objects_are_known_by_their_centres(volumes):
+    """Against scipy, in network voxels: the first volume has flat voxels."""
+    for number, given in enumerate([annotation(), annotation((30, 32, 36), seed=1)]):
+        found = volumes.objects[volumes.objects[:, 0] == number, 1:].numpy()
+        centres = np.array(ndimage.center_of_mass(np.ones(given.labels.shape), given.labels, [1, 2]))
+        ratio = np.array(given.labels.shape) / volumes.shape[number].numpy()
+        assert found == pytest.approx((centres + 0.5) / ratio - 0.5, abs=1e-3)
+
+
+@pytest.mark.long
+def test_crops_are_near_their_place_and_as_often_near_objects_as_is_said(volumes, monkeypatch):
+    """The place is at most a fifth of the crop from its centre, in both directions along every axis."""
+    centres = []
+
+    def crop(self, number, position):
+        centres.append(position[:, :, 4, 5, 6] - 0.5)
+        empty = torch.zeros(len(position), 1, 1, 1, 1)
+        return empty, empty.int()
+
+    monkeypatch.setattr(AnnotatedVolumes, "crop", crop)
+    places = [torch.tensor([[0.0, at, at, at]]) for at in (100.0, 500.0)]
+    far = replace(volumes, objects=places[0], background=places[1])
+    replace(crops((8, 10, 12), still=True), on_object=0.7, jitter=0.2)(far, torch.arange(800))
+    near = centres[0][:, 0] < 300
+    assert near.float().mean().item() == pytest.approx(0.7, abs=0.06)
+    away = centres[0] - torch.where(near[:, None], 100.0, 500.0)
+    assert away.amax(0).tolist() == pytest.approx([1.6, 2.0, 2.4], rel=0.02)
+    assert away.amin(0).tolist() == pytest.approx([-1.6, -2.0, -2.4], rel=0.02)
+    assert away.mean(0).numpy() == pytest.approx(0.0, abs=0.2)
 
 
 def test_a_crop_depends_on_seed_and_id_alone(volumes):

@@ -102,6 +102,7 @@ def test_one_process_speaks(shared):
     assert json.loads((folder / "model" / "config.json").read_text())["provenance"]["batch_size"] == 2
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no signals to other processes")
 @pytest.mark.slow
 def test_a_signal_to_one_stops_both_and_they_go_on_together(shared, tmp_path):
     folder = tmp_path / "run"

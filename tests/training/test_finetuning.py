@@ -80,6 +80,7 @@ def test_a_run_tells_what_it_gained_and_leaves_a_model(whole):
     assert len(losses(folder)) == STEPS
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no signals to other processes")
 @pytest.mark.long
 def test_stopped_and_resumed_is_the_run_uninterrupted(given, whole, tmp_path):
     folder = tmp_path / "run"

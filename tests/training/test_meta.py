@@ -25,6 +25,7 @@ from anystar_torch.training import module as training_module
 from anystar_torch.training.callbacks import SamplePicture
 from tests.conftest import ROOT
 from tests.residency import Residency, ResidencyError
+from tests.training.annotated import write_start
 
 SMALL = [
     "model=small",
@@ -184,6 +185,23 @@ def test_no_step_stalls_or_leaves_the_device(experiment, update, tmp_path, on_me
     assert operators["aten._foreach_lerp_.Scalar"] == steps + moments
     assert operators["aten._foreach_copy_.default"] == steps, "counters of batch normalisation"
     assert (tmp_path / "csv").is_dir()
+
+
+@pytest.mark.long
+def test_no_step_of_a_fine_tuning_stalls(tmp_path, on_meta, monkeypatch):
+    """Crops of an annotated volume among synthetic samples, whose targets are predictions of the first network."""
+    folder = write_start(tmp_path)
+    monkeypatch.setattr(f"{__name__}.SMALL", [one for one in SMALL if not one.startswith("model")])
+    operators, replays = fitted(
+        tmp_path / "run",
+        "+experiment=finetune",
+        "hardware=gpu",
+        f"data.annotated=[{{image: {folder / 'a.tif'}, labels: {folder / 'a_labels.tif'}}}]",
+        f"warm_start={folder / 'start'}",
+    )
+    assert replays == STEPS + 1, "one call in advance"
+    assert operators["aten.index_copy.default"] == 2 * (STEPS - 2), "targets of both kinds, in every step"
+    assert operators["anystar.stardist_loss.default"] == STEPS - 2
 
 
 @pytest.mark.long

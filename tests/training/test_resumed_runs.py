@@ -1,5 +1,6 @@
 """``python train.py`` in a folder of an earlier run, after a kill or signal at the end, and with refused settings."""
 
+import os
 import shutil
 import signal
 from unittest.mock import Mock
@@ -36,6 +37,7 @@ def test_a_new_run_leaves_the_folder_of_another_as_it_is(whole):
     assert contents(whole[0]) == before
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no signals to other processes")
 def test_a_run_killed_in_its_last_validation_repeats_it(whole, tmp_path):
     folder = tmp_path / "run"
     code, _ = run(folder, f"+callbacks.kill={SIGNAL % signal.SIGKILL}")
@@ -60,6 +62,18 @@ def test_a_signal_in_the_last_validation_stops_before_the_report(whole, tmp_path
     code, output = run(folder, f"resume={folder}")
     assert code == 0, output
     assert_same_weights(folder, whole[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_report_is_one_line(whole, tmp_path, number):
+    folder = shutil.copytree(whole[0], tmp_path / "run")
+    report = ["report._target_=tests.training.runs.SignalInReport", f"+report.number={int(number)}"]
+    code, output = run(folder, f"resume={folder}", *report)
+    assert code == 130, output
+    assert output.strip().splitlines()[-1] == (
+        f"train.py: stopped before the end of the report; to resume it, repeat the command with resume={folder}"
+    )
+    assert "picture:" not in output
 
 
 def test_a_signal_in_the_last_validation_of_a_stage_stops_before_the_next(tmp_path):

@@ -1,13 +1,19 @@
 """Who may use a run folder, and what is said about the settings of a resumed run."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
+from anystar_torch.configuration.folder import config_folder
+from anystar_torch.configuration.resolvers import register_resolvers
+from anystar_torch.training import main
 from anystar_torch.training.module import Training
 from anystar_torch.training.run_folder import (
     LINES,
@@ -17,7 +23,9 @@ from anystar_torch.training.run_folder import (
     claimed,
     resumed_config,
     say_unused,
+    started_from,
 )
+from anystar_torch.training.runs import in_its_folder
 from tests.training.test_report import report
 
 
@@ -31,8 +39,9 @@ def test_a_folder_with_an_earlier_training_is_refused(tmp_path, file):
     check_unused(str(tmp_path / "new"))
     (run / file).parent.mkdir(parents=True)
     (run / file).touch()
+    name = re.escape(str(run))
     with pytest.raises(
-        ValueError, match=rf"^{run} holds an earlier training; resume it with resume={run}, or"
+        ValueError, match=f"^{name} holds an earlier training; resume it with resume={name}, or"
     ):
         check_unused(str(run))
 
@@ -44,6 +53,18 @@ def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path):
     with ThreadPoolExecutor(4) as together:
         found = set(together.map(claimed, [name] * 4))
     assert found == {name, *(f"{name}-{number}" for number in (2, 3, 4))}
+
+
+@pytest.mark.parametrize("word", ["run_folder", "hydra.run.dir"])
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch, capsys, word):
+    """Hydra makes the second one before the training is called."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as ended:
+        main.main(["+experiment=plain", f"{word}={tmp_path / 'file' / 'run'}"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert f"Not a directory: '{tmp_path / 'file' / 'run'}'" in line
 
 
 STORED = {
@@ -88,7 +109,9 @@ def test_a_stage_with_the_same_settings_is_resumed(folder):
     ],
 )
 def test_a_stage_with_other_settings_is_refused(folder, word, phrase):
-    with pytest.raises(ValueError, match=rf"^cannot resume {folder}: .*: {phrase}; repeat the stages"):
+    with pytest.raises(
+        ValueError, match=rf"^cannot resume {re.escape(str(folder))}: .*: {phrase}; repeat the stages"
+    ):
         check_same_stage(folder, given(word), False)
 
 
@@ -112,6 +135,30 @@ def test_changed_settings_are_printed(folder, capsys):
         "stage 1 of 2 is complete and keeps training.optimizer.lr=0.001; 2 is not applied",
         "stage 1 of 2 is complete and keeps training.optimizer.eps=1e-07; 1 is not applied",
     ]
+
+
+def test_a_resumed_run_keeps_what_it_started_from(folder, tmp_path):
+    """Where that is gone, such as in a folder that was moved, the given one."""
+    assert started_from(folder, given()) == "/new/run/stages/1"
+    assert started_from(tmp_path / "new", given()) == "/new/run/stages/1"
+    for start in (str(tmp_path), "pretrained", None):
+        OmegaConf.save(OmegaConf.create({**STORED, "warm_start": start}), folder / ".hydra" / "config.yaml")
+        assert started_from(folder, given()) == start
+
+
+def test_a_resumed_fine_tuning_is_built_from_its_first_model(folder, monkeypatch):
+    """Its teacher is that model, and it is compared with it."""
+    OmegaConf.save(
+        OmegaConf.create({**STORED, "warm_start": "pretrained"}), folder / ".hydra" / "config.yaml"
+    )
+    register_resolvers()
+    words = ["+experiment=finetune", "warm_start=other", f"resume={folder}"]
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        composed = compose("train", overrides=words, return_hydra_config=True)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", composed)
+    placed = in_its_folder(composed)
+    assert placed.training.teacher.path == placed.data.start == "pretrained"
+    assert composed.warm_start == "other"
 
 
 def test_many_changed_settings_are_counted(folder, capsys):

@@ -2,13 +2,17 @@
 
 from contextlib import contextmanager
 from copy import deepcopy
+from unittest.mock import Mock
 
+import lightning as L
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
 from anystar_torch.configuration.folder import config_folder
 from anystar_torch.configuration.resolvers import register_resolvers
+from anystar_torch.training.module import Training
+from anystar_torch.training.settings import check_trainer
 from anystar_torch.training.stages import stages_to_run
 
 STAGED = "stages=[['trainer.max_steps=6'],['trainer.max_steps=4','seed=2']]"
@@ -82,3 +86,16 @@ def test_a_run_in_stages_is_resumed_in_its_own_folder(tmp_path):
     for words in ([], [f"run_folder={tmp_path / 'b' / '..' / 'a'}"]):
         last = stages(STAGED, resume, *words)[-1]
         assert last.placed.resume is not None
+
+
+def test_an_interval_of_no_step_between_validations_is_refused():
+    """Lightning divides by it at the first step. It refuses an interval below 0 itself."""
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "accelerator": "cpu",
+    }
+    trainer = L.Trainer(val_check_interval=0, check_val_every_n_epoch=None, **quiet)
+    with pytest.raises(ValueError, match=r"trainer.val_check_interval must be at least 1, got 0$"):
+        check_trainer(trainer, Mock(spec=Training, optimizer=None))

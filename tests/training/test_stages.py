@@ -1,5 +1,6 @@
 """A run in stages is its stages run one by one, each from the weights of the one before; it is resumed as one run."""
 
+import os
 import signal
 import time
 
@@ -64,6 +65,7 @@ def test_a_stage_is_the_run_with_its_overrides(staged, tmp_path):
     assert_same_weights(tmp_path / "run", folder)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no signals to other processes")
 def test_a_run_is_resumed_in_the_stage_where_it_was_stopped(staged, tmp_path):
     """Killed after the first checkpoint of the first stage; then once more, when it is complete."""
     folder, again = staged[0], tmp_path / "run"
@@ -116,6 +118,7 @@ def test_the_model_of_branches_is_the_mean_of_weights(staged, tmp_path):
     assert all(torch.equal(resumed[name], value) for name, value in model.items())
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no signals to other processes")
 def test_a_signal_stops_the_run_in_its_stage(tmp_path):
     folder = tmp_path / "run"
     process = Training.forked(

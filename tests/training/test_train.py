@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -97,6 +98,7 @@ def test_every_step_is_logged(whole):
     assert sorted(losses(whole[0])) == list(range(12))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no signals to other processes")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_and_resumed_is_the_run_uninterrupted(whole, tmp_path, number):
     folder = tmp_path / "run"
@@ -119,6 +121,7 @@ def test_stopped_and_resumed_is_the_run_uninterrupted(whole, tmp_path, number):
     assert_same_weights(folder, whole[0])
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no signals to other processes")
 def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, tmp_path):
     folder = tmp_path / "run"
     process = start(folder)

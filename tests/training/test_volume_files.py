@@ -44,7 +44,7 @@ def reported(image, labels, **keys):
         def __len__(self):
             return 0
 
-    def predict(model, volume, spacing, diameter):
+    def predict(model, volume, spacing, diameter, device):
         seen.append(spacing)
         return Found(labels=None, diameter=1.0)
 
@@ -208,3 +208,44 @@ def test_a_volume_is_given_once(series, tmp_path):
         read_annotations([first, *others, first])
     with pytest.raises(ValueError, match=r"l\.ome\.tif is the labels of 2 volumes"):
         read_annotations([first, {**first, "frame": 1, "labels_frame": 0}])
+
+
+def report_of(**keys):
+    settings = {"folder": ".", "export": {"weights": "last"}, "samples": 1, "min_f1": 0.0}
+    nothing = dict.fromkeys(("image", "truth", "diameter", "spacing"))
+    return reports.Report(**settings, **{**nothing, **keys}).real
+
+
+@pytest.mark.parametrize("frame", [0, 1])
+def test_a_report_reads_a_channel_of_a_time_point_with_its_labels(series, frame):
+    image, labels, grey, truth = series
+    found = report_of(image=str(image), truth=str(labels), channel=1, frame=frame)
+    assert np.array_equal(found.scan.array, grey[frame, 1])
+    assert np.array_equal(found.truth, truth[frame])
+    alone = report_of(image=str(image), channel=0, frame=frame, scene="0")
+    assert np.array_equal(alone.scan.array, grey[frame, 0])
+    assert alone.truth is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"image": "a", "frame": 0}, r"choose one with report\.channel= \(0 to 1\)"),
+        (
+            {"image": "a", "truth": "l", "channel": 1, "truth_frame": 0},
+            r"choose one with report\.frame= \(0 to 1\)",
+        ),
+        ({"image": "c", "truth": "l"}, r"choose one with report\.truth_frame= \(0 to 1\)"),
+        ({"image": "c", "channel": "x"}, r"report\.channel must be a whole number from 0, got 'x'"),
+        ({"image": "c", "truth_channel": 1}, r"report\.truth_channel needs report\.truth$"),
+        ({"channel": 1}, r"report\.channel needs report\.image"),
+        ({"image": "c", "chanel": 1}, r"report: unknown key chanel; known: channel, "),
+    ],
+)
+def test_a_volume_of_a_report_is_refused_by_the_names_of_its_settings(series, tmp_path, keys, message):
+    np.save(tmp_path / "c.npy", IMAGE)
+    paths = {"a": series[0], "l": series[1], "c": tmp_path / "c.npy"}
+    given = {name: str(paths[value]) if name in ("image", "truth") else value for name, value in keys.items()}
+    with pytest.raises(ValueError, match=message) as line:
+        report_of(**given)
+    assert "\n" not in str(line.value)
