@@ -80,10 +80,9 @@ def shown(text: str) -> list[str]:
 
 if __name__ == "__main__":
     os.environ["COLUMNS"] = "200"
-    page = PAGE.read_text()
+    page = PAGE.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         outputs = iter(printed(page))
         shutil.copy("nuclei.png", DOCS / "pictures" / "tutorial.png")
-    PAGE.write_text(
-        BLOCK.sub(lambda m: f"```text\n{next(outputs)}```" if m.group(1) == "text" else m.group(), page)
-    )
+    written = BLOCK.sub(lambda m: f"```text\n{next(outputs)}```" if m.group(1) == "text" else m.group(), page)
+    PAGE.write_text(written, encoding="utf-8")

@@ -111,8 +111,8 @@ def _described(folder: Path, network: StarDist, config: ModelConfig, known: Orig
     _require_objects(stacked, image, config)
     opset = onnx.save(folder / "weights.onnx", stacked, network, ["stacked"], content)
     torch.save(stacked.state_dict(), folder / "weights.pt")
-    (folder / "stardist3d.py").write_text(architecture.source(network))
-    (folder / "README.md").write_text(card.readme(network, config, known, _USE))
+    (folder / "stardist3d.py").write_text(architecture.source(network), encoding="utf-8")
+    (folder / "README.md").write_text(card.readme(network, config, known, _USE), encoding="utf-8")
     np.save(folder / "input.npy", image[None, None])
     entries = _entries(folder, network, config, known, opset)
     output = entries["outputs"][0]
@@ -287,7 +287,7 @@ def _quiet() -> Iterator[None]:
     sys.stdout.flush()
     screen = os.dup(1)  # stardist prints from C++
     try:
-        with open(os.devnull, "w") as nowhere, warnings.catch_warnings():
+        with open(os.devnull, "wb") as nowhere, warnings.catch_warnings():
             os.dup2(nowhere.fileno(), 1)
             warnings.simplefilter("ignore")
             yield

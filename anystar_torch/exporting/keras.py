@@ -69,7 +69,7 @@ def write(path: Path, network: StarDist, config: ModelConfig) -> Sequence[Path]:
             ("thresholds.json", thresholds),
             (SETTINGS, settings),
         ):
-            (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+            (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return [path]
 
 

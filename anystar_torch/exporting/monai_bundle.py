@@ -118,14 +118,17 @@ def write(
             (folder / name).mkdir(parents=True)
         described, inference = bundle_metadata(network, config, known), inference_config(config)
         for name, content in (("metadata", described), ("inference", inference)):
-            (folder / "configs" / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+            text = json.dumps(content, indent=2) + "\n"
+            (folder / "configs" / f"{name}.json").write_text(text, encoding="utf-8")
         state = {name: value.detach().cpu() for name, value in network.state_dict().items()}
         torch.save(state, folder / "models" / "model.pt")
-        (folder / "docs" / "README.md").write_text(card.readme(network, config, known, _USE))
+        (folder / "docs" / "README.md").write_text(
+            card.readme(network, config, known, _USE), encoding="utf-8"
+        )
         if known.license_id:
             people = ", ".join(known.authors) or "authors unknown"
             text = f"{known.license_id}, {people}. https://spdx.org/licenses/{known.license_id}\n"
-            (folder / "LICENSE").write_text(text)
+            (folder / "LICENSE").write_text(text, encoding="utf-8")
     return [path]
 
 

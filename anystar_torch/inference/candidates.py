@@ -132,7 +132,7 @@ class Candidates:
             overwrite: whether an existing file is replaced.
 
         Raises:
-            FileExistsError: the file exists and is not to be replaced.
+            ValueError: the file exists and is not to be replaced, or it cannot be written.
         """
         content: dict[str, Any] = {
             "format": _FORMAT,

@@ -62,7 +62,7 @@ def _object_of(path: Path) -> dict[str, Any]:
         ValueError: it is damaged, or holds something else.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict):
@@ -83,7 +83,7 @@ def settings(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = current_entries(json.loads(path.read_text()))
+        content = current_entries(json.loads(path.read_bytes()))
         return {name: content[name] for name in ("normalisation", "diameter_band", *content)}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a file of anystar export: {error}") from error

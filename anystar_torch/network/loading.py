@@ -45,7 +45,7 @@ def is_shipped(config: ModelConfig) -> bool:
     file = SHIPPED / weights.CONFIG
     if not file.is_file():
         return False
-    shipped = ModelConfig.from_dict(json.loads(file.read_text()))
+    shipped = ModelConfig.from_dict(json.loads(file.read_bytes()))
     return (config.architecture, config.provenance) == (shipped.architecture, shipped.provenance)
 
 

@@ -159,7 +159,7 @@ def save(
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as parts:
         # safetensors' save_file makes files that only their owner may read.
         Path(parts, WEIGHTS).write_bytes(serialised(state))
-        Path(parts, CONFIG).write_text(text)
+        Path(parts, CONFIG).write_text(text, encoding="utf-8")
         _replace_pair(Path(parts), folder)
     return folder
 
@@ -178,7 +178,7 @@ def load(path: Path | str) -> tuple[StarDist, ModelConfig]:
         if not (folder / name).is_file():
             raise ValueError(f"a model is a folder with {WEIGHTS} and {CONFIG}; {folder} has no {name}")
     try:
-        config = ModelConfig.from_dict(json.loads((folder / CONFIG).read_text()))
+        config = ModelConfig.from_dict(json.loads((folder / CONFIG).read_bytes()))
         network = StarDist.from_architecture(config.architecture)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder / CONFIG} does not describe a model: {error}") from error

@@ -66,10 +66,10 @@ def _group_memory(mount: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes that the control groups (version 2) of this process still allow; 2^62 where there are none."""
     left = 1 << 62
     try:
-        name = _GROUP.read_text().strip().rpartition("::")[2].strip("/")
+        name = _GROUP.read_text(encoding="utf-8").strip().rpartition("::")[2].strip("/")
         for group in (mount / name, *(mount / name).parents):
             limit = group / "memory.max"
-            if limit.is_file() and (text := limit.read_text().strip()) != "max":
+            if limit.is_file() and (text := limit.read_text(encoding="utf-8").strip()) != "max":
                 left = min(left, int(text) - _taken(group))
     except (OSError, ValueError):
         pass
@@ -78,5 +78,5 @@ def _group_memory(mount: Path = Path("/sys/fs/cgroup")) -> int:
 
 def _taken(group: Path) -> int:
     """Bytes that a control group uses, without cached files."""
-    cached = (group / "memory.stat").read_text().partition("inactive_file ")[2].split("\n")[0]
-    return int((group / "memory.current").read_text()) - int(cached or 0)
+    cached = (group / "memory.stat").read_text(encoding="utf-8").partition("inactive_file ")[2].split("\n")[0]
+    return int((group / "memory.current").read_text(encoding="utf-8")) - int(cached or 0)

@@ -70,7 +70,7 @@ def _lines() -> Iterator[str]:
                 f"### {name} {{ #{anchor(name)} }}",
                 "",
                 "```yaml",
-                path.read_text().rstrip(),
+                path.read_text(encoding="utf-8").rstrip(),
                 "```",
                 "",
             )

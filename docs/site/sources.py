@@ -31,7 +31,7 @@ def linked(pages: list[Path]) -> list[Path]:
     targets = {
         (page.parent / match.group(1)).resolve()
         for page in pages
-        for match in LINK.finditer(page.read_text())
+        for match in LINK.finditer(page.read_text(encoding="utf-8"))
     }
     folders = {ROOT / name for name in DESCRIBED}
     outside = (path for path in targets if not path.is_relative_to(DOCS) and path not in folders)
@@ -69,7 +69,10 @@ def project_pages() -> dict[str, str]:
         return f"](../{PROJECT.get(link, link.removeprefix('docs/'))}{anchored or ''})"
 
     inside = re.compile(r"\]\(([\w/]+\.md)(#[^)\s]*)?\)")
-    return {place: inside.sub(target, (ROOT / name).read_text()) for name, place in PROJECT.items()}
+    return {
+        place: inside.sub(target, (ROOT / name).read_text(encoding="utf-8"))
+        for name, place in PROJECT.items()
+    }
 
 
 def address(path: str) -> str:
@@ -87,11 +90,12 @@ def page(path: Path) -> str:
     head = "---\nsearch:\n  exclude: true\n---\n\n"
     if path.suffix == ".ipynb":
         return head + "\n\n".join(_cells(path)) + "\n"
-    return f"{head}# {name}\n\n````{LANGUAGES.get(path.suffix, 'text')}\n{path.read_text().rstrip()}\n````\n"
+    text = path.read_text(encoding="utf-8").rstrip()
+    return f"{head}# {name}\n\n````{LANGUAGES.get(path.suffix, 'text')}\n{text}\n````\n"
 
 
 def _cells(path: Path) -> Iterator[str]:
-    for cell in json.loads(path.read_text())["cells"]:
+    for cell in json.loads(path.read_bytes())["cells"]:
         text = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
             yield re.sub(r"\]\(\.\./docs/", "](../../", text)

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from anystar_torch.geometry.ops import render_labels
 from anystar_torch.geometry.rays import Rays
+from anystar_torch.inference import resampling
 from anystar_torch.inference.input_volume import diameter_in_voxels
 from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.resampling import ResampledVolume
@@ -110,3 +111,43 @@ def test_scaling_brings_any_spacing_to_the_networks():
     flat = Rays.golden_spiral(16, (2, 1, 1))
     assert Scaling.of((50, 100, 100), (2, 1, 1), 13, 13, flat).shape == (50, 100, 100)
     assert Scaling.of((1, 1, 1), (1, 1, 1), 130, 13, rays).shape == (1, 1, 1)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.uint32, np.int64, np.float64])
+def test_a_large_offset_leaves_the_differences(kind):
+    """float32 holds about 7 digits: 10^9 and 10^9 + 30 are one number."""
+    volume = np.random.default_rng(0).integers(0, 100, (6, 7, 8))
+    scaling, far = Scaling(volume.shape, (9, 7, 5)), IntensityRange(1e9, 1e9 + 100, False)
+    found = ResampledVolume((volume + 10**9).astype(kind), scaling, far).box((0, 0, 0), scaling.shape)
+    assert torch.allclose(found[0, 0], resampled(volume / np.float32(100), scaling.shape), atol=1e-5)
+
+
+def test_a_single_voxel_or_slice_is_continued():
+    volume = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+    view = ResampledVolume(volume, Scaling(volume.shape, volume.shape), PLAIN)
+    box = view.box((-2, -1, -3), (3, 3, 5))[0, 0].numpy()
+    expected = np.pad(volume[0], ((1, 1), (3, 2)), mode="reflect")
+    assert np.array_equal(box, np.broadcast_to(expected, (5, 4, 8)))
+
+
+def test_a_box_in_the_mirror_image_alone_is_reversed():
+    volume = np.random.default_rng(0).random((4, 5, 3), np.float32)
+    view = ResampledVolume(volume, Scaling(volume.shape, volume.shape), PLAIN)
+    box = view.box((3, 0, -2), (7, 5, 1))[0, 0].numpy()  # as many voxels as the volume has
+    assert np.array_equal(box, volume[::-1, :, ::-1])
+
+
+@pytest.mark.parametrize("limit", ["_INPUT_VOXELS", "_MOST_INPUT_VOXELS"])
+def test_a_volume_resampled_in_pieces_is_the_same(monkeypatch, limit):
+    volume = np.random.default_rng(0).random((13, 14, 15), np.float32)
+    whole = resampled(volume, (9, 20, 15))
+    monkeypatch.setattr(resampling, "_INPUT_VOXELS", 200)
+    monkeypatch.setattr(resampling, limit, 40)
+    assert torch.equal(resampled(volume, (9, 20, 15)), whole)
+
+
+def test_a_volume_that_would_grow_beyond_measure_is_refused():
+    rays = Rays.golden_spiral(16)
+    assert Scaling.of((10, 10, 10), (1, 1, 1), 1.0, 46.0, rays).shape == (460, 460, 460)  # 97,336 times
+    with pytest.raises(ValueError, match="10 x 10 x 10 voxels would be resampled to 470 x 470 x 470"):
+        Scaling.of((10, 10, 10), (1, 1, 1), 1.0, 47.0, rays)  # 103,823 times

@@ -49,3 +49,17 @@ def test_only_probabilities_and_the_distances_of_candidates_must_be_finite(monke
     found = select(probability, distances, tile, (4, 4, 4), (1, 1, 1), 0.5)
     assert bool(found.finite) is expected
     assert int(found.count) == 1
+
+
+def test_every_candidate_has_a_volume_and_none_is_larger_than_the_volume():
+    """StarDist raises distances to 1e-3; none can be longer than the diagonal of the volume."""
+    given = torch.tensor([0.0, -3.0, 5e-4, 0.25, 13.5, 1e9, torch.inf, torch.nan])
+    distances = given.view(8, 1, 1, 1).expand(8, 1, 1, 4)
+    probability = torch.tensor([0.5, 0.6, 0.7, 0.5]).view(1, 1, 1, 4)
+    tile = Tile((0, 0, 0), (1, 1, 4), (0, 0, 0), (1, 1, 4))
+    found = select(probability, distances, tile, (12, 16, 21), (1, 1, 1), 0.5)
+    assert found.points.tolist() == [[0, 0, 1], [0, 0, 2]], "a probability at the threshold is not above it"
+    diagonal = (12**2 + 16**2 + 21**2) ** 0.5
+    expected = [1e-3, 1e-3, 1e-3, 0.25, 13.5, diagonal, diagonal, 1e-3]
+    assert found.distances[0].tolist() == pytest.approx(expected, rel=1e-3)
+    assert not found.finite

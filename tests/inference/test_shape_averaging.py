@@ -84,3 +84,32 @@ def test_any_number_at_a_time_is_the_same() -> None:
 
 def test_none_kept_is_none() -> None:
     assert average_shapes(crowd(ONE, 0.1).first(0), np.zeros(0, bool)).shape == (0, 96)
+
+
+def averaged_by_hand(candidates: Candidates, survivor: int) -> np.ndarray:
+    """The definition in loops: of candidates within half a radius, the best 32, with the survivor among them."""
+    points, directions = candidates.points.astype(float), RAYS.vertices.numpy().astype(float)
+    distances = candidates.distances.astype(float)
+    near = np.linalg.norm(points - points[survivor], axis=1) <= 0.5 * distances[survivor].mean()
+    members = np.flatnonzero(near)[:32]
+    if survivor not in members:
+        members[-1] = survivor
+    total, weight = np.zeros(len(directions)), np.zeros(len(directions))
+    for member in members:
+        for direction, distance in zip(directions, distances[member], strict=True):
+            corner = points[member] - points[survivor] + distance * direction
+            length = np.linalg.norm(corner)
+            ray = np.arccos(np.clip(directions @ corner / length, -1, 1)).argmin()
+            total[ray] += candidates.scores[member] * length
+            weight[ray] += candidates.scores[member]
+    return total / weight
+
+
+def test_the_mean_is_that_of_the_definition() -> None:
+    noisy = crowd(TWO, 0.2)
+    kept = np.zeros(len(noisy.scores), bool)
+    kept[[0, 1, 60, len(kept) - 1]] = True
+    found = average_shapes(noisy, kept)
+    for shape, survivor in zip(found, np.flatnonzero(kept), strict=True):
+        same = np.isclose(shape, averaged_by_hand(noisy, survivor), rtol=1e-4)
+        assert same.mean() > 0.97, "but for corners halfway between two rays"

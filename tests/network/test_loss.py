@@ -36,15 +36,31 @@ def test_equals_stardist(shared_data, model):
     assert (on_probability + 0.2 * on_distances).item() == pytest.approx(expected["loss"], abs=1e-5)
 
 
-def test_the_sum_is_weighted_and_the_mask_is_the_probability():
+@pytest.mark.parametrize("weight", [1.0, 3.0])
+def test_the_sum_is_weighted_and_the_mask_is_the_probability(weight):
     torch.manual_seed(0)
     probability, target = torch.rand(2, 1, 4, 4, 4), 5 * torch.rand(2, 8, 4, 4, 4)
     logits, distances = torch.randn(2, 1, 4, 4, 4), 5 * torch.rand(2, 8, 4, 4, 4)
-    losses = StarDistLoss(**WEIGHTS)((logits, distances), probability, target)
+    weights = {**WEIGHTS, "probability_weight": weight}
+    losses = StarDistLoss(**weights)((logits, distances), probability, target)
     assert losses.distances.item() == pytest.approx(
         distance_loss(distances, target, probability, 1e-4).item()
     )
-    assert losses.total.item() == pytest.approx(losses.probability.item() + 0.2 * losses.distances.item())
+    parts = weight * losses.probability.item(), 0.2 * losses.distances.item()
+    assert losses.total.item() == pytest.approx(sum(parts))
+
+
+def test_with_autocast_the_cross_entropy_is_computed_in_float32():
+    """Logits of bfloat16 have eight bits; the loss of each point has more."""
+    torch.manual_seed(0)
+    logits, distances = torch.randn(2, 1, 4, 4, 4).bfloat16(), torch.rand(2, 8, 4, 4, 4).bfloat16()
+    probability, target = torch.rand(2, 1, 4, 4, 4), torch.rand(2, 8, 4, 4, 4)
+    losses = StarDistLoss(**WEIGHTS)((logits, distances), probability, target)
+    assert losses.probability.dtype == losses.total.dtype == torch.float32
+    expected = torch.nn.functional.binary_cross_entropy(
+        torch.sigmoid(logits.double()), probability.double()
+    ).item()
+    assert losses.probability.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_one_voxel_by_hand():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import replace
 
 import pytest
@@ -205,7 +206,7 @@ def test_an_interrupted_save_leaves_no_mixed_pair(tmp_path, network, config, mon
         weights.save(folder, second, changed)
     monkeypatch.undo()
     if not (folder / weights.CONFIG).exists():
-        with pytest.raises(ValueError, match=rf"{folder} has no config\.json$"):
+        with pytest.raises(ValueError, match=rf"{re.escape(str(folder))} has no config\.json$"):
             weights.load(folder)
     else:
         loaded, read = weights.load(folder)

@@ -57,6 +57,7 @@ PROSE = (
         # The screen's windows, the operating system, window functions, and the field's name for tiled inference.
         (
             r"(napari|new|sliding|hann|gaussian|weighting|boxcar)[- ]windows?",
+            r"(?-i:Windows)",
             r"window (function|cent(re|er)|width)",
             r'"window"',
         ),
@@ -78,7 +79,12 @@ NAMES = (
     Rule(r"ahead", "prefetch"),
     Rule(r"ranks", "dense_ids", (), r"inference|geometry|io/|kernels"),
     # napari's viewer has a window
-    Rule(r"windows?", "intensity_range, crop", (r"sliding_?windows?",), r"^(?!.*make_napari_pictures)"),
+    Rule(
+        r"windows?",
+        "intensity_range, crop",
+        (r"sliding_?windows?", r"(on_|Pure)Windows"),
+        r"^(?!.*make_napari_pictures)",
+    ),
     Rule(r"crumbs?", "debris"),
     Rule(r"stretch(es)?", "stage", (), r"training|configs/experiment|configs/callbacks"),
     Rule(r"flips", "tta", (), INFERENCE),
