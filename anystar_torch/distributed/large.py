@@ -242,7 +242,8 @@ def _record(record: RunRecord, wishes: LargeOptions, found: Sequence[Found]) -> 
     spacing = spacing_of(first, wishes)
     affine = getattr(first, "affine", None)
     path = getattr(getattr(first, "choice", None), "path", None)
-    notes = [str(one.size.estimate) for one in found if one.size.estimate is not None]
+    estimates = [one.size.estimate for one in found if one.size.estimate is not None]
+    notes = [str(estimate) for estimate in estimates]
     notes += [warning.line for one in found for warning in one.warnings]
     planned = job.work.complete("plan") or {}
     machine = {name: planned["all"].facts[name] for name in ("device", "precision")}
@@ -256,7 +257,7 @@ def _record(record: RunRecord, wishes: LargeOptions, found: Sequence[Found]) -> 
         prob_thresh=job.options.prob_thresh,
         nms_thresh=job.options.nms_thresh,
         diameters=tuple(round(one.size.diameter, 3) for one in found),
-        diameter_source="given" if known else "estimated" if job.config.sizes_known else "assumed",
+        diameter_source="given" if known else "estimated" if estimates else "assumed",
         source=None if path is None else str(path if is_url(path) else Path(path).absolute()),
         affine=None if affine is None else tuple(np.asarray(affine).reshape(-1).tolist()),
         spacing=spacing,

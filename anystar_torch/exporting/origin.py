@@ -78,7 +78,7 @@ def origin(config: ModelConfig, authors: Sequence[str] = (), license_id: str | N
     return Origin(
         description=_description(config),
         training_data=_training_data(config),
-        synthetic=not (config.imported or config.provenance.fine_tuned_on),
+        synthetic=not (_software(config) or config.provenance.fine_tuned_on),
         authors=tuple(authors) or ((AUTHORS,) if shipped else ()),
         license_id=license_id or (LICENSE if shipped else None),
     )
@@ -95,21 +95,30 @@ def not_an_identifier(license_id: str) -> ValueError:
     )
 
 
+def _software(config: ModelConfig) -> str | None:
+    """The other software that trained the network, or the model that its training started from."""
+    return config.imported_from or config.provenance.start_imported_from
+
+
 def _description(config: ModelConfig) -> str:
     tuned = bool(config.provenance.fine_tuned_on)
-    if config.imported:
-        return f"{_IMPORTED} It was then fine-tuned on annotated volumes of its user." if tuned else _IMPORTED
-    return _FINE_TUNED if tuned else _DESCRIPTION
+    if _software(config) is None:
+        return _FINE_TUNED if tuned else _DESCRIPTION
+    later = "fine-tuned on annotated volumes of its user" if tuned else "trained on synthetic volumes"
+    return _IMPORTED if config.imported and not tuned else f"{_IMPORTED} It was then {later}."
 
 
 def _training_data(config: ModelConfig) -> str:
     """The training data in their order. A fine-tuned model names the volumes of its last fine-tuning only."""
-    unknown = f"Unknown, because the network was imported from {config.imported_from}."
+    software = _software(config)
+    unknown = f"Unknown, because the network was imported from {software}."
+    if not config.imported:
+        unknown += " Then synthetic volumes that were made during training."
     tuned = config.provenance.fine_tuned_on
     if not tuned:
-        return unknown if config.imported else TRAINING_DATA
+        return TRAINING_DATA if software is None else unknown
     volumes = f"Then annotated volumes of its user: {', '.join(tuned)}."
-    if config.imported:
+    if software is not None:
         return f"{unknown} {volumes} Synthetic volumes may have been mixed with them."
     if config.provenance.notes.get("start") == "pretrained":  # the shipped weights
         return f"{SYNTHETIC} {volumes}"

@@ -7,6 +7,9 @@ from typing import Any
 FINE_TUNED_ON = "fine-tuned on"
 """The note of a fine-tuning with the names of its annotated volumes."""
 
+START_IMPORTED_FROM = "start imported from"
+"""The note of a training that started from a model of other software, with the name of the software."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
@@ -41,6 +44,12 @@ class Provenance:
         """Names of the annotated volumes of the last fine-tuning; empty if there was none."""
         names = self.notes.get(FINE_TUNED_ON, [])
         return tuple(map(str, names)) if isinstance(names, (list, tuple)) else (str(names),)
+
+    @property
+    def start_imported_from(self) -> str | None:
+        """The other software that trained the model which this training started from; None if there was none."""
+        name = self.notes.get(START_IMPORTED_FROM)
+        return None if name is None else str(name)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Provenance":

@@ -139,9 +139,14 @@ class Throughput(Callback):
 
     Args:
         every_n_steps: number of steps between two logged figures.
+
+    Raises:
+        ValueError: ``every_n_steps`` is below 1.
     """
 
     def __init__(self, every_n_steps: int) -> None:
+        if every_n_steps < 1:
+            raise ValueError(f"callbacks.throughput.every_n_steps must be at least 1, got {every_n_steps}")
         self.every_n_steps = every_n_steps
         self._began, self._waited, self._samples = time.perf_counter(), 0.0, 0
         self._validating = 0.0

@@ -169,8 +169,9 @@ class FineTuningReport(Report):
         first = compared[0]
         if first.after.accuracy < first.before.accuracy:
             self.console.print(
-                "[red]The network became worse on the annotation.[/] Check annotation_before.png and "
-                "annotation_after.png, or train with a lower training.optimizer.lr."
+                "The network became worse on the annotation. Check annotation_before.png and "
+                "annotation_after.png, or train with a lower training.optimizer.lr.",
+                style="red",
             )
 
     def _draw(self, model: AnyStar, annotation: Annotation, name: str) -> None:

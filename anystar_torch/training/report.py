@@ -111,7 +111,7 @@ class Report:
         self.real = real_volume(image, truth, spacing, diameter, choice)
         self.next_diameter = "VOXELS"  # in the command that is printed at the end
         self.device = "auto"  # of predictions; that of the training once there is one
-        self.console = Console()
+        self.console = Console(markup=False)  # paths may have brackets
 
     def __call__(self, trainer: L.Trainer, training: Training, data: SynthesisData) -> int:
         """Report on a completed or stopped training.
@@ -135,8 +135,9 @@ class Report:
         self._print_files()
         if score < self.min_f1:
             self.console.print(
-                f"[red]The network learned nothing:[/] F1 at IoU 0.3 is {score:.2f}, below {self.min_f1}. "
-                "Train longer (trainer.max_steps), or check the samples (samples.png)."
+                f"The network learned nothing: F1 at IoU 0.3 is {score:.2f}, below {self.min_f1}. "
+                "Train longer (trainer.max_steps), or check the samples (samples.png).",
+                style="red",
             )
             return FAILED
         return 0

@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from anystar_torch.network.loading import load_model
-from anystar_torch.network.provenance import FINE_TUNED_ON
+from anystar_torch.network.provenance import FINE_TUNED_ON, START_IMPORTED_FROM
 from anystar_torch.training.annotation import name_of
 from anystar_torch.training.run_folder import stored_config
 
@@ -44,7 +44,7 @@ def start_notes(folder: Path | str) -> dict[str, Any]:
             tuned += named
             break
         folder = start
-    notes = {"start": start, FINE_TUNED_ON: tuned, "start imported from": software}
+    notes = {"start": start, FINE_TUNED_ON: tuned, START_IMPORTED_FROM: software}
     return {name: value for name, value in notes.items() if value}
 
 
@@ -59,4 +59,5 @@ def _of_model(start: str) -> tuple[list[str], str | None]:
         _, config = load_model(None if start == PRETRAINED else start)
     except (ValueError, ImportError):  # it was removed while the run trained
         return [], None
-    return list(config.provenance.fine_tuned_on), config.imported_from
+    software = config.imported_from or config.provenance.start_imported_from
+    return list(config.provenance.fine_tuned_on), software

@@ -26,6 +26,9 @@ KINDS = {
     "imported and fine-tuned": config(
         NETWORK, imported_from="StarDist", provenance=Provenance(seed=0, notes={**TUNED, "start": "a/keras"})
     ),
+    "imported and trained on": config(
+        NETWORK, provenance=Provenance(seed=0, notes={"start": "a/keras", "start imported from": "StarDist"})
+    ),
 }
 CLAIMS = ("anystar_torch authors", "BSD")  # of authors and licence
 
@@ -61,6 +64,8 @@ def check_data(kind, text):
     assert text.startswith("Unknown") == kind.startswith("imported")
     assert ("function of a seed" in text) != kind.startswith("imported")  # the generator is described
     assert ("annotated volumes of its user: embryo, root." in text) == ("fine-tuned" in kind)
+    unknown = kind in ("imported", "imported and fine-tuned")
+    assert ("synthetic volumes that were made during training" in text.lower()) == (not unknown)
     assert ("may have been fine-tuned before" in text) == (kind == "fine-tuned from another")
 
 
@@ -68,6 +73,7 @@ def check_description(kind, text):
     """Whether the description of a network claims synthetic training alone only where it is so."""
     assert ("only on synthetic volumes" in text) == (kind == "synthetic")
     assert ("fine-tuned on annotated volumes of its user" in text) == ("fine-tuned" in kind)
+    assert ("then trained on synthetic volumes" in text) == (kind == "imported and trained on")
     assert ("StarDist" in text and "other software" in text) == kind.startswith("imported")
 
 

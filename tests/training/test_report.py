@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from rich.console import Console
 
 from anystar_torch import AnyStar, load_synthesizer, matching
 from anystar_torch.network.loss import StarDistLoss
@@ -80,7 +79,7 @@ def report(folder, **changes):
         "spacing": None,
     }
     made = Report(**{**settings, **changes})
-    made.console = Console(file=StringIO(), width=200)
+    made.console.file, made.console.width = StringIO(), 200
     return made
 
 
@@ -147,12 +146,14 @@ class TestReport:
         assert f"anystar predict VOLUME --model {tmp_path / 'run' / 'model'}" in text
 
     def test_a_network_that_learned_nothing_fails(self, tmp_path):
-        made = report(tmp_path, min_f1=0.2)
+        folder = tmp_path / "run [dapi]"
+        made = report(folder, min_f1=0.2)
         made._export = lambda trainer, training, data: (None, 0.19)
         made._segment_real = lambda model: None
         status, text, _ = run(made, 0, None)
         assert status == FAILED
         assert "learned nothing" in text
+        assert f"--model {folder / 'model'}" in text
 
     def test_a_stopped_run_says_how_it_is_resumed(self, tmp_path):
         status, text, _ = run(report(tmp_path), 5, None)

@@ -55,7 +55,12 @@ def test_the_software_that_trained_the_start_is_named(tmp_path):
     model = small_model()
     imported = weights.save(tmp_path / "m", model.network, replace(model.config, imported_from="StarDist"))
     run = stored(tmp_path / "run", warm_start=str(imported))
-    assert start_notes(run) == {"start": str(imported), "start imported from": "StarDist"}
+    expected = {"start": str(imported), "start imported from": "StarDist"}
+    assert start_notes(run) == expected
+    trained = replace(model.config, provenance=Provenance(notes=expected))
+    weights.save(run / "model", model.network, trained)
+    again = stored(tmp_path / "again", warm_start=str(run))
+    assert start_notes(again) == {**expected, "start": str(run)}
 
 
 def test_stages_and_runs_without_a_model_are_followed(tmp_path, save):

@@ -226,6 +226,7 @@ def test_resuming_with_a_checkpoint_that_would_execute_code_is_one_line(whole, t
         ("model=huge", "Could not find 'model/huge'"),
         ("resume=nowhere", "nowhere"),
         ("callbacks.checkpoint.every_n_steps=0", "every_n_steps must be at least 1"),
+        ("callbacks.throughput.every_n_steps=0", "throughput.every_n_steps must be at least 1"),
     ],
 )
 def test_bad_overrides_are_refused_by_name(tmp_path, override, message):

@@ -1,5 +1,6 @@
 """The recorded part of the scene: a box of random size at a random place."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -37,8 +38,9 @@ class RandomCrop:
         least, most = self.share
         low, high = ([share * n for n in scene_shape] for share in (least, most))
         unit = source.uniform("size", 0.0, 1.0, 3)
-        columns = [(unit[:, a] * (high[a] - low[a] + 1.0) + low[a]).floor() for a in range(3)]
-        return torch.stack(columns, dim=1)
+        drawn = [(unit[:, a] * (high[a] - low[a] + 1.0) + low[a]).floor() for a in range(3)]
+        # One draw in 10^7 is rounded up to the next voxel.
+        return torch.stack([one.clamp(max=math.floor(n)) for one, n in zip(drawn, high, strict=True)], dim=1)
 
     def __call__(self, coordinates: Coordinates, scene_shape: Sequence[int], source: Source) -> Coordinates:
         """Put the box at a random place of the scene.

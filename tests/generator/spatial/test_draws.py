@@ -39,13 +39,21 @@ def test_positions_are_reflected_at_the_outermost_voxel_centres() -> None:
 def test_a_crop_of_one_size_is_at_every_place_of_the_scene_equally_often() -> None:
     crop, shape, count = RandomCrop(share=(0.5, 0.5)), (32, 32, 32), 3400
     size = torch.full((count, 3), 16.0)
-    assert (crop.size(shape, source(count)) == size).float().mean() > 0.999  # 1 in a million rounds to 17
+    assert torch.equal(crop.size(shape, source(count)), size)
     centre = crop(Coordinates.of_grid((1, 1, 1), size), shape, source(count)).position[:, :, 0, 0, 0]
     first = centre + 15.5 - 7.5
     for axis in range(3):
         places, counts = torch.unique(first[:, axis], return_counts=True)
         assert places.tolist() == list(range(17))
         assert stats.chisquare(counts.numpy()).pvalue > 1e-4
+
+
+def test_the_largest_draw_is_no_crop_beyond_the_scene(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32, 1 - 2^-24 of 65 voxels and 64 are 129."""
+    last = torch.tensor(1.0 - 2.0**-24)
+    monkeypatch.setattr(Source, "uniform", lambda self, name, low, high, count: last.expand(1, count))
+    assert (last * 65.0 + 64.0).item() == 129.0
+    assert RandomCrop(share=(0.5, 1.0)).size((128, 128, 128), source(1)).tolist() == [[128.0] * 3]
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 1.7])
