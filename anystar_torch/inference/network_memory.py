@@ -89,6 +89,23 @@ def bytes_per_voxel(network: nn.Module, divisor: Triple) -> float:
     return _SLACK * float(_traced(network, shape).peak) / math.prod(shape)
 
 
+def bytes_of_whole_tiles(network: StarDist, *, overlapped: bool, tta: bool) -> float:
+    """Peak bytes per input voxel while whole tiles are predicted in float32, without the weights.
+
+    Args:
+        network: the network.
+        overlapped: whether candidates of one tile are copied while the next one is computed.
+        tta: whether predictions are means over mirror images.
+    """
+    total = bytes_per_voxel(network, network.divisor)
+    points, rays = 1 / math.prod(network.grid), len(network.rays)
+    if overlapped:  # candidates of two tiles
+        total += 2 * points * (2 * rays + 16)
+    if tta:  # the sum of the predictions, and the mirrored box
+        total += 4 * points * (rays + 1) + 8
+    return total
+
+
 def bytes_in_parts(network: StarDist) -> tuple[float, float]:
     """Peak bytes per input voxel of :meth:`StarDist.within` in float32, without the weights.
 

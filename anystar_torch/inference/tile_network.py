@@ -1,6 +1,5 @@
 """The network applied to tiles: on a device, in a precision, with or without test-time augmentation."""
 
-import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from anystar_torch.arrays import Triple
 from anystar_torch.inference.coarse_pass import CoarsePass
-from anystar_torch.inference.network_memory import bytes_in_parts, bytes_per_voxel, elements_per_voxel
+from anystar_torch.inference.network_memory import bytes_in_parts, bytes_of_whole_tiles, elements_per_voxel
 from anystar_torch.inference.receptive_field import effective_receptive_field
 from anystar_torch.inference.resampling import ResampledVolume
 from anystar_torch.inference.selection import TileCandidates, owned_grid_points, select, start_collecting
@@ -24,7 +23,7 @@ from anystar_torch.inference.tile_parts import (
     select_in_parts,
     start_collecting_probabilities,
 )
-from anystar_torch.inference.tiles import Tile, size_of
+from anystar_torch.inference.tiles import Tile, margin_of, size_of
 from anystar_torch.inference.transfer import Transfer, transfer_to
 from anystar_torch.network.stardist import Prediction, StarDist
 from anystar_torch.system.convolution import SmallConvolutions
@@ -83,17 +82,9 @@ class TileNetwork:
     @cached_property
     def bytes_per_voxel(self) -> float:
         """Bytes per voxel of a tile while it is predicted, at most."""
-        network = self.network
         if self.in_parts:
             return self._bytes_in_parts[0]
-        total = bytes_per_voxel(network, network.divisor)
-        points = 1 / math.prod(network.grid)
-        rays = len(network.rays)
-        if self.transfer.overlapped:  # candidates of two tiles: one is copied while the other is computed
-            total += 2 * points * (2 * rays + 16)
-        if self.tta:  # the sum of the predictions, and the mirrored box
-            total += 4 * points * (rays + 1) + 8
-        return total
+        return bytes_of_whole_tiles(self.network, overlapped=self.transfer.overlapped, tta=self.tta)
 
     @cached_property
     def share_of_halo(self) -> float:
@@ -280,15 +271,7 @@ class TileNetwork:
         Args:
             size: size of the tile, (z, y, x), a multiple of the divisor.
         """
-        network = self.network
-        steps = (
-            d // 2 if d % (2 * g) == 0 else d for d, g in zip(network.divisor, network.grid, strict=True)
-        )
-        z, y, x = (
-            -(-max(0, self.smallest_tile - n) // (2 * step)) * step
-            for n, step in zip(size, steps, strict=True)
-        )
-        return z, y, x
+        return margin_of(size, self.smallest_tile, self.network.divisor, self.network.grid)
 
     def box(self, tile: Tile, margin: Triple) -> tuple[Triple, Triple]:
         """Start and stop of the box that is computed for a tile.

@@ -56,6 +56,20 @@ def padded(shape: Sequence[int], divisor: Triple) -> Triple:
     return z, y, x
 
 
+def margin_of(size: Triple, smallest: int, divisor: Triple, grid: Triple) -> Triple:
+    """Voxels that are computed on each side of a tile beside it, so that the network sees enough, (z, y, x).
+
+    Args:
+        size: size of the tile, (z, y, x), a multiple of the divisor.
+        smallest: extent in voxels of the tile with both margins, at least.
+        divisor: the tile with both margins is a multiple of it.
+        grid: margins are multiples of it.
+    """
+    steps = (d // 2 if d % (2 * g) == 0 else d for d, g in zip(divisor, grid, strict=True))
+    z, y, x = (-(-max(0, smallest - n) // (2 * step)) * step for n, step in zip(size, steps, strict=True))
+    return z, y, x
+
+
 def cut_volume(shape: Sequence[int], divisor: Triple, size: Sequence[int], halo: Sequence[int]) -> list[Tile]:
     """The tiles of a volume, in z, y, x order. The boxes that they own partition the padded volume.
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anystar_torch.io import bioimage, tiff
-from anystar_torch.io.formats import recognise
+from anystar_torch.io.formats import WITH_SCENES, recognise
 from anystar_torch.io.location import Location, checked
 
 
@@ -25,7 +25,7 @@ def scenes(path: Location) -> tuple[str, ...]:
     """
     place = checked(path)
     module = recognise(place)
-    if not isinstance(place, Path) or module not in (tiff, bioimage):
+    if not isinstance(place, Path) or module not in WITH_SCENES:
         return ()
     names = tiff.scene_names(place) if module is tiff else bioimage.scene_names(place)
     return _distinct(names, place) if len(names) > 1 else ()

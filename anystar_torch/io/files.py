@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer
 
-from anystar_torch.io import arrays, bioimage, label_store, nifti, tiff
+from anystar_torch.io import arrays, label_store, nifti
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.axes import affine_of, decide, select, spacing_of
-from anystar_torch.io.formats import container, is_volume, kind_of, recognise, writer
+from anystar_torch.io.formats import WITH_SCENES, container, is_volume, kind_of, recognise, writer
 from anystar_torch.io.label_list import Inside
 from anystar_torch.io.labels import compact, whole_numbers
 from anystar_torch.io.location import Location, checked, is_url
@@ -27,9 +27,6 @@ from anystar_torch.io.voxel_size import Spacing, checked_spacing
 
 #: Whether a file that is mapped into memory cannot be replaced. An array is then read, and not mapped.
 _MAPPED_IS_LOCKED = sys.platform == "win32"
-
-#: Formats whose files may hold several scenes: positions of a stage, or images.
-_WITH_SCENES = (tiff, bioimage)
 
 
 def read(
@@ -137,7 +134,7 @@ def opened(path: Location, scene: str | None = None) -> AbstractContextManager[S
         ValueError: the file is missing or in an unknown format, or it has no such scene.
     """
     module = recognise(path)
-    if module in _WITH_SCENES:
+    if module in WITH_SCENES:
         chosen: AbstractContextManager[StoredImage] = module.opened(path, scene)
         return chosen
     if scene not in (None, "0"):

@@ -42,6 +42,9 @@ KINDS: dict[str, ModuleType] = {
     **dict.fromkeys(bioimage.ENDINGS, bioimage),
 }
 
+#: Formats whose files may hold several scenes: positions of a stage, or images.
+WITH_SCENES = (tiff, bioimage)
+
 #: Formats that are folders.
 _FOLDERS = (zarrs, n5)
 

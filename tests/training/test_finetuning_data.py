@@ -16,12 +16,12 @@ def given(tmp_path_factory):
     return write_start(tmp_path_factory.mktemp("given"))
 
 
-def data(folder, **settings):
+def data(folder, held_out=0.0, **settings):
     annotated = {"image": str(folder / "a.tif"), "labels": str(folder / "a_labels.tif")}
     return FineTuningData(
         annotated=[annotated],
         annotated_share=1.0,
-        held_out=0.0,
+        held_out=held_out,
         crops=crops(),
         start=str(folder / "start"),
         synthesizer=load_synthesizer("plain", shape=(16, 16, 16), seed=1),

@@ -39,8 +39,16 @@ def test_the_last_weights_are_exported_where_nothing_tells_which_are_best(
     if validated:
         (tmp_path / "checkpoints").mkdir()
         (tmp_path / "checkpoints" / "best.ckpt").touch()
-    made = FineTuningReport(
-        folder=str(tmp_path),
+    made = report(tmp_path, weights)
+    data = object.__new__(FineTuningData)
+    data.division = SimpleNamespace(held_out=held_out)
+    assert made._exported(data) == expected
+
+
+def report(folder, weights="last"):
+    """The report of a fine-tuning in a run folder, without a real volume."""
+    return FineTuningReport(
+        folder=str(folder),
         export={"weights": weights, "recipe": "finetune"},
         samples=1,
         min_f1=0.0,
@@ -49,9 +57,6 @@ def test_the_last_weights_are_exported_where_nothing_tells_which_are_best(
         diameter=None,
         spacing=None,
     )
-    data = object.__new__(FineTuningData)
-    data.division = SimpleNamespace(held_out=held_out)
-    assert made._exported(data) == expected
 
 
 def module(given, **settings):

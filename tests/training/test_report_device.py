@@ -9,13 +9,11 @@ import tifffile
 import torch
 from rich.console import Console
 
-from anystar_torch import load_synthesizer
 from anystar_torch.system.device import resolve
-from anystar_torch.training.finetuning_data import FineTuningData
-from anystar_torch.training.finetuning_report import FineTuningReport
 from tests.training.annotated import write_start
-from tests.training.test_annotated_crops import crops
+from tests.training.test_finetuning_data import data
 from tests.training.test_finetuning_parts import module
+from tests.training.test_finetuning_parts import report as finetuning_report
 from tests.training.test_report import ball, report, run
 
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]  # of Lightning
@@ -41,29 +39,10 @@ def test_the_report_of_a_training_on_the_cpu(tmp_path):
 def test_the_report_of_a_fine_tuning_on_the_cpu(tmp_path):
     folder = write_start(tmp_path)
     (tmp_path / "run").mkdir()
-    data = FineTuningData(
-        annotated=[{"image": str(folder / "a.tif"), "labels": str(folder / "a_labels.tif")}],
-        annotated_share=1.0,
-        held_out=0.4,
-        crops=crops(),
-        start=str(folder / "start"),
-        synthesizer=load_synthesizer("plain", shape=(16, 16, 16), seed=1),
-        batch_size=1,
-        validation_samples=1,
-    )
-    made = FineTuningReport(
-        folder=str(tmp_path / "run"),
-        export={"weights": "last", "recipe": "finetune"},
-        samples=1,
-        min_f1=0.0,
-        image=None,
-        truth=None,
-        diameter=None,
-        spacing=None,
-    )
+    made = finetuning_report(tmp_path / "run")
     made.console = Console(file=StringIO(), width=200)
     trainer = L.Trainer(max_steps=0, accelerator="cpu", logger=False, enable_checkpointing=False)
-    assert made(trainer, module(folder), data) == 0
+    assert made(trainer, module(folder), data(folder, held_out=0.4)) == 0
     assert "thresholds: chosen on" in made.console.file.getvalue()
     for name in ("annotation_before.png", "annotation_after.png", "synthetic_before_after.png"):
         assert (tmp_path / "run" / name).is_file()
