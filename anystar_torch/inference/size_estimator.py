@@ -3,7 +3,7 @@
 At every scale the network sees the volume, or a box of it, resampled as if objects had an assumed diameter. If the
 assumed diameter is too large, the objects it finds appear smaller than expected; at the right scale the predicted size
 is the assumed one. How scales are chosen is in :mod:`anystar_torch.inference.size_search`. An estimate processes about
-half as many voxels as the prediction of the volume.
+a third as many voxels as the prediction of the volume.
 """
 
 import math
