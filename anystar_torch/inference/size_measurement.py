@@ -23,7 +23,7 @@ Place = tuple[float, float, float]
 """A place in a volume, (z, y, x) from 0 to 1."""
 
 _MAP = 40  # voxels per axis of the map on which the most textured place is chosen
-_ENOUGH = 3.0  # effective number of objects from which the median of a scale is used
+_ENOUGH = 2.5  # effective number of objects from which the median of a scale is used
 _SCORE_POWER = 4  # of the weight of an object: those with a high score have the more reliable size
 
 
@@ -38,6 +38,7 @@ class Measurement:
         covered: share of the examined box that they fill.
         places: their centres, (z, y, x) from 0 to 1 in the volume.
         voxels: voxels that the network processed.
+        inside: shares of the predicted objects that lie inside of the volume; the rest is beyond its faces.
     """
 
     diameter: float
@@ -46,11 +47,12 @@ class Measurement:
     covered: float
     places: Float64[np.ndarray, "n 3"]
     voxels: float | int = 0
+    inside: Float64[np.ndarray, " n"] | float = 1.0
 
     @cached_property
     def weights(self) -> Float64[np.ndarray, " n"]:
-        """Weights of the objects in the median, by their scores."""
-        return self.scores**_SCORE_POWER
+        """Weights of the objects in the median: their scores, and how much of them the volume shows."""
+        return self.scores**_SCORE_POWER * self.inside
 
     @cached_property
     def number(self) -> float:
@@ -90,8 +92,8 @@ def measure_candidates(
 ) -> Measurement:
     """The sizes of the objects in a box. Objects that the box cuts, but not the volume, are left out.
 
-    An object counts as far as half the extent of the volume beyond its faces, so that objects in a thin volume do not
-    appear as thick as they are wide.
+    An object counts as far as the faces of the volume, as its label does. Otherwise objects in a thin volume would
+    appear as thick as they are wide. What a face cuts has the smaller weight, as it shows only a part of its size.
 
     Args:
         found: candidates of the box.
@@ -103,9 +105,11 @@ def measure_candidates(
     """
     kept = suppress(found, nms_thresh)
     points, shape = found.points[kept].astype(np.float64), np.array(found.scaling.shape)
-    distances = found.distances[kept].astype(np.float64)
-    distances = np.minimum(distances, longest_distances(points, found.scaling.shape, found.rays))
-    volumes = found.rays.volume(torch.from_numpy(distances)).clamp_min(0).numpy()
+    predicted = found.distances[kept].astype(np.float64)
+    distances = np.minimum(predicted, distances_to_faces(points, found.scaling.shape, found.rays))
+    volumes, whole_volumes = (
+        found.rays.volume(torch.from_numpy(some)).clamp_min(0).numpy() for some in (distances, predicted)
+    )
     sizes = equivalent_diameter(volumes)
     low = points - sizes[:, None] / 2 < np.where(np.array(start) > 0, start, -np.inf)
     high = points + sizes[:, None] / 2 > np.where(np.array(stop) < shape, stop, np.inf)
@@ -118,13 +122,14 @@ def measure_candidates(
         float(volumes[whole].sum() / examined),
         (points[whole] + 0.5) / shape,
         voxels,
+        np.minimum(volumes[whole] / whole_volumes[whole], 1.0),
     )
 
 
-def longest_distances(
+def distances_to_faces(
     points: Float64[np.ndarray, "n 3"], shape: Triple, rays: Rays
 ) -> Float64[np.ndarray, "n r"]:
-    """Distances along each ray to the planes that lie half the extent of a volume beyond its faces.
+    """Distances along each ray to the faces of a volume.
 
     Args:
         points: (z, y, x) in voxels, inside the volume.
@@ -136,7 +141,7 @@ def longest_distances(
     for axis, size in enumerate(shape):
         along = directions[:, axis]
         away = np.where(along > 0, size - 0.5 - points[:, axis, None], points[:, axis, None] + 0.5)
-        nearest = np.minimum(nearest, (away + size / 2) / np.maximum(np.abs(along), 1e-12))
+        nearest = np.minimum(nearest, away / np.maximum(np.abs(along), 1e-12))
     return nearest
 
 

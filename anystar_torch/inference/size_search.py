@@ -59,6 +59,9 @@ class ScaleSearch:
     def run(self, coarsest: float | int, tick: Tick) -> SizeEstimate | None:
         """The size on which two scales agree, or most objects of all scales; None if nothing is found.
 
+        Where the box of the last scale has too few objects, and no work is left for a larger one, it is the size that
+        the scale before predicts: it was the finest with enough objects.
+
         Args:
             coarsest: diameter that the first scale assumes, in voxels of the finest axis.
             tick: receives the number of scales that are done, and one more than it.
@@ -71,14 +74,11 @@ class ScaleSearch:
             pair = agreeing(self.found)
             if pair is not None:
                 return self._refined(pair)
-            diameter = None if self._exhausted() else next_diameter(self.found, self.reach)
+            known = [one for one in self.found if one.enough]
+            if known and not self.found[-1].enough and self._left(known[-1].predicted) < self.least:
+                return estimate(known[-1].predicted, self.found, len(known[-1].sizes), len(self.found))
+            diameter = next_diameter(self.found, self.reach) if len(known) < _MAX_DOUBTED else None
         return voted(self.found)
-
-    def _exhausted(self) -> bool:
-        """Whether enough scales were examined, although no two agree."""
-        known = [one for one in self.found if one.enough]
-        lost = bool(known) and not self.found[-1].enough
-        return len(known) >= _MAX_DOUBTED or (lost and self._left(known[-1].predicted) < self.least)
 
     def _refined(self, pair: Sequence[Measurement]) -> SizeEstimate:
         """The size on which two scales agree, from a scale nearer to it if there is work left for one."""
@@ -200,7 +200,7 @@ def _vote_weights(one: Measurement) -> Float64[np.ndarray, " n"]:
     known = np.exp(-0.5 * (np.log(np.maximum(one.sizes, 1e-3)) / _TRUST) ** 2)
     volumes = one.sizes**3
     share = volumes / max(float(volumes.sum()), 1e-9) * one.covered
-    weights: Float64[np.ndarray, " n"] = one.scores**8 * known * share
+    weights: Float64[np.ndarray, " n"] = one.scores**8 * one.inside * known * share
     effective_number = weights.sum() ** 2 / max(float((weights**2).sum()), 1e-30)
     weights *= effective_number / (effective_number + _CROWD)
     return weights

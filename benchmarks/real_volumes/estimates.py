@@ -65,6 +65,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--model", help="model or run folder; default: the shipped weights")
     made.add_argument("--data", type=Path, default=real.DATA)
     made.add_argument("--resampled", type=float, nargs="+", default=[1.0], help="factors of the resolution")
+    made.add_argument(
+        "--slabs",
+        type=float,
+        nargs="+",
+        help="thickness of stacks of the middle slices, in diameters of the objects",
+    )
     return made
 
 
@@ -76,7 +82,9 @@ def run(options: argparse.Namespace) -> None:
     report = begin(options, weights=options.model or loading.SHIPPED)
     table: list[dict[str, Any]] = []
     for volume in volumes:
-        for factor in options.resampled:
-            table.append(row(model, volume if factor == 1 else volume.resampled(factor), options.repeats))
+        resampled = [volume if factor == 1 else volume.resampled(factor) for factor in options.resampled]
+        slabs = [one.slab(thickness) for one in resampled for thickness in options.slabs or ()]
+        for one in slabs or resampled:
+            table.append(row(model, one, options.repeats))
             report.table("size given and estimated", table, show=False)
     report.table("size given and estimated", table)

@@ -1,6 +1,6 @@
 """The real volumes of ``../shared/data/real`` or of ``--fetch``, and a classical pipeline."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
+from anystar_torch.training.object_sizes import median_diameter
 from benchmarks.header import ROOT
 
 SHARED = ROOT.parent / "shared" / "data" / "real"
@@ -52,6 +53,22 @@ class Volume:
             truth=ndimage.zoom(self.truth, factor, order=0, grid_mode=True, mode="nearest"),
             spacing=tuple(s / factor for s in self.spacing),
             diameter=self.diameter * factor,
+        )
+
+    def slab(self, diameters: float) -> "Volume":
+        """The middle slices of the volume, over so many diameters along z; its diameter is that of the labels in it."""
+        wanted = diameters * self.diameter * min(self.spacing) / self.spacing[0]
+        slices = min(max(round(wanted), 1), len(self.image))
+        first = (len(self.image) - slices) // 2
+        inside = slice(first, first + slices)
+        truth = self.truth[inside]
+        diameter = median_diameter(truth, self.spacing)
+        return replace(
+            self,
+            name=f"{self.name} slab {diameters:g}",
+            image=self.image[inside],
+            truth=truth,
+            diameter=diameter,
         )
 
 

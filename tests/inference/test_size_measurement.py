@@ -13,7 +13,7 @@ from anystar_torch.inference.size_measurement import (
     Measurement,
     box_around,
     box_size,
-    longest_distances,
+    distances_to_faces,
     measure_candidates,
     most_textured_place,
     weighted_median,
@@ -38,6 +38,11 @@ def candidates(points, radius=RADIUS, scores=None, shape=SHAPE, rays=RAYS):
     )
 
 
+def cut_ball(depth):
+    """Volume of a ball that a plane cuts, of which so much of the diameter is left."""
+    return math.pi * depth**2 * (3 * RADIUS - depth) / 3
+
+
 def test_objects_that_the_box_cuts_are_left_out_but_not_those_at_faces_of_the_volume():
     """The box is a part of the volume along x, and reaches beyond it along y."""
     start, stop = (0, 0, 20), (40, 64, 60)
@@ -45,10 +50,10 @@ def test_objects_that_the_box_cuts_are_left_out_but_not_those_at_faces_of_the_vo
     cut = [(20, 30, 24), (20, 30, 57), (10, 45, 25)]
     found = measure_candidates(candidates([*whole, *cut]), start, stop, 13.0, 0.3, voxels=7)
     assert found.places * SHAPE - 0.5 == pytest.approx(np.array(whole), abs=1e-6)
-    assert found.sizes == pytest.approx(2 * RADIUS / 13, rel=0.01)
+    inside = np.array([cut_ball(depth) for depth in (12, 9.5, 7.5, 8.5, 12)])
+    assert found.sizes == pytest.approx(np.cbrt(6 / math.pi * inside) / 13, rel=0.01)
     assert found.scores == pytest.approx(np.linspace(0.9, 0.5, 8)[:5])
-    ball = 4 / 3 * math.pi * RADIUS**3
-    assert found.covered == pytest.approx(5 * ball / (40 * 60 * 40), rel=0.02)
+    assert found.covered == pytest.approx(inside.sum() / (40 * 60 * 40), rel=0.02)
     assert (found.diameter, found.voxels) == (20.0, 7)
 
 
@@ -60,22 +65,31 @@ def test_an_object_is_counted_once():
 
 
 def test_an_object_in_a_thin_volume_is_not_as_thick_as_it_is_wide():
-    """Of a ball of radius 10 in three slices, the part between planes three slices from its centre."""
-    shape = (3, 60, 60)
-    ball = candidates([(1, 30, 30)], 10.0, shape=shape, rays=Rays.golden_spiral(2000))
+    """Of a ball of radius 10 in five slices, the part between the faces."""
+    shape = (5, 60, 60)
+    ball = candidates([(2, 30, 30)], 10.0, shape=shape, rays=Rays.golden_spiral(2000))
     found = measure_candidates(ball, (0, 0, 0), shape, 1.0, 0.3)
-    volume = 2 * math.pi * (10.0**2 * 3 - 3**3 / 3)
+    volume = 2 * math.pi * (10.0**2 * 2.5 - 2.5**3 / 3)
     assert found.sizes[0] == pytest.approx(np.cbrt(6 / math.pi * volume), rel=0.01)
+    assert found.inside[0] == pytest.approx(volume / (4 / 3 * math.pi * 10**3), rel=0.03)
 
 
-def test_distances_end_half_the_extent_beyond_the_faces_on_either_side():
+@pytest.mark.parametrize(("z", "depth"), [(20, 12.0), (5, 11.5), (0, 6.5), (37, 8.5)])
+def test_the_share_of_an_object_inside_is_that_of_a_cut_ball(z, depth):
+    """``depth`` is how much of the diameter of 12 voxels lies inside along z."""
+    ball = candidates([(z, 30, 40)], rays=Rays.golden_spiral(2000))
+    found = measure_candidates(ball, (0, 0, 0), SHAPE, 1.0, 0.3)
+    assert found.inside[0] == pytest.approx(cut_ball(depth) / cut_ball(2 * RADIUS), rel=0.02)
+    assert found.sizes[0] == pytest.approx(np.cbrt(6 / math.pi * cut_ball(depth)), rel=0.01)
+
+
+def test_distances_end_at_the_faces():
     """Along each ray, against steps of a hundredth of a voxel."""
     point, shape, rays = np.array([[3.0, 15.0, 8.0]]), (6, 20, 30), Rays.golden_spiral(40)
-    found = longest_distances(point, shape, rays)[0]
-    size = np.array(shape)
+    found = distances_to_faces(point, shape, rays)[0]
     for direction, distance in zip(rays.vertices.numpy(), found, strict=True):
         places = point[0] + np.arange(0, 60, 0.01)[:, None] * direction
-        inside = ((places > -0.5 - size / 2) & (places < size - 0.5 + size / 2)).all(axis=1)
+        inside = ((places > -0.5) & (places < np.array(shape) - 0.5)).all(axis=1)
         assert distance == pytest.approx(0.01 * inside.argmin(), abs=0.02)
 
 
@@ -96,9 +110,9 @@ def test_the_weighted_median_is_that_of_repeated_values(seed):
     assert weighted_median(values, weights.astype(float)) == np.median(np.repeat(values, weights))
 
 
-def measurement(sizes, scores, diameter=20.0):
-    places = np.zeros((len(sizes), 3))
-    return Measurement(diameter, np.array(sizes, float), np.array(scores, float), 0.1, places)
+def measurement(sizes, scores, diameter=20.0, inside=None):
+    places, inside = np.zeros((len(sizes), 3)), np.ones(len(sizes)) if inside is None else np.array(inside)
+    return Measurement(diameter, np.array(sizes, float), np.array(scores, float), 0.1, places, 0, inside)
 
 
 def test_the_effective_number_is_that_of_kish():
@@ -108,6 +122,7 @@ def test_the_effective_number_is_that_of_kish():
     assert one.number == pytest.approx((1 + 2 / 16) ** 2 / (1 + 2 / 256))
     assert not one.enough
     assert measurement([1] * 3, [0.5] * 3).enough
+    assert measurement([1] * 3, [0.9, 0.8, 0.8]).enough
     assert not measurement([1] * 2, [0.9] * 2).enough
     assert measurement([], []).number == 0
 
@@ -119,6 +134,12 @@ def test_the_predicted_diameter_is_the_median_of_the_reliable_objects():
     assert one.mismatch == pytest.approx(math.log(1.2))
     assert measurement([0.5], [0.9]).mismatch == pytest.approx(math.log(2))
     assert math.isnan(measurement([], []).predicted)
+
+
+def test_objects_that_a_face_cuts_weigh_as_much_as_is_inside():
+    one = measurement([0.6, 0.7, 1.2], [0.8] * 3, inside=[0.4, 0.4, 1.0])
+    assert one.predicted == pytest.approx(24)
+    assert one.number == pytest.approx(1.8**2 / (0.4**2 + 0.4**2 + 1))
 
 
 def test_the_busiest_place_has_most_within_half_the_box():
