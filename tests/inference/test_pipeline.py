@@ -180,7 +180,7 @@ def test_memory_that_holds_no_tile_ends_in_one_line():
 
 @pytest.mark.long
 def test_the_size_is_estimated_from_less_where_memory_is_full():
-    image, _ = balls((64, 64, 64), lattice((64, 64, 64), 16))
+    image, _ = balls((48, 48, 48), lattice((48, 48, 48), 16))
     network = Fills().eval()
     model = AnyStar(network, config(), coarse_pass=False, tile_options=TileOptions(halo=(0, 0, 0)))
     found = model.predict(image, device="cpu", progress=False)

@@ -119,16 +119,16 @@ def test_labels_do_not_depend_on_the_tiles(tile, batch):
 
 @pytest.mark.long
 def test_memory_bounds_the_tiles():
-    image, labels = balls((48, 48, 96), lattice((48, 48, 96), 16))
+    image, labels = balls((32, 32, 64), lattice((32, 32, 64), 16))
     network = TileNetwork(Sees().eval(), torch.device("cpu"))
     state = MemoryState(resident=0, available=10**9)
-    budget = state.budget(network.device, 2.6e6, image.shape, reserve=0)
-    plan = plan_tiles(image.shape, network, voxels_that_fit(network, budget), TileOptions(halo=(0, 0, 0)))
+    budget = state.budget(network.device, 1.0e6, image.shape, reserve=0)
+    plan = plan_tiles(image.shape, network, voxels_that_fit(network, budget), TileOptions(halo=(4, 4, 4)))
     assert len(plan.tiles) > 1
-    small = model(tile_options=TileOptions(size=plan.size, halo=(0, 0, 0)))
+    small = model(tile_options=TileOptions(size=plan.size, halo=(4, 4, 4)))
     assert matching(labels, predict(image, the=small).labels, 0.7).f1 == 1
     assert len(small.network.seen) == len(plan.tiles)
-    budget = state.budget(network.device, 1.8e6, image.shape, reserve=0)
+    budget = state.budget(network.device, 0.8e6, image.shape, reserve=0)
     with pytest.raises(ValueError, match="the smallest tile has"):
         plan_tiles(image.shape, network, voxels_that_fit(network, budget), TileOptions(halo=(24, 24, 24)))
 

@@ -123,8 +123,3 @@ def test_the_exit_status_says_whether_there_are_faults(tmp_path, capsys):
 def test_a_path_that_does_not_exist_is_an_error():
     with pytest.raises(SystemExit, match="there is no"):
         main(["nowhere"])
-
-
-@pytest.mark.long
-def test_the_repository_follows_the_rules():
-    assert main([]) == 0

@@ -101,7 +101,7 @@ def test_one_batch_is_learned_by_heart():
     torch.manual_seed(0)
     sample = load_synthesizer("plain", shape=(24, 24, 24), seed=3)(torch.tensor([1, 2]))
     network = StarDist(
-        rays=16, grid=(2, 2, 2), features=16, backbone=UNetBackbone(filters=16, depth=1, batch_norm=True)
+        rays=16, grid=(2, 2, 2), features=16, backbone=UNetBackbone(filters=8, depth=1, batch_norm=True)
     )
     probability = object_probability(sample.labels, network.grid)
     distances = star_distances(sample.labels, network.rays, network.grid)
