@@ -24,6 +24,7 @@ Place = tuple[float, float, float]
 
 _MAP = 40  # voxels per axis of the map on which the most textured place is chosen
 _ENOUGH = 2.5  # effective number of objects from which the median of a scale is used
+_THICK = 0.4  # median diameters that a volume counts as thick, at least
 _SCORE_POWER = 4  # of the weight of an object: those with a high score have the more reliable size
 
 
@@ -94,6 +95,8 @@ def measure_candidates(
 
     An object counts as far as the faces of the volume, as its label does. Otherwise objects in a thin volume would
     appear as thick as they are wide. What a face cuts has the smaller weight, as it shows only a part of its size.
+    A volume of one slice or a few counts as 0.4 median diameters thick: the diameter of the ball with the volume of a
+    thin disc says nothing of its width, and the disc would be shown much too large.
 
     Args:
         found: candidates of the box.
@@ -106,7 +109,9 @@ def measure_candidates(
     kept = suppress(found, nms_thresh)
     points, shape = found.points[kept].astype(np.float64), np.array(found.scaling.shape)
     predicted = found.distances[kept].astype(np.float64)
-    distances = np.minimum(predicted, distances_to_faces(points, found.scaling.shape, found.rays))
+    distances = np.minimum(
+        predicted, distances_to_faces(points, found.scaling.shape, found.rays, _THICK * target)
+    )
     volumes, whole_volumes = (
         found.rays.volume(torch.from_numpy(some)).clamp_min(0).numpy() for some in (distances, predicted)
     )
@@ -127,20 +132,22 @@ def measure_candidates(
 
 
 def distances_to_faces(
-    points: Float64[np.ndarray, "n 3"], shape: Triple, rays: Rays
+    points: Float64[np.ndarray, "n 3"], shape: Triple, rays: Rays, least: float = 0.0
 ) -> Float64[np.ndarray, "n r"]:
-    """Distances along each ray to the faces of a volume.
+    """Distances along each ray to the faces of a volume, which are moved apart where it is thin.
 
     Args:
         points: (z, y, x) in voxels, inside the volume.
         shape: shape of the volume, (z, y, x).
         rays: the directions, of length 1.
+        least: distance of opposite faces, at least, in voxels.
     """
     directions = rays.vertices.cpu().numpy().astype(np.float64)
     nearest = np.full((len(points), len(directions)), np.inf)
     for axis, size in enumerate(shape):
         along = directions[:, axis]
         away = np.where(along > 0, size - 0.5 - points[:, axis, None], points[:, axis, None] + 0.5)
+        away += max(least - size, 0) / 2
         nearest = np.minimum(nearest, away / np.maximum(np.abs(along), 1e-12))
     return nearest
 

@@ -74,6 +74,15 @@ def test_an_object_in_a_thin_volume_is_not_as_thick_as_it_is_wide():
     assert found.inside[0] == pytest.approx(volume / (4 / 3 * math.pi * 10**3), rel=0.03)
 
 
+def test_a_volume_of_few_slices_counts_as_thicker():
+    """For a median of 20 voxels, planes 4 voxels from the middle of three slices in place of 1.5."""
+    ball = candidates([(1, 30, 30)], 10.0, shape=(3, 60, 60), rays=Rays.golden_spiral(2000))
+    found = measure_candidates(ball, (0, 0, 0), (3, 60, 60), 20.0, 0.3)
+    volume = 2 * math.pi * (10.0**2 * 4 - 4**3 / 3)
+    assert found.sizes[0] == pytest.approx(np.cbrt(6 / math.pi * volume) / 20, rel=0.01)
+    assert found.inside[0] == pytest.approx(volume / (4 / 3 * math.pi * 10**3), rel=0.02)
+
+
 @pytest.mark.parametrize(("z", "depth"), [(20, 12.0), (5, 11.5), (0, 6.5), (37, 8.5)])
 def test_the_share_of_an_object_inside_is_that_of_a_cut_ball(z, depth):
     """``depth`` is how much of the diameter of 12 voxels lies inside along z."""
