@@ -160,7 +160,7 @@ def test_the_size_is_estimated_as_in_memory_and_at_busy_places_of_larger_volumes
 def test_busy_places_are_where_grey_values_vary(tmp_path, network, monkeypatch):
     volume = np.zeros((64, 96, 128), np.float32)
     volume[8:24, 60:80, 90:110] = np.random.default_rng(0).random((16, 20, 20))
-    monkeypatch.setattr(preparation, "_PART", 48)
+    monkeypatch.setattr(preparation, "_PART", 32)
     job = job_of(tmp_path, network, volume)
     (z, y, x), _ = preparation.busiest_boxes(job, intensity_range(volume, "minmax"))[0]
     assert z < 24
