@@ -33,6 +33,7 @@ def gallery(
     from anystar_torch import io
     from anystar_torch.configuration.compose import load_synthesizer
     from anystar_torch.evaluation import picture
+    from anystar_torch.system.wording import number_of
 
     numbers = parse_ids(ids)
     target = output or (None if save else Path("gallery.png"))
@@ -42,14 +43,17 @@ def gallery(
     pairs = _synthesised(generator, numbers, device)
     if save is not None:
         _save(save, numbers, pairs)
-        print(f"{save}: {len(pairs)} pairs of image and labels")
+        print(f"{save}: {number_of(len(pairs), 'pair')} of image and labels")
     if target is not None:
         picture.gallery(
             pairs,
             target,
-            [f"{i}: {len(set(t.flat) - {0})} objects" for i, (_, t) in zip(numbers, pairs, strict=True)],
+            [
+                f"{i}: {number_of(len(set(t.flat) - {0}), 'object')}"
+                for i, (_, t) in zip(numbers, pairs, strict=True)
+            ],
         )
-        print(f"{target}: {len(pairs)} samples of {synth}, seed {seed}")
+        print(f"{target}: {number_of(len(pairs), 'sample')} of {synth}, seed {seed}")
 
 
 def parse_ids(text: str) -> list[int]:

@@ -277,6 +277,7 @@ def _batch(paths: list[Path], places: list[Outputs], job: Job) -> int:
         ValueError: volumes failed; names the reasons.
     """
     from anystar_torch.system.progress import bar
+    from anystar_torch.system.wording import number_of
 
     start, failed, done = time.perf_counter(), [], []
     try:
@@ -291,8 +292,8 @@ def _batch(paths: list[Path], places: list[Outputs], job: Job) -> int:
     finally:  # also after Ctrl-C
         for one in done:
             print("\n".join([*map(with_options, one.notes), one.line]))
-        seconds, objects = time.perf_counter() - start, sum(one.objects for one in done)
-        print(f"{len(done)} of {len(paths)} volumes done: {objects} objects in {seconds:.1f} s", flush=True)
+        found, seconds = number_of(sum(one.objects for one in done), "object"), time.perf_counter() - start
+        print(f"{len(done)} of {len(paths)} volumes done: {found} in {seconds:.1f} s", flush=True)
     if failed:
         sys.stdout.flush()
         raise ValueError(f"{len(failed)} of {len(paths)} volumes failed: {'; '.join(failed)}")

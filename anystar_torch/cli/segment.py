@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anystar_torch.cli.paths import Outputs, named_dataset
+from anystar_torch.system.wording import number_of
 
 if TYPE_CHECKING:
     from anystar_torch.inference.candidates import Candidates
@@ -229,7 +230,7 @@ def summary(path: Path | str, record: "RunRecord", seconds: float) -> str:
     used += [f"normalisation {record.normalisation}"] if record.normalisation else []
     used += ["tta"] if record.tta else []
     used += [] if record.coarse_pass else ["no coarse pass"]
-    return f"{path}: {record.objects} objects ({', '.join(used)}) in {seconds:.1f} s"
+    return f"{path}: {number_of(record.objects or 0, 'object')} ({', '.join(used)}) in {seconds:.1f} s"
 
 
 def _voxels(diameter: str | None, image: "SpatialImage") -> float | None:

@@ -31,6 +31,7 @@ examined."""
 
 _PART = 384  # voxels along each axis of such a part
 _PARTS = 3
+_FEW = 4  # objects along each axis of a part; with fewer, most are cut, and the estimate may be a third too small
 _LARGEST_PART = 0.65  # of a volume that is larger than a block, in a tile, at most: half of it and a halo
 _PROBES = 8  # places along each axis at which a volume without a coarse level is examined
 _PROBE = 32  # voxels along each axis of such a place
@@ -82,12 +83,18 @@ def _object_size(job: Job, intensities: IntensityRange) -> ObjectSize:
         return check_given_size(job.options.diameter, volume)
     if np.prod(job.shape, dtype=np.int64) <= EXAMINED or intensities.constant or not job.config.sizes_known:
         return _estimate(job, volume)
-    sizes = []
-    for box in busiest_boxes(job, intensities):
-        part = np.asarray(job.source[slices(box)])
-        sizes.append(_estimate(job, replace(volume, voxels=part)))
+    sizes = [_estimate(job, volume.part(slices(box))) for box in busiest_boxes(job, intensities)]
     estimated = sorted((s for s in sizes if s.estimate is not None), key=lambda s: s.diameter)
-    return estimated[len(estimated) // 2] if estimated else sizes[0]
+    if not estimated:
+        return sizes[0]
+    size = estimated[len(estimated) // 2]
+    if size.diameter <= _PART / _FEW:
+        return size
+    message = (
+        f"the diameter of {size.diameter:.3g} voxels was estimated on parts of {_PART} voxels along each axis, "
+        "which hold few objects of this size: check the result"
+    )
+    return replace(size, warnings=(*size.warnings, SizeWarning(message, ("diameter",))))
 
 
 def _estimate(job: Job, volume: InputVolume) -> ObjectSize:

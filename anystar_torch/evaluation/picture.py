@@ -17,6 +17,7 @@ from torch import Tensor
 from anystar_torch.arrays import Sample
 from anystar_torch.evaluation.outlines import best_planes, colour, contours, display_range
 from anystar_torch.io.atomic import atomic_write
+from anystar_torch.system.wording import number_of
 
 ENDINGS = (".png", ".pdf", ".svg", ".jpg")
 _AXES = "zyx"
@@ -121,7 +122,7 @@ def gallery(
         panel = grid[i // columns][i % columns]
         _show(panel, image[z], labels[z], display_range(image), 1.0)
         objects = np.unique(labels[labels > 0]).size
-        panel.set_title(titles[i] if titles else f"{objects} objects, z = {z}", fontsize=7)
+        panel.set_title(titles[i] if titles else f"{number_of(objects, 'object')}, z = {z}", fontsize=7)
     return _save(figure, path)
 
 
@@ -188,7 +189,7 @@ def _show(panel: Any, image: Plane, labels: Plane | None, limits: tuple[float, f
 
 def _count(labels: Plane | None) -> str:
     """The number of objects of a plane, for a title."""
-    return "" if labels is None else f", {np.unique(labels[labels > 0]).size} objects"
+    return "" if labels is None else f", {number_of(np.unique(labels[labels > 0]).size, 'object')}"
 
 
 def _pairs(samples: Sample | Sequence[tuple[Any, Any]]) -> list[tuple[NDArray[Any], NDArray[Any]]]:

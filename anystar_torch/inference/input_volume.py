@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from anystar_torch.arrays import LazyVoxels, Spacing, Triple
 from anystar_torch.inference.intensity_range import IntensityRange
-from anystar_torch.io.axes import not_a_volume
+from anystar_torch.io.axes import Box, not_a_volume
 from anystar_torch.io.voxel_size import micrometres
 
 
@@ -26,11 +26,14 @@ class InputVolume:
         voxels: real numbers, (z, y, x).
         spacing: voxel size (z, y, x), of which only the ratios matter.
         intensity_range: grey values that are mapped to 0 and 1.
+        beyond: voxels by which the image goes on before the first voxel and after the last one, each (z, y, x), where
+            the volume is a part of it.
     """
 
     voxels: Shaped[np.ndarray, "d h w"] | LazyVoxels
     spacing: Spacing
     intensity_range: IntensityRange
+    beyond: tuple[Triple, Triple] = ((0, 0, 0), (0, 0, 0))
 
     @property
     def shape(self) -> Triple:
@@ -47,6 +50,26 @@ class InputVolume:
                 for n, step in zip(self.voxels.shape, self.spacing, strict=True)
             )
         )
+
+    def part(self, box: Box) -> "InputVolume":
+        """A part of the volume, which is read.
+
+        Args:
+            box: the part, in voxels.
+        """
+        return replace(self, voxels=np.asarray(self.voxels[box]), beyond=beyond(box, self.shape))
+
+
+def beyond(box: Box, shape: Triple) -> tuple[Triple, Triple]:
+    """Voxels by which a volume goes on before and after a part of it, each (z, y, x).
+
+    Args:
+        box: the part.
+        shape: of the volume, (z, y, x).
+    """
+    z, y, x = (side.start for side in box)
+    d, h, w = (size - side.stop for side, size in zip(box, shape, strict=True))
+    return (z, y, x), (d, h, w)
 
 
 def checked_array(volume: NDArray[Any] | Tensor) -> Shaped[np.ndarray, "d h w"]:

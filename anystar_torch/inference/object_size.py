@@ -12,6 +12,7 @@ from anystar_torch.inference.input_volume import InputVolume
 from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.warnings import PredictionWarning, SizeWarning
 from anystar_torch.network.weights import ModelConfig
+from anystar_torch.system.wording import number_of
 
 _SHAPELESS = 3.0  # voxels of the finest axis: smaller objects have no visible shape
 _MIN_OBJECTS = 5  # the median of fewer objects says little
@@ -35,7 +36,7 @@ class SizeEstimate:
 
     def __str__(self) -> str:
         return (
-            f"diameter estimated as {self.diameter:.3g} voxels from {self.objects} objects; "
+            f"diameter estimated as {self.diameter:.3g} voxels from {number_of(self.objects, 'object')}; "
             f"{100 * self.support:.0f} % of the objects found at {self.scales} scales agree"
         )
 

@@ -25,6 +25,7 @@ from anystar_torch.inference.warnings import (
 )
 from anystar_torch.system.device import out_of_memory, release
 from anystar_torch.system.progress import Tick
+from anystar_torch.system.wording import number_of
 
 T = TypeVar("T")
 Finish = Callable[[], tuple[list[T], bool]]
@@ -56,21 +57,22 @@ class Events:
         warnings: list[PredictionWarning] = []
         if self.reduced is not None:
             (z, y, x), batch = self.reduced
-            tiles = f"{batch} tile{'s' * (batch > 1)} of {z} x {y} x {x} voxels"
+            tiles = f"{number_of(batch, 'tile')} of {z} x {y} x {x} voxels"
             message = f"the memory of the device was full: the prediction went on with {tiles} at once"
             warnings.append(MemoryWarning(message, ("max_memory",)))
         if self.recomputed:
             name = str(precision).removeprefix("torch.")
             warnings.append(
                 PrecisionWarning(
-                    f"the network's output was not finite in {name}: {self.recomputed} tiles computed in float32"
+                    f"the network's output was not finite in {name}: {number_of(self.recomputed, 'tile')} "
+                    "computed in float32"
                 )
             )
         if self.non_finite:
             warnings.append(
                 NonFiniteWarning(
-                    f"the network's output is not finite in {self.non_finite} tiles, and objects are missing there: "
-                    "check the weights of the model"
+                    f"the network's output is not finite in {number_of(self.non_finite, 'tile')}, "
+                    "and objects are missing there: check the weights of the model"
                 )
             )
         return tuple(warnings)

@@ -170,9 +170,8 @@ class SizeEstimator:
             tiles = [Tile(start, stop, start, stop)]
             parts = tile_network.candidates(resampled, tiles, thresh, peaks_only=True)
             best = merge(parts, network.rays.to("cpu"), scaling, diameter, thresh).first(_MAX_CANDIDATES)
-            return measure_candidates(
-                best, start, stop, median, self.config.nms_thresh, processed(size, tile_network)
-            )
+            work = processed(size, tile_network)
+            return measure_candidates(best, start, stop, median, self.config.nms_thresh, work, volume.beyond)
 
         return measure
 

@@ -89,11 +89,17 @@ class Measurement:
 
 
 def measure_candidates(
-    found: Candidates, start: Triple, stop: Triple, target: float, nms_thresh: float, voxels: float | int = 0
+    found: Candidates,
+    start: Triple,
+    stop: Triple,
+    target: float,
+    nms_thresh: float,
+    voxels: float | int = 0,
+    beyond: tuple[Triple, Triple] = ((0, 0, 0), (0, 0, 0)),
 ) -> Measurement:
     """The sizes of the objects in a box. Objects that the box cuts, but not the volume, are left out.
 
-    An object counts as far as the faces of the volume, as its label does. Otherwise objects in a thin volume would
+    An object counts as far as the faces of the image, as its label does. Otherwise objects in a thin volume would
     appear as thick as they are wide. What a face cuts has the smaller weight, as it shows only a part of its size.
     A volume of one slice or a few counts as 0.4 median diameters thick: the diameter of the ball with the volume of a
     thin disc says nothing of its width, and the disc would be shown much too large.
@@ -105,15 +111,20 @@ def measure_candidates(
         target: diameter that the network was trained on, in network voxels.
         nms_thresh: overlap threshold of the suppression.
         voxels: voxels that the network processed.
+        beyond: voxels of the input by which the image goes on before and after the volume. Objects there count as
+            far as they are predicted, and only with the weight of what the volume shows.
     """
     kept = suppress(found, nms_thresh)
     points, shape = found.points[kept].astype(np.float64), np.array(found.scaling.shape)
     predicted = found.distances[kept].astype(np.float64)
-    distances = np.minimum(
-        predicted, distances_to_faces(points, found.scaling.shape, found.rays, _THICK * target)
-    )
-    volumes, whole_volumes = (
-        found.rays.volume(torch.from_numpy(some)).clamp_min(0).numpy() for some in (distances, predicted)
+    extent, ratio, least = found.scaling.shape, found.scaling.ratio, _THICK * target
+    first = [-n / r for n, r in zip(beyond[0], ratio, strict=True)]
+    end = [n + more / r for n, more, r in zip(extent, beyond[1], ratio, strict=True)]
+    distances = np.minimum(predicted, distances_to_faces(points, first, end, found.rays, least))
+    shown = np.minimum(distances, distances_to_faces(points, (0, 0, 0), extent, found.rays, least))
+    volumes, shown_volumes, whole_volumes = (
+        found.rays.volume(torch.from_numpy(some)).clamp_min(0).numpy()
+        for some in (distances, shown, predicted)
     )
     sizes = equivalent_diameter(volumes)
     low = points - sizes[:, None] / 2 < np.where(np.array(start) > 0, start, -np.inf)
@@ -124,30 +135,35 @@ def measure_candidates(
         found.diameter,
         sizes[whole] / target,
         found.scores[kept][whole].astype(np.float64),
-        float(volumes[whole].sum() / examined),
+        float(shown_volumes[whole].sum() / examined),
         (points[whole] + 0.5) / shape,
         voxels,
-        np.minimum(volumes[whole] / whole_volumes[whole], 1.0),
+        np.minimum(shown_volumes[whole] / whole_volumes[whole], 1.0),
     )
 
 
 def distances_to_faces(
-    points: Float64[np.ndarray, "n 3"], shape: Triple, rays: Rays, least: float = 0.0
+    points: Float64[np.ndarray, "n 3"],
+    start: Sequence[float | int],
+    stop: Sequence[float | int],
+    rays: Rays,
+    least: float = 0.0,
 ) -> Float64[np.ndarray, "n r"]:
     """Distances along each ray to the faces of a volume, which are moved apart where it is thin.
 
     Args:
         points: (z, y, x) in voxels, inside the volume.
-        shape: shape of the volume, (z, y, x).
+        start: its first voxel, (z, y, x).
+        stop: the voxel after its last one.
         rays: the directions, of length 1.
         least: distance of opposite faces, at least, in voxels.
     """
     directions = rays.vertices.cpu().numpy().astype(np.float64)
     nearest = np.full((len(points), len(directions)), np.inf)
-    for axis, size in enumerate(shape):
+    for axis, (first, end) in enumerate(zip(start, stop, strict=True)):
         along = directions[:, axis]
-        away = np.where(along > 0, size - 0.5 - points[:, axis, None], points[:, axis, None] + 0.5)
-        away += max(least - size, 0) / 2
+        away = np.where(along > 0, end - 0.5 - points[:, axis, None], points[:, axis, None] + 0.5 - first)
+        away += max(least - (end - first), 0) / 2
         nearest = np.minimum(nearest, away / np.maximum(np.abs(along), 1e-12))
     return nearest
 

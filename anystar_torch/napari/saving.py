@@ -11,6 +11,7 @@ from anystar_torch.napari.features import measure
 from anystar_torch.napari.points_table import rows_of
 from anystar_torch.napari.result_layer import ResultLayer
 from anystar_torch.napari.segmentation import candidates_record, save
+from anystar_torch.system.wording import number_of
 
 ENDINGS = (
     "Labels (*.tif *.tiff *.ome.tif *.nii.gz *.nii *.nrrd *.mha *.npy *.zarr *.h5);;"
@@ -57,9 +58,11 @@ def save_result(shown: ResultLayer, path: Path) -> str:
         shown.result.live[shown.frame].candidates.save(path, record)
         return f"{path}: candidates{present}, for anystar relabel --prob-thresh {prob:g} --nms-thresh {nms:g}"
     if ending == ".ply":
-        return f"{path}: {_save_meshes(shown, path)} objects{present}"
+        return f"{path}: {number_of(_save_meshes(shown, path), 'object')}{present}"
     count = _save_table(shown, path) if ending == ".csv" else _save_labels(shown, path)
-    return f"{path}: {count} objects" + (f" in {len(shown.result.live)} time points" if several else "")
+    return f"{path}: {number_of(count, 'object')}" + (
+        f" in {len(shown.result.live)} time points" if several else ""
+    )
 
 
 def _complete(shown: ResultLayer) -> None:

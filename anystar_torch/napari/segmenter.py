@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 from anystar_torch.arrays import Spacing, Triple
 from anystar_torch.inference import stages
 from anystar_torch.inference.candidates import Candidates
-from anystar_torch.inference.input_volume import InputVolume
+from anystar_torch.inference.input_volume import InputVolume, beyond
 from anystar_torch.inference.instances import Instances
 from anystar_torch.inference.intensity_range import IntensityRange, intensity_range
 from anystar_torch.inference.object_size import ObjectSize
@@ -187,7 +187,8 @@ class Segmenter:
         """The size of the objects in view, of a volume that is not in memory."""
         part = reduced(view, target.volume.shape, spacing, 1.0, 1.0, _SIZE_VOXELS)
         voxels = target.volume.read(target.frame, target.channel, part)
-        volume = InputVolume(voxels, spacing, self._intensities(target, voxels))
+        around = beyond(part, target.volume.shape)
+        volume = InputVolume(voxels, spacing, self._intensities(target, voxels), around)
         return stages.object_size(volume, None, self.model.settings(self.device, progress=False)).diameter
 
     def _intensities(self, target: Target, voxels: Shaped[np.ndarray, "d h w"]) -> IntensityRange:

@@ -17,6 +17,7 @@ from anystar_torch.inference.stages import find_instances
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.network import weights
 from anystar_torch.network.mean_weights import mean_weights
+from anystar_torch.system.wording import number_of
 from anystar_torch.training.annotation import Annotation
 from anystar_torch.training.annotation_scores import (
     AnnotatedPart,
@@ -119,7 +120,7 @@ class FineTuningReport(Report):
             return model
         choices = score_annotations(model, counted, PROB_THRESHOLDS, NMS_THRESHOLDS, self.device)
         choice = nearest_best(choices, config.prob_thresh)
-        self.console.print(f"thresholds: chosen on {objects} held-out objects", soft_wrap=True)
+        self.console.print(f"thresholds: chosen on {number_of(objects, 'held-out object')}", soft_wrap=True)
         return AnyStar(
             model.network, replace(config, prob_thresh=choice.prob_thresh, nms_thresh=choice.nms_thresh)
         )
@@ -129,7 +130,9 @@ class FineTuningReport(Report):
         held_out = data.division.held_out
         parts = held_out or data.division.trained
         objects = sum(len(part.objects) for part in parts)
-        title = f"{objects} held-out objects" if held_out else f"{objects} objects that were trained on"
+        title = number_of(objects, "held-out object")
+        if not held_out:
+            title = f"{number_of(objects, 'object')} that were trained on"
         compared = [Compared(title, *(self._on_annotation(model, parts) for model in (before, after)))]
         pairs = list(self._pairs(data.synthesizer.on("report"), "scoring"))
         title = f"{self.samples} synthetic volumes"

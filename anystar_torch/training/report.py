@@ -26,6 +26,7 @@ from anystar_torch.network.mean_weights import mean_weights
 from anystar_torch.network.provenance import Provenance
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.system.progress import bar
+from anystar_torch.system.wording import number_of
 from anystar_torch.training.checkpoints import BEST, LAST, averaged_weights
 from anystar_torch.training.data import SynthesisData
 from anystar_torch.training.module import Training
@@ -229,7 +230,7 @@ class Report:
         diameter = self.diameter or (None if truth is None else median_diameter(truth, spacing))
         found = model.predict(scan.array, spacing=spacing, diameter=diameter, device=self.device)
         self.console.print(
-            f"{path}: {len(found)} objects, diameter {found.diameter:.1f} voxels", soft_wrap=True
+            f"{path}: {number_of(len(found), 'object')}, diameter {found.diameter:.1f} voxels", soft_wrap=True
         )
         if truth is not None:
             self._print_table(f"{Path(path).name} against its true labels", scores_of(truth, found.labels))

@@ -12,10 +12,8 @@ from tests.distributed.cases import crowd, model
 from tests.distributed.test_options import job_of
 
 SHAPE = (1200, 1100, 1000)
-FIRST, REPEATS = (
-    np.array([300, 500, 700]),
-    (4, 3, 3),
-)  # where the objects are, and how often a part is repeated
+FIRST = np.array([300, 500, 700])  # where the objects begin
+REPEATS = 4, 3, 3  # how often a part with objects is repeated
 
 
 def objects():
@@ -71,8 +69,24 @@ def test_the_estimate_reads_a_bounded_number_of_voxels(sources, tmp_path, monkey
     job = job_of(tmp_path, model(coarse_pass=False), source, diameter=None)
     size = preparation._object_size(job, IntensityRange(0.0, 1000.0, False))
     assert size.diameter == 15.0  # the median of the parts
+    assert not size.warnings
     assert [part.shape for part in parts] == [(preparation._PART,) * 3] * preparation._PARTS
     assert (parts[0] > 300).sum() > 0.5 * (objects() > 300).sum()  # the first part holds most of the objects
     chosen = preparation._PROBES**3 * preparation._PROBE**3 if levels == 1 else preparation._COARSE
     examined = preparation._PARTS * preparation._PART**3
     assert 0 < sum(read) <= chosen + examined < np.prod(SHAPE, dtype=np.int64) / 4
+
+
+@pytest.mark.parametrize("diameter", [90.0, 120.0])
+def test_objects_that_are_large_in_the_parts_give_a_warning(tmp_path, monkeypatch, diameter):
+    estimate = SizeEstimate(diameter, 1.0, 20, 5)
+    monkeypatch.setattr(preparation, "EXAMINED", 1000)
+    monkeypatch.setattr(preparation, "_estimate", lambda job, volume: ObjectSize(diameter, estimate))
+    volume = np.random.default_rng(0).random((20, 30, 40), np.float32)
+    job = job_of(tmp_path, model(coarse_pass=False), volume, diameter=None)
+    size = preparation._object_size(job, IntensityRange(0.0, 1.0, False))
+    assert (size.diameter, size.estimate) == (diameter, estimate)
+    lines = [warning.line for warning in size.warnings]
+    assert ["diameter of 120 voxels was estimated on parts of 384 voxels" in line for line in lines] == (
+        [True] if diameter > preparation._PART / 4 else []
+    )

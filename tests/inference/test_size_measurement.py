@@ -7,6 +7,7 @@ import pytest
 
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.inference.candidates import Candidates
+from anystar_torch.inference.input_volume import InputVolume
 from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.size_measurement import (
@@ -92,13 +93,29 @@ def test_the_share_of_an_object_inside_is_that_of_a_cut_ball(z, depth):
     assert found.sizes[0] == pytest.approx(np.cbrt(6 / math.pi * cut_ball(depth)), rel=0.01)
 
 
-def test_distances_end_at_the_faces():
+def test_an_object_at_a_face_of_a_part_counts_as_a_whole_where_the_image_goes_on():
+    """Along z the image goes on by 3 voxels before the part, along x by more than the ball needs."""
+    ball = candidates([(0, 30, 79)], rays=Rays.golden_spiral(2000))
+    seen, part, whole = (
+        measure_candidates(ball, (0, 0, 0), SHAPE, 1.0, 0.3, beyond=(before, (0, 0, beyond)))
+        for before, beyond in (((0, 0, 0), 0), ((3, 0, 0), 9), ((20, 0, 0), 9))
+    )
+    assert seen.sizes[0] < part.sizes[0] < whole.sizes[0]
+    assert part.sizes[0] == pytest.approx(np.cbrt(6 / math.pi * cut_ball(9.5)), rel=0.01)
+    assert whole.sizes[0] == pytest.approx(2 * RADIUS, rel=0.01)
+    assert part.inside == pytest.approx(seen.inside)
+    assert whole.inside == pytest.approx(seen.inside)
+    assert seen.covered == pytest.approx(whole.covered)
+
+
+@pytest.mark.parametrize(("start", "stop"), [((0, 0, 0), (6, 20, 30)), ((-7, 0, -2), (9, 16, 30))])
+def test_distances_end_at_the_faces(start, stop):
     """Along each ray, against steps of a hundredth of a voxel."""
-    point, shape, rays = np.array([[3.0, 15.0, 8.0]]), (6, 20, 30), Rays.golden_spiral(40)
-    found = distances_to_faces(point, shape, rays)[0]
+    point, rays = np.array([[3.0, 15.0, 8.0]]), Rays.golden_spiral(40)
+    found = distances_to_faces(point, start, stop, rays)[0]
     for direction, distance in zip(rays.vertices.numpy(), found, strict=True):
         places = point[0] + np.arange(0, 60, 0.01)[:, None] * direction
-        inside = ((places > -0.5) & (places < np.array(shape) - 0.5)).all(axis=1)
+        inside = ((places > np.array(start) - 0.5) & (places < np.array(stop) - 0.5)).all(axis=1)
         assert distance == pytest.approx(0.01 * inside.argmin(), abs=0.02)
 
 
@@ -180,3 +197,13 @@ def test_a_box_is_centred_at_its_place_and_moved_into_the_volume():
     assert start == (40, 15, 80)
     assert stop == (60, 35, 100)
     assert box_around((0.0, 0.5, 0.5), (100, 100, 10), (20, 20, 16)) == ((0, 40, 0), (20, 60, 16))
+
+
+def test_a_part_knows_how_far_the_image_goes_on(tmp_path):
+    whole = InputVolume(
+        np.arange(4 * 5 * 6).reshape(4, 5, 6), (1.0, 1.0, 1.0), IntensityRange(0.0, 1.0, False)
+    )
+    part = whole.part((slice(1, 4), slice(0, 2), slice(2, 5)))
+    assert part.beyond == ((1, 0, 2), (0, 3, 1))
+    assert (part.voxels == whole.voxels[1:4, :2, 2:5]).all()
+    assert whole.beyond == ((0, 0, 0), (0, 0, 0))

@@ -173,7 +173,7 @@ def test_an_object_counts_as_far_as_the_faces_of_the_volume(depth):
     radius, rays = 10.0, Rays.golden_spiral(2000)
     shape = (depth, 400, 400)
     middle = np.array([[(depth - 1) / 2, 199.5, 199.5]])
-    distances = np.minimum(radius, size_measurement.distances_to_faces(middle, shape, rays))
+    distances = np.minimum(radius, size_measurement.distances_to_faces(middle, (0, 0, 0), shape, rays))
     half = min(depth / 2, radius)
     expected = 2 * np.pi * (radius**2 * half - half**3 / 3)
     volume = float(rays.volume(torch.from_numpy(distances))[0])

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFileDialog
 from anystar_torch.napari.result_layer import ResultLayer
 from anystar_torch.napari.saving import ENDINGS, default_name
 from anystar_torch.napari.views.parts import Box, button, fill, note, row, silenced
+from anystar_torch.system.wording import number_of
 
 _PLAIN = "labels"
 _MARGIN = 0.01  # of the range, because its ends are shown with two decimals
@@ -69,7 +70,7 @@ class ResultBox(Box):
         hidden = self.shown.hidden(low, high, by)
         self.shown.colour(None if chosen == _PLAIN else chosen, low, high, by)
         self.remove.setEnabled(bool(hidden))
-        self.about.setText(f"{len(hidden)} objects are hidden" if hidden else "")
+        self.about.setText(f"{number_of(len(hidden), 'object')} hidden" if hidden else "")
 
     def ask_path(self, default: Path) -> str:
         """The file that the user names; empty where the dialog was closed.

@@ -10,6 +10,7 @@ from anystar_torch.inference.instances import Instances
 from anystar_torch.napari.segmentation import Segmentation
 from anystar_torch.napari.views.histogram import Histogram
 from anystar_torch.napari.views.parts import Box, note, row, silenced
+from anystar_torch.system.wording import number_of
 
 _STEPS = 100  # of a slider from 0 to 1
 
@@ -73,7 +74,7 @@ class ThresholdsBox(Box):
             scores: of all candidates, for the histogram; None to leave it.
         """
         warnings = "; ".join(str(warning) for warning in found.warnings)
-        self.count.setText(f"{len(found)} objects" + (f"; {warnings}" if warnings else ""))
+        self.count.setText(number_of(len(found), "object") + (f"; {warnings}" if warnings else ""))
         if scores is not None:
             self.histogram.show_scores(scores)
 

@@ -25,6 +25,7 @@ from anystar_torch.napari.views.result_box import ResultBox
 from anystar_torch.napari.views.run_box import RunBox
 from anystar_torch.napari.views.size_box import SizeBox
 from anystar_torch.napari.views.thresholds_box import ThresholdsBox
+from anystar_torch.system.wording import number_of
 
 _SETTLED = 300  # ms after the last move of a slider, before objects are measured
 
@@ -121,7 +122,7 @@ class SegmentationWidget(QWidget):
 
         def show(found: Preview) -> None:
             self.state.add_preview(found, target.volume, target.channel, target.frame)
-            self.run_box.show_line(f"{len(found.found)} objects in the part in view")
+            self.run_box.show_line(f"{number_of(len(found.found), 'object')} in the part in view")
 
         self._job(lambda _: self.state.segmenter().preview(target, diameter, view, thresholds), show)
 
@@ -245,7 +246,7 @@ class SegmentationWidget(QWidget):
         found = result.objects(shown.frame if shown.frame in result.live else min(result.live))
         if found.estimate is not None:
             self.size_box.about.setText(str(found.estimate))
-        self.run_box.show_line(f"{len(found)} objects of {found.diameter:.3g} voxels")
+        self.run_box.show_line(f"{number_of(len(found), 'object')} of {found.diameter:.3g} voxels")
         self._show_active()
 
     def _show_active(self, event: Any = None) -> None:
