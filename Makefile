@@ -15,7 +15,7 @@
 PYTHON   ?=
 UV       ?=
 VENV     ?= .venv
-WORKERS  ?= 2
+WORKERS  ?= 3
 HARDWARE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo laptop)
 MINUTES  ?= 10
 ARGS     ?=
@@ -25,19 +25,22 @@ TRUTH    ?=
 # Without an NVIDIA GPU the CPU build of torch is enough; the constraint keeps newer, CUDA-sized builds away.
 CONSTRAINTS = $(if $(filter gpu,$(HARDWARE)),,-c constraints-cpu.txt)
 BIN         = $(VENV)/bin
+# pip compiles modules on one core. Some packages hold modules for other versions of Python, which do not compile.
+COMPILE     = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 # The recipe of a GPU has its number of steps; without one the steps are measured and fitted to the budget.
 BUDGET      = $(if $(filter gpu,$(HARDWARE))$(findstring trainer.max_steps,$(ARGS))$(findstring minutes,$(ARGS)),,minutes=$(MINUTES))
 
 ifeq ($(UV),)
 CREATE  = python=$$(.ci/python $(PYTHON)) && "$$python" -m venv $(VENV) \
 	&& $(BIN)/python -m pip install --quiet --upgrade pip
-INSTALL = $(BIN)/python -m pip install --quiet $(CONSTRAINTS)
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile $(CONSTRAINTS)
 else
 CREATE  = $(UV) venv --python "$(or $(PYTHON),>=3.11)" $(VENV)
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python $(CONSTRAINTS)
 endif
 
 # Work is shared by processes of one thread each: torch gains less from a second thread than the tests from a worker.
+# Some tests wait for processes of their own, so that three workers keep two cores busy.
 # Compiled tests are stored, even where PYTHONDONTWRITEBYTECODE is set: every worker compiles them for 14 s otherwise.
 PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 HERE   = not compile and not interpreter
@@ -54,6 +57,7 @@ $(VENV)/.ready: pyproject.toml CMakeLists.txt constraints-cpu.txt $(wildcard any
 	test -x $(BIN)/python || { $(CREATE); }
 	$(INSTALL) torch
 	$(INSTALL) --editable ".[dev]"
+	$(COMPILE)
 	touch $@
 
 train: setup

@@ -21,6 +21,7 @@ from anystar_torch.configuration.compose import load_synthesizer
 from anystar_torch.generator.scene.density import shrink
 from anystar_torch.generator.spatial.coordinates import Coordinates, Step, identity
 from anystar_torch.random.source import Source
+from anystar_torch.system.wording import number_of
 
 FOLDER = Path(__file__).resolve().parent / "pictures" / "generator"
 SCENE = (128, 128, 128)
@@ -105,7 +106,8 @@ def finished() -> None:
         sample: Sample = load_synthesizer(name, seed=3)(torch.arange(12))
         pairs = enumerate(zip(sample.image[:, 0, 32], sample.labels[:, 0, 32], strict=True))
         panels = {
-            f"id {number}: {len(labels.unique()) - 1} objects": image for number, (image, labels) in pairs
+            f"id {number}: {number_of(len(labels.unique()) - 1, 'object')}": image
+            for number, (image, labels) in pairs
         }
         save(name, panels, 6, width=1.5)
 

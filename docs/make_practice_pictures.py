@@ -21,6 +21,7 @@ from anystar_torch import AnyStar
 from anystar_torch.evaluation.matching import SMALLEST_TRUTH, ContingencyTable
 from anystar_torch.evaluation.outlines import colour, contours
 from anystar_torch.inference.candidates import Candidates
+from anystar_torch.system.wording import number_of
 from benchmarks.real_volumes import volumes as real_volumes
 from benchmarks.real_volumes.volumes import Volume
 
@@ -152,7 +153,7 @@ class Practice:
                 panel.add_collection(LineCollection(lines, colors=[colour(label)], linewidths=1.0))
             score = ContingencyTable.of(case.truth, labels).without_small(SMALLEST_TRUTH).matching(0.5)
             said = f", F1 {score.f1:.2f}" if labels is not case.truth else ""
-            panel.set_title(f"{title}\n{score.n_pred} objects{said}", fontsize=7)
+            panel.set_title(f"{title}\n{number_of(score.n_pred, 'object')}{said}", fontsize=7)
             panel.set_axis_off()
         FOLDER.mkdir(parents=True, exist_ok=True)
         figure.savefig(FOLDER / f"{name}.png")

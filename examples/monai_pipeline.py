@@ -9,6 +9,7 @@ from monai.data import Dataset
 from monai.transforms import Compose, LoadImaged, SaveImaged
 
 from anystar_torch.exporting.monai_transform import AnyStard
+from anystar_torch.system.wording import number_of
 
 folder, diameter, *volumes = sys.argv[1:]
 pipeline = Compose(
@@ -27,4 +28,4 @@ pipeline = Compose(
     ]
 )
 for found in Dataset([{"image": path} for path in volumes], pipeline):
-    print(f"{int(found['image_labels'].max())} objects")
+    print(number_of(int(found["image_labels"].max()), "object"))

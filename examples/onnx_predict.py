@@ -11,6 +11,7 @@ from anystar_torch import Rays, io, ops
 from anystar_torch.inference.intensity_range import intensity_range
 from anystar_torch.inference.resampling import ResampledVolume
 from anystar_torch.inference.scaling import Scaling
+from anystar_torch.inference.tiles import margin_of
 
 
 def predict(network, volume, spacing, diameter):
@@ -20,15 +21,20 @@ def predict(network, volume, spacing, diameter):
     vertices, faces, anisotropy = (metadata["rays"][name] for name in ("vertices", "faces", "anisotropy"))
     rays = Rays(torch.tensor(vertices), torch.tensor(faces), tuple(anisotropy))
     scaling = Scaling.of(volume.shape, spacing, diameter, metadata["diameter_band"][1], rays)
-    size = tuple(-(-n // d) * d for n, d in zip(scaling.shape, metadata["divisor"], strict=True))
+    grid, divisor = metadata["grid"], metadata["divisor"]
+    size = tuple(-(-n // d) * d for n, d in zip(scaling.shape, divisor, strict=True))
+    # A thin volume is continued by its mirror image.
+    margin = np.array(margin_of(size, metadata["smallest_tile"], divisor, grid))
     intensities = intensity_range(volume, metadata["normalisation"])
-    image = ResampledVolume(volume, scaling, intensities).box((0, 0, 0), size)
+    image = ResampledVolume(volume, scaling, intensities).box(tuple(-margin), tuple(size + margin))
     probability, distances = session.run(None, {"image": image.numpy()})
     where = np.argwhere(probability[0, 0] > metadata["prob_thresh"])
-    where = where[(where * metadata["grid"] < scaling.shape).all(axis=1)]  # not in the padding
+    voxels = where * grid - margin
+    inside = ((voxels >= 0) & (voxels < scaling.shape)).all(axis=1)  # not in the margin or the padding
+    where, voxels = where[inside], voxels[inside]
     scores = torch.from_numpy(probability[0, 0][tuple(where.T)])
     order = torch.argsort(scores, descending=True, stable=True)
-    points = torch.from_numpy((where * metadata["grid"]).astype(np.float32))[order]
+    points = torch.from_numpy(voxels.astype(np.float32))[order]
     distances = torch.from_numpy(distances[0][:, *where.T].T)[order].clamp_min(1e-3).half().float()
     keep = ops.nms(points, distances, scores[order], rays, metadata["nms_thresh"])
     turned, growth = scaling.rays(rays)  # from the network's voxels to the volume's

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from anystar_torch.cli.paths import is_candidates, is_labels, stem, volumes_in, without_parts
+from anystar_torch.system.wording import number_of
 
 if TYPE_CHECKING:
     from anystar_torch.io import Location
@@ -61,7 +62,7 @@ def by_frame(pairs: list[Pair]) -> list[Pair]:
         ]
         if counts[0] != counts[1]:
             raise ValueError(
-                f"{pair.truth} has {counts[0]} time points and {pair.prediction} has {counts[1]}; "
+                f"{pair.truth} has {number_of(counts[0], 'time point')} and {pair.prediction} has {counts[1]}; "
                 "both must have the same number, or choose one of each with frame="
             )
         frames = range(counts[0]) if counts[0] > 1 else ()

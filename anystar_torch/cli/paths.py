@@ -49,9 +49,11 @@ class Outputs:
         """
         from anystar_torch import io
         from anystar_torch.evaluation import picture
+        from anystar_torch.io import arrays
         from anystar_torch.io.tables import check_meshes
 
-        io.writer(self.labels, source)
+        if io.writer(self.labels, source) is arrays:
+            arrays.check_sidecar(self.labels)
         if self.picture is not None:
             picture.check_ending(self.picture)
         for path in (self.labels, *self.extra):

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from anystar_torch import __version__
@@ -15,16 +16,26 @@ from anystar_torch.arrays import LazyVoxels, Spacing
 from anystar_torch.distributed.job import Job, Machine, Options
 from anystar_torch.distributed.mask import VolumeMask
 from anystar_torch.distributed.options import LargeOptions
-from anystar_torch.distributed.places import MODEL, SETTINGS, check_work_folder, discard, file_of
+from anystar_torch.distributed.places import (
+    MASK,
+    MODEL,
+    SETTINGS,
+    check_work_folder,
+    discard,
+    file_of,
+    is_other_target,
+    note_target,
+)
 from anystar_torch.distributed.work_folder import WorkFolder
 from anystar_torch.inference.candidates import checked_overlap, checked_probability
-from anystar_torch.inference.input_volume import diameter_in_voxels, validated_spacing
+from anystar_torch.inference.input_volume import checked_array, diameter_in_voxels, validated_spacing
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.io import Inside, LabelStore, LazyVolume, Location, container, open_volume, read
+from anystar_torch.io.axes import not_a_volume
 from anystar_torch.io.identity import checksum, version_of
 from anystar_torch.io.lazy_volume import Choice
+from anystar_torch.io.location import writable
 from anystar_torch.network import weights
-from anystar_torch.system.errors import last_line
 
 Source = Location | LazyVolume | LazyVoxels | NDArray[Any]
 """A volume: file, folder or URL; or in memory, or read in boxes."""
@@ -38,17 +49,20 @@ def frames_of(source: Source | Sequence[Source], wishes: LargeOptions) -> list[A
         wishes: the channel, the time point, the axes and the scene.
 
     Raises:
-        ValueError: the source is missing, broken or not a volume, or the volumes of a list have different sizes.
+        TypeError: a volume is no array of real numbers.
+        ValueError: the source is missing, broken or not a volume, the volumes of a list have different sizes, or an
+            option chooses a part of what is no file.
     """
     if isinstance(source, list):
-        sizes = sorted({tuple(one.shape) for one in source})
+        volumes = [_checked(one, wishes) for one in source]
+        sizes = sorted({tuple(one.shape) for one in volumes})
         if len(sizes) != 1:
             raise ValueError(
                 f"time points must be volumes of one size, got {', '.join(map(str, sizes)) or 'none'}"
             )
-        return source
+        return volumes
     if not isinstance(source, Path | str):
-        return [source]
+        return [_checked(source, wishes)]
     chosen = {name: getattr(wishes, name) for name in ("channel", "axes", "spacing", "scene")}
     if wishes.frame is not None:
         return [open_volume(source, frame=wishes.frame, **chosen)]
@@ -58,6 +72,32 @@ def frames_of(source: Source | Sequence[Source], wishes: LargeOptions) -> list[A
         first = open_volume(source, frame=0, **chosen)
     count = first.frames
     return [first] if count == 1 else [first.at(frame=frame) for frame in range(count)]
+
+
+def _checked(source: Any, wishes: LargeOptions) -> Any:
+    """A volume that is given as such, and not as a file.
+
+    Raises:
+        TypeError: it is no array of real numbers.
+        ValueError: it does not have three axes, or no voxels; or an option chooses a part of it.
+    """
+    choosing = [name for name in ("channel", "frame", "axes", "scene") if getattr(wishes, name) is not None]
+    if choosing:
+        raise ValueError(
+            f"{', '.join(choosing)}: only a file can hold more than one volume; give its path, or the volume alone"
+        )
+    if isinstance(source, np.ndarray | torch.Tensor):
+        return checked_array(source)
+    if not all(hasattr(source, name) for name in ("shape", "dtype", "__getitem__")):
+        raise TypeError(f"a volume must be a path, a URL or an array, got {type(source).__name__}")
+    shape, kind = tuple(source.shape), np.dtype(source.dtype)
+    if kind.kind not in "uifb":
+        raise TypeError(f"volume must hold real numbers, got {kind}")
+    if len(shape) != 3:
+        raise ValueError(not_a_volume("the volume", shape))
+    if 0 in shape:
+        raise ValueError(f"the volume holds no voxels: its shape is {shape}")
+    return source
 
 
 def jobs_of(frames: Sequence[Any], network: AnyStar, wishes: LargeOptions, place: Path) -> list[Job]:
@@ -78,7 +118,7 @@ def jobs_of(frames: Sequence[Any], network: AnyStar, wishes: LargeOptions, place
     shape: Spacing = network.network.rays.anisotropy if spacing is None else spacing
     given = wishes.diameter
     diameter = None if given is None else diameter_in_voxels(given, spacing if has_unit else None)
-    limits = wishes.intensity_range
+    limits, (z, y, x) = wishes.intensity_range, wishes.shard
     settings = Options(
         spacing=shape,
         diameter=diameter,
@@ -91,10 +131,10 @@ def jobs_of(frames: Sequence[Any], network: AnyStar, wishes: LargeOptions, place
         coarse_pass=network.coarse_pass,
         shape_averaging=network.shape_averaging,
         tiles=network.tile_options,
-        block=wishes.block,
-        shard=wishes.shard,
+        block=int(wishes.block),
+        shard=(int(z), int(y), int(x)),
     )
-    mask, identity = _mask(wishes), _identity_of_model(network)
+    mask, identity = _mask(wishes, place), _identity_of_model(network)
     return [
         Job(
             work=WorkFolder(place / f"frame-{number:05d}"),
@@ -120,15 +160,15 @@ def spacing_of(source: Any, wishes: LargeOptions) -> Spacing | None:
     Raises:
         ValueError: it is not three positive numbers.
     """
-    spacing = wishes.spacing or getattr(source, "spacing", None)
+    spacing = getattr(source, "spacing", None) if wishes.spacing is None else wishes.spacing
     return None if spacing is None else validated_spacing(spacing)
 
 
-def _mask(wishes: LargeOptions) -> VolumeMask | None:
+def _mask(wishes: LargeOptions, place: Path) -> VolumeMask | None:
     if wishes.mask is None:
         return None
     values = wishes.mask if isinstance(wishes.mask, np.ndarray) else read(Path(wishes.mask)).array
-    return VolumeMask.of(values)
+    return replace(VolumeMask.of(values), file=place / MASK)
 
 
 def begin(
@@ -154,7 +194,7 @@ def begin(
         "number type": str(job.source.dtype),
         "model": job.identity,
         "normalisation": job.normalisation,
-        "mask": None if job.mask is None else hashlib.blake2b(job.mask.inside.tobytes()).hexdigest()[:16],
+        "mask": None if job.mask is None else checksum(job.mask.inside),
         **job.options.facts(),
     }
     settings = WorkFolder.plain(settings)
@@ -173,18 +213,20 @@ def begin(
         earlier = None
     if earlier is None:
         LabelStore.forget(target)  # those of another run: shards without objects are not written again
-        try:
+        with writable(place):
             discard(place)  # also what a run left that was stopped before it wrote its settings
             place.mkdir(parents=True, exist_ok=True)
             weights.save(job.model, network.network, network.config)
             folder.note(SETTINGS, settings)
-        except OSError as error:
-            raise ValueError(f"cannot write {place}: {error.strerror or last_line(error)}") from error
+    if job.mask is not None:
+        job.mask.store()
     if any([one.work.repair() for one in jobs]):
         LabelStore.forget(target)  # objects that are computed again may differ
-    if not LabelStore.is_begun(target):  # labels that are noted as written are gone
-        for one in jobs:
+    if is_other_target(place, target) or not LabelStore.is_begun(target):
+        for one in jobs:  # labels that are noted as written are elsewhere, or gone
             one.work.forget(("labels", "pyramid"))
+    with writable(place):
+        note_target(place, target)
 
 
 def _identity(source: Any) -> str:

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 ATTEMPTS = 3
-"""How often a task may fail, or its worker die, before the prediction ends."""
+"""How often a task may fail before the prediction ends. How often its worker may die is a setting of the scheduler."""
 
 _QUEUED = 2  # tasks per thread of the workers that are submitted at a time
+
+# Ctrl-C reaches all processes of a terminal. The one that was started then ends its workers.
+_WITHOUT_INTERRUPTS = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 
 
 class TaskError(ValueError):
@@ -54,19 +57,22 @@ class Workers:
         from distributed import as_completed
 
         rest = iter(calls)
-        running = as_completed(
-            [self._submit(task, call) for call in itertools.islice(rest, self._most_submitted(queued))]
-        )
-        pending: set[Future] = set(running.futures)
+        running = as_completed()
+        pending: set[Future] = set()
+
+        def submit() -> None:
+            """Submit tasks for all workers of this moment: more of them may have joined."""
+            for call in itertools.islice(rest, max(self._most_submitted(queued) - len(pending), 0)):
+                new = self._submit(task, call)
+                pending.add(new)
+                running.add(new)
+
+        submit()
         try:
             for future in running:
                 pending.discard(future)
                 yield self._result(future)
-                # After the result was taken: the next call may use it.
-                for call in itertools.islice(rest, 1):
-                    new = self._submit(task, call)
-                    pending.add(new)
-                    running.add(new)
+                submit()  # after the result was taken: the next call may use it
         finally:
             if pending and self.client.status == "running":
                 self.client.cancel(list(pending))
@@ -97,8 +103,9 @@ class Workers:
             item: Item = future.result()
             return item
         except KilledWorker as error:
+            deaths = error.allowed_failures + 1
             raise TaskError(
-                f"block {name} ended its worker {ATTEMPTS} times, most often because memory was full: start fewer "
+                f"block {name} ended its worker {deaths} times, most often because memory was full: start fewer "
                 "workers; or, because a continued run keeps its tiles, remove what is kept and begin anew with a lower "
                 "max_memory"
             ) from error
@@ -128,7 +135,11 @@ def local_workers(count: int, threads: int | None = None) -> Iterator["Client"]:
         ImportError: dask is not installed.
     """
     distributed = _distributed()
+    import dask
+
     variables = variables_of_workers() | thread_variables(threads or shared_cores(count))
+    given = dask.config.get("distributed.worker.preload")
+    loaded = [*([given] if isinstance(given, str) else given), _WITHOUT_INTERRUPTS]
     # Workers keep to their own limit (max_memory); Dask would stop them at a share of it. The port of the dashboard is
     # any that is free. Dask's own messages about workers that end would come between ours.
     with (
@@ -139,6 +150,7 @@ def local_workers(count: int, threads: int | None = None) -> Iterator["Client"]:
             memory_limit=0,
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
+            preload=loaded,
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

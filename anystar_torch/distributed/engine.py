@@ -99,9 +99,11 @@ def draw_labels(found: Found, run: Run, target: LabelStore, frame: int | None = 
         scale = target.levels[level].scale[-3:]
         boxes, near = {}, {}
         for number, box in enumerate(target.shards(level)):
+            if frame is not None and box[0].start != frame:
+                continue
             extent = [(one.start * s, one.stop * s) for one, s in zip(box[-3:], scale, strict=True)]
             some = index.meeting(tuple(zip(*extent, strict=True)))
-            if some and (frame is None or box[0].start == frame):
+            if some:
                 boxes[str(number)], near[str(number)] = box, some
         if level:
             run.stage(

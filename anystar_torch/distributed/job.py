@@ -19,7 +19,7 @@ from anystar_torch.geometry.rays import Rays
 from anystar_torch.inference.coarse_pass import COARSE_FACTOR
 from anystar_torch.inference.input_volume import InputVolume
 from anystar_torch.inference.intensity_range import IntensityRange
-from anystar_torch.inference.plan import Layout, MemoryState, TileOptions
+from anystar_torch.inference.plan import Layout, TileOptions
 from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.stages import Settings
 from anystar_torch.inference.tile_network import TileNetwork
@@ -182,14 +182,12 @@ class Job:
     @cached_property
     def settings(self) -> Settings:
         """The settings of the stages of a prediction."""
-        memory = MemoryState.now(self.network.device)
         return Settings(
             self.network,
             self.config,
             self.options.coarse_pass,
             self.options.tiles,
             self.machine.max_memory,
-            memory=memory,
         )
 
     def scaling(self, factor: float = 1.0) -> Scaling:

@@ -17,8 +17,10 @@ from anystar_torch.distributed.options import LargeOptions
 from anystar_torch.distributed.places import (
     discard,
     file_of,
+    is_left,
     labels_at,
     may_replace_table,
+    note_complete,
     note_table,
     remove_discarded,
     work_folder,
@@ -135,6 +137,8 @@ def predict(
     replaced = overwrite or (table is not None and may_replace_table(place, table))
     _check_table(wishes, len(frames), replaced)
     remove_discarded(place)  # where the labels are finished, nothing else would
+    if not overwrite and is_left(place, target):
+        discard(place)
     LabelStore.check(target, overwrite)
     jobs = jobs_of(frames, network, wishes, place)
     begin(place, target, jobs, network, overwrite)
@@ -153,6 +157,7 @@ def predict(
         if table is not None:
             note_table(place, table)
             write_objects(table, found[0], run, record.spacing, record.unit, replaced)
+        note_complete(place)
         written = store.finish(record)
     with suppress(OSError, ValueError):  # the labels are complete
         discard(place)

@@ -1,12 +1,17 @@
 """A mask of lower resolution: where in a volume objects may be."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Shaped
 
 from anystar_torch.arrays import Triple
 from anystar_torch.distributed.blocks import Corners
+from anystar_torch.io.atomic import atomic_write
+from anystar_torch.io.axes import not_a_volume
+from anystar_torch.system.errors import last_line
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,9 +20,11 @@ class VolumeMask:
 
     Attributes:
         inside: where objects may be, (z, y, x).
+        file: file with ``inside``, which is sent to other processes in place of the voxels; None to send the voxels.
     """
 
     inside: Bool[np.ndarray, "d h w"]
+    file: Path | None = None
 
     @classmethod
     def of(cls, values: Shaped[np.ndarray, "d h w"]) -> "VolumeMask":
@@ -27,12 +34,42 @@ class VolumeMask:
             values: labels or grey values of any type.
 
         Raises:
-            ValueError: all values are 0.
+            ValueError: it does not have three axes, or all values are 0.
         """
+        if values.ndim != 3:
+            raise ValueError(not_a_volume("the mask", values.shape))
         inside = np.asarray(values) != 0
         if not inside.any():
             raise ValueError("the mask is 0 everywhere, so that there is nothing to predict")
         return cls(inside)
+
+    @classmethod
+    def stored(cls, file: Path) -> "VolumeMask":
+        """A mask in a file, which is mapped into memory.
+
+        Args:
+            file: that :meth:`store` wrote.
+
+        Raises:
+            ValueError: there is no such file.
+        """
+        try:
+            return cls(np.load(file, mmap_mode="r"), file)
+        except OSError as error:
+            raise ValueError(f"cannot read {file}: {error.strerror or last_line(error)}") from error
+
+    def store(self) -> None:
+        """Write the file of the mask, if it is not there.
+
+        Raises:
+            ValueError: it cannot be written.
+        """
+        if self.file is not None and not self.file.exists():
+            with atomic_write(self.file) as temporary:
+                np.save(temporary, self.inside)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return super().__reduce__() if self.file is None else (VolumeMask.stored, (self.file,))
 
     def holds(self, points: Float[np.ndarray, "n 3"], shape: Triple) -> Bool[np.ndarray, " n"]:
         """Which points lie inside.

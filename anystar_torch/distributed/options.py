@@ -61,5 +61,7 @@ class LargeOptions:
                 )
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
+        if len(self.shard) != 3:
+            raise ValueError(f"shard must be three numbers of voxels (z, y, x), got {self.shard}")
         if self.block < 1 or min(self.shard) < 1:
             raise ValueError(f"blocks and shards need at least 1 voxel, got {self.block} and {self.shard}")

@@ -9,6 +9,8 @@ from uuid import uuid4
 
 from anystar_torch.distributed.work_folder import WorkFolder
 from anystar_torch.io import Inside, Location, is_url
+from anystar_torch.io.label_target import is_finished, is_unfinished, temporary_place
+from anystar_torch.io.location import checked, writable
 
 SETTINGS = "settings.json"
 """File of a work folder: the settings of the run."""
@@ -19,7 +21,16 @@ MODEL = "model"
 TABLE = "table.json"
 """File of a work folder: the name of the table that the run began to write."""
 
-_OWN = re.compile(rf"{MODEL}|frame-\d+|{SETTINGS}|{TABLE}|\..*\.part")  # all that a work folder holds
+MASK = "mask.npy"
+"""File of a work folder: where objects may be."""
+
+_TARGET = "target.json"  # where the labels are written of which tasks note that they are
+_COMPLETE = "complete.json"  # all labels are written, and get their name next
+
+# All that a work folder holds.
+_OWN = re.compile(
+    rf"{MODEL}|frame-\d+|{SETTINGS}|{TABLE}|(\.\w{{8}}\.)?{MASK}|{_TARGET}|{_COMPLETE}|\..*\.part"
+)
 
 
 def labels_at(target: Location | Inside) -> Location:
@@ -113,6 +124,56 @@ def remove_discarded(place: Path) -> None:
 def _discarded(place: Path) -> str:
     """Begin of the name that a work folder gets before it is removed."""
     return f".{place.name[:100]}"  # file systems limit the length of a name
+
+
+def note_complete(place: Path) -> None:
+    """Note that all labels are written, before they get their name.
+
+    Args:
+        place: the work folder.
+    """
+    WorkFolder(place).note(_COMPLETE, True)
+
+
+def is_left(place: Path, target: Location | Inside) -> bool:
+    """Whether the labels of a work folder are finished: its run was killed before it removed the folder.
+
+    Args:
+        place: the work folder.
+        target: of the labels.
+    """
+    if WorkFolder(place).noted(_COMPLETE) is None or is_other_target(place, target):
+        return False
+    labels = checked(labels_at(target))
+    unfinished = temporary_place(labels)
+    with writable(labels):
+        return is_finished(labels) and (unfinished == labels or not is_unfinished(unfinished))
+
+
+def is_other_target(place: Path, target: Location | Inside) -> bool:
+    """Whether the labels of which tasks note that they are written lie at another place.
+
+    Args:
+        place: the work folder.
+        target: of the labels.
+    """
+    return WorkFolder(place).noted(_TARGET) not in (None, _name_of(target))
+
+
+def note_target(place: Path, target: Location | Inside) -> None:
+    """Note where the labels are written of which tasks note that they are.
+
+    Args:
+        place: the work folder.
+        target: of the labels.
+    """
+    WorkFolder(place).note(_TARGET, _name_of(target))
+
+
+def _name_of(target: Location | Inside) -> str:
+    """The URL of the labels, or their path from the root."""
+    labels = labels_at(target)
+    return str(labels if is_url(labels) else Path(labels).absolute())
 
 
 def may_replace_table(place: Path, table: Path) -> bool:

@@ -72,6 +72,9 @@ class Run:
 
         Returns:
             The results by name, in the order of the names.
+
+        Raises:
+            ValueError: a worker has stored a result where this process does not see it.
         """
         complete = work.complete(stage)
         if complete is not None:
@@ -87,6 +90,11 @@ class Run:
             calls = ((name, *more(name)) for name in missing)
             results = self.executor.results(task, calls, queued=receive is None)
             for done, item in enumerate(results, before + 1):
+                if not work.holds(item):
+                    raise ValueError(
+                        f"a worker has stored a result in {work.path}, and it is not there: all workers and the "
+                        "process that started them must see one work folder under this path"
+                    )
                 items[item.name] = item
                 if receive is not None:
                     receive(item)

@@ -115,6 +115,14 @@ class WorkFolder:
                 f"{path} cannot be read ({last_line(error)}); start the same command again"
             ) from error
 
+    def holds(self, item: Item) -> bool:
+        """Whether the file of a result is there.
+
+        Args:
+            item: what :meth:`write` returned.
+        """
+        return (self.path / item.stage / item.file).is_file()
+
     def check(self, item: Item) -> None:
         """Compare a file with the checksum in its name.
 

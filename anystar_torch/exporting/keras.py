@@ -13,6 +13,7 @@ from typing import Any
 from anystar_torch.exporting.keras_layers import Layer, layers, values
 from anystar_torch.exporting.requirements import need
 from anystar_torch.io.atomic import atomic_write
+from anystar_torch.io.hdf5 import created
 from anystar_torch.network.keras_import import BACKBONES, SETTINGS, WEIGHT_FILES
 from anystar_torch.network.stardist import StarDist
 from anystar_torch.network.weights import ModelConfig
@@ -129,7 +130,7 @@ def write_weights(path: Path, weighted: Sequence[Layer]) -> None:
     import h5py
 
     text = h5py.string_dtype("ascii")
-    with h5py.File(path, "w") as file:
+    with created(path) as file:
         file.attrs.create("layer_names", [layer.name for layer in weighted], dtype=text)
         file.attrs.create("backend", "tensorflow", dtype=text)
         file.attrs.create("keras_version", _KERAS, dtype=text)

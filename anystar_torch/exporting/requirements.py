@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 from anystar_torch.exporting.origin import not_an_identifier
 from anystar_torch.network.stardist import StarDist
+from anystar_torch.system.wording import number_of
 
 
 def need(form: str, *modules: str) -> None:
@@ -41,7 +42,7 @@ def dense_only(form: str, network: StarDist, channels: int | None = None) -> Non
         )
     if channels is not None and network.channels != channels:
         raise ValueError(
-            f"{form} can express images of {channels} channel; this network takes {network.channels}"
+            f"{form} can express images of {number_of(channels, 'channel')}; this network takes {network.channels}"
         )
 
 

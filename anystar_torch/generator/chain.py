@@ -102,7 +102,7 @@ class Chain:
             ValueError: an effect does not report the width of its blur.
         """
         self.check_blur_is_known()
-        total = torch.zeros(len(source.root), 3, device=source.root.device)
+        total = torch.zeros(len(source.root), 3, dtype=torch.float32, device=source.root.device)
         for name, effect in self.effects.items():
             if isinstance(effect, BlurringEffect):
                 total = total + effect.blur_width(self._stream(name, source)).square()

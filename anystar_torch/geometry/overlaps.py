@@ -38,8 +38,8 @@ def shared_voxels(
     from anystar_torch.kernels import _native
 
     check_polyhedra(points, distances, rays)
-    shared = torch.empty(len(pairs), dtype=torch.int64)
-    smaller = torch.empty(len(pairs), dtype=torch.float64)
+    shared = torch.empty(len(pairs), dtype=torch.int64, device="cpu")
+    smaller = torch.empty(len(pairs), dtype=torch.float64, device="cpu")
     polyhedra = native_array(points), native_array(distances)
     triangles = native_array(rays.vertices), native_array(rays.faces.long())
     results = shared.numpy(), smaller.numpy()

@@ -47,10 +47,10 @@ class SuppressionInRounds:
     def __init__(self, rays: Rays, nms_thresh: float) -> None:
         self.rays = rays
         self.nms_thresh = float(nms_thresh)
-        self._points = torch.empty(0, 3, dtype=torch.float32)
-        self._distances = torch.empty(0, len(rays), dtype=torch.float32)
-        self._scores = torch.empty(0, dtype=torch.float32)
-        self._states = torch.empty(0, dtype=torch.uint8)
+        self._points = torch.empty(0, 3, dtype=torch.float32, device="cpu")
+        self._distances = torch.empty(0, len(rays), dtype=torch.float32, device="cpu")
+        self._scores = torch.empty(0, dtype=torch.float32, device="cpu")
+        self._states = torch.empty(0, dtype=torch.uint8, device="cpu")
         self._reach = 0.0  # of all candidates so far
         self._assumed = math.inf  # least reach that a round relied on
         self._work = self._begun()
@@ -85,7 +85,9 @@ class SuppressionInRounds:
         self._points = torch.cat([self._points, points.cpu()])
         self._distances = torch.cat([self._distances, distances.cpu()])
         self._scores = torch.cat([self._scores, scores.cpu()])
-        self._states = torch.cat([self._states, torch.full(scores.shape, _OPEN, dtype=torch.uint8)])
+        self._states = torch.cat(
+            [self._states, torch.full(scores.shape, _OPEN, dtype=torch.uint8, device="cpu")]
+        )
         if len(distances):
             self._reach = max(self._reach, float(distances.max()))
 
@@ -100,7 +102,9 @@ class SuppressionInRounds:
         """
         reach = math.ceil(_MARGIN * self._reach) + 1  # + 1: a polyhedron's box is rounded to whole voxels
         self._assumed = min(self._assumed, reach - 1)
-        grown = unfinished.to(torch.int32) + torch.tensor([[-reach], [reach]], dtype=torch.int32)
+        grown = unfinished.to(torch.int32) + torch.tensor(
+            [[-reach], [reach]], dtype=torch.int32, device="cpu"
+        )
         self._round(grown, None)
         return self.undecided
 

@@ -83,7 +83,9 @@ def checked_array(volume: NDArray[Any] | Tensor) -> Shaped[np.ndarray, "d h w"]:
         ValueError: it does not have three axes, or no voxels.
     """
     if isinstance(volume, Tensor):
-        volume = volume.detach().cpu()
+        if volume.is_meta:
+            raise TypeError("volume must hold numbers, got a tensor of the device meta")
+        volume = volume.detach().cpu().resolve_neg()
         array = (volume.float() if volume.dtype == torch.bfloat16 else volume).numpy()
     elif isinstance(volume, np.ma.MaskedArray):  # masked voxels have no value
         array = np.where(np.ma.getmaskarray(volume), np.float32(np.nan), volume.data.astype(np.float32))

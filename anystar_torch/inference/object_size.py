@@ -37,7 +37,7 @@ class SizeEstimate:
     def __str__(self) -> str:
         return (
             f"diameter estimated as {self.diameter:.3g} voxels from {number_of(self.objects, 'object')}; "
-            f"{100 * self.support:.0f} % of the objects found at {self.scales} scales agree"
+            f"{100 * self.support:.0f} % of the objects found at {number_of(self.scales, 'scale')} agree"
         )
 
 

@@ -127,6 +127,7 @@ class MemoryState:
         source: Triple,
         kept: float | int = 0,
         reserve: float | int = RESERVE,
+        whole: bool = True,
     ) -> float:
         """Bytes that tiles may take.
 
@@ -138,6 +139,8 @@ class MemoryState:
             source: shape of the input, (z, y, x), whose labels need memory at the end.
             kept: bytes of the host's memory that are needed during the pass.
             reserve: bytes for buffers of libraries.
+            whole: whether the input is the whole volume, which is in memory; False for a part that is predicted on its
+                own, block by block.
 
         Raises:
             ValueError: not even the labels fit.
@@ -152,10 +155,14 @@ class MemoryState:
         left = max_memory - self.resident - reserve
         results = _LABELS * math.prod(source) + kept
         if results > left:
+            taking = "program and volume take" if whole else "the program takes"
+            other = (
+                ", crop the volume, or predict it block by block (labels in an .ome.zarr)" if whole else ""
+            )
             raise ValueError(
-                f"program and volume take {self.resident / 1e9:.2f} GB, labels and buffers need "
+                f"{taking} {self.resident / 1e9:.2f} GB, labels and buffers need "
                 f"{(results + reserve) / 1e9:.2f} GB more, and {max_memory / 1e9:.2f} GB may be used; "
-                "raise max_memory, crop the volume, or predict it block by block (labels in an .ome.zarr)"
+                f"raise max_memory{other}"
             )
         return left
 
@@ -205,7 +212,14 @@ def plan_layout(
     size, batch = options.size, options.batch
     if size is None:
         try:
-            size = best_tile_size(shape, divisor, halo, max_voxels / (batch or 1), tile_network.share_of_halo)
+            size = best_tile_size(
+                shape,
+                divisor,
+                halo,
+                max_voxels / (batch or 1),
+                tile_network.share_of_halo,
+                tile_network.smallest_tile,
+            )
         except ValueError as error:
             raise ValueError(
                 f"{error} into memory; raise max_memory, free memory, or use a smaller network"
@@ -232,7 +246,9 @@ def smaller_plan(plan: Plan, tile_network: TileNetwork, halo: Sequence[int] | No
     divisor = tile_network.network.divisor
     halo = tile_network.halo if halo is None else halo
     try:
-        size = best_tile_size(plan.size, divisor, halo, math.prod(plan.size) / 2)
+        size = best_tile_size(
+            plan.size, divisor, halo, math.prod(plan.size) / 2, smallest=tile_network.smallest_tile
+        )
     except ValueError as error:
         raise ValueError(
             f"the device's memory is full with a tile of {plan.size} voxels, and {error}; free memory, or use "

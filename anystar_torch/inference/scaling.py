@@ -52,12 +52,16 @@ class Scaling:
         Raises:
             ValueError: the network would see 100,000 times as many voxels as there are, as with mixed-up units.
         """
-        shape = [
-            max(1, round(size * step / min(spacing) * min(rays.anisotropy) / own * target / diameter))
+        sides = [
+            size * step / min(spacing) * min(rays.anisotropy) / own * target / diameter
             for size, step, own in zip(source, spacing, rays.anisotropy, strict=True)
         ]
-        if math.prod(shape) > _MOST_GROWN * math.prod(source):
-            sizes = (" x ".join(map(str, size)) for size in (source, shape))
+        shape = [max(1, round(side)) for side in sides if math.isfinite(side)]
+        if len(shape) < len(sides) or math.prod(shape) > _MOST_GROWN * math.prod(source):
+            sizes = (
+                " x ".join(f"{max(1, round(n)) if n < 1e9 else n:.10g}" for n in size)
+                for size in (source, sides)
+            )
             raise ValueError(
                 f"the volume of {next(sizes)} voxels would be resampled to {next(sizes)}: check spacing "
                 f"{tuple(spacing)} and diameter {diameter:.3g} (voxels of the finest axis)"

@@ -126,10 +126,12 @@ def best_tile_size(
     halo: Sequence[int],
     max_voxels: float | int,
     share_of_halo: float | int = 1,
+    smallest: int = 0,
 ) -> Triple:
     """The size of tiles of at most ``max_voxels`` voxels with which the network computes least in total.
 
-    Every number of tiles per axis is tried. Halos are computed more than once, and how often depends on the shape.
+    Every number of tiles per axis is tried. Halos are computed more than once, and how often depends on the shape. Of
+    sizes with equal work, the largest one is chosen.
 
     Args:
         shape: shape of the volume, (z, y, x).
@@ -137,6 +139,7 @@ def best_tile_size(
         halo: as for :func:`cut_volume`.
         max_voxels: largest number of voxels in a tile.
         share_of_halo: what a voxel of the halo counts, 0 to 1.
+        smallest: voxels that a tile has along an axis at least, where the axis has so many.
 
     Raises:
         ValueError: even the smallest tile, one divisor inside its halo, is larger.
@@ -144,6 +147,7 @@ def best_tile_size(
     lengths, counts, owned = [], [], []
     for total, d, h in zip(padded(shape, divisor), divisor, padded(halo, divisor), strict=True):
         found = {_tile_length(total, d, count, h) for count in range(1, total // d + 1)}
+        found = {length for length in found if length >= min(total, smallest)}
         lengths.append(np.array(sorted(found), float))
         pieces = [_cut_axis(total, d, length, h) for length in sorted(found)]
         counts.append(np.array([len(some) for some in pieces], float))
@@ -152,7 +156,8 @@ def best_tile_size(
     work, taken = voxels * _product(counts), share_of_halo * (voxels - inside) + inside
     if taken.min() > max_voxels:
         raise ValueError(f"the smallest tile has {taken.min():.0f} voxels, and {max_voxels:.0f} fit")
-    best = np.unravel_index(np.where(taken <= max_voxels, work, np.inf).argmin(), work.shape)
+    work[taken > max_voxels] = np.inf
+    best = np.unravel_index(np.where(work == work.min(), voxels, 0).argmax(), work.shape)
     z, y, x = (int(axis[i]) for axis, i in zip(lengths, best, strict=True))
     return z, y, x
 

@@ -9,7 +9,7 @@ from jaxtyping import Integer, Shaped
 
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.io.reading import check_size, readable
-from anystar_torch.io.run_record import RunRecord
+from anystar_torch.io.run_record import RunRecord, is_record
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
 
@@ -74,19 +74,38 @@ def write_sidecar(path: Path, record: RunRecord | None) -> None:
 
     Args:
         path: of the NumPy file.
-        record: what made the labels; None removes the JSON file of earlier labels.
+        record: what made the labels; None removes the run record of earlier labels.
     """
     if record is None:
-        sidecar(path).unlink(missing_ok=True)
+        if record_text(path) is not None:
+            sidecar(path).unlink()
         return
     with atomic_write(sidecar(path)) as temporary:
         temporary.write_text(record.to_json(indent=2) + "\n", encoding="utf-8")
 
 
+def check_sidecar(path: Path) -> None:
+    """Refuse labels whose run record would replace a JSON file of another program.
+
+    Args:
+        path: of the NumPy file.
+
+    Raises:
+        ValueError: the JSON file is there, and is no run record.
+    """
+    if sidecar(path).exists() and record_text(path) is None:
+        raise ValueError(
+            f"cannot write {path}: its run record would replace {sidecar(path)}, which is none; choose another name"
+        )
+
+
 def record_text(path: Path) -> str | None:
-    """The text of the run record; None where there is none.
+    """The text of the run record; None where there is none, or a JSON file of another program.
 
     Args:
         path: of the NumPy file.
     """
-    return sidecar(path).read_text(encoding="utf-8") if sidecar(path).is_file() else None
+    if not sidecar(path).is_file():
+        return None
+    text = sidecar(path).read_text(encoding="utf-8", errors="replace")
+    return text if is_record(text) else None

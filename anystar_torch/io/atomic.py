@@ -50,7 +50,8 @@ def check_target(path: Path, overwrite: bool) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> ValueError:
-    return ValueError(f"cannot write {path}: {error.strerror or last_line(error)}")
+    # NumPy and ITK do not tell the reason of the system
+    return ValueError(f"cannot write {path}: {error.strerror or f'{last_line(error)}; is the disk full?'}")
 
 
 def _temporary(path: Path) -> Path:

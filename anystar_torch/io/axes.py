@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from anystar_torch.io.stored import StoredImage
 from anystar_torch.io.voxel_size import Spacing, voxel_size
+from anystar_torch.system.wording import number_of
 
 #: Names of axes in files, in lower case, by letter. RGB samples ("s") are channels.
 _NAMES = {
@@ -138,7 +139,9 @@ def picks(
         elif pick is None and size > 1:
             raise ValueError(f"{where} has {size} {word}s; choose one with {word}= (0 to {size - 1})")
         elif pick is not None and not 0 <= pick < size:
-            raise ValueError(f"{where} has {size} {word}s, got {word}={pick}; choose 0 to {size - 1}")
+            raise ValueError(
+                f"{where} has {number_of(size, word)}, got {word}={pick}; choose 0 to {size - 1}"
+            )
         else:
             index.append(pick or 0)
     for letter, pick in wanted.items():
@@ -161,7 +164,7 @@ def _given(axes: str, shape: tuple[int, ...], where: str) -> str:
         placed = dict(zip(longer, letters, strict=True))
         return "".join(placed.get(dimension, _UNUSED) for dimension in range(len(shape)))
     raise ValueError(
-        f'{where} has {len(shape)} dimensions ({_sizes(shape)}), and axes="{axes}" names {len(letters)}'
+        f'{where} has {number_of(len(shape), "dimension")} ({_sizes(shape)}), and axes="{axes}" names {len(letters)}'
     )
 
 
@@ -195,7 +198,7 @@ def _unnamed(shape: tuple[int, ...], where: str, channel: int | None, frame: int
     if letters is None or short_last:
         example = {3: "YXC", 4: "ZYXC" if short_last else "CZYX", 5: "TZYXC"}.get(len(shape), "ZYX")
         raise ValueError(
-            f"{where} has {len(shape)} dimensions without names ({_sizes(shape)}), whose meaning is "
+            f"{where} has {number_of(len(shape), 'dimension')} without names ({_sizes(shape)}), whose meaning is "
             f'unknown; set axes= (one letter per axis, such as axes="{example}")'
         )
     return letters

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 from jaxtyping import Float, Integer, Shaped
 
+from anystar_torch.io.dicom_files import Image, image_of, images_in
 from anystar_torch.io.reading import readable
 from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
@@ -29,21 +30,6 @@ _SAME = 1e-3  # of directions and voxel sizes: DICOM stores them as decimal text
 _UNEVEN = 0.02  # of the distance between slices
 _TILTED = 0.02  # shift in the plane of a slice from one to the next, of their distance
 _RAS = np.array([-1.0, -1.0, 1.0])  # DICOM's axes point left, posterior, superior
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, or a folder holds a file that is, by the mark at byte 128.
-
-    Args:
-        path: file or folder; of a folder, the first 20 entries by name are looked at.
-    """
-    try:
-        if path.is_dir():
-            return any(is_dicom(file) for file in sorted(path.iterdir())[:20] if file.is_file())
-        with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
 
 
 @dataclass(frozen=True)
@@ -131,74 +117,37 @@ class _Planes:
 def _series(path: Path) -> list[Slice]:
     """The slices of the series, in any order."""
     folder = path if path.is_dir() else path.parent
-    wanted = None if path.is_dir() else _tags(_reader(path)).get(_SERIES, "")
-    found: dict[str, list[Slice]] = {}
-    for file in _files(folder):
-        reader = _reader(file)
-        tags = _tags(reader)
-        name = tags.get(_SERIES, "")
+    wanted = None if path.is_dir() else image_of(path).tags.get(_SERIES, "")
+    found: dict[str, list[Image]] = {}
+    for image in images_in(folder):
+        name = image.tags.get(_SERIES, "")
         if wanted is None or name == wanted:
-            found.setdefault(name, []).append(_slice(file, reader, tags))
+            found.setdefault(name, []).append(image)
     if len(found) > 1:
-        examples = ", ".join(str(slices[0].path.name) for slices in found.values())
+        examples = ", ".join(images[0].path.name for images in found.values())
         raise ValueError(
             f"{path} holds {len(found)} DICOM series; name one file of the series that is meant (such as {examples})"
         )
-    slices = next(iter(found.values()), [])
+    slices = [_slice(image) for image in next(iter(found.values()), [])]
     if len(slices) < 2:
         raise ValueError(f"{path} is one DICOM slice, a 2D image; a volume needs a series of slices")
     return slices
-
-
-def _files(folder: Path) -> list[Path]:
-    """The DICOM files of a folder.
-
-    Raises:
-        ValueError: a file is named like them and is not one: it is damaged, and its slice would be missing.
-    """
-    files = sorted(
-        f for f in folder.iterdir() if f.is_file() and f.name.upper() != "DICOMDIR" and f.name[0] != "."
-    )
-    found = [file for file in files if is_dicom(file)]
-    endings = {file.suffix.lower() for file in found}
-    for file in files:
-        alike = file.suffix.lower() in endings and (file.suffix or any(map(str.isdigit, file.name)))
-        if alike and not is_dicom(file):
-            raise ValueError(f"{file} is no DICOM file, but is named like those beside it; is it damaged?")
-    return found
-
-
-def _tags(reader: Any) -> dict[str, str]:
-    return {key: reader.GetMetaData(key).strip() for key in reader.GetMetaDataKeys()}
-
-
-def _reader(path: Path) -> Any:
-    import SimpleITK
-
-    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.SetImageIO("GDCMImageIO")
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise ValueError(f"{path} cannot be read as DICOM: it is damaged or holds no image") from error
-    return reader
 
 
 def _pixels(path: Path) -> Shaped[np.ndarray, "h w"]:
     import SimpleITK
 
     try:
-        pixels: Shaped[np.ndarray, "..."] = SimpleITK.GetArrayFromImage(_reader(path).Execute())
+        pixels: Shaped[np.ndarray, "..."] = SimpleITK.GetArrayFromImage(image_of(path).reader.Execute())
     except RuntimeError as error:
         raise ValueError(f"{path} cannot be read as DICOM: its pixels are damaged") from error
     return pixels.reshape(pixels.shape[-2:])
 
 
-def _slice(path: Path, reader: Any, tags: dict[str, str]) -> Slice:
+def _slice(image: Image) -> Slice:
     import SimpleITK
 
+    path, reader, tags = image
     if int(tags.get(_FRAMES) or 1) > 1:
         raise ValueError(f"{path} is a DICOM file of several frames, which is not read; convert it to NIfTI")
     if int(tags.get(_SAMPLES) or 1) > 1:
@@ -211,8 +160,7 @@ def _slice(path: Path, reader: Any, tags: dict[str, str]) -> Slice:
     given = [_numbers(tags.get(name)) for name in _STEPS]
     steps = [both for both in given if len(both) == 2 and (both > 0).all()]
     spacing = (float(steps[0][1]), float(steps[0][0])) if steps else None  # the tags give (y, x)
-    image = SimpleITK.Image(1, 1, reader.GetPixelID())
-    dtype = SimpleITK.GetArrayViewFromImage(image).dtype
+    dtype = SimpleITK.GetArrayViewFromImage(SimpleITK.Image(1, 1, reader.GetPixelID())).dtype
     rows, columns = orientation[:3], orientation[3:]
     return Slice(path, position, rows, columns, spacing, (width, height), dtype)
 

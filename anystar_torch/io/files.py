@@ -41,8 +41,9 @@ def read(
     """Read one volume.
 
     Args:
-        path: TIFF, OME-TIFF, NIfTI, NRRD, MetaImage, NumPy, Zarr, N5 or HDF5, by its ending, or a folder of 2D
-            images; a dataset of an HDF5 file is named as in ``file.h5:/group/name``. Or the URL of a Zarr.
+        path: TIFF, OME-TIFF, NIfTI, NRRD, MetaImage, DICOM, NumPy, Zarr, N5, HDF5 or a format of a microscope, by its
+            ending. Or a folder of 2D images or of a DICOM series, or the URL of a Zarr. A dataset of an HDF5 file is
+            named as in ``file.h5:/group/name``.
         channel: index of the channel, where the file has several.
         frame: index of the time point, where the file has several.
         axes: one letter of Z, Y, X, C and T per dimension; None for the names in the file.
@@ -194,6 +195,8 @@ def write(
         return
     path = Path(path)
     module = writer(path, like.path)
+    if module is arrays and record is not None:
+        arrays.check_sidecar(path)
     with atomic_write(path, overwrite) as temporary:
         check_folder(path, _is_volume_or_empty)
         if like.path is not None:

@@ -16,6 +16,7 @@ from anystar_torch.io import (
     tiff,
     zarrs,
 )
+from anystar_torch.io.dicom_files import is_dicom
 from anystar_torch.io.location import Location, is_url
 from anystar_torch.io.slice_names import natural
 
@@ -96,7 +97,7 @@ def is_volume(path: Path) -> bool:
     """
     if zarrs.is_zarr(path) or n5.is_n5(path) or slices.is_slices(path):
         return True
-    return path.is_dir() and dicom.is_dicom(path)
+    return path.is_dir() and is_dicom(path)
 
 
 def recognise(path: Location) -> ModuleType:
@@ -132,7 +133,7 @@ def _module_of(path: Path) -> ModuleType:
     if empty:
         raise ValueError(f"{path} is empty (0 bytes)")
     ending = kind_of(path)
-    if ending is None and dicom.is_dicom(path):  # files of scanners often have no ending
+    if ending is None and is_dicom(path):  # files of scanners often have no ending
         return dicom
     if ending is None:
         raise ValueError(f"{path} is in an unknown format; known endings: {', '.join(KINDS)}")
@@ -153,7 +154,7 @@ def _folder_module(path: Path) -> ModuleType:
         return n5
     if slices.is_slices(path):
         return slices
-    if dicom.is_dicom(path):
+    if is_dicom(path):
         return dicom
     if label_target.is_unfinished(path):
         raise ValueError(f"{path} is not finished: run the same command again, which continues it")
@@ -194,7 +195,7 @@ def beside(path: Path, word: str = "labels") -> Path:
     path, inner = hdf5.split(path)
     if inner is not None:
         word = f"{inner.replace('/', '-')}.{word}"
-    if kind_of(path) is None and path.exists() and dicom.is_dicom(path):
+    if kind_of(path) is None and path.exists() and is_dicom(path):
         return path.with_name(f"{path.name}.{word}{_INSTEAD['.dcm']}")
     ending = kind_of(path) or ("" if path.is_dir() else path.suffix)
     stem = path.name[: len(path.name) - len(ending)] if ending else path.name

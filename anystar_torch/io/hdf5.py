@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def write(
         record: what made the labels.
     """
     chunks = tuple(min(size, 64) for size in labels.shape)
-    with _h5py().File(path, "w") as file:
+    with created(path) as file:
         dataset = file.create_dataset(_LABELS, data=labels, chunks=chunks, compression="gzip", shuffle=True)
         for dimension, name in zip(dataset.dims, "tzyx"[-labels.ndim :], strict=True):
             dimension.label = name
@@ -155,6 +156,28 @@ def write(
             dataset.attrs["element_size_um" if like.unit else "spacing"] = like.spacing
         if record is not None:
             dataset.attrs[_KEY] = record.to_json()
+
+
+@contextmanager
+def created(path: Path) -> Iterator[Any]:
+    """Make an HDF5 file in memory, and write it at the end.
+
+    HDF5 ends the process with a segmentation fault where its own writes meet a full disk.
+
+    Args:
+        path: the file.
+
+    Yields:
+        The file, opened by h5py.
+
+    Raises:
+        ImportError: h5py is not installed.
+        OSError: the file cannot be written.
+    """
+    content = BytesIO()
+    with _h5py().File(content, "w") as file:
+        yield file
+    path.write_bytes(content.getbuffer())
 
 
 def _h5py() -> Any:

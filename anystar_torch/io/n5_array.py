@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from anystar_torch.io.zarr_chunks import check_blosc
+from anystar_torch.system.wording import number_of
 
 ATTRIBUTES = "attributes.json"
 _KINDS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64")
@@ -85,7 +86,7 @@ class N5Array:
         stored = path.read_bytes()
         mode, dimensions = struct.unpack_from(">HH", stored)
         if mode != 0 or dimensions != len(self.shape):
-            raise ValueError(f"block {path} has mode {mode} and {dimensions} dimensions")
+            raise ValueError(f"block {path} has mode {mode} and {number_of(dimensions, 'dimension')}")
         shape = struct.unpack_from(f">{dimensions}I", stored, 4)
         if any(size > most for size, most in zip(shape[::-1], self.block, strict=True)):
             raise ValueError(f"block {path} declares {shape} voxels")

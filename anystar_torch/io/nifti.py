@@ -10,13 +10,14 @@ from jaxtyping import Float, Shaped
 
 from anystar_torch.io.placement import sized_affine
 from anystar_torch.io.reading import readable
-from anystar_torch.io.run_record import RunRecord
+from anystar_torch.io.run_record import RunRecord, is_record
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
 from anystar_torch.io.voxel_size import micrometres
 
 _RATIOS = "voxel size without a unit"  # in the description: the format has no unit for it
 _AXES = ("x", "y", "z", "t", "c")  # the fifth dimension holds vectors
+_LONGEST = 32767  # voxels of an axis that NIfTI-1 can express
 
 
 @contextmanager
@@ -91,7 +92,7 @@ def _affine(image: Any, millimetres: float) -> Float[np.ndarray, "4 4"] | None:
 
 
 def record_text(path: Path) -> str | None:
-    """The text of the run record, the last comment of the header that is JSON; None where there is none.
+    """The text of the run record, which is the last such comment of the header; None where there is none.
 
     Args:
         path: the file.
@@ -100,13 +101,15 @@ def record_text(path: Path) -> str | None:
 
     comments = [e.get_content() for e in nibabel.load(path).header.extensions if e.get_code() == 6]
     texts = [str(c.decode() if isinstance(c, bytes) else c).rstrip("\0 ") for c in comments]
-    return next((text for text in reversed(texts) if text.startswith("{")), None)
+    return next((text for text in reversed(texts) if text.startswith("{") and is_record(text)), None)
 
 
 def write(
     path: Path, array: Shaped[np.ndarray, "*t d h w"], like: SpatialImage, record: RunRecord | None
 ) -> None:
     """Write a volume, with the run record as a comment in the header.
+
+    NIfTI-2 is written where the source is NIfTI-2, and where an axis is too long for NIfTI-1.
 
     Args:
         path: the file.
@@ -118,7 +121,8 @@ def write(
 
     source = like.geometry if isinstance(like.geometry, nibabel.nifti1.Nifti1Pair) else None
     data = np.ascontiguousarray(array.transpose(range(array.ndim)[::-1]))
-    kind = nibabel.Nifti2Image if isinstance(source, nibabel.Nifti2Image) else nibabel.Nifti1Image
+    second = isinstance(source, nibabel.Nifti2Image) or max(array.shape) > _LONGEST
+    kind = nibabel.Nifti2Image if second else nibabel.Nifti1Image
     affine = sized_affine(like)
     if source is not None and affine is not None and _affine(source, 1.0) is not None:
         image = _at_place_of(source, kind(data, source.affine, source.header.copy()), affine)

@@ -109,6 +109,15 @@ class RunRecord:
         return cls(**_checked(content))
 
 
+def is_record(text: str) -> bool:
+    """Whether a text in the metadata of a file is a run record, and not of another program.
+
+    Args:
+        text: may be in another one, such as XML.
+    """
+    return f'"{_VERSION_KEY}"' in text or '"anystar_torch"' in text
+
+
 def _from_old(content: dict[str, Any]) -> dict[str, Any]:
     """Fields of a record without a version; keys without a successor are left out."""
     known = {field.name for field in fields(RunRecord)}

@@ -12,7 +12,7 @@ from jaxtyping import Integer
 
 from anystar_torch.io import ome_xml
 from anystar_torch.io.bioimage import scene_number
-from anystar_torch.io.run_record import RunRecord
+from anystar_torch.io.run_record import RunRecord, is_record
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
 from anystar_torch.io.tiff_log import complained
@@ -22,7 +22,6 @@ from anystar_torch.io.voxel_size import ImageJCalibration
 
 _GREY = "minisblack"  # otherwise tifffile takes three or four voxels along x for colours
 _VOLUME = "volume"  # a key for stacks, which ImageJ ignores
-_MARK = '"anystar_torch"'  # stands in every run record, and so only in the metadata of volumes
 
 
 @contextmanager
@@ -93,7 +92,7 @@ def record_text(path: Path) -> str | None:
             texts = [element.text for element in elements if element.tag.endswith("Description")]
         else:
             texts = [(file.imagej_metadata or {}).get("Info")]
-    return next((text for text in texts if text and _MARK in text), None)
+    return next((text for text in texts if text and is_record(text)), None)
 
 
 def _series(every: Sequence[Any], described: int, path: Path, scene: str | None) -> tuple[Any, int]:
@@ -125,14 +124,16 @@ def _volumes(every: Sequence[Any]) -> int:
 
 
 def _is_one_slice(file: Any, axes: str) -> bool:
-    """Whether a file without a z axis is a volume of one slice. Both styles leave the axis out then."""
+    """Whether a file without a z axis is a volume of one slice. Both styles leave the axis out then.
+
+    A run record stands in the metadata of volumes alone.
+    """
     if file.is_imagej:
         metadata = file.imagej_metadata or {}
         # ImageJ writes a spacing for stacks only, so one beside a single image means a stack.
-        return (axes == "YX" and bool({"spacing", _VOLUME} & set(metadata))) or _MARK in str(
-            metadata.get("Info")
-        )
-    return bool(file.is_ome) and _MARK in html.unescape(file.ome_metadata)
+        stack = axes == "YX" and bool({"spacing", _VOLUME} & set(metadata))
+        return stack or is_record(str(metadata.get("Info")))
+    return bool(file.is_ome) and is_record(html.unescape(file.ome_metadata))
 
 
 def _sizes(file: Any, pixels: Any) -> tuple[dict[str, Any], dict[str, str | None]]:

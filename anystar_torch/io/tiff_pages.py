@@ -11,6 +11,7 @@ from typing import Any
 
 from anystar_torch.io.reading import check_size
 from anystar_torch.io.tiff_tags import StoredPage, stored_pages
+from anystar_torch.system.wording import number_of
 
 
 def present_pages(series: Any, path: Path) -> list[Any]:
@@ -27,8 +28,8 @@ def present_pages(series: Any, path: Path) -> list[Any]:
     missing = [number for number, page in enumerate(pages) if page is None]
     if missing:
         raise ValueError(
-            f"{path} announces {len(pages)} planes and {len(missing)} of them are missing, the first is plane "
-            f"{missing[0]}; is it one file of a set, or was its recording stopped?"
+            f"{path} announces {number_of(len(pages), 'plane')} and {len(missing)} of them are missing, the first is "
+            f"plane {missing[0]}; is it one file of a set, or was its recording stopped?"
         )
     return pages
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from anystar_torch.io.tiff_pages import page_at
 from anystar_torch.io.tiff_tags import stored_pages
+from anystar_torch.system.wording import number_of
 
 _MOST_PLANES = 1 << 24
 
@@ -55,7 +56,9 @@ def _imagej(file: Any) -> Any:
     leading = tuple(int(about.get(name) or 1) for name in ("frames", "slices", "channels"))
     pages = [page_at(file, offset, number) for number, offset in enumerate(stored_pages(file))]
     if math.prod(leading) != len(pages):
-        raise ValueError(f"its metadata describe {math.prod(leading)} planes, and it holds {len(pages)}")
+        raise ValueError(
+            f"its metadata describe {number_of(math.prod(leading), 'plane')}, and it holds {len(pages)}"
+        )
     return _series(pages, leading, "TZC", "imagej")
 
 

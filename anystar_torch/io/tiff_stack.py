@@ -17,6 +17,7 @@ from anystar_torch.io.tiff_pages import (
     stored_alike,
 )
 from anystar_torch.io.tiff_tags import stored_pages
+from anystar_torch.system.wording import number_of
 
 _JOINED = ("uniform", "generic", "shaped")  # series that tifffile makes of likeness alone, not of metadata
 _COMPLETE = (*_JOINED, "ome", "imagej")  # series that hold all full pages of their file
@@ -54,7 +55,7 @@ class Stack:
         if not (self._paged or (self._mapped and alike)) and (
             self._apart is not None or 1 < len(pages) != planes
         ):
-            raise ValueError(f"{path} announces {planes} planes and holds {len(pages)}")
+            raise ValueError(f"{path} announces {number_of(planes, 'plane')} and holds {len(pages)}")
 
     @property
     def at_once(self) -> bool:
@@ -136,7 +137,7 @@ def _joined(file: Any, series: Any, pages: list[Any], left_out: list[int], path:
         or planes != len(pages)
     ):
         raise ValueError(
-            f"{path} holds {len(left_out)} pages that are no part of the stack its metadata describe; "
+            f"{path} holds {number_of(len(left_out), 'page')} beyond the stack that its metadata describe; "
             "save the stack to its own file"
         )
     wanted = {page.offset for page in pages} | set(left_out)

@@ -20,6 +20,7 @@ from anystar_torch.io.run_record import RunRecord
 from anystar_torch.io.spatial_image import SpatialImage
 from anystar_torch.io.stored import StoredImage
 from anystar_torch.io.zarr_chunks import CheckedArray
+from anystar_torch.system.wording import number_of
 
 _MOST_IMAGES = 100  # at a URL, that are counted
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
@@ -134,7 +135,8 @@ def _image(store: Any, path: Location, level: int) -> StoredImage:
     datasets = multiscales[0]["datasets"]
     if not 0 <= level < len(datasets):
         raise ValueError(
-            f"{path} has {len(datasets)} resolution levels, got level={level}; choose 0 to {len(datasets) - 1}"
+            f"{path} has {number_of(len(datasets), 'resolution level')}, got level={level}; "
+            f"choose 0 to {len(datasets) - 1}"
         )
     described = [
         axis if isinstance(axis, dict) else {"name": axis} for axis in multiscales[0].get("axes") or "tczyx"

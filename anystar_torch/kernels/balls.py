@@ -111,7 +111,7 @@ def torch_aim_at_balls(
     ray = position - centres
     z, y, x = ray.unbind(1)
     distance = (z * z + y * y + x * x).sqrt()[:, None]
-    first = torch.arange(len(nearest), dtype=torch.int32, device=nearest.device) * radius[0].numel()
+    first = torch.arange(len(nearest), dtype=torch.int32, device=nearest.device) * radius.shape[1:].numel()
     ball = nearest - first[:, None, None, None]
     return OnBall(ball[:, None], centres, radii, ray / (distance + 1e-6), distance)
 

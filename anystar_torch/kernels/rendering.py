@@ -42,7 +42,7 @@ def _render_labels(
 ) -> Tensor:
     from anystar_torch.kernels import _native
 
-    labels = torch.zeros(tuple(shape), dtype=torch.int32)
+    labels = torch.zeros(tuple(shape), dtype=torch.int32, device="cpu")
     polyhedra = native_array(points), native_array(distances), native_array(vertices), native_array(faces)
     depth = max(1, _VOXELS_AT_A_TIME // max(1, shape[1] * shape[2]))
     for first in range(0, max(shape[0], 1), depth):
@@ -76,7 +76,7 @@ def render_box(
     """
     from anystar_torch.kernels import _native
 
-    labels = torch.zeros(tuple(shape), dtype=torch.int32)
+    labels = torch.zeros(tuple(shape), dtype=torch.int32, device="cpu")
     polyhedra = native_array(points), native_array(distances), native_array(vertices), native_array(faces)
     z, y, x = low
     _native.render_labels(*polyhedra, labels.numpy(), 0, shape[0], torch.get_num_threads(), (z, y, x))

@@ -60,7 +60,7 @@ def torch_cut_spectrum(spectrum: Spectrum, alpha: PerSample, recorded: PerSample
 def _squared_frequency(size: int, like: Tensor) -> Float32[Tensor, " n"]:
     """Squared distance of every bin from the centre of the ball, in the order of a Fourier transform."""
     index = torch.arange(size, device=like.device)
-    return ((index + size // 2) % size - (size - 1) / 2).square()
+    return (((index + size // 2) % size).to(torch.float32) - (size - 1) / 2).square()
 
 
 def add_wave(image: Volume, frequency: Int64[Tensor, "b 3"], cosine: PerSample, sine: PerSample) -> Volume:

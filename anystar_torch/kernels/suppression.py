@@ -102,7 +102,7 @@ def empty_suppression(
     from anystar_torch.kernels import _native
 
     points, distances, scores = (
-        torch.empty(0, *size, dtype=torch.float32) for size in ((3,), (len(vertices),), ())
+        torch.empty(0, *size, dtype=torch.float32, device="cpu") for size in ((3,), (len(vertices),), ())
     )
     return _native.Suppression(
         points.numpy(),
@@ -132,6 +132,6 @@ def advance(work: "Suppression", total: int, progress: Progress | None) -> UInt8
         done = work.advance(_SLICE_SECONDS)
         if progress is not None:
             progress(done, total)
-    states = torch.empty(total, dtype=torch.uint8)
+    states = torch.empty(total, dtype=torch.uint8, device="cpu")
     work.read(states.numpy())
     return states

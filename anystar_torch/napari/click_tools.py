@@ -63,7 +63,8 @@ class ClickTools:
             self.first = voxel
             return None
         (first, self.first), spacing = (self.first, None), shown.result.place.source.spacing[0]
-        return lambda: split(labels, first, voxel, spacing)
+        used = shown.count(shown.frame)
+        return lambda: split(labels, first, voxel, spacing, used)
 
 
 def voxel_at(shown: ResultLayer, position: Sequence[float] | NDArray[Any]) -> Triple:
@@ -94,4 +95,6 @@ def _addition(shown: ResultLayer, frame: int, voxel: Triple) -> Change:
     diameter = result.live[frame].candidates.diameter
     settings = segmenter.model.settings(segmenter.device, progress=False)
     z, y, x = voxel
-    return added(shown.volume(frame), polyhedron_at(volume, (z, y, x), diameter, settings))
+    return added(
+        shown.volume(frame), polyhedron_at(volume, (z, y, x), diameter, settings), shown.count(frame)
+    )

@@ -28,12 +28,13 @@ class Change(NamedTuple):
     label: int
 
 
-def added(labels: Labels, polyhedron: Polyhedron) -> Change:
+def added(labels: Labels, polyhedron: Polyhedron, used: int = 0) -> Change:
     """A new object: the free voxels of a polyhedron.
 
     Args:
         labels: of the volume.
         polyhedron: the object.
+        used: highest label of objects that may be deleted by now; the new object gets a higher one.
 
     Raises:
         ValueError: other objects cover it.
@@ -43,7 +44,7 @@ def added(labels: Labels, polyhedron: Polyhedron) -> Change:
     free = inside & (labels[box] == 0)
     if not free.any():
         raise ValueError("other objects cover this place: delete or split them first")
-    return _change(free, box, int(labels.max()) + 1)
+    return _change(free, box, max(int(labels.max()), used) + 1)
 
 
 def deleted(labels: Labels, label: int) -> Change:
@@ -60,7 +61,9 @@ def deleted(labels: Labels, label: int) -> Change:
     return _change(inside, box, 0)
 
 
-def split(labels: Labels, first: Triple, second: Triple, spacing: Spacing | None = None) -> Change:
+def split(
+    labels: Labels, first: Triple, second: Triple, spacing: Spacing | None = None, used: int = 0
+) -> Change:
     """An object becomes two, around two of its voxels.
 
     A watershed of the distance to the object's border from the two voxels: the cut lies at the narrowest place between
@@ -71,6 +74,7 @@ def split(labels: Labels, first: Triple, second: Triple, spacing: Spacing | None
         first: voxel (z, y, x) of the part that keeps the label.
         second: voxel of the part that becomes a new object.
         spacing: voxel size (z, y, x); None for cubic voxels.
+        used: highest label of objects that may be deleted by now; the new object gets a higher one.
 
     Raises:
         ValueError: the voxels are the same, or do not lie in one object.
@@ -84,7 +88,7 @@ def split(labels: Labels, first: Triple, second: Triple, spacing: Spacing | None
         tuple(v - part.start + 1 for v, part in zip(voxel, box, strict=True)) for voxel in (first, second)
     ]
     parts = _flooded(depth, starts)[1:-1, 1:-1, 1:-1]
-    return _change(parts == len(starts), box, int(labels.max()) + 1)
+    return _change(parts == len(starts), box, max(int(labels.max()), used) + 1)
 
 
 def _flooded(depth: Float64[np.ndarray, "d h w"], starts: Sequence[Triple]) -> Int32[np.ndarray, "d h w"]:
@@ -147,12 +151,25 @@ def changed_box(changed: np.ndarray) -> Box | None:
     return parts[0], parts[1], parts[2]
 
 
+def kept_labels(original: Labels, corrected: Labels) -> set[int]:
+    """Labels of objects that still have a voxel of theirs. Others are gone, or were given to new objects.
+
+    Args:
+        original: the labels of the run.
+        corrected: the labels now.
+    """
+    there = np.zeros(int(original.max(initial=0)) + 1, np.bool_)
+    for before, now in zip(original, corrected, strict=True):
+        there[before[before == now]] = True
+    return set(np.flatnonzero(there).tolist()) - {0}
+
+
 @dataclass(frozen=True)
 class Difference:
     """What was corrected in labels, by clicks or with napari's tools.
 
     Attributes:
-        added: number of new objects.
+        added: number of new objects, also those with the label of an object that is gone.
         deleted: number of objects that are gone.
         changed: number of other objects whose voxels are not the same.
         box: the smallest box that holds all corrections; None where there are none.
@@ -177,7 +194,8 @@ class Difference:
             return cls(0, 0, 0, None)
         before, after = set(np.unique(original).tolist()) - {0}, set(np.unique(corrected).tolist()) - {0}
         touched = set(original[box][differs[box]].tolist()) | set(corrected[box][differs[box]].tolist())
-        return cls(len(after - before), len(before - after), len(touched & before & after), box)
+        kept = kept_labels(original, corrected)
+        return cls(len(after - kept), len(before - kept), len(touched & kept), box)
 
     def __bool__(self) -> bool:
         return self.box is not None

@@ -12,22 +12,13 @@ from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
 from anystar_torch.arrays import Spacing, Triple
+from anystar_torch.io.axes import LETTERS
 from anystar_torch.io.voxel_size import micrometres
 
 Box = tuple[slice, slice, slice]
 """A part of a volume, (z, y, x) in voxels."""
 
-_LETTERS = {
-    "t": "T",
-    "time": "T",
-    "frame": "T",
-    "c": "C",
-    "ch": "C",
-    "channel": "C",
-    "z": "Z",
-    "y": "Y",
-    "x": "X",
-}  # by the names of axes in lower case
+_LETTERS = {**LETTERS, "ch": "C"}  # by the names of axes in lower case
 FILE_CHANNEL = "anystar_torch_channel"
 """Key in the metadata of an image layer that shows one channel of a file: the index of this channel."""
 FILE_SCENE = "anystar_torch_scene"
@@ -272,7 +263,12 @@ def _letters(layer: Any, leading: str) -> str:
             f"{layer.name} has {layer.ndim} dimensions; a volume has 3, with time or channels 4 or 5"
         )
     named = [_LETTERS.get(str(label).strip().lower(), "?") for label in layer.axis_labels]
-    if len(set(named)) == layer.ndim and set("ZYX") <= set(named) <= set("TCZYX"):
+    if len(set(named)) == layer.ndim and set(named) <= set("TCZYX"):
+        if missing := set("ZYX") - set(named):
+            raise ValueError(
+                f"{layer.name} has the axes {', '.join(layer.axis_labels)}, and a volume has z, y and x: if one of "
+                f"them is {min(missing).lower()}, rename it (axis_labels of the layer)"
+            )
         return "".join(named)
     return leading + "ZYX" if layer.ndim == 4 else _BY_POSITION[layer.ndim]
 

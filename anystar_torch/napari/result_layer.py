@@ -11,7 +11,7 @@ from napari.utils.colormaps import label_colormap
 
 from anystar_torch.inference.instances import Instances
 from anystar_torch.napari.colours import coloured, within
-from anystar_torch.napari.corrections import Change, Difference
+from anystar_torch.napari.corrections import Change, Difference, kept_labels
 from anystar_torch.napari.features import Columns, measure
 from anystar_torch.napari.segmentation import Segmentation, Thresholds
 
@@ -68,6 +68,14 @@ class ResultLayer:
         """Whether any label was corrected."""
         return any(not np.array_equal(own, self.volume(frame)) for frame, own in self._originals.items())
 
+    def count(self, frame: int) -> int:
+        """Number of objects that the run found in a time point, at the thresholds that it shows.
+
+        Args:
+            frame: index of the time point.
+        """
+        return int(self._originals[frame].max(initial=0))
+
     def needs(self, frame: int) -> bool:
         """Whether a time point shows other thresholds than the present ones.
 
@@ -87,6 +95,7 @@ class ResultLayer:
         self._originals[frame] = found.labels
         self.result.keep(frame, found)
         self.volume(frame)[...] = found.labels
+        self.layer._reset_history()  # to undo what was done to other labels would damage these
         self.layer.refresh()
 
     def objects(self, thresholds: Thresholds, frame: int) -> Instances:
@@ -99,14 +108,16 @@ class ResultLayer:
         return self.result.live[frame].at(*thresholds)
 
     def scores(self, frame: int) -> dict[int, float]:
-        """Scores by label; none where the labels are those of other thresholds.
+        """Scores by label; none where the labels are those of other thresholds, and none of objects that are gone.
 
         Args:
             frame: index of the time point.
         """
         if self.needs(frame):
             return {}
-        return {i: float(score) for i, score in enumerate(self.result.objects(frame).scores, 1)}
+        kept = kept_labels(self._originals[frame], self.volume(frame))
+        scores = self.result.objects(frame).scores.tolist()
+        return {label: score for label, score in enumerate(scores, 1) if label in kept}
 
     @property
     def pending(self) -> bool:

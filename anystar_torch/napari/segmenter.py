@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -122,6 +123,16 @@ class Segmenter:
     def forget(self) -> None:
         """Forget what was computed, because the data of a layer have changed."""
         self._opened = []
+
+    def forget_all_but(self, arrays: Sequence[Any]) -> None:
+        """Forget what was computed of other data than these, and release their memory.
+
+        Args:
+            arrays: data of layers, the finest level of each.
+        """
+        self._opened = [
+            one for one in self._opened if any(one.target.volume.levels[0] is array for array in arrays)
+        ]
 
     def size(self, target: Target) -> ObjectSize:
         """Stage 3: the estimated size of the objects.

@@ -133,6 +133,14 @@ class State:
         for segmenter in self._segmenters.values():
             segmenter.forget()
 
+    def forget_removed(self) -> None:
+        """Forget what was computed of volumes that no image layer and no result shows any more."""
+        self.active()  # leaves out results whose layer was removed
+        arrays = [image.data[0] if image.multiscale else image.data for image in self.images()]
+        arrays += [shown.result.place.source.levels[0] for shown in self.results.values()]
+        for segmenter in self._segmenters.values():
+            segmenter.forget_all_but(arrays)
+
     def set_spacing(self, spacing: Sequence[float | None]) -> None:
         """Set the voxel size of the chosen layer. Results lie over it afterwards.
 

@@ -19,6 +19,7 @@ from anystar_torch.network.residual_unet_in_slabs import within
 from anystar_torch.network.resnet import ResNetBackbone
 from anystar_torch.network.slabs import Box, convolved, cropped, grown, is_odd, slabs
 from anystar_torch.network.unet import UNetBackbone, conv_block, convolution
+from anystar_torch.system.wording import number_of
 
 Image = Float32[Tensor, "b c d h w"]
 Probability = Float[Tensor, "b 1 gd gh gw"]  # on the grid
@@ -181,7 +182,9 @@ class StarDist(nn.Module):
     def _check(self, image: Tensor) -> None:
         size = image.shape[2:]
         if image.shape[1] != self.channels:
-            raise ValueError(f"the network needs images of {self.channels} channels, got {image.shape[1]}")
+            raise ValueError(
+                f"the network needs images of {number_of(self.channels, 'channel')}, got {image.shape[1]}"
+            )
         if any(s % d for s, d in zip(size, self.divisor, strict=True)):
             raise ValueError(
                 f"image sizes must be multiples of {self.divisor} (z, y, x), got {tuple(size)}; "

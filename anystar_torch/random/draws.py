@@ -122,7 +122,7 @@ class Slots:
             self.places[name] = (slot, total)
             total += slot.size
         self._columns: dict[torch.device, list[Tensor]] = {}
-        self._orders: dict[tuple[torch.device, int], Tensor] = {}
+        self._orders: dict[torch.device, tuple[int, Tensor]] = {}  # for the batch size of the last call
 
     def draw(self, root: Int64[Tensor, " b"]) -> Draws:
         """The table of a batch.
@@ -139,9 +139,11 @@ class Slots:
         return Draws(root, self.places, numbers, batch)
 
     def _order_on(self, device: torch.device, batch: int) -> Int64[Tensor, " n"]:
-        if (device, batch) not in self._orders:
-            self._orders[device, batch] = self._order(batch).to(device)
-        return self._orders[device, batch]
+        size, order = self._orders.get(device, (None, None))
+        if order is None or size != batch:
+            order = self._order(batch).to(device)
+            self._orders[device] = batch, order
+        return order
 
     def _host_columns(self) -> list[Tensor]:
         """Word, index, kind, low, width, first column and size of the slot of every column, ``[C]`` each."""
@@ -150,12 +152,13 @@ class Slots:
             for name, (slot, start) in self.places.items()
             for index in range(slot.size)
         ]
-        return [torch.tensor([row[i] for row in rows], dtype=dtype) for i, dtype in enumerate(_COLUMN_TYPES)]
+        kinds = enumerate(_COLUMN_TYPES)
+        return [torch.tensor([row[i] for row in rows], dtype=kind, device="cpu") for i, kind in kinds]
 
     def _order(self, batch: int) -> Int64[Tensor, " n"]:
         """Place of each number of the table among ``[B, C]``."""
         columns = sum(slot.size for slot, _ in self.places.values())
-        whole = torch.arange(batch * columns).view(batch, columns)
+        whole = torch.arange(batch * columns, device="cpu").view(batch, columns)
         parts = [whole[:, start : start + slot.size].reshape(-1) for slot, start in self.places.values()]
         return torch.cat(parts)
 

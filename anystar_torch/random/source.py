@@ -61,9 +61,14 @@ class Source:
 
         Raises:
             TypeError: ``ids`` are no whole numbers.
+            ValueError: ``ids`` have another shape.
         """
         if ids.dtype not in _WHOLE:
             raise TypeError(f"ids must be whole numbers (torch.int64), got {ids.dtype}")
+        if ids.ndim != 1:
+            raise ValueError(
+                f"ids must be [B], one number for each sample, got {list(ids.shape)}; use ids.reshape(-1)"
+            )
         return cls(hashing.roots(ids.to(torch.int64), name_word(f"{seed}/{split}")))
 
     @classmethod

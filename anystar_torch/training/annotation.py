@@ -14,7 +14,12 @@ from jaxtyping import Bool, Int32, Shaped
 
 from anystar_torch.arrays import Spacing
 from anystar_torch.io.labels import whole_numbers
-from anystar_torch.training.annotation_checks import check_image, check_objects, check_voxel_shape
+from anystar_torch.training.annotation_checks import (
+    check_image,
+    check_objects,
+    check_single_voxels,
+    check_voxel_shape,
+)
 from anystar_torch.training.object_sizes import median_diameter
 from anystar_torch.training.volume_files import VolumeFiles, check_diameter, check_keys, check_once, choosing
 
@@ -104,6 +109,7 @@ class Annotation:
                 f"{labels}: no object is whole inside of the annotated voxels; annotate whole objects, larger boxes or "
                 "more neighbouring slices"
             )
+        check_single_voxels(labels, known)
         if scan.spacing is None:
             check_voxel_shape(image, known, anisotropy)
         voxel = scan.spacing or anisotropy

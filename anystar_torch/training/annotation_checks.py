@@ -5,6 +5,7 @@ from jaxtyping import Int32, Int64, Shaped
 from scipy import ndimage
 
 from anystar_torch.arrays import Spacing
+from anystar_torch.system.wording import number_of
 
 _PIECES = 5
 """Separate pieces per label from which labels are taken for a mask or a map of grey values."""
@@ -29,7 +30,7 @@ def check_image(path: str, image: Shaped[np.ndarray, "d h w"]) -> None:
 
 
 def check_objects(path: str, labels: Int32[np.ndarray, "d h w"]) -> None:
-    """Refuse labels without objects, with objects of one voxel, with one label for several pieces, or with many pieces.
+    """Refuse labels without objects, with one label for several pieces, or with many pieces.
 
     Args:
         path: of the labels, for the message.
@@ -38,18 +39,9 @@ def check_objects(path: str, labels: Int32[np.ndarray, "d h w"]) -> None:
     Raises:
         ValueError: the labels are wrong.
     """
-    counts = np.bincount(labels.clip(0).reshape(-1))
-    counts[0] = 0
-    objects = int(np.count_nonzero(counts))
+    objects = int(np.count_nonzero(_voxels(labels)))
     if not objects:
         raise ValueError(f"{path} has no objects: all labels are 0 or not annotated")
-    single = np.flatnonzero(counts == 1)
-    if single.size:
-        place = tuple(int(n) for n in np.argwhere(labels == single[0])[0])
-        raise ValueError(
-            f"{path}: {single.size} of {objects} objects have one voxel, such as the one at {place} (z, y, x); "
-            "outline or remove them"
-        )
     sizes = _pieces(labels)
     if objects == 1 and np.count_nonzero(sizes >= _PART * sizes.max()) > 1:
         raise ValueError(
@@ -57,8 +49,28 @@ def check_objects(path: str, labels: Int32[np.ndarray, "d h w"]) -> None:
         )
     if len(sizes) > max(_PIECES * objects, objects + 20):
         raise ValueError(
-            f"{path} has {objects} labels in {len(sizes)} separate pieces, as a probability map or an image; give "
-            "labels, one whole number per object"
+            f"{path} has {number_of(int(objects), 'label')} in {len(sizes)} separate pieces, as a probability map or "
+            "an image; give labels, one whole number per object"
+        )
+
+
+def check_single_voxels(path: str, labels: Int32[np.ndarray, "d h w"]) -> None:
+    """Refuse objects of one voxel.
+
+    Args:
+        path: of the labels, for the message.
+        labels: ``[D, H, W]``, objects above 0, without those that do not count.
+
+    Raises:
+        ValueError: an object has one voxel.
+    """
+    counts = _voxels(labels)
+    single = np.flatnonzero(counts == 1)
+    if single.size:
+        place = tuple(int(n) for n in np.argwhere(labels == single[0])[0])
+        raise ValueError(
+            f"{path}: {single.size} of {np.count_nonzero(counts)} objects have one voxel, such as the one at {place} "
+            "(z, y, x); outline or remove them"
         )
 
 
@@ -87,6 +99,13 @@ def check_voxel_shape(path: str, labels: Int32[np.ndarray, "d h w"], anisotropy:
             f"{path} has no voxel size, and its objects are {ratio:.2g} times as long along z as across, on voxels of "
             f"the shape that the network was trained on, {anisotropy}; give spacing: [z, y, x]"
         )
+
+
+def _voxels(labels: Int32[np.ndarray, "d h w"]) -> Int64[np.ndarray, " n"]:
+    """Number of voxels of every label, 0 for the background."""
+    counts = np.bincount(labels.clip(0).reshape(-1))
+    counts[0] = 0
+    return counts
 
 
 def _pieces(labels: Int32[np.ndarray, "d h w"]) -> Int64[np.ndarray, " n"]:

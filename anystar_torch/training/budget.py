@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from anystar_torch.system.wording import number_of
 from anystar_torch.training.overrides import sets
 
 WARM_UP = 3
@@ -61,11 +62,11 @@ def fit_steps(config: DictConfig, overrides: Sequence[str]) -> int | None:
     step, validation, spent = measure(config, min(SECONDS, 60 * minutes * SHARE))
     release_memory()
     steps = steps_within(60 * minutes - spent, step, validation, lambda n: validations(with_steps(config, n)))
-    say(f"a step takes {step:.3g} s and a validation {validation:.3g} s: {steps} steps")
+    say(f"a step takes {step:.3g} s and a validation {validation:.3g} s: {number_of(steps, 'step')}")
     if steps < FEW and config.get("warm_start") is None:
         needed = FEW * step + validations(with_steps(config, FEW)) * validation + spent
         say(
-            f"with {steps} steps a network without trained weights finds hardly any objects; "
+            f"with {number_of(steps, 'step')} a network without trained weights finds hardly any objects; "
             f"{MINUTES}={math.ceil(needed / 60)} gives it {FEW}"
         )
     return steps
@@ -182,7 +183,8 @@ def measure(config: DictConfig, seconds: float) -> tuple[float, float, float]:
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = instantiate(trial.trainer, callbacks=callbacks, **quiet)
     training, data = instantiate(trial.training), instantiate(trial.data)
-    say(f"measuring the first steps, to fit the training to {trial.minutes:g} minutes")
+    data.check_network(training.network)
+    say(f"measuring the first steps, to fit the training to {trial.minutes:g} min")
     try:
         trainer.fit(training, datamodule=data)
     except SystemExit as stopped:  # Lightning ends the process after Ctrl-C
@@ -215,6 +217,11 @@ class Stopwatch(Callback):
             if trainer.strategy.reduce_boolean_decision(late, all=False):  # on all ranks after the same step
                 self._ended = now(pl_module.device)
                 trainer.should_stop = True
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Make the first validation samples. On a GPU this captures their CUDA graph, which a run does only once."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        next(iter(data.val_dataloader()), None)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock of the validation."""

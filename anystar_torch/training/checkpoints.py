@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,13 +19,18 @@ from anystar_torch.training.resuming import read_checkpoint
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 
+BEFORE_VALIDATION = 60.0
+"""Seconds since the last write of :data:`LAST` from which it is written one step before a validation."""
+
 
 class Checkpoints(Checkpoint):
     """Write ``last.ckpt`` at regular steps and at the end, and ``best.ckpt`` after the best validation.
 
     Where a validation follows the step, ``last.ckpt`` is written after it, so a run that is killed meanwhile repeats
-    the validation when it is resumed. Before every write of ``last.ckpt`` the weights must be finite, and
-    :class:`~anystar_torch.training.callbacks.StopOnNonFinite` checks the losses so far.
+    the validation when it is resumed. A file that is older than :data:`BEFORE_VALIDATION` is written again one step
+    before a validation, so such a run repeats few steps. Before every write of ``last.ckpt`` the weights must be
+    finite, :class:`~anystar_torch.training.callbacks.StopOnNonFinite` checks the losses so far, and the loggers write
+    their figures, which a run that is killed would lose.
 
     After a signal (Ctrl-C, SIGTERM) to any rank the run finishes its step, writes a checkpoint and ends. A second
     signal ends it at once. A run that is stopped otherwise (``trainer.max_time``) writes a checkpoint too.
@@ -71,6 +77,7 @@ class Checkpoints(Checkpoint):
         self.best: float | None = None
         self.stopped = False
         self._waiting = False
+        self._saved = time.perf_counter()
         self._received: int | None = None
         self._previous: dict[int, Any] = {}
 
@@ -84,7 +91,9 @@ class Checkpoints(Checkpoint):
         if hasattr(loop, "_broadcast_sigterm_tensor"):
             loop._broadcast_sigterm_tensor = lambda: None
         resumed = trainer.is_global_zero and trainer.ckpt_path is not None
-        self.best = trainer.strategy.broadcast(best_score(self.folder) if resumed else None)
+        known = best_score(self.folder, self.monitor, self.mode) if resumed else None
+        self.best = trainer.strategy.broadcast(known)
+        self._saved = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -97,7 +106,8 @@ class Checkpoints(Checkpoint):
         # Lightning ends at the last step without a validation, but validates before it stops.
         if stopping or (done and self.validate_last):
             trainer.should_stop = True
-        due = done or trainer.should_stop or trainer.global_step % self.every_n_steps == 0
+        regular = trainer.global_step % self.every_n_steps == 0
+        due = done or trainer.should_stop or regular or self._old_before_validation(trainer)
         self._waiting = due and _validates(trainer)
         if due and not self._waiting:
             self._save_last(trainer, pl_module)
@@ -108,6 +118,15 @@ class Checkpoints(Checkpoint):
         if several and trainer.global_step % self.signal_every_n_steps:
             return False
         return trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
+
+    def _old_before_validation(self, trainer: L.Trainer) -> bool:
+        """Whether the next step is validated, and ``last.ckpt`` is old on any rank."""
+        step = trainer.global_step + 1
+        last = self.validate_last and step == trainer.max_steps and bool(trainer.limit_val_batches)
+        if not (last or _regularly_validated(trainer, step)):
+            return False
+        old = time.perf_counter() - self._saved > BEFORE_VALIDATION
+        return trainer.strategy.reduce_boolean_decision(old, all=False)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write ``best.ckpt`` if the monitored figure is better than all earlier ones, and ``last.ckpt`` if it is due.
@@ -153,8 +172,8 @@ class Checkpoints(Checkpoint):
         self._restore()
 
     def state_dict(self) -> dict[str, Any]:
-        """The best figure so far. :func:`best_score` reads it from ``best.ckpt``."""
-        return {"best": self.best}
+        """The best figure so far, and which one it is. :func:`best_score` reads it from ``best.ckpt``."""
+        return {"best": self.best, "monitor": self.monitor, "mode": self.mode}
 
     def _save_last(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
@@ -165,7 +184,10 @@ class Checkpoints(Checkpoint):
                 f"the weights after step {trainer.global_step} are not finite, and are not saved; lower "
                 "training.optimizer.lr"
             )
+        for logger in trainer.loggers:
+            logger.save()
         self._save(trainer, LAST)
+        self._saved = time.perf_counter()
 
     def _save(self, trainer: L.Trainer, name: str) -> None:
         path = self.folder / name
@@ -193,9 +215,15 @@ def _finite(module: torch.nn.Module) -> bool:
 
 def _validates(trainer: L.Trainer) -> bool:
     """Whether Lightning validates after this step."""
+    if trainer.should_stop:
+        return bool(trainer.limit_val_batches)
+    return _regularly_validated(trainer, trainer.global_step)
+
+
+def _regularly_validated(trainer: L.Trainer, step: int) -> bool:
+    """Whether a validation of the regular interval follows a step."""
     interval = trainer.val_check_batch  # None if validations follow from the time
-    regular = interval is not None and trainer.global_step % interval == 0
-    return bool(trainer.limit_val_batches) and (trainer.should_stop or regular)
+    return bool(trainer.limit_val_batches) and interval is not None and step % interval == 0
 
 
 def last_checkpoint(run_folder: str | None) -> Path | None:
@@ -215,17 +243,22 @@ def last_checkpoint(run_folder: str | None) -> Path | None:
     return path
 
 
-def best_score(folder: Path) -> float | None:
+def best_score(folder: Path, monitor: str | None = None, mode: str = "max") -> float | None:
     """The monitored figure of ``best.ckpt`` in ``folder``; None if there is none, or NaN. Tensors are not read.
 
     Args:
         folder: the folder of checkpoints of a run.
+        monitor: the figure that the run monitors. Another one in the file is not compared with it, and not returned.
+            None for any.
+        mode: "max" or "min", as for :class:`Checkpoints`.
     """
     path = folder / BEST
     if not path.is_file():
         return None
     content = read_checkpoint(path)
-    score = content["callbacks"][Checkpoints.__qualname__]["best"]
+    stored = content["callbacks"][Checkpoints.__qualname__]
+    of = stored.get("monitor", monitor), stored.get("mode", mode)  # earlier versions stored the figure alone
+    score = stored["best"] if monitor is None or of == (monitor, mode) else None
     return None if score is None or math.isnan(score) else float(score)
 
 

@@ -22,10 +22,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from anystar_torch.arrays import Labels, Volume
+from anystar_torch.generator.parameters import check_whole
 from anystar_torch.generator.synthesizer import Synthesizer
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.geometry.targets import object_probability, star_distances
-from anystar_torch.network.stardist import Distances, Probability
+from anystar_torch.network.normalisation import NORMALISATIONS
+from anystar_torch.network.stardist import Distances, Probability, StarDist
 from anystar_torch.training.prefetch import Repeated, StreamPrefetch, ThreadPrefetch
 from anystar_torch.training.streams import Streams, streams_of
 
@@ -99,7 +101,8 @@ class SynthesisData(L.LightningDataModule):
             ``batch_size``.
 
     Raises:
-        ValueError: no samples, or ``samples_per_call`` is not a multiple of ``batch_size``.
+        ValueError: a number of samples is not valid, ``samples_per_call`` is not a multiple of ``batch_size``, or the
+            normalisation is unknown.
     """
 
     def __init__(
@@ -115,12 +118,14 @@ class SynthesisData(L.LightningDataModule):
         samples_per_call: int | None = None,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or validation_samples < 1:
+        check_whole("batch_size", batch_size, 1)
+        check_whole("data.validation_samples", validation_samples, 1)
+        if normalisation not in NORMALISATIONS:
             raise ValueError(
-                f"batch_size and validation_samples must be at least 1, got {batch_size}, {validation_samples}"
+                f"data.normalisation must be one of {', '.join(NORMALISATIONS)}, got {normalisation!r}"
             )
         per_call = batch_size if samples_per_call is None else samples_per_call
-        if per_call < 1 or per_call % batch_size:
+        if not isinstance(per_call, int) or per_call < 1 or per_call % batch_size:
             raise ValueError(
                 f"samples_per_call must be a multiple of batch_size, {batch_size}, got {samples_per_call}"
             )
@@ -136,6 +141,29 @@ class SynthesisData(L.LightningDataModule):
         self._rays_on: dict[torch.device, Rays] = {}
         self._streams: Streams | None = None
         self._repeated: dict[str, Repeated[Batch]] = {}
+
+    def check_network(self, network: StarDist) -> None:
+        """Refuse a network that cannot be trained on these samples and targets.
+
+        Args:
+            network: the network.
+
+        Raises:
+            ValueError: its rays, anisotropy or grid are not those of the targets, or it cannot process the shape.
+        """
+        targets = (len(self.rays.vertices), self.anisotropy, self.grid)
+        its = (len(network.rays.vertices), network.rays.anisotropy, network.grid)
+        for name, here, there in zip(("rays", "anisotropy", "grid"), targets, its, strict=True):
+            if here != there:
+                raise ValueError(
+                    f"data.{name} is {here}, but that of the network is {there}; leave out data.{name}, and set "
+                    f"model.{name}"
+                )
+        shape = tuple(self.synthesizer.shape)
+        if any(size % step for size, step in zip(shape, network.divisor, strict=True)):
+            raise ValueError(
+                f"shape must be multiples of {network.divisor} (z, y, x) for this network, got {shape}"
+            )
 
     def setup(self, stage: str) -> None:
         """Copy the rays to the training device."""

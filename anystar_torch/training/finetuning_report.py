@@ -17,6 +17,7 @@ from anystar_torch.inference.stages import find_instances
 from anystar_torch.io.atomic import atomic_write
 from anystar_torch.network import weights
 from anystar_torch.network.mean_weights import mean_weights
+from anystar_torch.network.provenance import FINE_TUNED_ON
 from anystar_torch.system.wording import number_of
 from anystar_torch.training.annotation import Annotation
 from anystar_torch.training.annotation_scores import (
@@ -90,11 +91,11 @@ class FineTuningReport(Report):
         synthetic = compared[-1].after.scores
         provenance = self._provenance(trainer, data, synthetic)
         notes: dict[str, Any] = {"start": data.start, "trained_share": self.trained_share}
-        notes |= {"fine-tuned on": [a.name for a in data.division.trained]}
+        notes |= {FINE_TUNED_ON: [a.name for a in data.division.trained]}
         config = replace(
             after.config,
             receptive_field=after.tile_network("cpu").halo,
-            provenance=replace(provenance, notes=notes),
+            provenance=replace(provenance, notes={**provenance.notes, **notes}),
         )
         weights.save(self.folder / "model", after.network, config)
         sizes = {one if isinstance(one := a.diameter, str) else f"{one:.3g}" for a in data.division.trained}
@@ -135,7 +136,7 @@ class FineTuningReport(Report):
             title = f"{number_of(objects, 'object')} that were trained on"
         compared = [Compared(title, *(self._on_annotation(model, parts) for model in (before, after)))]
         pairs = list(self._pairs(data.synthesizer.on("report"), "scoring"))
-        title = f"{self.samples} synthetic volumes"
+        title = number_of(self.samples, "synthetic volume")
         compared.append(Compared(title, *(self._on_synthetic(model, pairs) for model in (before, after))))
         self._print_comparison(compared, held_out)
         for number, part in enumerate(parts):

@@ -12,11 +12,12 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, OverrideParseException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from anystar_torch.configuration.compose import one_line
@@ -25,7 +26,8 @@ from anystar_torch.configuration.resolvers import register_resolvers
 from anystar_torch.configuration.stored import current_config
 from anystar_torch.system.allocator import keep_freed_memory
 from anystar_torch.system.streams import show_all_names
-from anystar_torch.training.budget import fit_steps, say, with_steps
+from anystar_torch.system.wording import number_of
+from anystar_torch.training.budget import fit_steps, release_memory, say, with_steps
 from anystar_torch.training.callbacks import NonFiniteLossError
 from anystar_torch.training.checkpoints import LAST, Checkpoints
 from anystar_torch.training.loggers import finish
@@ -123,24 +125,26 @@ def train(config: DictConfig, *, command: Sequence[str], full: bool) -> float | 
     sys.argv = list(command)
     os.environ[FULL_ERROR] = str(int(full))  # processes that Lightning starts read it
     try:
-        run, status = _train(config, command, full)
+        figure, status = _train(config, command, full)
     except Exception:
         if not in_sweep() or full:
             raise
         traceback.print_exc()  # Hydra prints the error of the first job only
-        run, status = None, FAILED
+        figure, status = None, FAILED
     finally:
         os.environ[FULL_ERROR] = "1"
+    if in_sweep():
+        release_memory()  # for the next job
     if status and in_sweep() and status != STOPPED:
+        # Hydra keeps this frame until the sweep ends, so it must not hold the run.
         raise JobFailedError(status)
     if status:
         sys.exit(status)
-    figure = None if run is None else run.trainer.callback_metrics.get(config.callbacks.checkpoint.monitor)
-    return None if figure is None else float(figure)
+    return figure
 
 
-def _train(config: DictConfig, command: Sequence[str], full: bool) -> tuple[Run | None, int]:
-    """The last run, if its settings are valid, and its exit status."""
+def _train(config: DictConfig, command: Sequence[str], full: bool) -> tuple[float | None, int]:
+    """The monitored figure of the last run, if it was logged, and its exit status."""
     keep_freed_memory()
     silence_libraries()
     try:
@@ -156,9 +160,14 @@ def _train(config: DictConfig, command: Sequence[str], full: bool) -> tuple[Run 
         return None, give_up(error, command, full, SETTINGS_REFUSED)
     for stage in stages:
         run, status = _train_stage(stage, command, full)
+        figures: dict[str, Any] = {} if run is None else run.trainer.callback_metrics
+        run = None
         if status:
             break
-    return run, status
+        if not stage.last:
+            release_memory()  # for the next stage
+    figure = figures.get(OmegaConf.select(config, "callbacks.checkpoint.monitor"))
+    return None if figure is None else float(figure), status
 
 
 def _train_stage(stage: Stage, command: Sequence[str], full: bool) -> tuple[Run | None, int]:
@@ -193,6 +202,8 @@ def _fit(run: Run) -> bool:
         if isinstance(stopped.__context__, KeyboardInterrupt):  # Lightning ends the process after Ctrl-C
             raise KeyboardInterrupt from stopped
         raise
+    finally:
+        run.data.teardown("fit")  # Lightning leaves it out after an error
     checkpoints = run.trainer.checkpoint_callback
     complete = run.trainer.global_step >= run.trainer.max_steps
     return complete and isinstance(checkpoints, Checkpoints) and checkpoints.stopped
@@ -222,7 +233,7 @@ def _prepared(stage: Stage) -> Run:
             config = resumed_config(placed.resume, config)
         store_settings(config, placed.run_folder)
         if stage.total > 1:
-            say(f"{stage.title}: {run.trainer.max_steps} steps in {placed.run_folder}")
+            say(f"{stage.title}: {number_of(run.trainer.max_steps, 'step')} in {placed.run_folder}")
     return run
 
 

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from anystar_torch import __version__
 from anystar_torch.evaluation import picture
+from anystar_torch.generator.parameters import check_whole
 from anystar_torch.generator.synthesizer import Synthesizer
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.network import weights
@@ -85,8 +86,8 @@ class Report:
             and ``truth_channel``, ``truth_frame``, ``truth_axes`` and ``truth_scene`` of its labels.
 
     Raises:
-        ValueError: ``samples`` is below 1, the weights to export are neither "last" nor "best", labels are given
-            without their volume, or the real volume cannot be read.
+        ValueError: a number is not valid, the weights to export are neither "last" nor "best", labels are given without
+            their volume, or the real volume cannot be read.
     """
 
     def __init__(
@@ -102,8 +103,11 @@ class Report:
         spacing: Sequence[float | int] | None,
         **choice: Any,
     ) -> None:
-        if samples < 1:
-            raise ValueError(f"report.samples must be at least 1, got {samples}")
+        if not isinstance(samples, int) or samples < 1:
+            raise ValueError(f"report.samples must be at least 1 and a whole number, got {samples}")
+        if not isinstance(min_f1, (int, float)):
+            raise ValueError(f"report.min_f1 must be a number, got {min_f1!r}")
+        check_whole("report.export.smallest_tile", export.get("smallest_tile", 0), 0)
         if export["weights"] not in ("last", "best"):
             raise ValueError(f"report.export.weights must be last or best, got {export['weights']!r}")
         self.export = export
@@ -153,7 +157,7 @@ class Report:
             diameter_band=diameter_band(data.validation),
             prob_thresh=0.5,
             nms_thresh=NMS_THRESHOLDS[0],
-            smallest_tile=int(self.export.get("smallest_tile", 0)),
+            smallest_tile=self.export.get("smallest_tile", 0),
         )
         model = AnyStar(network, config)
         pairs = self._pairs(data.validation, "choosing thresholds")
@@ -212,7 +216,8 @@ class Report:
         pairs = self._pairs(synthesizer.on("report"), "scoring")
         thresholds = [config.prob_thresh], [config.nms_thresh]
         choice: Choice = evaluate(model, pairs, *thresholds, self.device)[0]
-        self._print_table(f"{self.samples} synthetic volumes of the split report, mean scores", choice.scores)
+        scored = number_of(self.samples, "synthetic volume")
+        self._print_table(f"{scored} of the split report, mean scores", choice.scores)
         self.console.print(
             f"thresholds: prob_thresh {config.prob_thresh:g}, nms_thresh {config.nms_thresh:g}"
         )

@@ -8,7 +8,14 @@ import numpy as np
 from jaxtyping import Int32
 
 from anystar_torch import io
-from anystar_torch.training.volume_files import KEYS, VolumeFiles, check_diameter, check_keys, choosing
+from anystar_torch.training.volume_files import (
+    KEYS,
+    VolumeFiles,
+    check_diameter,
+    check_keys,
+    check_measurable,
+    choosing,
+)
 
 _KEY = re.compile(rf"(?<![\w/.-])((?:truth_)?(?:{'|'.join(KEYS)}))(?==| must be)")
 
@@ -63,6 +70,7 @@ def real_volume(
         else:
             scan, stored = VolumeFiles.of(image, truth, choice, "truth").read(spacing)
             labels = io.int32_ids(stored.array)
+            check_measurable(diameter, labels, truth)
     except ValueError as error:
         raise ValueError(_KEY.sub(r"report.\1", str(error))) from error
     check_diameter(diameter, scan, image)

@@ -18,7 +18,7 @@ from anystar_torch.training.overrides import sets
 from anystar_torch.training.report import Report
 from anystar_torch.training.resuming import check_same_network
 from anystar_torch.training.run_folder import claimed, named_by_time, started_from
-from anystar_torch.training.settings import check_trainer, in_sweep
+from anystar_torch.training.settings import check_seed, check_trainer, in_sweep
 
 
 class Run(NamedTuple):
@@ -50,6 +50,7 @@ def build(config: DictConfig) -> Run:
         ValueError: a setting is not valid.
         ImportError: a package that a setting needs is missing.
     """
+    check_seed(config.seed)
     L.seed_everything(config.seed, verbose=False)
     checkpoint = last_checkpoint(config.resume)
     report = instantiate(config.report)
@@ -65,7 +66,9 @@ def build(config: DictConfig) -> Run:
         logger=list(instantiate(config.logger).values()),
     )
     check_trainer(trainer, training)
-    return Run(trainer, training, instantiate(config.data), checkpoint, report)
+    data = instantiate(config.data)
+    data.check_network(training.network)
+    return Run(trainer, training, data, checkpoint, report)
 
 
 def in_its_folder(config: DictConfig) -> DictConfig:

@@ -27,7 +27,13 @@ from anystar_torch.training.thresholds import (
     evaluate,
     scores_of,
 )
-from anystar_torch.training.volume_files import VolumeFiles, check_diameter, check_keys, choosing
+from anystar_torch.training.volume_files import (
+    VolumeFiles,
+    check_diameter,
+    check_keys,
+    check_measurable,
+    choosing,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +81,18 @@ class AnnotatedVolume:
 
         Raises:
             ValueError: a file cannot be read, the files are not of one volume, the diameter has a unit and the voxel
-                size is not known, or a key is unknown.
+                size is not known, there is neither a diameter nor an object, or a key is unknown.
         """
         check_keys(choice, ("image", "truth", "spacing", "diameter", "name", *choosing("truth")))
         scan, labels = VolumeFiles.of(image, truth, choice, "truth").read(spacing)
         check_diameter(diameter, scan, image)
+        ids = io.int32_ids(labels.array)
+        check_measurable(diameter, ids, truth)
         path = Path(image)
         return cls(
             name=name or (path.parent.name if path.stem == "image" else path.stem),
             image=scan.array,
-            truth=io.int32_ids(labels.array),
+            truth=ids,
             spacing=scan.spacing,
             diameter=diameter,
         )

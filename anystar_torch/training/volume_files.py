@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from anystar_torch import io
 from anystar_torch.inference.input_volume import diameter_in_voxels
+from anystar_torch.system.wording import number_of
 
 KEYS = ("channel", "frame", "axes", "scene")
 """Keys that choose a volume of a file, as the arguments of :func:`anystar_torch.io.read`."""
@@ -178,6 +180,26 @@ def check_diameter(diameter: float | int | str | None, image: io.SpatialImage, p
         raise ValueError(f"{path}: {error}") from error
 
 
+def check_measurable(
+    diameter: float | int | str | None, labels: Shaped[np.ndarray, "d h w"], path: str
+) -> None:
+    """Refuse labels without objects where the diameter is to be measured on them.
+
+    Args:
+        diameter: that is given; None to measure it.
+        labels: ``[D, H, W]``.
+        path: of the labels, for the message.
+
+    Raises:
+        ValueError: there is no diameter and no object.
+    """
+    if diameter is None and not (labels > 0).any():
+        raise ValueError(
+            f"{path} has no objects, so the diameter of the median object is not known; give the labels of the "
+            "volume, or its diameter"
+        )
+
+
 def _checked(choice: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The values of :data:`KEYS`: whole numbers from 0 for channel and frame, text for the others.
 
@@ -204,7 +226,7 @@ def _same_frame(image: VolumeFile, labels: VolumeFile, word: str) -> int | None:
     expected = image.time_points(image.frame)
     if count != expected:
         raise ValueError(
-            f"{labels.path} has {count} time points and {image.path} has {expected}; choose one with {word}_frame= "
-            f"(0 to {count - 1})"
+            f"{labels.path} has {number_of(count, 'time point')} and {image.path} has {expected}; choose one with "
+            f"{word}_frame= (0 to {count - 1})"
         )
     return image.frame

@@ -5,14 +5,20 @@
 Every volume is predicted with the listed diameter and without one, in turn. Seconds are CPU seconds of the process, the
 smallest of the repeats; with ``--threads 1`` they hardly depend on what else runs. ``voxels`` are those that the
 network processes, in millions. F1 is that at IoU 0.5.
+
+``--cubes`` estimates the size in the middle of every volume instead, as in the parts of a volume beyond memory.
 """
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from anystar_torch import AnyStar
+from anystar_torch.inference.input_volume import InputVolume
+from anystar_torch.inference.intensity_range import intensity_range
+from anystar_torch.inference.stages import object_size
 from anystar_torch.network import loading
 from anystar_torch.training.thresholds import scores_of
 from benchmarks.real_volumes import volumes as real
@@ -59,6 +65,21 @@ def row(model: AnyStar, volume: Volume, repeats: int) -> dict[str, Any]:
     }
 
 
+def cube_row(model: AnyStar, volume: Volume, diameters: float) -> dict[str, Any]:
+    """Estimates for a cube of so many diameters: as a part of the volume, and as if the image ended at its faces."""
+    settings = model.settings("cpu", progress=False)
+    whole = InputVolume(
+        volume.image, volume.spacing, intensity_range(volume.image, model.config.normalisation)
+    )
+    part = whole.part(volume.middle(diameters))
+    found = {"part": part, "volume": replace(part, beyond=whole.beyond)}
+    estimated = {
+        f"as a {name}, over listed": round(object_size(one, None, settings).diameter / volume.diameter, 2)
+        for name, one in found.items()
+    }
+    return {"name": volume.name, "diameters": diameters, "listed": volume.diameter, **estimated}
+
+
 def parser() -> argparse.ArgumentParser:
     """The options of this command."""
     made = common(__doc__, repeats=3)
@@ -71,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         help="thickness of stacks of the middle slices, in diameters of the objects",
     )
+    made.add_argument("--cubes", type=float, nargs="+", help="sides of cubes, in diameters of the objects")
     return made
 
 
@@ -81,6 +103,12 @@ def run(options: argparse.Namespace) -> None:
     model.predict(volumes[0].image, diameter=volumes[0].diameter, progress=False)  # memory is measured once
     report = begin(options, weights=options.model or loading.SHIPPED)
     table: list[dict[str, Any]] = []
+    if options.cubes:
+        for volume in volumes:
+            table += [cube_row(model, volume, diameters) for diameters in options.cubes]
+            report.table("size estimated in cubes", table, show=False)
+        report.table("size estimated in cubes", table)
+        return
     for volume in volumes:
         resampled = [volume if factor == 1 else volume.resampled(factor) for factor in options.resampled]
         slabs = [one.slab(thickness) for one in resampled for thickness in options.slabs or ()]

@@ -55,12 +55,18 @@ class Volume:
             diameter=self.diameter * factor,
         )
 
+    def middle(self, diameters: float) -> tuple[slice, slice, slice]:
+        """The voxels of a cube in the middle of the volume, so many diameters along each side, or all there are."""
+        sides = []
+        for size, step in zip(self.image.shape, self.spacing, strict=True):
+            side = min(max(round(diameters * self.diameter * min(self.spacing) / step), 1), size)
+            sides.append(slice((size - side) // 2, (size - side) // 2 + side))
+        z, y, x = sides
+        return z, y, x
+
     def slab(self, diameters: float) -> "Volume":
         """The middle slices of the volume, over so many diameters along z; its diameter is that of the labels in it."""
-        wanted = diameters * self.diameter * min(self.spacing) / self.spacing[0]
-        slices = min(max(round(wanted), 1), len(self.image))
-        first = (len(self.image) - slices) // 2
-        inside = slice(first, first + slices)
+        inside = self.middle(diameters)[0]
         truth = self.truth[inside]
         diameter = median_diameter(truth, self.spacing)
         return replace(

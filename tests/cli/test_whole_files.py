@@ -13,9 +13,10 @@ from anystar_torch import io
 from tests.inference.scenes import balls, lattice
 
 pytest.importorskip("zarr")
+pytest.importorskip("h5py")
 SHAPE = (40, 44, 52)
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1", "ANYSTAR_UNCHECKED": "1"}
-ENDINGS = [".tif", ".ome.tif", ".nii", ".nii.gz", ".nrrd", ".mha", ".npy", ".npz", ".zarr"]
+ENDINGS = [".tif", ".ome.tif", ".nii", ".nii.gz", ".nrrd", ".mha", ".npy", ".npz", ".zarr", ".h5"]
 
 WRITES = """
 import sys, numpy as np

@@ -1,11 +1,13 @@
 """Masks that are much smaller than the volume, or of another resolution."""
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
 
 from anystar_torch.distributed import intensity, predict, preparation
+from anystar_torch.distributed.beginning import begin
 from anystar_torch.distributed.blocks import Boxes
 from anystar_torch.distributed.mask import VolumeMask
 from anystar_torch.inference.intensity_range import IntensityRange
@@ -59,6 +61,40 @@ def test_the_size_is_estimated_inside_of_a_small_mask(tmp_path, network, monkeyp
     (box,) = preparation.busiest_boxes(job, limits)
     assert job.mask.meets(box, volume.shape)
     assert preparation._object_size(job, limits).diameter == 8**3
+
+
+def test_tasks_get_the_file_of_a_mask_and_not_its_voxels(tmp_path, network):
+    mask = np.random.default_rng(0).random((64, 64, 64)) > 0.5
+    job = job_of(tmp_path, network, np.zeros((9, 9, 9), np.uint8), mask=mask, diameter=13)
+    begin(tmp_path, tmp_path / "labels.ome.zarr", [job], network, False)
+    sent = pickle.dumps(job)
+    assert len(sent) < mask.size / 10
+    assert np.array_equal(pickle.loads(sent).mask.inside, mask)
+    (tmp_path / "mask.npy").unlink()
+    with pytest.raises(ValueError, match=r"^cannot read .*mask\.npy: No such file"):
+        pickle.loads(sent)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.ones((4, 4)), r"^the mask is a 2D image \(4 x 4\)"),
+        (np.ones((2, 4, 4, 4)), r"^the mask is 4D \(2 x 4 x 4 x 4\)"),
+    ],
+)
+def test_a_mask_that_is_no_volume_is_refused_before_the_work(tmp_path, network, mask, message):
+    volume = crowd((40, 48, 60), 30)
+    with pytest.raises(ValueError, match=message):
+        predict(volume, tmp_path / "labels.ome.zarr", model=network, mask=mask, **OPTIONS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_mask_of_another_shape_is_another_mask(tmp_path, network):
+    volume, masks = np.zeros((9, 9, 9), np.uint8), [np.ones(shape) for shape in ((2, 3, 4), (4, 3, 2))]
+    first, second = (job_of(tmp_path, network, volume, mask=mask, diameter=13) for mask in masks)
+    begin(tmp_path, tmp_path / "labels.ome.zarr", [first], network, False)
+    with pytest.raises(ValueError, match=r"other settings \(mask\)"):
+        begin(tmp_path, tmp_path / "labels.ome.zarr", [second], network, False)
 
 
 def test_a_mask_between_the_centres_of_voxels_is_refused_in_one_line(tmp_path, network, monkeypatch):

@@ -1,6 +1,7 @@
 """Workers of one machine share its cores."""
 
 import os
+import signal
 
 import pytest
 import torch
@@ -56,6 +57,17 @@ def test_local_workers_share_the_cores(monkeypatch, asked, expected):
         assert native == [expected, expected]
         assert set(others) == {expected}
     assert [os.environ.get(name) for name in ours] == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no signals to other processes")
+def test_local_workers_leave_ctrl_c_to_the_process_that_started_them():
+    """A terminal sends it to all processes; a worker that it ends prints a page of Dask's calls."""
+    with cluster.local_workers(1, 1) as client:
+        (before,) = client.run(os.getpid).values()
+        client.run(lambda: os.kill(os.getpid(), signal.SIGINT))
+        (after,) = client.run(os.getpid).values()
+    assert before == after
 
 
 def test_usable_cores_are_those_of_the_affinity_mask():

@@ -80,17 +80,19 @@ def test_the_snippet_of_the_page_runs(exported, monkeypatch):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("exported", [seeing], indirect=True)
-def test_the_example_finds_what_anystar_finds(shared_data, tmp_path, exported):
-    network, path = exported
+@pytest.mark.parametrize("smallest_tile", [0, 48])  # voxels; the volume becomes thinner than 48
+def test_the_example_finds_what_anystar_finds(shared_data, tmp_path, smallest_tile):
+    network, path = seeing(), tmp_path / "network.onnx"
+    settings = config(network, smallest_tile=smallest_tile)
+    export("onnx", network, settings, path)
     volume, labels = (tmp_path / name for name in ("volume.tif", "labels.tif"))
     scan = io.read(shared_data / "real" / "stardist_img3d" / "image.tif")
     io.write(volume, scan.array, scan)
     example = ROOT / "examples" / "onnx_predict.py"
-    assert len(example.read_text().splitlines()) <= 45  # the page says about 40
+    assert len(example.read_text().splitlines()) <= 50  # the page says about 50
     subprocess.run([sys.executable, str(example), path, volume, labels, "14"], check=True)
     float32 = TileOptions(precision=torch.float32)  # the program's
-    model = AnyStar(network, config(network), shape_averaging=False, coarse_pass=False, tile_options=float32)
+    model = AnyStar(network, settings, shape_averaging=False, coarse_pass=False, tile_options=float32)
     found = model.predict(
         scan.array, spacing=scan.spacing or (1, 1, 1), diameter=14, device="cpu", progress=False
     )

@@ -11,6 +11,7 @@ from anystar_torch.arrays import Sample
 from anystar_torch.configuration.compose import load_synthesizer
 from anystar_torch.generator.synthesizer import Synthesizer, relabelled
 from anystar_torch.geometry.components import connected_components
+from anystar_torch.kernels.implementations import Implementation, forced
 from anystar_torch.random.source import Source
 from tests.residency import Residency
 
@@ -162,3 +163,45 @@ def test_rendering_does_not_change_the_draws(name: str) -> None:
         before = draws.numbers.clone()
         synth.render(draws)
         assert torch.equal(draws.numbers, before), number
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "implementation"), [("mix", "native"), ("zero_shot", "native"), ("zero_shot", "torch")]
+)
+def test_the_default_number_type_of_the_program_changes_nothing(
+    name: str, implementation: Implementation
+) -> None:
+    synth = load_synthesizer(name, shape=(16, 17, 18), seed=4)
+    with forced(implementation):
+        expected = synth(IDS[:3])
+        torch.set_default_dtype(torch.float64)
+        try:
+            found = load_synthesizer(name, shape=(16, 17, 18), seed=4)(IDS[:3])
+        finally:
+            torch.set_default_dtype(torch.float32)
+    assert found.image.dtype == torch.float32
+    assert torch.equal(found.image, expected.image)
+    assert torch.equal(found.labels, expected.labels)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "implementation"), [("mix", "native"), ("zero_shot", "torch")])
+def test_a_batch_without_samples(name: str, implementation: Implementation) -> None:
+    with forced(implementation):
+        sample = load_synthesizer(name, shape=(16, 17, 18))(IDS[:0])
+    assert sample.image.shape == sample.labels.shape == (0, 1, 16, 17, 18)
+
+
+@pytest.mark.long
+def test_a_constant_of_the_table_is_kept_for_one_size_of_batch_only() -> None:
+    """It is as large as the draws; programs that draw batches of many sizes would keep all of them."""
+    slots = load_synthesizer("mix", shape=(16, 16, 16)).slots
+    numbers = sum(slot.size for slot, _ in slots.places.values())
+    for size in (5, 7, 7, 3, 5):
+        ids = torch.arange(size)
+        alone = [slots.draw(ids[i : i + 1]).as_dict() for i in range(size)]
+        together = slots.draw(ids).as_dict()
+        for name, drawn in together.items():
+            assert drawn == [one[name][0] for one in alone]
+    assert [order.shape for _, order in slots._orders.values()] == [(5 * numbers,)]

@@ -10,7 +10,11 @@ import torch
 from torch import Tensor
 
 from anystar_torch.geometry import ops
+from anystar_torch.geometry.overlaps import shared_voxels
 from anystar_torch.geometry.rays import Rays
+from anystar_torch.geometry.rendering import render_box
+from anystar_torch.geometry.suppression_in_rounds import SuppressionInRounds
+from anystar_torch.geometry.suppression_of_part import Polyhedra, suppress_part
 from anystar_torch.kernels import _native
 from anystar_torch.kernels import polyhedra as reference
 from tests.geometry.cases import Crowd, random_crowd
@@ -137,3 +141,43 @@ def test_ctrl_c_is_honoured_within_a_second() -> None:
     with pytest.raises(KeyboardInterrupt):
         suppress(crowd, 1.0)  # a minute of work: nothing is suppressed, so all are tested against all
     assert time.monotonic() - sent[0] < 1.0
+
+
+def in_rounds(crowd: Crowd) -> Tensor:
+    suppression = SuppressionInRounds(crowd.rays, 0.3)
+    suppression.add(crowd.points, crowd.distances, crowd.scores)
+    suppression.settle(FAR)
+    return suppression.finish()
+
+
+def of_part(crowd: Crowd) -> Tensor:
+    all_of_them = Polyhedra(crowd.points, crowd.distances, crowd.scores)
+    return suppress_part(
+        Polyhedra(*(part[:0] for part in all_of_them)), all_of_them, NOT_HELD, crowd.rays, 0.3
+    )
+
+
+FAR, NOT_HELD, PAIRS = (
+    torch.full((1, 2, 3), 90),
+    torch.zeros(24, dtype=torch.bool),
+    torch.tensor([[0, 1], [2, 3]]),
+)
+ON_THE_CPU = {
+    "nms": lambda crowd: suppress(crowd, 0.3),
+    "nms with progress": lambda crowd: ops.nms(*crowd, 0.3, progress=lambda done, total: None),
+    "rounds": in_rounds,
+    "part": of_part,
+    "overlaps": lambda crowd: shared_voxels(crowd.points, crowd.distances, crowd.rays, PAIRS)[0],
+    "labels": lambda crowd: ops.render_labels(crowd.points, crowd.distances, crowd.rays, (9, 10, 11)),
+    "box": lambda crowd: render_box(crowd.points, crowd.distances, crowd.rays, (2, 1, 3), (9, 10, 11)),
+}
+
+
+@pytest.mark.parametrize("name", ON_THE_CPU)
+def test_the_default_device_of_the_program_changes_nothing(name: str) -> None:
+    """C++ works on the CPU, also where the program makes its tensors on a GPU."""
+    crowd = random_crowd(1, 24, rays=RAYS, extent=12, radius=3)
+    expected = ON_THE_CPU[name](crowd)
+    with torch.device("meta"):
+        found = ON_THE_CPU[name](crowd)
+    assert torch.equal(found, expected)

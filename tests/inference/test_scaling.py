@@ -151,3 +151,10 @@ def test_a_volume_that_would_grow_beyond_measure_is_refused():
     assert Scaling.of((10, 10, 10), (1, 1, 1), 1.0, 46.0, rays).shape == (460, 460, 460)  # 97,336 times
     with pytest.raises(ValueError, match="10 x 10 x 10 voxels would be resampled to 470 x 470 x 470"):
         Scaling.of((10, 10, 10), (1, 1, 1), 1.0, 47.0, rays)  # 103,823 times
+
+
+@pytest.mark.parametrize("spacing", [(1e308, 1e-308, 1.0), (1e300, 1.0, 1e300), (1.0, 1e-200, 1.0)])
+def test_ratios_of_spacing_beyond_all_numbers_are_refused_too(spacing):
+    with pytest.raises(ValueError, match=r"would be resampled to .* check spacing") as error:
+        Scaling.of((10, 10, 10), spacing, 13.0, 13.0, Rays.golden_spiral(16))
+    assert len(str(error.value)) < 250

@@ -66,3 +66,17 @@ def test_the_size_chosen_fits_and_no_other_has_less_to_compute(axes, share):
         size = [int(others.choice(sizes)) for sizes in every]
         if np.prod(size) <= most:
             assert work <= np.prod(size) * len(cut_volume(shape, divisor, size, halo))
+
+
+def test_of_tiles_with_equal_work_the_largest_is_chosen():
+    """Without a halo, tiles of all sizes that divide an axis have the same work per voxel."""
+    assert np.prod(best_tile_size((64, 64, 64), (4, 4, 4), (0, 0, 0), 40**3)) == 32**3
+    assert np.prod(best_tile_size((64, 60, 52), (4, 4, 4), (0, 0, 0), 10**5)) > 10**5 / 2
+
+
+def test_a_tile_is_not_smaller_than_the_network_needs():
+    """A smaller one is computed with more voxels around it, which take memory and time."""
+    assert best_tile_size((13 * 16, 48, 16), (16, 16, 16), (0, 0, 0), 10**6, smallest=48) == (208, 48, 16)
+    assert min(best_tile_size((13 * 16, 48, 16), (16, 16, 16), (0, 0, 0), 10**5, smallest=48)[:2]) >= 48
+    with pytest.raises(ValueError, match=rf"smallest tile has {48 * 48 * 16} voxels, and 1000 fit"):
+        best_tile_size((13 * 16, 48, 16), (16, 16, 16), (0, 0, 0), 1000, smallest=48)

@@ -1,6 +1,7 @@
 """Files and folders are there whole or not at all."""
 
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -62,6 +63,47 @@ def test_a_full_disk_is_one_line_and_no_debris(tmp_path, monkeypatch):
     monkeypatch.setattr(tifffile, "imwrite", full)
     with pytest.raises(ValueError, match=r"cannot write .*: No space left on device"):
         io.write(tmp_path / "a.tif", np.ones(SHAPE, int), io.SpatialImage(np.ones(SHAPE)))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(OSError(28, "No space"), "No space"), (OSError("9 of 10"), "9 of 10; .*full")]
+)
+def test_an_error_without_a_reason_of_the_system_names_the_usual_one(tmp_path, error, words):
+    """NumPy counts the items it could write, and says no more."""
+    with (
+        pytest.raises(ValueError, match=f"cannot write .*a.npy: {words}"),
+        io.atomic_write(tmp_path / "a.npy"),
+    ):
+        raise error
+
+
+WRITES = """
+import resource, signal, sys
+import numpy as np
+from anystar_torch import io
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+labels = np.random.default_rng(0).integers(0, 60000, (20, 100, 100))
+resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000))
+try:
+    io.write("a" + sys.argv[1], labels, io.SpatialImage(labels, (1.0, 1.0, 1.0), "um"))
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+@pytest.mark.parametrize("ending", [".h5", ".npy"])
+def test_the_process_survives_a_full_disk(tmp_path, ending):
+    """HDF5 ends the process with a segmentation fault where it cannot write."""
+    pytest.importorskip("h5py")
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", WRITES, ending]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.startswith(f"cannot write a{ending}: ")
+    assert len(done.stdout.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 

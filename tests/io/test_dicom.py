@@ -113,6 +113,45 @@ def test_damaged_files_are_one_line(tmp_path):
     assert io.read(folder).array.shape == VOLUME.shape
 
 
+def _element(group, element, kind, value):
+    value = value.encode() + b"\0" * (len(value) % 2)
+    return np.array((group, element), "<u2").tobytes() + kind + len(value).to_bytes(2, "little") + value
+
+
+def _write_contours(path):
+    """A DICOM object without an image (RTSTRUCT), as radiotherapy and PACS put beside the slices."""
+    kind, syntax = "1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.1.2.1"
+    header = _element(2, 2, b"UI", kind) + _element(2, 3, b"UI", "1.2.9.1") + _element(2, 0x10, b"UI", syntax)
+    content = _element(8, 0x16, b"UI", kind) + _element(0x20, 0xE, b"UI", "1.2.9")
+    path.write_bytes(b"\0" * 128 + b"DICM" + header + content)
+
+
+def test_objects_without_an_image_beside_the_slices_are_left_out(tmp_path):
+    folder = write_series(tmp_path / "ct")
+    _write_contours(folder / "RS.dcm")
+    assert np.array_equal(io.read(folder).array, VOLUME)
+    assert np.array_equal(io.read(folder / "i000.dcm").array, VOLUME)
+    refused(folder / "RS.dcm", "holds no image")
+    cut = folder / "i005.dcm"
+    cut.write_bytes(cut.read_bytes()[:400])  # the last slice: without it no distance is wrong
+    refused(folder, "i005.dcm cannot be read as DICOM")
+    (tmp_path / "alone").mkdir()
+    _write_contours(tmp_path / "alone" / "RS.dcm")
+    refused(tmp_path / "alone", "holds no image")
+
+
+def test_a_series_in_colour_beside_the_slices_is_another_series(tmp_path):
+    folder = write_series(tmp_path / "ct")
+    picture = SimpleITK.GetImageFromArray(np.zeros((1, 7, 8, 3), np.uint8), isVector=True)
+    picture.SetMetaData("0020|000e", "1.2.9")
+    writer = SimpleITK.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    writer.SetFileName(str(folder / "a_screenshot.dcm"))
+    writer.Execute(picture)
+    refused(folder, "holds 2 DICOM series", "name one file")
+    assert np.array_equal(io.read(folder / "i000.dcm").array, VOLUME)
+
+
 def test_of_a_series_only_one_volume_must_fit_into_memory(tmp_path, monkeypatch):
     from anystar_torch.io import reading
 

@@ -124,6 +124,20 @@ def test_numpy_and_its_sidecar(tmp_path, image, labels, ending):
     assert np.array_equal(io.read_labels(tmp_path / f"b{ending}").array, labels)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("spacing", [None, (3.0, 2.0, 1.0)])
+def test_axes_beyond_nifti_1_are_written_as_nifti_2(tmp_path, axis, spacing):
+    shape = [1, 1, 1]
+    shape[axis] = 32768
+    labels = np.arange(32768, dtype=np.uint16).reshape(shape)
+    like = io.SpatialImage(labels, spacing, "um" if spacing else "")
+    io.write(tmp_path / "a.nii.gz", labels, like)
+    stored = nibabel.load(tmp_path / "a.nii.gz")
+    assert isinstance(stored, nibabel.Nifti2Image)
+    assert np.array_equal(np.asarray(stored.dataobj).transpose(2, 1, 0), labels)
+    assert io.read(tmp_path / "a.nii.gz").spacing == (spacing and pytest.approx(spacing))
+
+
 @pytest.mark.parametrize("ending", [".tif", ".ome.tif", ".nii", ".nii.gz", ".nrrd", ".mha", ".npy", ".npz"])
 def test_endings_may_be_upper_case(tmp_path, labels, ending):
     scan = io.SpatialImage(labels, SPACING, "um")

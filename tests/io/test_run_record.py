@@ -2,13 +2,14 @@
 
 import json
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anystar_torch.io import RunRecord, SpatialImage, read, read_record, write
+from anystar_torch.io import RunRecord, SpatialImage, read, read_labels, read_record, write
 
 # What version 0.1.0 wrote into a label volume before records had a version.
 OLD = (
@@ -122,3 +123,31 @@ def test_a_record_of_a_newer_program_names_the_file(tmp_path):
     (tmp_path / "a.npy.json").write_text('{"run_record": 99}')
     with pytest.raises(ValueError, match=r"a\.npy .*version 99"):
         read_record(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("content", ['{"subject": 7}', "[1, 2]", "caf\u00e9"])
+def test_a_json_file_of_another_program_stays(tmp_path, labels, content):
+    path, other = tmp_path / "a.npy", tmp_path / "a.npy.json"
+    other.write_text(content, encoding="latin-1")
+    before = other.read_bytes()
+    scan = SpatialImage(labels)
+    write(path, labels, scan)
+    assert read_record(path) is None
+    with pytest.raises(ValueError, match=r"would replace .*a\.npy\.json"):
+        write(path, labels + 1, scan, RunRecord(nms_thresh=0.3))
+    assert other.read_bytes() == before
+    assert np.array_equal(read_labels(path).array, labels)
+    other.unlink()
+    write(path, labels, scan, RunRecord(nms_thresh=0.3))
+    write(path, labels, scan, RunRecord(nms_thresh=0.3))
+    write(path, labels, scan)
+    assert not other.exists(), "the record of earlier labels is removed"
+
+
+def test_a_comment_of_another_program_is_no_run_record(tmp_path, image):
+    volume = nibabel.Nifti1Image(image.transpose(2, 1, 0), np.eye(4))
+    volume.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b'{"subject": 7}'))
+    nibabel.save(volume, tmp_path / "a.nii")
+    assert read_record(tmp_path / "a.nii") is None
+    with pytest.raises(ValueError, match="would replace the input"):
+        write(tmp_path / "a.nii", image.astype(int), read(tmp_path / "a.nii"))

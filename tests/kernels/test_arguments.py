@@ -4,6 +4,8 @@ Every operator is called with the arguments of its first call while a batch and 
 """
 
 import functools
+import importlib
+import pkgutil
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+import anystar_torch.kernels.triton
 from anystar_torch import load_synthesizer
 from anystar_torch.kernels import hashing
 from anystar_torch.kernels.distance_transform import distance_transform
@@ -157,8 +160,69 @@ def test_no_launch_fuses_multiplications_and_additions(name, monkeypatch):
     assert all(value is False for value in fused)
 
 
+@pytest.mark.interpreter
+@pytest.mark.parametrize("name", OPERATORS)
+def test_samples_are_on_the_first_axis_of_every_grid(name, monkeypatch):
+    """CUDA has at most 65535 programs along the others, and a call may have more samples."""
+    interpreter = pytest.importorskip("triton.runtime.interpreter")
+    run, grids = interpreter.GridExecutor.__call__, []
+
+    def launched(self, *arguments, **options):
+        grids.append(self.grid)
+        return run(self, *arguments, **options)
+
+    operator, all_of_them, _ = changed("triton", name, lambda tensor: tensor)
+    _, one, _ = changed("triton", name, lambda x: x[: len(x) // BATCH] if len(x) in (BATCH, 2 * BATCH) else x)
+    monkeypatch.setattr(interpreter.GridExecutor, "__call__", launched)
+    with forced("triton"):
+        operator(*all_of_them)
+        operator(*one)
+    half = len(grids) // 2
+    assert grids
+    assert [grid[1:] for grid in grids[:half]] == [grid[1:] for grid in grids[half:]]
+
+
+@pytest.mark.interpreter
+@pytest.mark.parametrize("name", OPERATORS)
+def test_results_do_not_depend_on_the_size_of_blocks(name, monkeypatch):
+    """A GPU has smaller blocks than the interpreter: many of each sample, here on both axes of blocks."""
+    operator, arguments, expected = changed("triton", name, lambda tensor: tensor)
+    small = {"BLOCK": 16, "NUMBERED": 32, "TILE_Z": 1, "TILE_Y": 2, "TILE_X": 4, "RAYS": 4}
+    for module in pkgutil.iter_modules(anystar_torch.kernels.triton.__path__):
+        kernels = importlib.import_module(f"anystar_torch.kernels.triton.{module.name}")
+        for constant in small.keys() & vars(kernels).keys():
+            monkeypatch.setattr(kernels, constant, small[constant])
+    on_gpu = importlib.import_module("anystar_torch.kernels.triton.distance_transform")
+    monkeypatch.setitem(on_gpu._CONSTANTS, "BLOCK", small["BLOCK"])
+    monkeypatch.setattr("anystar_torch.kernels.triton.launch.MOST_PROGRAMS", 7)
+    with forced("triton"):
+        found = tree_leaves(operator(*arguments))
+    assert all(map(torch.equal, found, expected))
+
+
 def test_elements_that_32_bits_do_not_number_are_refused():
     launch = pytest.importorskip("anystar_torch.kernels.triton.launch")
-    assert launch.blocks(launch.MOST_ELEMENTS, 512) * 512 < 2**31
-    with pytest.raises(ValueError, match="at most 2147418112 elements"):
+    with pytest.raises(ValueError, match="at most 2147352576 elements"):
         launch.blocks(launch.MOST_ELEMENTS + 1, 512)
+
+
+@pytest.mark.parametrize("size", [64, 512, 1024, 1 << 15])
+def test_grids_have_no_more_programs_than_cuda_allows(size):
+    launch = pytest.importorskip("anystar_torch.kernels.triton.launch")
+    for count in (
+        0,
+        1,
+        size,
+        size + 1,
+        65535 * size,
+        65535 * size + 1,
+        3 * 65535 * size + 7,
+        launch.MOST_ELEMENTS,
+    ):
+        if count > launch.MOST_ELEMENTS:
+            continue
+        samples, across, layers = launch.programs(10**6, count, size)
+        assert samples == 10**6
+        assert max(across, layers) <= 65535
+        assert 0 <= across * layers - launch.blocks(count, size) < layers
+        assert across * layers * size < 2**31

@@ -66,6 +66,13 @@ def test_loss_and_gradient(dtype, layout, scale):
     compare(*case(dtype, layout), lambda losses: losses[0] * scale, rtol=DTYPES[dtype])
 
 
+def test_programs_beyond_the_last_tile_add_nothing(monkeypatch):
+    """7 tiles of a sample, in a grid of 3 by 3."""
+    monkeypatch.setattr(kernels, "POINTS", 32)
+    monkeypatch.setattr("anystar_torch.kernels.triton.launch.MOST_PROGRAMS", 3)
+    compare(*case(torch.float32, LAYOUTS[0]), lambda losses: losses[0])
+
+
 SCALARS = {
     "total": lambda losses: losses[0],
     "probability": lambda losses: losses[1] * 2,

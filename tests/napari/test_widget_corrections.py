@@ -94,3 +94,41 @@ def test_fine_tuning_is_cancelled(qtbot, done, tmp_path, monkeypatch):
     press(qtbot, done.corrections.box.cancel)
     qtbot.waitUntil(lambda: not done.corrections.training.running, timeout=WAIT)
     assert "ended" in done.corrections.box.training.text()
+
+
+def test_a_new_object_does_not_take_label_and_score_of_a_deleted_one(qtbot, done):
+    shown = done.state.active()
+    centres = [tuple(float(shown.columns[axis][row]) for axis in "zyx") for row in (0, -1)]
+    for tool, place in (("delete", centres[0]), ("delete", centres[1]), ("add", centres[0])):
+        done.corrections.tools.choose(tool)
+        done.corrections.click(place)
+        settled(qtbot, done)
+    assert str(shown.difference()).endswith("1 added, 2 deleted, 0 changed")
+    assert shown.columns["index"].tolist() == [2, 3, 4, 5, 7]
+    assert np.isnan(shown.columns["score"]).tolist() == [False] * 4 + [True]
+
+
+def test_an_object_that_is_painted_with_the_label_of_a_deleted_one_is_new(qtbot, done):
+    shown = done.state.active()
+    shown.delete([COUNT])
+    free = np.argwhere(np.asarray(shown.volume()) == 0)[0]
+    shown.layer.data_setitem(tuple(np.array([at]) for at in free), COUNT)  # napari's next free label
+    shown.update_features()
+    assert str(shown.difference()).endswith("1 added, 1 deleted, 0 changed")
+    assert np.isnan(shown.columns["score"][-1])
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_undo_does_not_damage_the_labels_of_other_thresholds(qtbot, done, again):
+    shown = done.state.active()
+    shown.delete([1])
+    shown.layer.undo()
+    if again:
+        shown.layer.redo()
+        shown.volume()[...] = shown.result.objects(shown.frame).labels  # painted back by hand
+    done.set_thresholds(0.8, 0.3)
+    settled(qtbot, done)
+    assert done.state.active() is shown
+    shown.layer.undo()
+    shown.layer.redo()
+    assert not shown.corrected

@@ -107,7 +107,7 @@ def test_odd_grids_are_refused():
 
 
 def test_other_channels_are_refused():
-    with pytest.raises(ValueError, match="images of 1 channels, got 2"):
+    with pytest.raises(ValueError, match="images of 1 channel, got 2"):
         StarDist(**TINY)(torch.zeros(1, 2, 8, 8, 8))
 
 

@@ -192,10 +192,13 @@ def test_a_wrong_command_is_refused(line, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("recipe", "first_stage", "slabs"),
-    [("two_stages", "trainer.max_steps=6000", 0.12), ("mine", "trainer.max_steps=14000", 0.5)],
+    ("recipe", "steps", "slabs"),
+    [
+        ("two_stages", ["trainer.max_steps=6000", "trainer.max_steps=2000"], 0.12),
+        ("mine", ["trainer.max_steps=14000"], 0.5),
+    ],
 )
-def test_a_recipe_of_a_page_composes(recipe, first_stage, slabs, tmp_path):
+def test_a_recipe_of_a_page_trains_what_the_page_says(recipe, steps, slabs, tmp_path):
     for block in blocks("yaml", "docs/training.md"):
         path = tmp_path / re.search(r"^# my_configs/(\S+\.yaml)", block.text, re.MULTILINE)[1]
         path.parent.mkdir(exist_ok=True)
@@ -204,7 +207,9 @@ def test_a_recipe_of_a_page_composes(recipe, first_stage, slabs, tmp_path):
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         searched = f"hydra.searchpath=[file://{tmp_path}]"
         config = compose("train", [f"+experiment={recipe}", searched], return_hydra_config=True)
-    assert list(config.stages[0]) == [first_stage]
+    parts = [*config.stages, *(config.branches if config.stages else [])]
+    alone = [f"trainer.max_steps={config.trainer.max_steps}"]
+    assert [part[0] for part in parts or [alone]] == steps
     assert config.synth.scene.slab.p == slabs
 
 

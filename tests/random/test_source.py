@@ -139,3 +139,9 @@ def test_ids_of_every_integer_type_have_the_same_draws(dtype: torch.dtype) -> No
 def test_ids_that_are_no_integers_are_refused(dtype: torch.dtype) -> None:
     with pytest.raises(TypeError, match=f"ids must be whole numbers .*int64.*, got {dtype}"):
         Source.of(torch.ones(2, dtype=dtype), seed=0, split="train")
+
+
+@pytest.mark.parametrize("ids", [torch.tensor(3), torch.tensor([[1, 2]])])
+def test_ids_of_another_shape_are_refused(ids: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"ids must be \[B\], one number for each sample, got \["):
+        Source.of(ids, seed=0, split="train")

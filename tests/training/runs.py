@@ -28,6 +28,7 @@ TINY = [
     "trainer.log_every_n_steps=1",
     "data.validation_samples=2",
     "report.samples=2",
+    "callbacks.samples.samples=2",
     "report.min_f1=0",
     "callbacks.checkpoint.every_n_steps=5",
 ]

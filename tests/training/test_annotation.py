@@ -149,6 +149,13 @@ def single_voxel():
     return labels
 
 
+def test_objects_of_one_voxel_that_do_not_count_are_not_refused(files):
+    """A part of an automatic segmentation was corrected, and its remains lie elsewhere."""
+    read = Annotation.read(**files(single_voxel()), boxes=[[[0, 20], [0, 40], [0, 40]]])
+    assert read.objects
+    assert 9 not in read.objects
+
+
 def grey_values():
     return np.random.default_rng(0).integers(0, 200, SHAPE).astype(np.uint8)
 

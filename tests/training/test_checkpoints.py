@@ -7,7 +7,9 @@ from unittest.mock import Mock
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 
+from anystar_torch.training import checkpoints
 from anystar_torch.training.callbacks import NonFiniteLossError, StopOnNonFinite
 from anystar_torch.training.checkpoints import Checkpoints, averaged_weights, best_score
 from tests.training.test_callbacks import MODULE, batch, trainer
@@ -83,6 +85,44 @@ def test_a_validation_is_over_before_its_step_is_saved(tmp_path, max_steps, last
             assert int(path.read_text()) == step
 
 
+@pytest.mark.parametrize(
+    ("old", "expected"), [(True, [0, 0, 3, 4, 4, 4, 7, 8, 9]), (False, [0, 0, 0, 4, 4, 4, 4, 8, 9])]
+)
+def test_an_old_checkpoint_is_written_again_one_step_before_a_validation(
+    tmp_path, monkeypatch, old, expected
+):
+    """Validations are after steps 4, 8 and 9, the last one; regular checkpoints after every fourth step."""
+    monkeypatch.setattr(checkpoints, "BEFORE_VALIDATION", -1.0 if old else 1000.0)
+    callback = Checkpoints(str(tmp_path), every_n_steps=4, validate_last=True)
+    path, seen = tmp_path / "last.ckpt", []
+    for step in range(1, 10):
+        state = saving(step, val_check_batch=4)
+        state.max_steps = 9
+        callback.on_train_batch_end(state, MODULE, {}, batch(), step - 1)
+        if step in (4, 8, 9):
+            validated(callback, step, should_stop=state.should_stop)
+        seen.append(int(path.read_text()) if path.exists() else 0)
+    assert seen == expected
+
+
+def test_no_checkpoint_precedes_a_validation_that_does_not_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "BEFORE_VALIDATION", -1.0)
+    callback = Checkpoints(str(tmp_path), every_n_steps=100, validate_last=True)
+    for step in (3, 11):
+        state = saving(step, val_check_batch=4, limit_val_batches=0)
+        callback.on_train_batch_end(state, MODULE, {}, batch(), step - 1)
+    assert not (tmp_path / "last.ckpt").exists()
+
+
+def test_figures_are_written_with_a_checkpoint(tmp_path):
+    """A run that is killed later repeats the steps after it, but not those before it."""
+    logger = CSVLogger(tmp_path, name="csv", version="now")
+    logger.log_metrics({"loss": 0.5}, step=3)
+    callback = Checkpoints(str(tmp_path / "checkpoints"), every_n_steps=5)
+    callback.on_train_batch_end(saving(5, loggers=[logger]), MODULE, {}, batch(), 4)
+    assert (tmp_path / "csv" / "now" / "metrics.csv").read_text().splitlines() == ["loss,step", "0.5,3"]
+
+
 @pytest.mark.parametrize("where", ["loss", "weights"])
 def test_nothing_that_is_not_finite_is_saved(tmp_path, where):
     """The losses of steps 6 to 10 are copied together, but step 5 is saved before."""
@@ -135,6 +175,22 @@ def test_a_resumed_run_remembers_its_best(tmp_path):
         callback.on_train_start(saving(5, ckpt_path=path), MODULE)
         callback.on_train_end(saving(5), MODULE)
         assert callback.best == expected
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode", "expected"),
+    [("val_ap", "max", 0.4), ("real_ap", "max", None), ("val_ap", "min", None)],
+)
+def test_the_best_of_another_figure_is_not_compared(tmp_path, monitor, mode, expected):
+    """A run that is resumed with another monitor."""
+    first = Checkpoints(str(tmp_path), every_n_steps=100, monitor="val_ap")
+    first.best = 0.4
+    content = {"callbacks": {"Checkpoints": first.state_dict()}, "state_dict": {}}
+    torch.save(content, tmp_path / "best.ckpt")
+    callback = Checkpoints(str(tmp_path), every_n_steps=100, monitor=monitor, mode=mode)
+    callback.on_train_start(saving(5, ckpt_path=tmp_path / "last.ckpt"), MODULE)
+    callback.on_train_end(saving(5), MODULE)
+    assert callback.best == expected
 
 
 def test_a_figure_that_is_not_logged_cannot_be_the_best(tmp_path):

@@ -29,6 +29,7 @@ TINY = [
     "trainer.accelerator=cpu",
     "data.validation_samples=3",
     "report.samples=2",
+    "callbacks.samples.samples=2",
     "report.min_f1=0",
     "callbacks.scores.samples=3",
     "callbacks.checkpoint.every_n_steps=4",

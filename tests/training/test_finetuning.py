@@ -66,7 +66,7 @@ def whole(given, tmp_path_factory):
 def test_a_run_tells_what_it_gained_and_leaves_a_model(whole):
     folder, output = whole
     assert "held-out objects" in output
-    assert "synthetic volumes" in output
+    assert "synthetic volume" in output
     told = json.loads((folder / "finetuning.json").read_text())
     assert [set(one) for one in told["scores"]] == [{"scored on", "before", "after"}] * 2
     for name in ("annotation_before.png", "annotation_after.png", "synthetic_before_after.png"):

@@ -1,20 +1,25 @@
 """The parts of a fine-tuning: its training step, its scores and the weights that it exports."""
 
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from anystar_torch import AnyStar
+from anystar_torch.network import weights
 from anystar_torch.network.loss import StarDistLoss
+from anystar_torch.network.provenance import Provenance
 from anystar_torch.training.annotation import UNKNOWN, Annotation
 from anystar_torch.training.annotation_scores import nearest_best, score_annotations, without_unknown
 from anystar_torch.training.data import Batch
 from anystar_torch.training.finetuning import FineTuning
 from anystar_torch.training.finetuning_data import FineTuningData, is_crop
 from anystar_torch.training.finetuning_report import FineTuningReport
+from anystar_torch.training.held_out import Division
 from anystar_torch.training.thresholds import Choice, mean_scores, scores_of
 from tests.training.annotated import volume, write_start
 
@@ -57,6 +62,35 @@ def report(folder, weights="last"):
         diameter=None,
         spacing=None,
     )
+
+
+def test_the_software_that_trained_the_start_is_named(given, tmp_path, monkeypatch):
+    """A network that was imported and trained further is fine-tuned: its start is no imported one itself."""
+    start = AnyStar.from_pretrained(given / "start")
+    weights.save(
+        tmp_path / "again",
+        start.network,
+        replace(start.config, provenance=Provenance(notes={"start imported from": "StarDist"})),
+    )
+    settings = OmegaConf.create(
+        {"warm_start": str(tmp_path / "again"), "data": {"annotated": [{"image": "a.tif"}]}}
+    )
+    (tmp_path / "run" / ".hydra").mkdir(parents=True)
+    OmegaConf.save(settings, tmp_path / "run" / ".hydra" / "config.yaml")
+    data = object.__new__(FineTuningData)
+    data.start, data.start_config, data.config = str(tmp_path / "again"), start.config, start.config
+    data.division = Division([SimpleNamespace(name="a", diameter=10.0)], [])
+    data.synthesizer, data.batch_size = SimpleNamespace(seed=1), 2
+    made = report(tmp_path / "run")
+    scores = mean_scores([scores_of(*[np.ones((2, 2, 2), np.int32)] * 2)])
+    monkeypatch.setattr(made, "_with_thresholds", lambda model, data: model)
+    monkeypatch.setattr(
+        made, "_compare", lambda *models: [SimpleNamespace(after=SimpleNamespace(scores=scores))]
+    )
+    made._export(SimpleNamespace(global_step=3, world_size=1), SimpleNamespace(network=start.network), data)
+    notes = AnyStar.from_pretrained(tmp_path / "run").config.provenance.notes
+    assert notes["start imported from"] == "StarDist"
+    assert (notes["start"], notes["fine-tuned on"]) == (str(tmp_path / "again"), ["a"])
 
 
 def module(given, **settings):

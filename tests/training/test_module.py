@@ -99,7 +99,7 @@ def test_a_warm_start_from_another_architecture_says_what_differs(trained):
 def test_one_batch_is_learned_by_heart():
     """Probability to its floor (the entropy of the soft targets), distances to less than a voxel."""
     torch.manual_seed(0)
-    sample = load_synthesizer("plain", shape=(24, 24, 24), seed=3)(torch.tensor([1, 2]))
+    sample = load_synthesizer("plain", shape=(16, 16, 16), seed=3)(torch.tensor([1, 2]))
     network = StarDist(
         rays=16, grid=(2, 2, 2), features=16, backbone=UNetBackbone(filters=8, depth=1, batch_norm=True)
     )

@@ -249,3 +249,13 @@ def test_a_volume_of_a_report_is_refused_by_the_names_of_its_settings(series, tm
     with pytest.raises(ValueError, match=message) as line:
         report_of(**given)
     assert "\n" not in str(line.value)
+
+
+@pytest.mark.parametrize("reader", [validated, reported])
+def test_labels_without_objects_are_refused_where_their_diameter_is_needed(tmp_path, reader):
+    """A run would otherwise end with the diameter "nan", at its first validation or in its report."""
+    np.save(tmp_path / "image.npy", IMAGE)
+    np.save(tmp_path / "truth.npy", np.zeros_like(LABELS))
+    with pytest.raises(ValueError, match=r"truth\.npy has no objects, .* or its diameter$"):
+        reader(tmp_path / "image.npy", tmp_path / "truth.npy")
+    assert not validated(tmp_path / "image.npy", tmp_path / "truth.npy", diameter=8)[0].any()

@@ -25,7 +25,7 @@ def attenuation(image: Volume, rate: PerSampleAxis) -> Volume:
     exponent = -(z + y + x)[:, None, None, None, None]
     for axis in range(3):
         size = image.shape[axis + 2]
-        depth = torch.linspace(0.0, 1.0, size, device=image.device)
+        depth = torch.linspace(0.0, 1.0, size, dtype=torch.float32, device=image.device)
         shape = [1, 1, 1, 1, 1]
         shape[axis + 2] = size
         exponent = exponent + falling[:, axis, None, None, None, None] * depth.view(shape)

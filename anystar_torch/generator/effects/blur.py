@@ -67,7 +67,7 @@ class RandomBlur:
             source: draws of the effect, as in its call.
         """
         if self.p == 0.0 or self.sigma[1] <= NEGLIGIBLE:
-            return torch.zeros(len(source.root), 3, device=source.root.device)
+            return torch.zeros(len(source.root), 3, dtype=torch.float32, device=source.root.device)
         return torch.where(source.coin("applied", self.p)[:, None], draw(source, "sigma", self.sigma, 3), 0.0)
 
     def _always(self, image: Volume, source: Source) -> Volume:

@@ -36,7 +36,7 @@ def even_steps(like: Float32[Tensor, "b n"]) -> Float32[Tensor, " n"]:
     Args:
         like: ``[B, N]``, any curves on the same device.
     """
-    return torch.linspace(0.0, 1.0, like.shape[1], device=like.device)
+    return torch.linspace(0.0, 1.0, like.shape[1], dtype=torch.float32, device=like.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class RandomHistogramShift:
         share = source.uniform("points", 0.0, 1.0, self.points)
         # The recurrence r[p] = (1 - s[p]) r[p-1] + s[p] a[p] in closed form: the sum over q <= p of s[q] a[q] times
         # the product of 1 - s over the points between. A loop would launch three operators per point.
-        point = torch.arange(self.points, device=share.device)
+        point = torch.arange(self.points, dtype=torch.float32, device=share.device)
         share = torch.where((point == 0) | (point == self.points - 1), (point > 0).to(torch.float32), share)
         after = (point + 1).clamp_(max=self.points - 1) / (self.points - 1)
         left = torch.where(point[:, None] > point, 1.0 - share[:, :, None], 1.0).cumprod(1)  # [B, p, q]

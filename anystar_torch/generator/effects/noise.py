@@ -140,4 +140,4 @@ class RandomDetectorNoise:
 
 def _only(kind: Int64[Tensor, " b"], which: int, value: float) -> PerSample:
     """``value`` for the samples of that kind, 0 for the others."""
-    return (kind == which) * value
+    return ((kind == which) * value).to(torch.float32)

@@ -109,8 +109,8 @@ class RandomArrangement:
         both = sheets(point, _shifted(root * root * root * self.centre, middle), spacing, phase)
         chained = self._chained(source)[:, None, None, None]
         distance = torch.where(chained, both.amax(1), both[:, 0])
-        order = torch.where(self.applied(source)[:, None, None, None], self.order, 0.0)
-        return torch.lerp(numbers, distance, order)
+        order = torch.where(self.applied(source), self.order, 0.0).to(torch.float32)
+        return torch.lerp(numbers, distance, order[:, None, None, None])
 
     def _chained(self, source: Source) -> Bool[Tensor, " b"]:
         return source.coin("chained", self.chains)

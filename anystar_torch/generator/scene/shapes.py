@@ -76,7 +76,7 @@ def nearest_balls(
     ball, centre, radius, direction, distance = aim_at_balls(
         balls.centre, balls.radius, balls.pitch, position, origin
     )
-    count = balls.radius[0].numel()
+    count = balls.radius.shape[1:].numel()
     return BallCoordinates(ball, centre, radius, direction, balls.pitch / 2.0, count), distance
 
 

@@ -136,4 +136,4 @@ def identity(like: PerSampleAxis) -> Float32[Tensor, "b 3 3"]:
     Args:
         like: ``[B, 3]``, any values on the same device.
     """
-    return torch.eye(3, device=like.device).expand(len(like), -1, -1)
+    return torch.eye(3, dtype=like.dtype, device=like.device).expand(len(like), -1, -1)

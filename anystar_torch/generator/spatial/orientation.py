@@ -67,4 +67,4 @@ class RandomOrientation:
             columns = [column[allowed.index(i)] if i in allowed else none for i in range(len(ORDERS))]
             chosen = torch.stack(columns, dim=1)
         flipped = source.uniform("flip", 0.0, 1.0, 3) < self.flip
-        return orient(coordinates, chosen, torch.where(flipped, -1.0, 1.0))
+        return orient(coordinates, chosen, torch.where(flipped, -1.0, 1.0).to(torch.float32))

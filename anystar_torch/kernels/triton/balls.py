@@ -8,7 +8,7 @@ from torch import Tensor, empty, empty_like, float32, int32
 
 from anystar_torch.kernels.triton.lanes import lanes, vector_at, voxels_of_program
 from anystar_torch.kernels.triton.lattice import cell, fitted, interpolated
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
+from anystar_torch.kernels.triton.launch import Specialisation, elements, on_device_of, programs
 
 BLOCK = lanes(256, 1 << 15)
 STAR = 8
@@ -140,7 +140,7 @@ def aim(
     radii, distances = empty_like(ball, dtype=float32), empty_like(ball, dtype=float32)
     count = elements(ball)
     with on_device_of(position):
-        _aim[(blocks(count, BLOCK), batch)](
+        _aim[programs(batch, count, BLOCK)](
             centre,
             radius,
             pitch,
@@ -174,7 +174,7 @@ def star_reach(voxels: Sequence[Tensor], stars: Tensor, noise: Tensor, shape: Se
     count, nodes = elements(ball), noise.shape[2:]
     half, bumps, strength = shape
     with on_device_of(ball):
-        _star_reach[(blocks(count, BLOCK), len(ball))](
+        _star_reach[programs(len(ball), count, BLOCK)](
             ball,
             radius,
             direction,

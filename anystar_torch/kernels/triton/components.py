@@ -13,8 +13,8 @@ import triton.language as tl
 from torch import Tensor, empty, int32
 
 from anystar_torch.kernels.triton.label_table import check_voxels
-from anystar_torch.kernels.triton.lanes import any_of, lanes
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
+from anystar_torch.kernels.triton.lanes import any_of, block_of_program, lanes, voxels_of_program
+from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of, programs
 
 BLOCK = lanes(64, 4096)  # one warp: a block ends when its longest search does
 NUMBERED = lanes(1024, 4096)  # voxels of a block that numbers its roots
@@ -23,10 +23,9 @@ NUMBERED = lanes(1024, 4096)  # voxels of a block that numbers its roots
 @triton.jit
 def _runs(labels, parent, size, voxels, width, BLOCK: tl.constexpr):
     """Parent: the first voxel of its run along x, -1 in the background. Size, at that voxel: the length of the run."""
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    first = tl.program_id(1).to(tl.int64) * voxels
-    field = labels + first + voxel
-    own = tl.load(field, mask=voxel < voxels, other=0)
+    sample, voxel, inside, place = voxels_of_program(voxels, BLOCK)
+    first, field = sample * voxels, labels + place
+    own = tl.load(field, mask=inside, other=0)
     x = voxel % width
     back = tl.zeros_like(voxel)
     searching = (own > 0) & (x > 0)
@@ -37,7 +36,7 @@ def _runs(labels, parent, size, voxels, width, BLOCK: tl.constexpr):
         searching = searching & (back < x)
         going = any_of(searching)
     start = voxel - back
-    tl.store(parent + first + voxel, tl.where(own > 0, start, -1), mask=voxel < voxels)
+    tl.store(parent + place, tl.where(own > 0, start, -1), mask=inside)
     after = tl.load(field + 1, mask=(own > 0) & (x + 1 < width), other=0)
     tl.store(size + first + start, back + 1, mask=(own > 0) & (after != own))
 
@@ -73,11 +72,10 @@ def _join(parent, one, other, wanted):
 @triton.jit
 def _join_runs(labels, parent, depth, height, width, BLOCK: tl.constexpr):
     """Join each run with the runs that touch it in the four lines before it, once, where the contact begins."""
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     voxels = depth * height * width
-    first = tl.program_id(1).to(tl.int64) * voxels
-    field, parent = labels + first + voxel, parent + first
-    own = tl.load(field, mask=voxel < voxels, other=0)
+    sample, voxel, inside, place = voxels_of_program(voxels, BLOCK)
+    field, parent = labels + place, parent + sample * voxels
+    own = tl.load(field, mask=inside, other=0)
     x, y, z = voxel % width, voxel // width % height, voxel // (width * height)
     found = own > 0
     has_left, has_right = x > 0, x + 1 < width
@@ -101,10 +99,9 @@ def _join_runs(labels, parent, depth, height, width, BLOCK: tl.constexpr):
 @triton.jit
 def _sum_sizes(labels, parent, size, voxels, width, BLOCK: tl.constexpr):
     """Make the root of every run its parent, and add its length to the size of the root."""
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    first = tl.program_id(1).to(tl.int64) * voxels
-    field, parent, size = labels + first + voxel, parent + first, size + first
-    own = tl.load(field, mask=voxel < voxels, other=0)
+    sample, voxel, inside, place = voxels_of_program(voxels, BLOCK)
+    field, parent, size = labels + place, parent + sample * voxels, size + sample * voxels
+    own = tl.load(field, mask=inside, other=0)
     before = tl.load(field - 1, mask=(own > 0) & (voxel % width > 0), other=0)
     start = (own > 0) & (before != own)
     root = _root(parent, voxel, start)
@@ -117,15 +114,14 @@ def _sum_sizes(labels, parent, size, voxels, width, BLOCK: tl.constexpr):
 @triton.jit
 def _number_roots(parent, size, counts, voxels, least, BLOCK: tl.constexpr):
     """Size, at a root: number of kept roots before it in its block, or -1. Count: number of kept roots of a block."""
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    sample = tl.program_id(1).to(tl.int64)
-    first = sample * voxels
-    root = tl.load(parent + first + voxel, mask=voxel < voxels, other=-1) == voxel
-    kept = root & (tl.load(size + first + voxel, mask=root, other=0) >= least)
+    sample, voxel, inside, place = voxels_of_program(voxels, BLOCK)
+    root = tl.load(parent + place, mask=inside, other=-1) == voxel
+    kept = root & (tl.load(size + place, mask=root, other=0) >= least)
     kept = kept.to(tl.int32)
-    number = tl.where(kept > 0, tl.cumsum(kept, 0) - 1, -1)
-    tl.store(size + first + voxel, number, mask=root)
-    tl.store(counts + sample * tl.num_programs(0) + tl.program_id(0), tl.sum(kept, 0))
+    name = tl.where(kept > 0, tl.cumsum(kept, 0) - 1, -1)
+    tl.store(size + place, name, mask=root)
+    block, number = block_of_program(), tl.cdiv(voxels, BLOCK)
+    tl.store(counts + sample * number + block, tl.sum(kept, 0), mask=block < number)
 
 
 @triton.jit
@@ -143,14 +139,13 @@ def _sum_counts(counts, number, BLOCK: tl.constexpr):
 @triton.jit
 def _name(parent, numbers, counts, out, voxels, BLOCK: tl.constexpr):
     """The number of each voxel's root."""
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    sample = tl.program_id(1).to(tl.int64)
-    parent, numbers = parent + sample * voxels, numbers + sample * voxels
-    start = tl.load(parent + voxel, mask=voxel < voxels, other=-1)
-    root = tl.load(parent + start, mask=start >= 0, other=0)
-    place = tl.load(numbers + root, mask=start >= 0, other=-1)
-    before = tl.load(counts + sample * tl.num_programs(0) + root // BLOCK, mask=place >= 0, other=0)
-    tl.store(out + sample * voxels + voxel, tl.where(place >= 0, before + place + 1, 0), mask=voxel < voxels)
+    sample, _, inside, place = voxels_of_program(voxels, BLOCK)
+    start = tl.load(parent + place, mask=inside, other=-1)
+    root = tl.load(parent + sample * voxels + start, mask=start >= 0, other=0)
+    number = tl.load(numbers + sample * voxels + root, mask=start >= 0, other=-1)
+    counts += sample * tl.cdiv(voxels, BLOCK)
+    before = tl.load(counts + root // BLOCK, mask=number >= 0, other=0)
+    tl.store(out + place, tl.where(number >= 0, before + number + 1, 0), mask=inside)
 
 
 def connected_components(labels: Tensor, least: int) -> Tensor:
@@ -170,7 +165,7 @@ def connected_components(labels: Tensor, least: int) -> Tensor:
     parent, size = empty(2, *labels.shape, dtype=int32, device=labels.device)
     number = blocks(voxels, NUMBERED)
     counts = empty(samples, number, dtype=int32, device=labels.device)
-    small = (blocks(voxels, BLOCK), samples)
+    small, large = programs(samples, voxels, BLOCK), programs(samples, voxels, NUMBERED)
     least = min(max(least, 0), 2**31 - 1)
     with on_device_of(labels):
         _runs[small](labels, parent, size, voxels, width, BLOCK=BLOCK, num_warps=1, enable_fp_fusion=False)
@@ -180,11 +175,9 @@ def connected_components(labels: Tensor, least: int) -> Tensor:
         _sum_sizes[small](
             labels, parent, size, voxels, width, BLOCK=BLOCK, num_warps=1, enable_fp_fusion=False
         )
-        _number_roots[(number, samples)](
-            parent, size, counts, voxels, least, BLOCK=NUMBERED, enable_fp_fusion=False
-        )
+        _number_roots[large](parent, size, counts, voxels, least, BLOCK=NUMBERED, enable_fp_fusion=False)
         _sum_counts[(samples,)](counts, number, BLOCK=NUMBERED, enable_fp_fusion=False)
-        _name[(number, samples)](parent, size, counts, out, voxels, BLOCK=NUMBERED, enable_fp_fusion=False)
+        _name[large](parent, size, counts, out, voxels, BLOCK=NUMBERED, enable_fp_fusion=False)
     return out
 
 

@@ -7,8 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor, empty, float32, int32
 
-from anystar_torch.kernels.triton.lanes import lanes
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
+from anystar_torch.kernels.triton.lanes import lanes, voxels_of_program
+from anystar_torch.kernels.triton.launch import Specialisation, on_device_of, programs
 
 BLOCK = lanes(512, 1 << 15)
 
@@ -67,10 +67,8 @@ def _evaluate(
     BLOCK: tl.constexpr,
 ):
     """``LIMITS`` has two bits per step: 0 nothing, 1 reflection, 2 box."""
-    sample = tl.program_id(1).to(tl.int64)
     voxels = depth * height * width
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    there = index < voxels
+    sample, index, there, place = voxels_of_program(voxels, BLOCK)
     z = (index // (height * width)).to(tl.float32) - (depth - 1) * 0.5
     y = ((index // width) % height).to(tl.float32) - (height - 1) * 0.5
     x = (index % width).to(tl.float32) - (width - 1) * 0.5
@@ -99,8 +97,8 @@ def _evaluate(
             covered = in_z * in_y * in_x
     _store_three(position + three, z, y, x, voxels, there)
     _store_three(fraction + three, fz, fy, fx, voxels, there)
-    tl.store(piece + sample * voxels + index, number, mask=there)
-    tl.store(cover + sample * voxels + index, covered, mask=there)
+    tl.store(piece + place, number, mask=there)
+    tl.store(cover + place, covered, mask=there)
 
 
 def evaluate(
@@ -117,7 +115,7 @@ def evaluate(
     cover = empty(batch, 1, *shape, dtype=float32, device=device)
     code = sum(limit << (2 * number) for number, limit in enumerate(limits))
     with on_device_of(parameters):
-        _evaluate[(blocks(shape[0] * shape[1] * shape[2], BLOCK), batch)](
+        _evaluate[programs(batch, shape[0] * shape[1] * shape[2], BLOCK)](
             parameters if displacement is None else displacement,
             parameters,
             position,

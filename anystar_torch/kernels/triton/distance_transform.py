@@ -16,8 +16,8 @@ from anystar_torch.kernels.triton.label_table import (
     slot_of,
     slots_for,
 )
-from anystar_torch.kernels.triton.lanes import any_of, lanes
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
+from anystar_torch.kernels.triton.lanes import any_of, lanes, voxels_of_program
+from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of, programs
 
 BLOCK = lanes(128, 4096)
 _CONSTANTS = {
@@ -30,25 +30,23 @@ _CONSTANTS = {
 @triton.jit
 def _along_x(labels, squared, voxels, width, length, BLOCK: tl.constexpr):
     """Squared distance along x to the next voxel of another label, infinite where there is none."""
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    first = tl.program_id(1).to(tl.int64) * voxels
-    labels += first
+    _, voxel, inside, place = voxels_of_program(voxels, BLOCK)
     x = voxel % width
-    own = tl.load(labels + voxel, mask=voxel < voxels, other=0)
+    own = tl.load(labels + place, mask=inside, other=0)
     searching = own > 0
     found = tl.full((BLOCK,), float("inf"), tl.float32)
     step = 1
     going = any_of(searching)
     while going > 0:
         left, right = searching & (x >= step), searching & (x + step < width)
-        before = tl.load(labels + voxel - step, mask=left, other=0)
-        after = tl.load(labels + voxel + step, mask=right, other=0)
+        before = tl.load(labels + place - step, mask=left, other=0)
+        after = tl.load(labels + place + step, mask=right, other=0)
         ends = (left & (before != own)) | (right & (after != own))
         found = tl.where(ends, step * length, found)
         searching = searching & (found == float("inf"))
         step += 1
         going = tl.where(step < width, any_of(searching), 0)
-    tl.store(squared + first + voxel, found * found, mask=own > 0)
+    tl.store(squared + place, found * found, mask=own > 0)
 
 
 @triton.jit
@@ -80,9 +78,8 @@ def _lowest(labels, squared, own, best, place, size, apart, square):
 @triton.jit
 def _along_y(labels, squared, out, voxels, height, width, length, BLOCK: tl.constexpr):
     """Turn squared distances within lines along x into those within planes."""
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    here = tl.program_id(1).to(tl.int64) * voxels + voxel
-    own = tl.load(labels + here, mask=voxel < voxels, other=0)
+    _, voxel, inside, here = voxels_of_program(voxels, BLOCK)
+    own = tl.load(labels + here, mask=inside, other=0)
     best = tl.load(squared + here, mask=own > 0, other=0.0)
     y = voxel // width % height
     best = _lowest(labels + here, squared + here, own, best, y, height, width, length * length)
@@ -90,14 +87,12 @@ def _along_y(labels, squared, out, voxels, height, width, length, BLOCK: tl.cons
 
 
 @triton.jit
-def _along_z(labels, squared, voxel, depth, height, width, length_z, length_y, length_x):
-    """Squared distances of a block of a sample's voxels, and their labels and places.
+def _along_z(labels, squared, voxel, inside, here, depth, height, width, length_z, length_y, length_x):
+    """Squared distances of a program's voxels, their labels, and their positions along z, y, x.
 
     A sample that is one object from border to border is bounded by the voxels around the volume.
     """
-    voxels = depth * height * width
-    here = tl.program_id(1).to(tl.int64) * voxels + voxel
-    own = tl.load(labels + here, mask=voxel < voxels, other=0)
+    own = tl.load(labels + here, mask=inside, other=0)
     best = tl.load(squared + here, mask=own > 0, other=0.0)
     line = voxel // width
     z, y, x = line // height, line % height, voxel % width
@@ -111,11 +106,11 @@ def _along_z(labels, squared, voxel, depth, height, width, length_z, length_y, l
 
 @triton.jit
 def _distances(labels, squared, out, depth, height, width, length_z, length_y, length_x, BLOCK: tl.constexpr):
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    best, own, _, _, _ = _along_z(labels, squared, voxel, depth, height, width, length_z, length_y, length_x)
-    voxels = depth * height * width
-    here = tl.program_id(1).to(tl.int64) * voxels + voxel
-    tl.store(out + here, tl.where(own > 0, tl.sqrt_rn(best), 0.0), mask=voxel < voxels)
+    _, voxel, inside, here = voxels_of_program(depth * height * width, BLOCK)
+    best, own, _, _, _ = _along_z(
+        labels, squared, voxel, inside, here, depth, height, width, length_z, length_y, length_x
+    )
+    tl.store(out + here, tl.where(own > 0, tl.sqrt_rn(best), 0.0), mask=inside)
 
 
 @triton.jit
@@ -137,9 +132,10 @@ def _largest(
     BLOCK: tl.constexpr,
 ):
     """Squared distances at the grid points, and the largest of each label into the table."""
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    best, own, z, y, x = _along_z(labels, squared, voxel, depth, height, width, length_z, length_y, length_x)
-    sample = tl.program_id(1).to(tl.int64)
+    sample, voxel, inside, here = voxels_of_program(depth * height * width, BLOCK)
+    best, own, z, y, x = _along_z(
+        labels, squared, voxel, inside, here, depth, height, width, length_z, length_y, length_x
+    )
     points_z, points_y, points_x = tl.cdiv(depth, grid_z), tl.cdiv(height, grid_y), tl.cdiv(width, grid_x)
     on_grid = (own > 0) & (z % grid_z == 0) & (y % grid_y == 0) & (x % grid_x == 0)
     point = (z // grid_z * points_y + y // grid_y) * points_x + x // grid_x
@@ -157,33 +153,28 @@ def _shares(labels, out, table, slots, depth, height, width, grid_z, grid_y, gri
     """Turn squared distances at the grid points into shares of the label's largest distance, in place."""
     points_z, points_y, points_x = tl.cdiv(depth, grid_z), tl.cdiv(height, grid_y), tl.cdiv(width, grid_x)
     points = points_z * points_y * points_x
-    point = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    sample = tl.program_id(1).to(tl.int64)
+    sample, point, inside, here = voxels_of_program(points, BLOCK)
     line = point // points_x
     z, y, x = line // points_y * grid_z, line % points_y * grid_y, point % points_x * grid_x
     voxel = (z * height + y) * width + x
-    own = tl.load(labels + sample * depth * height * width + voxel, mask=point < points, other=0)
+    own = tl.load(labels + sample * depth * height * width + voxel, mask=inside, other=0)
     keys = table + sample * 2 * slots
     slot = known_slot_of(keys, own, own > 0, slots)
     largest = tl.load(keys + slots + slot, mask=own > 0, other=0).to(tl.float32, bitcast=True)
-    place = out + sample * points + point
-    squared = tl.load(place, mask=own > 0, other=0.0)
+    squared = tl.load(out + here, mask=own > 0, other=0.0)
     share = tl.div_rn(tl.sqrt_rn(squared), tl.sqrt_rn(tl.where(own > 0, largest, 1.0)))
-    tl.store(place, share, mask=point < points)
+    tl.store(out + here, share, mask=inside)
 
 
 def _within_planes(labels: Tensor, spacing: tuple[float, float, float]) -> Tensor:
     """Squared distances within each plane, of the foreground."""
     lines: Tensor = empty(labels.shape, dtype=float32, device=labels.device)
     planes: Tensor = empty(labels.shape, dtype=float32, device=labels.device)
-    programs, voxels, (_, height, width) = _programs(labels), labels[0].numel(), labels.shape[2:]
-    _along_x[programs](labels, lines, voxels, width, spacing[2], **_CONSTANTS)
-    _along_y[programs](labels, lines, planes, voxels, height, width, spacing[1], **_CONSTANTS)
+    voxels, (_, height, width) = labels[0].numel(), labels.shape[2:]
+    grid = programs(len(labels), voxels, BLOCK)
+    _along_x[grid](labels, lines, voxels, width, spacing[2], **_CONSTANTS)
+    _along_y[grid](labels, lines, planes, voxels, height, width, spacing[1], **_CONSTANTS)
     return planes
-
-
-def _programs(labels: Tensor) -> tuple[int, int]:
-    return blocks(labels[0].numel(), BLOCK), len(labels)
 
 
 def distance_transform(labels: Tensor, spacing: tuple[float, float, float]) -> Tensor:
@@ -199,10 +190,10 @@ def distance_transform(labels: Tensor, spacing: tuple[float, float, float]) -> T
     out = empty(labels.shape, dtype=float32, device=labels.device)
     if labels.numel() == 0:
         return out
-    check_voxels(labels)
+    voxels = programs(len(labels), check_voxels(labels), BLOCK)
     with on_device_of(labels):
         planes = _within_planes(labels, spacing)
-        _distances[_programs(labels)](labels, planes, out, *labels.shape[2:], *spacing, **_CONSTANTS)
+        _distances[voxels](labels, planes, out, *labels.shape[2:], *spacing, **_CONSTANTS)
     return out
 
 
@@ -228,9 +219,10 @@ def object_probability(
     with on_device_of(labels):
         planes = _within_planes(labels, spacing)
         table = empty_table(labels, slots)
-        _largest[_programs(labels)](labels, planes, out, table, slots, *shape, *grid, *spacing, **_CONSTANTS)
-        programs = (blocks(d * h * w, BLOCK), len(labels))
-        _shares[programs](labels, out, table, slots, *shape, *grid, **_CONSTANTS)
+        voxels = programs(len(labels), labels[0].numel(), BLOCK)
+        _largest[voxels](labels, planes, out, table, slots, *shape, *grid, *spacing, **_CONSTANTS)
+        points = programs(len(labels), d * h * w, BLOCK)
+        _shares[points](labels, out, table, slots, *shape, *grid, **_CONSTANTS)
     return out
 
 

@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor, empty, float32
 
 from anystar_torch.kernels.triton.lanes import voxels_of_program
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
+from anystar_torch.kernels.triton.launch import Specialisation, elements, on_device_of, programs
 
 BLOCK = 512
 
@@ -142,7 +142,7 @@ def _along(
     out = empty(image.shape, dtype=float32, device=image.device)
     count, size, inner = elements(image), image.shape[axis + 2], image.shape[axis + 3 :].numel()
     with on_device_of(image):
-        kernel[(blocks(count, BLOCK), len(image))](
+        kernel[programs(len(image), count, BLOCK)](
             image, *tables, out, count, size, inner, axis, *numbers, BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out
@@ -174,7 +174,7 @@ def smooth(image: Tensor, sides: Tensor, per_voxel: bool) -> Tensor:
     out = empty(image.shape, dtype=float32, device=image.device)
     count = elements(image)
     with on_device_of(image):
-        _smooth[(blocks(count, BLOCK), len(image))](
+        _smooth[programs(len(image), count, BLOCK)](
             image,
             sides,
             out,

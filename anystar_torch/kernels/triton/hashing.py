@@ -9,8 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor, empty, empty_like, float32, int32
 
-from anystar_torch.kernels.triton.lanes import lanes
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
+from anystar_torch.kernels.triton.lanes import lanes, voxels_of_program
+from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of, programs
 
 BLOCK = lanes(1024, 1 << 15)
 
@@ -90,7 +90,7 @@ def _table(
 
     Samples are the first axis of the grid, the only one that may exceed 65535: draws alone are often made of many.
     """
-    row = tl.program_id(0)
+    row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     there = column < columns
     place = tl.load(places + column, mask=there, other=0)
@@ -101,46 +101,42 @@ def _table(
     uniform = open_unit(word) * width + low
     whole = ((word >> 1).to(tl.int64) * width.to(tl.int64)) >> 31
     value = tl.where(tl.load(kinds + column, mask=there, other=0) == 0, uniform, whole.to(tl.float32) + low)
-    start = tl.load(starts + column, mask=there, other=0)
+    start = tl.load(starts + column, mask=there, other=0).to(tl.int64)
     count = tl.load(counts + column, mask=there, other=0)
     tl.store(out + start * batch + row * count + place, value, mask=there)
 
 
 @triton.jit
 def _words(roots, out, word, count, BLOCK: tl.constexpr):
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    row, index, inside, place = voxels_of_program(count, BLOCK)
     found = hashed(index, stream(roots, row, word))
-    tl.store(out + row * count + index, found.to(tl.int32, bitcast=True), mask=index < count)
+    tl.store(out + place, found.to(tl.int32, bitcast=True), mask=inside)
 
 
 @triton.jit
 def _uniform(roots, out, word, count, low, width, BLOCK: tl.constexpr):
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    row, index, inside, place = voxels_of_program(count, BLOCK)
     unit = open_unit(hashed(index, stream(roots, row, word)))
-    tl.store(out + row * count + index, unit * width + low, mask=index < count)
+    tl.store(out + place, unit * width + low, mask=inside)
 
 
 @triton.jit
 def _uniform_at(roots, places, out, word, count, low, width, BLOCK: tl.constexpr):
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    place = tl.load(places + row * count + index, mask=index < count, other=0)
+    row, _, inside, here = voxels_of_program(count, BLOCK)
+    place = tl.load(places + here, mask=inside, other=0)
     unit = open_unit(hashed(place, stream(roots, row, word)))
-    tl.store(out + row * count + index, unit * width + low, mask=index < count)
+    tl.store(out + here, unit * width + low, mask=inside)
 
 
 @triton.jit
 def _normal(roots, out, word, count, half, BLOCK: tl.constexpr):
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    row, index, inside, _ = voxels_of_program(half, BLOCK)
     key = stream(roots, row, word)
     radius = tl.sqrt(-2.0 * tl.log(open_unit(hashed(index, key))))
     angle = open_unit(hashed(index + half, key)) * 6.283185307179586
     cosine, sine = cos_and_sin(angle)
     start = out + row * count
-    tl.store(start + index, radius * cosine, mask=index < half)
+    tl.store(start + index, radius * cosine, mask=inside)
     tl.store(start + half + index, radius * sine, mask=half + index < count)
 
 
@@ -183,7 +179,7 @@ def words(roots: Tensor, word: int, count: int) -> Tensor:
     """
     out = empty(len(roots), count, dtype=int32, device=roots.device)
     with on_device_of(roots):
-        _words[(blocks(count, BLOCK), len(roots))](
+        _words[programs(len(roots), count, BLOCK)](
             roots, out, word, count, BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out
@@ -201,7 +197,7 @@ def uniform(roots: Tensor, word: int, count: int, low: float, width: float) -> T
     """
     out = empty(len(roots), count, dtype=float32, device=roots.device)
     with on_device_of(roots):
-        _uniform[(blocks(count, BLOCK), len(roots))](
+        _uniform[programs(len(roots), count, BLOCK)](
             roots, out, word, count, float(low), float(width), BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out
@@ -220,7 +216,7 @@ def uniform_at(roots: Tensor, word: int, places: Tensor, low: float, width: floa
     out = empty(places.shape, dtype=float32, device=roots.device)
     count = elements(out)
     with on_device_of(roots):
-        _uniform_at[(blocks(count, BLOCK), len(roots))](
+        _uniform_at[programs(len(roots), count, BLOCK)](
             roots, places, out, word, count, float(low), float(width), BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out
@@ -235,9 +231,9 @@ def normal(roots: Tensor, word: int, count: int) -> Tensor:
         count: numbers per sample.
     """
     out = empty(len(roots), count, dtype=float32, device=roots.device)
-    half = (count + 1) // 2
+    half = blocks(count, 2)
     with on_device_of(roots):
-        _normal[(blocks(half, BLOCK), len(roots))](
+        _normal[programs(len(roots), half, BLOCK)](
             roots, out, word, count, half, BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out

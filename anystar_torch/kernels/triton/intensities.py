@@ -5,7 +5,7 @@ import triton.language as tl
 from torch import Tensor, empty, empty_like, float32
 
 from anystar_torch.kernels.triton.lanes import voxels_of_program
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
+from anystar_torch.kernels.triton.launch import Specialisation, elements, on_device_of, programs
 
 BLOCK = 1024
 
@@ -114,7 +114,7 @@ def bias_field(image: Tensor, coefficients: Tensor, extent: Tensor) -> Tensor:
     """
     out, count = empty(image.shape, dtype=float32, device=image.device), elements(image)
     with on_device_of(image):
-        _bias_field[(blocks(count, BLOCK), len(image))](
+        _bias_field[programs(len(image), count, BLOCK)](
             image, coefficients, extent, out, count, *image.shape[2:], BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out
@@ -127,7 +127,7 @@ def contrast(image: Tensor, limits: Tensor, gamma: Tensor, headroom: Tensor) -> 
     """
     out, count = empty(image.shape, dtype=float32, device=image.device), elements(image)
     with on_device_of(image):
-        _contrast[(blocks(count, BLOCK), len(image))](
+        _contrast[programs(len(image), count, BLOCK)](
             image, limits, gamma, headroom, out, count, BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out
@@ -140,7 +140,7 @@ def to_unit(image: Tensor, limits: Tensor) -> Tensor:
     """
     out, count = empty(image.shape, dtype=float32, device=image.device), elements(image)
     with on_device_of(image):
-        _to_unit[(blocks(count, BLOCK), len(image))](
+        _to_unit[programs(len(image), count, BLOCK)](
             image, limits, out, count, BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out
@@ -153,7 +153,7 @@ def histogram_shift(image: Tensor, limits: Tensor, response: Tensor) -> Tensor:
     """
     out, count = empty(image.shape, dtype=float32, device=image.device), elements(image)
     with on_device_of(image):
-        _histogram_shift[(blocks(count, BLOCK), len(image))](
+        _histogram_shift[programs(len(image), count, BLOCK)](
             image, limits, response, out, count, response.shape[1], BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out
@@ -166,7 +166,7 @@ def cut_holes(image: Tensor, labels: Tensor, corner: Tensor, size: Tensor) -> tu
     """
     cut, cut_labels, count = empty_like(image), empty_like(labels), elements(image)
     with on_device_of(image):
-        _cut_holes[(blocks(count, BLOCK), len(image))](
+        _cut_holes[programs(len(image), count, BLOCK)](
             image,
             labels,
             corner,

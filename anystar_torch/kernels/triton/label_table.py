@@ -9,8 +9,8 @@ import triton.language as tl
 from torch import Tensor, empty, int32, zeros
 
 from anystar_torch.kernels.triton.hashing import mix32
-from anystar_torch.kernels.triton.lanes import any_of, lanes
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
+from anystar_torch.kernels.triton.lanes import any_of, lanes, voxels_of_program
+from anystar_torch.kernels.triton.launch import Specialisation, on_device_of, programs
 
 BLOCK = lanes(128, 4096)
 MOST_VOXELS = 1 << 30  # of a sample: voxels and slots are counted in 32 bits
@@ -53,9 +53,8 @@ def known_slot_of(keys, label, wanted, slots):
 
 @triton.jit
 def _count(labels, table, voxels, slots, BLOCK: tl.constexpr):
-    sample = tl.program_id(1).to(tl.int64)
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    own = tl.load(labels + sample * voxels + voxel, mask=voxel < voxels, other=0)
+    sample, _, inside, place = voxels_of_program(voxels, BLOCK)
+    own = tl.load(labels + place, mask=inside, other=0)
     keys = table + sample * 2 * slots
     slot = slot_of(keys, own, own > 0, slots)
     tl.atomic_add(keys + slots + slot, 1, mask=own > 0, sem="relaxed")
@@ -63,14 +62,13 @@ def _count(labels, table, voxels, slots, BLOCK: tl.constexpr):
 
 @triton.jit
 def _keep(labels, table, out, voxels, slots, least, BLOCK: tl.constexpr):
-    sample = tl.program_id(1).to(tl.int64)
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    own = tl.load(labels + sample * voxels + voxel, mask=voxel < voxels, other=0)
+    sample, _, inside, place = voxels_of_program(voxels, BLOCK)
+    own = tl.load(labels + place, mask=inside, other=0)
     keys = table + sample * 2 * slots
     slot = known_slot_of(keys, own, own > 0, slots)
     count = tl.load(keys + slots + slot, mask=own > 0, other=0)
     kept = tl.where((own > 0) & (count >= least), own, 0)
-    tl.store(out + sample * voxels + voxel, kept, mask=voxel < voxels)
+    tl.store(out + place, kept, mask=inside)
 
 
 def check_voxels(labels: Tensor) -> int:
@@ -122,11 +120,11 @@ def remove_small(labels: Tensor, least: int) -> Tensor:
         return out
     voxels, slots = check_voxels(labels), slots_for(labels)
     table = empty_table(labels, slots)
-    programs = (blocks(voxels, BLOCK), len(labels))
+    grid = programs(len(labels), voxels, BLOCK)
     least = min(max(least, 0), 2**31 - 1)
     with on_device_of(labels):
-        _count[programs](labels, table, voxels, slots, BLOCK=BLOCK, num_warps=1, enable_fp_fusion=False)
-        _keep[programs](
+        _count[grid](labels, table, voxels, slots, BLOCK=BLOCK, num_warps=1, enable_fp_fusion=False)
+        _keep[grid](
             labels, table, out, voxels, slots, least, BLOCK=BLOCK, num_warps=1, enable_fp_fusion=False
         )
     return out

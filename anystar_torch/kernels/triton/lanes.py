@@ -26,10 +26,19 @@ def any_of(condition):
 
 @triton.jit
 def voxels_of_program(count, BLOCK: tl.constexpr):
-    """Volume of this program, its voxels, the mask of those that exist, and their places in memory."""
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    """Volume of this program, its voxels, the mask of those that exist, and their places in memory.
+
+    The axes of the grid are those of :func:`anystar_torch.kernels.triton.launch.programs`.
+    """
+    row = tl.program_id(0).to(tl.int64)
+    index = block_of_program() * BLOCK + tl.arange(0, BLOCK)
     return row, index, index < count, row * count + index
+
+
+@triton.jit
+def block_of_program():
+    """Number of this program's block in its sample; a few programs have one beyond the last."""
+    return tl.program_id(1) + tl.program_id(2) * tl.num_programs(1)
 
 
 @triton.jit

@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor, empty, float32, int32
 
 from anystar_torch.kernels.triton.lanes import lanes, vector_at, voxels_of_program
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
+from anystar_torch.kernels.triton.launch import Specialisation, elements, on_device_of, programs
 
 BLOCK = lanes(256, 1 << 15)
 
@@ -173,7 +173,7 @@ def sample(
     count = elements(out[:, 0])
     factor = [1.0 / size for size in nodes] if periodic else factor
     with on_device_of(position):
-        _sample[(blocks(count, BLOCK), batch)](
+        _sample[programs(batch, count, BLOCK)](
             fields,
             position,
             out,
@@ -205,7 +205,7 @@ def strongest(
     out = empty(batch, *position.shape[2:], dtype=int32, device=position.device)
     count = elements(out)
     with on_device_of(position):
-        _strongest[(blocks(count, BLOCK), batch)](
+        _strongest[programs(batch, count, BLOCK)](
             fields,
             counts,
             warp,

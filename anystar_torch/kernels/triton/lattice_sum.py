@@ -6,9 +6,9 @@ import triton
 import triton.language as tl
 from torch import Tensor, empty, float32
 
-from anystar_torch.kernels.triton.lanes import lanes
+from anystar_torch.kernels.triton.lanes import lanes, voxels_of_program
 from anystar_torch.kernels.triton.lattice import mixed
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
+from anystar_torch.kernels.triton.launch import Specialisation, elements, on_device_of, programs
 
 BLOCK = lanes(256, 1 << 15)
 LEVELS = 3
@@ -70,14 +70,11 @@ def _resampled_sum(
     ADD: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    count = depth * height * width
-    inside = index < count
+    row, index, inside, place = voxels_of_program(depth * height * width, BLOCK)
     x = index % width
     y = index // width % height
     z = tl.minimum(index // (width * height), depth - 1)
-    result = out + row * count + index
+    result = out + place
     total = tl.zeros([BLOCK], tl.float32)
     if ADD:
         total = tl.load(result, mask=inside, other=0.0)
@@ -101,11 +98,10 @@ def _fade(index, samples, inverse, corner: tl.constexpr):
 
 @triton.jit
 def _gradient_noise(gradients, out, n, m, k, samples, inverse, BLOCK: tl.constexpr):
-    row = tl.program_id(1).to(tl.int64)
-    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     width = (k - 1) * samples
     height = (m - 1) * samples
     depth = (n - 1) * samples
+    row, index, inside, place = voxels_of_program(depth * height * width, BLOCK)
     x = index % width
     y = index // width % height
     z = tl.minimum(index // (width * height), depth - 1)
@@ -123,8 +119,7 @@ def _gradient_noise(gradients, out, n, m, k, samples, inverse, BLOCK: tl.constex
         own = gradients + row * 3 * nodes + node
         inner = tl.load(own + nodes + nodes) * ox + tl.load(own + nodes) * oy + tl.load(own) * oz
         total += inner * (wz * wy * wx)
-    count = depth * height * width
-    tl.store(out + row * count + index, total, mask=index < count)
+    tl.store(out + place, total, mask=inside)
 
 
 def resampled_sum(levels: Sequence[Tensor], nodes: Sequence[int]) -> Tensor:
@@ -134,7 +129,7 @@ def resampled_sum(levels: Sequence[Tensor], nodes: Sequence[int]) -> Tensor:
     """
     batch, channels = levels[0].shape[:2]
     out = empty(batch, channels, *nodes, dtype=float32, device=levels[0].device)
-    grid = (blocks(elements(out[:, 0]), BLOCK), batch * channels)
+    grid = programs(batch * channels, elements(out[:, 0]), BLOCK)
     with on_device_of(out):
         for start in range(0, len(levels), LEVELS):
             group = list(levels[start : start + LEVELS])
@@ -164,7 +159,7 @@ def gradient_noise(gradients: Tensor, samples: int) -> Tensor:
     size = [(corner - 1) * samples for corner in corners]
     out = empty(batch, 1, *size, dtype=float32, device=gradients.device)
     with on_device_of(out):
-        _gradient_noise[(blocks(elements(out), BLOCK), batch)](
+        _gradient_noise[programs(batch, elements(out), BLOCK)](
             gradients, out, *corners, samples, 1.0 / samples, BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-MOST_ELEMENTS = 2**31 - 2**16
-"""Elements of a sample. Kernels number them in 32 bits, and the last block exceeds them by less than a block."""
+MOST_ELEMENTS = 2**31 - 2**17
+"""Elements of a sample. Kernels number them in 32 bits, and the blocks of a launch exceed them by less than 2^17."""
+MOST_PROGRAMS = 65535
+"""Programs along the second and the third axis of a grid. CUDA allows 2^31 - 1 along the first."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,25 @@ def blocks(count: int, size: int) -> int:
     if count > MOST_ELEMENTS:
         raise ValueError(f"a sample must have at most {MOST_ELEMENTS} elements on a GPU, got {count}")
     return -(-count // size)
+
+
+def programs(samples: int, count: int, size: int) -> tuple[int, int, int]:
+    """Grid of a launch with a program for each block of ``size`` of the ``count`` elements of every sample.
+
+    Samples are on the first axis. Blocks are on the other two, because one of them does not hold those of a large
+    volume. Fewer blocks than the third axis has programs lie beyond the last element.
+
+    Args:
+        samples: number of samples.
+        count: elements of a sample.
+        size: elements of a block, positive.
+
+    Raises:
+        ValueError: more than :data:`MOST_ELEMENTS` elements.
+    """
+    wanted = blocks(count, size)
+    layers = max(blocks(wanted, MOST_PROGRAMS), 1)
+    return samples, blocks(wanted, layers), layers
 
 
 def elements(volumes: Tensor) -> int:

@@ -13,8 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor, channels_last_3d, empty, empty_like, float16, float32
 
-from anystar_torch.kernels.triton.lanes import lanes
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
+from anystar_torch.kernels.triton.lanes import block_of_program, lanes
+from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of, programs
 
 BLOCK = 1024
 PARTS = lanes(256, 4)  # programs that share the sums over the grid points
@@ -84,7 +84,8 @@ def _sum_errors(
     HALF_LOGITS: tl.constexpr,
 ):
     """The weighted error of a block of points along all rays, and the gradients of both parts."""
-    sample, first = tl.program_id(1).to(tl.int64), tl.program_id(0) * POINTS
+    sample, tile, tiles = tl.program_id(0).to(tl.int64), block_of_program(), tl.cdiv(points, POINTS)
+    first = tile * POINTS
     within = tl.arange(0, POINTS)
     exists = first + within < points
     part = tl.arange(0, PARTS)
@@ -117,7 +118,7 @@ def _sum_errors(
             slopes = _sign(value) * on_size[:, None] + _sign(difference) * on_error[:, None]
             slopes = (slopes * distance_scale).to(to_distances.dtype.element_ty)
             tl.store(to_distances + given, slopes, mask=inside)
-    tl.store(sums + sample * tl.num_programs(0) + tl.program_id(0), tl.sum(tl.sum(error, 1), 0))
+    tl.store(sums + sample * tiles + tile, tl.sum(tl.sum(error, 1), 0), mask=tile < tiles)
 
 
 @triton.jit
@@ -230,13 +231,12 @@ def _sums(
 ) -> tuple[Tensor, Tensor]:
     """Sums over parts of the points and over tiles of the distances; writes the gradients if they are not empty."""
     points = logits[0].numel()
-    programs = blocks(points, POINTS), len(logits)
     parts = empty(3, PARTS, dtype=float32, device=logits.device)
-    sums = parts.new_empty(programs[0] * programs[1])
+    sums = parts.new_empty(len(logits) * blocks(points, POINTS))
     _sum_points[(PARTS,)](
         logits, targets[0], parts, logits.numel(), PARTS=PARTS, BLOCK=BLOCK, enable_fp_fusion=False
     )
-    _sum_errors[programs](
+    _sum_errors[programs(len(logits), points, POINTS)](
         logits,
         distances,
         *targets,

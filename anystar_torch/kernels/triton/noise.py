@@ -5,7 +5,7 @@ import triton.language as tl
 from torch import Tensor, empty, float32
 
 from anystar_torch.kernels.triton.lanes import lanes, voxels_of_program
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
+from anystar_torch.kernels.triton.launch import Specialisation, elements, on_device_of, programs
 
 BLOCK = lanes(512, 1 << 15)
 
@@ -87,7 +87,7 @@ def camera(image: Tensor, limits: Tensor, cameras: Tensor, shot: Tensor, electro
     """
     out, count = empty(image.shape, dtype=float32, device=image.device), elements(image)
     with on_device_of(image):
-        _camera[(blocks(count, BLOCK), len(image))](
+        _camera[programs(len(image), count, BLOCK)](
             image,
             limits,
             cameras,
@@ -109,7 +109,7 @@ def rician_noise(image: Tensor, std: Tensor, real: Tensor, imaginary: Tensor) ->
     """
     out, count = empty(image.shape, dtype=float32, device=image.device), elements(image)
     with on_device_of(image):
-        _rician_noise[(blocks(count, BLOCK), len(image))](
+        _rician_noise[programs(len(image), count, BLOCK)](
             image, std, real, imaginary, out, count, real.stride(0), BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out
@@ -122,7 +122,7 @@ def detector_noise(image: Tensor, widths: Tensor, field: Tensor) -> Tensor:
     """
     out, count = empty(image.shape, dtype=float32, device=image.device), elements(image)
     with on_device_of(image):
-        _detector_noise[(blocks(count, BLOCK), len(image))](
+        _detector_noise[programs(len(image), count, BLOCK)](
             image, widths, field, out, count, BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out

@@ -7,7 +7,7 @@ from torch import Tensor, empty, empty_like
 
 from anystar_torch.kernels.triton.lanes import lanes, voxels_of_program
 from anystar_torch.kernels.triton.lattice import mixed
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
+from anystar_torch.kernels.triton.launch import Specialisation, elements, on_device_of, programs
 
 BLOCK = lanes(512, 1 << 15)
 
@@ -85,7 +85,7 @@ def emitting(depth: Tensor, reach: Tensor, offset: Tensor, most: float) -> Tenso
     """
     out = empty(depth.shape, dtype=torch.bool, device=depth.device)
     with on_device_of(depth):
-        _emitting[(blocks(elements(depth), BLOCK), len(depth))](
+        _emitting[programs(len(depth), elements(depth), BLOCK)](
             depth,
             reach,
             offset,
@@ -129,7 +129,7 @@ def intensities(
     mean, grain = empty_like(texture), empty_like(texture)
     count = elements(texture)
     with on_device_of(texture):
-        _intensities[(blocks(count, BLOCK), len(texture))](
+        _intensities[programs(len(texture), count, BLOCK)](
             objects,
             unit,
             deviation,

@@ -5,7 +5,7 @@ import triton.language as tl
 from torch import Tensor, empty, float32
 
 from anystar_torch.kernels.triton.lanes import voxels_of_program
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, elements, on_device_of
+from anystar_torch.kernels.triton.launch import Specialisation, elements, on_device_of, programs
 
 BLOCK = 1024
 
@@ -76,7 +76,7 @@ def add_wave(image: Tensor, frequency: Tensor, cosine: Tensor, sine: Tensor) -> 
     """
     out, count = empty(image.shape, dtype=float32, device=image.device), elements(image)
     with on_device_of(image):
-        _add_wave[(blocks(count, BLOCK), len(image))](
+        _add_wave[programs(len(image), count, BLOCK)](
             image, frequency, cosine, sine, out, count, *image.shape[2:], BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out
@@ -92,7 +92,7 @@ def cut_spectrum(spectrum: Tensor, alpha: Tensor, recorded: Tensor) -> Tensor:
     """
     out, count = empty(spectrum.shape, dtype=float32, device=spectrum.device), elements(spectrum)
     with on_device_of(spectrum):
-        _cut_spectrum[(blocks(count, BLOCK), len(spectrum))](
+        _cut_spectrum[programs(len(spectrum), count, BLOCK)](
             spectrum, alpha, recorded, out, count, *spectrum.shape[1:4], BLOCK=BLOCK, enable_fp_fusion=False
         )
     return out

@@ -8,8 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor, empty, float32
 
-from anystar_torch.kernels.triton.lanes import any_of, lanes
-from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of
+from anystar_torch.kernels.triton.lanes import any_of, block_of_program, lanes
+from anystar_torch.kernels.triton.launch import Specialisation, blocks, on_device_of, programs
 
 # One warp a tile: its points lie together, so that they finish together, and its threads wait for no other warp.
 TILE_Z, TILE_Y, TILE_X = lanes(1, 16), lanes(4, 16), lanes(16, 32)
@@ -79,7 +79,7 @@ def _star_distances(
     TILE_X: tl.constexpr,
 ):
     across, down = tl.cdiv(points_x, TILE_X), tl.cdiv(points_y, TILE_Y)
-    tile = tl.program_id(0)
+    tile, groups = block_of_program(), tl.cdiv(rays, RAYS)
     point = tl.arange(0, TILE_Z * TILE_Y * TILE_X)
     x = tile % across * TILE_X + point % TILE_X
     y = tile // across % down * TILE_Y + point // TILE_X % TILE_Y
@@ -87,11 +87,11 @@ def _star_distances(
     if TILE_Z > 1:  # else z is the same number for all points
         z = z * TILE_Z + point // (TILE_Y * TILE_X)
     exists = (x < tl.where(z < points_z, points_x, 0)) & (y < points_y)
-    sample = tl.program_id(2).to(tl.int64)
+    sample = (tl.program_id(0) // groups).to(tl.int64)
     field = labels + sample * depth * height * width
     plane = field + (z * grid_z).to(tl.int64) * height * width
     own = tl.load(plane + (y * grid_y * width + x * grid_x), mask=exists, other=0)
-    first = tl.program_id(1) * RAYS
+    first = tl.program_id(0) % groups * RAYS
     for ray in range(first, tl.minimum(first + RAYS, rays)):
         unit = vertices + ray * 3
         square = _walk(
@@ -133,9 +133,10 @@ def star_distances(labels: Tensor, vertices: Tensor, grid: tuple[int, int, int],
     out = empty(len(labels), rays, d, h, w, dtype=float32, device=labels.device)
     if out.numel() == 0:
         return out
-    programs = (blocks(d, TILE_Z) * blocks(h, TILE_Y) * blocks(w, TILE_X), blocks(rays, RAYS), len(labels))
+    tiles = blocks(d, TILE_Z) * blocks(h, TILE_Y) * blocks(w, TILE_X)
+    groups = blocks(rays, RAYS)
     with on_device_of(labels):
-        _star_distances[programs](
+        _star_distances[programs(len(labels) * groups, tiles, 1)](
             labels,
             vertices,
             out,

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
+from anystar_torch.cli.messages import line_of
 from anystar_torch.napari.click_tools import ClickTools, Tool
 from anystar_torch.napari.corrections import Change
 from anystar_torch.napari.finetuning import Corrected, command, fine_tune
@@ -17,6 +18,7 @@ from anystar_torch.napari.segmenter import grown
 from anystar_torch.napari.state import State
 from anystar_torch.napari.views.correction_box import AROUND, IN_VIEW, CorrectionBox
 from anystar_torch.napari.views.jobs import Jobs, Orders
+from anystar_torch.system.wording import number_of
 
 
 class Corrections(QObject):
@@ -98,8 +100,8 @@ class Corrections(QObject):
             return
         try:
             corrected = self.checked(shown)
-        except ValueError as error:
-            self.box.training.setText(str(error))
+        except Exception as error:  # a lazy layer whose file is gone raises what its reader raises
+            self.box.training.setText(line_of(error))
             return
         folder = self.runs / time.strftime("%Y-%m-%d_%H-%M-%S")
         model, minutes, options = self.state.model, self.box.minutes.value(), self.options
@@ -148,4 +150,4 @@ class Corrections(QObject):
         self.box.cancel.setEnabled(busy)
 
     def _show_progress(self, title: str, done: int, total: int) -> None:
-        self.box.training.setText(f"{title}: {done} steps" if done else title)
+        self.box.training.setText(f"{title}: {number_of(done, 'step')}" if done else title)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSpinBox
 
@@ -43,7 +44,25 @@ class ImageBox(Box):
         self.all_frames.toggled.connect(self._set_all)
         for field in self.spacing:
             field.editingFinished.connect(self._set_spacing)
+        for image in state.images():
+            self.watch(image)
+        state.viewer.layers.events.inserted.connect(self._watch_inserted)
         self.refresh_layers()
+
+    def watch(self, image: Image) -> None:
+        """Follow the data, the name, the axes and the voxel size of an image layer.
+
+        Args:
+            image: the layer.
+        """
+        self.state.watch(image)
+        events = image.events
+        for changed in (events.name, events.axis_labels, events.scale, events.units, events.affine):
+            changed.connect(self.refresh_layers)
+
+    def _watch_inserted(self, event: Any) -> None:
+        if isinstance(event.value, Image):
+            self.watch(event.value)
 
     def refresh_layers(self, event: Any = None) -> None:
         """Take the image layers of the viewer; the chosen one stays where it exists.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QStandardPaths, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog
 
 from anystar_torch.napari.models import SHIPPED
@@ -76,3 +76,9 @@ class ModelBox(Box):
     def _set_device(self, device: str) -> None:
         self.state.device = device
         self.changed.emit()
+
+
+def recent_models() -> Path:
+    """The file of recent models of this user."""
+    folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericConfigLocation)
+    return Path(folder) / "anystar_torch" / "models.json"

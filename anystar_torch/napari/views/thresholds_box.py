@@ -13,6 +13,7 @@ from anystar_torch.napari.views.parts import Box, note, row, silenced
 from anystar_torch.system.wording import number_of
 
 _STEPS = 100  # of a slider from 0 to 1
+_DECIMALS = 3  # of a number
 
 
 class ThresholdsBox(Box):
@@ -37,7 +38,7 @@ class ThresholdsBox(Box):
     @property
     def values(self) -> tuple[float, float]:
         """The present thresholds."""
-        return round(self.prob.spin.value(), 4), round(self.nms.spin.value(), 4)
+        return self.prob.value, self.nms.value
 
     def show_result(self, result: Segmentation | None, frame: int = 0) -> None:
         """Show thresholds and scores of a result.
@@ -84,17 +85,24 @@ class ThresholdsBox(Box):
 
 
 class Threshold:
-    """A slider and a number that show the same value."""
+    """A slider and a number that show the same value. It may have more digits than the number shows."""
 
     def __init__(self) -> None:
         self.slider, self.spin = QSlider(Qt.Orientation.Horizontal), QDoubleSpinBox()
         self.slider.setRange(0, _STEPS)
         self.spin.setRange(0, 0.99)
         self.spin.setSingleStep(0.01)
-        self.spin.setDecimals(3)
+        self.spin.setDecimals(_DECIMALS)
+        self._set = self._shown = self.spin.value()
         self.row = row(self.slider, self.spin)
         self.slider.valueChanged.connect(lambda value: self.spin.setValue(value / _STEPS))
         self.spin.valueChanged.connect(self._follow)
+
+    @property
+    def value(self) -> float:
+        """The threshold: the one that was set, until the user chooses another."""
+        value = self.spin.value()
+        return self._set if value == self._shown else round(value, _DECIMALS)
 
     def set(self, value: float, lowest: float) -> None:
         """Show a value without a signal.
@@ -104,11 +112,18 @@ class Threshold:
             lowest: the smallest one that can be chosen.
         """
         with silenced(self.slider, self.spin):
-            self.spin.setMinimum(lowest)
+            self.spin.setMinimum(_rounded_up(lowest))
             self.slider.setMinimum(int(np.ceil(lowest * _STEPS)))
             self.spin.setValue(value)
             self.slider.setValue(round(value * _STEPS))
+        self._set, self._shown = value, self.spin.value()
 
     def _follow(self, value: float) -> None:
         with silenced(self.slider):
             self.slider.setValue(round(value * _STEPS))
+
+
+def _rounded_up(value: float) -> float:
+    """The next value that a number shows exactly."""
+    rounded = round(value, _DECIMALS)
+    return rounded if rounded >= value else round(rounded + 10**-_DECIMALS, _DECIMALS)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Image
-from qtpy.QtCore import QStandardPaths, QTimer
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from anystar_torch.cli.messages import line_of
 from anystar_torch.inference.instances import Instances
 from anystar_torch.napari.large import labels_layer, segment_large, too_large
 from anystar_torch.napari.models import Models
@@ -18,8 +18,8 @@ from anystar_torch.napari.segmenter import Preview, Target
 from anystar_torch.napari.state import State
 from anystar_torch.napari.views.corrections import Corrections
 from anystar_torch.napari.views.image_box import ImageBox
-from anystar_torch.napari.views.jobs import Jobs, Orders
-from anystar_torch.napari.views.model_box import ModelBox
+from anystar_torch.napari.views.jobs import Jobs, Orders, attempt
+from anystar_torch.napari.views.model_box import ModelBox, recent_models
 from anystar_torch.napari.views.parts import scrolled
 from anystar_torch.napari.views.result_box import ResultBox
 from anystar_torch.napari.views.run_box import RunBox
@@ -40,7 +40,7 @@ class SegmentationWidget(QWidget):
 
     def __init__(self, napari_viewer: Any, memory: Path | None = None) -> None:
         super().__init__()
-        self.state = State(napari_viewer, Models(memory or _recent_models()))
+        self.state = State(napari_viewer, Models(memory or recent_models()))
         self.jobs, self.live = Jobs(self), Orders(newest=True, parent=self)
         self.image_box, self.model_box = ImageBox(self.state), ModelBox(self.state)
         self.size_box, self.run_box = SizeBox(self.state), RunBox()
@@ -80,11 +80,9 @@ class SegmentationWidget(QWidget):
 
     def _connect_viewer(self) -> None:
         viewer = self.state.viewer
-        for image in self.state.images():
-            self.state.watch(image)
-        viewer.layers.events.inserted.connect(self._watch)
         viewer.layers.events.inserted.connect(self._layers_changed)
         viewer.layers.events.removed.connect(self._layers_changed)
+        viewer.layers.events.removed.connect(lambda event: self.state.forget_removed())
         viewer.layers.selection.events.active.connect(self._show_active)
         viewer.dims.events.current_step.connect(self._frame_changed)
         viewer.mouse_drag_callbacks.append(self.corrections.on_drag)
@@ -100,6 +98,21 @@ class SegmentationWidget(QWidget):
             self.run_box.show_line(str(error))
             return
         self.jobs.start(work, done, network)
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+        """End all work and clicks when napari takes the widget out of its dock, because the user closed that.
+
+        Args:
+            event: of Qt.
+        """
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            for jobs in (self.jobs, self.corrections.training):
+                jobs.cancel()
+            self.corrections.box.release()
+            self.state.results.clear()
+            self.state.forget()
+            self._show_active()
 
     def estimate(self) -> None:
         """Estimate the size of the objects."""
@@ -178,10 +191,9 @@ class SegmentationWidget(QWidget):
         shown = self.state.active()
         if shown is None:
             return
-        try:
-            self.result_box.about.setText(save_result(shown, Path(path)))
-        except (ValueError, OSError) as error:
-            self.result_box.about.setText(str(error))
+        error = attempt(lambda to: self.result_box.about.setText(save_result(shown, to)), Path(path))
+        if error is not None:
+            self.result_box.about.setText(line_of(error))
 
     def add_centres(self) -> None:
         """Add the centres of the objects as points."""
@@ -274,10 +286,6 @@ class SegmentationWidget(QWidget):
             self._show_active()
             self._settled.start()
 
-    def _watch(self, event: Any) -> None:
-        if isinstance(event.value, Image):
-            self.state.watch(event.value)
-
     def _layers_changed(self, event: Any = None) -> None:
         self.image_box.refresh_layers()
         self._show_active()
@@ -287,9 +295,3 @@ class SegmentationWidget(QWidget):
         if shown is not None:
             self.result_box.show_result(shown)
             self.corrections.show_result(shown)
-
-
-def _recent_models() -> Path:
-    """The file of recent models of this user."""
-    folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericConfigLocation)
-    return Path(folder) / "anystar_torch" / "models.json"
