@@ -27,7 +27,7 @@ class VolumeMask:
     file: Path | None = None
 
     @classmethod
-    def of(cls, values: Shaped[np.ndarray, "d h w"]) -> "VolumeMask":
+    def of(cls, values: Shaped[np.ndarray, "..."]) -> "VolumeMask":
         """The mask of a volume that is not 0 where objects may be.
 
         Args:

@@ -8,7 +8,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from anystar_torch.arrays import Triple
 from anystar_torch.distributed.blocks import BLOCK
 from anystar_torch.distributed.job import SHARD
 
@@ -50,7 +49,7 @@ class LargeOptions:
     device: str = "auto"
     threads: int | None = None
     block: int = BLOCK
-    shard: Triple = (SHARD, SHARD, SHARD)
+    shard: Sequence[int] = (SHARD, SHARD, SHARD)
 
     def __post_init__(self) -> None:
         if self.intensity_range is not None:

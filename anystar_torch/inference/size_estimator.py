@@ -40,6 +40,7 @@ _MAX_THRESHOLD = 0.35  # candidates count from this score on, or from the model'
 _MAX_CANDIDATES = 1_000  # of a scale: the best are enough to measure it, however noisy the volume is
 _MAX_VOXELS = 96**3  # that the network processes at a scale
 _MIN_SUPPORT = 0.6  # share of the votes below which an estimate is called uncertain
+_AS_NOISE = 5.0  # voxels of the finest axis: estimates in noise without objects are smaller
 _CONTEXT = 2.0  # median diameters that the network sees along every axis, at least
 _REACH = 1.5, 3.0  # the ratio of neighbouring scales as long as nothing is known lies between
 _ROUNDING = 1.01, 1.02, 1.03  # an estimate is rounded up by one of these factors
@@ -82,10 +83,15 @@ class SizeEstimator:
             message = f"no object was found at any scale; a diameter of {median:g} voxels is assumed"
             return ObjectSize(median, warnings=(SizeWarning(message, ("diameter",)),))
         found = replace(found, diameter=self._cheapest(volume, found.diameter))
+        message = ""
         if found.support < _MIN_SUPPORT:
             message = f"the estimated diameter of {found.diameter:.3g} voxels is uncertain: check the result"
-            return ObjectSize(found.diameter, found, (SizeWarning(message, ("diameter",)),))
-        return ObjectSize(found.diameter, found)
+        elif found.diameter < _AS_NOISE:
+            message = (
+                f"the estimated diameter of {found.diameter:.3g} voxels is also that of noise: "
+                "check whether the volume holds objects"
+            )
+        return ObjectSize(found.diameter, found, (SizeWarning(message, ("diameter",)),) if message else ())
 
     def _search(self, volume: InputVolume, max_voxels: float | int, tick: Tick) -> SizeEstimate | None:
         """The estimate of a search over scales; in smaller boxes if the memory of the device is full."""

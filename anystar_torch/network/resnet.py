@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from anystar_torch.arrays import Triple
 from anystar_torch.network.unet import KERAS_EPSILON, KERAS_MOMENTUM
-from anystar_torch.system.wording import number_of
 
 
 class StridedConv(nn.Conv3d):
@@ -144,6 +143,5 @@ class ResNetBackbone:
             strides.append((z, y, x))
             pooled = [p * s for p, s in zip(pooled, (z, y, x), strict=True)]
         if tuple(pooled) != tuple(grid):
-            blocks = number_of(self.blocks, "residual block")
-            raise ValueError(f"{blocks} cannot reach the grid {grid}; use more blocks")
+            raise ValueError(f"{self.blocks} residual blocks cannot reach the grid {grid}; use more blocks")
         return strides

@@ -51,7 +51,7 @@ class Source:
     draws: Draws | Recording | None = None
 
     @classmethod
-    def of(cls, ids: Shaped[Tensor, " b"], *, seed: int, split: str) -> "Source":
+    def of(cls, ids: Shaped[Tensor, "..."], *, seed: int, split: str) -> "Source":
         """The streams of samples.
 
         Args:

@@ -40,7 +40,8 @@ def resolve(device: str | torch.device) -> torch.device:
         place = torch.device(device)
         torch.empty(1, device=place).cpu()  # "meta" tensors have no values to copy
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"device {device!r} cannot be used here: {first_line(error)}") from error
+        reason = first_line(error).partition(". ")[0]  # torch lists all its backends after it
+        raise ValueError(f"device {device!r} cannot be used here: {reason}") from error
     if place.type == "cuda" and place.index is None:
         return torch.device("cuda", torch.cuda.current_device())
     return place

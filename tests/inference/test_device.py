@@ -24,6 +24,7 @@ from anystar_torch.system.device import (
     largest_tensor,
     out_of_memory,
     refusing_synchronisation,
+    resolve,
 )
 from anystar_torch.system.memory import Memory
 from tests.inference.test_network_memory import small
@@ -33,6 +34,15 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda", 0), torch.device("mps")
 META = torch.device("meta")
 GIB = 1 << 30
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="MPS is there")
+def test_a_device_that_is_not_there_is_refused_in_one_short_line():
+    """torch names all of its backends then."""
+    with pytest.raises(ValueError, match="device 'mps' ") as error:
+        resolve("mps")
+    assert len(str(error.value)) < 150
+    assert "\n" not in str(error.value)
 
 
 class Overlapped(Direct):

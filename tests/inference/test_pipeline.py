@@ -15,6 +15,7 @@ from anystar_torch.inference.tiles import cut_tile, cut_volume
 from anystar_torch.inference.transfer import Direct
 from anystar_torch.inference.warnings import MemoryWarning, NonFiniteWarning, PrecisionWarning
 from anystar_torch.system.device import without_overflow
+from anystar_torch.system.wording import number_of
 from tests.inference.scenes import Sees, balls, config, lattice
 from tests.inference.test_network_memory import small
 
@@ -210,7 +211,9 @@ def test_a_network_that_is_not_finite_is_never_silent(always, coarse_pass):
     network.always = always
     found = AnyStar(network, config(), **settings).predict(image, **OPTIONS)
     tiles_seen = 2 if coarse_pass else 1
-    assert f"not finite in bfloat16: {tiles_seen} tiles computed in float32" in str(found.warnings[0])
+    assert f"not finite in bfloat16: {number_of(tiles_seen, 'tile')} computed in float32" in str(
+        found.warnings[0]
+    )
     if always:
         assert len(found) == 0
         assert isinstance(found.warnings[1], NonFiniteWarning)

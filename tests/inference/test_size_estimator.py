@@ -11,11 +11,13 @@ from anystar_torch.configuration.compose import load_synthesizer
 from anystar_torch.evaluation.matching import matching
 from anystar_torch.inference.input_volume import InputVolume
 from anystar_torch.inference.intensity_range import IntensityRange
+from anystar_torch.inference.object_size import SizeEstimate
 from anystar_torch.inference.predictor import AnyStar
 from anystar_torch.inference.size_estimator import SizeEstimator
 from anystar_torch.inference.tile_network import TileNetwork
 from anystar_torch.inference.warnings import SizeWarning
 from anystar_torch.network.stardist import Prediction
+from anystar_torch.system.progress import silent
 from tests.inference.scenes import RADIUS, Sees, balls, config
 
 
@@ -205,3 +207,18 @@ def test_an_estimate_is_rounded_up_where_tiles_need_less_padding(shape, rounded)
     assert 13 <= diameter <= 1.03 * 13
     assert (diameter > 13) == rounded
     assert padded[1] < 0.91 * padded[0] if rounded else padded[1] == padded[0]
+
+
+@pytest.mark.parametrize(
+    ("diameter", "support", "said"), [(4.9, 1.0, "noise"), (4.9, 0.5, "uncertain"), (5.1, 1.0, None)]
+)
+def test_an_estimate_as_small_as_in_noise_gives_a_warning(monkeypatch, diameter, support, said):
+    tiles = TileNetwork(Measures(grid=(2, 2, 2)).eval(), torch.device("cpu"))
+    estimator = SizeEstimator(tiles, config(), 1e9)
+    found = SizeEstimate(diameter, support, 20, 3)
+    monkeypatch.setattr(SizeEstimator, "_search", lambda self, volume, most, tick: found)
+    monkeypatch.setattr(SizeEstimator, "_cheapest", lambda self, volume, diameter: diameter)
+    image = np.zeros((8, 8, 8), np.uint8)
+    size = estimator.estimate(InputVolume(image, (1.0, 1.0, 1.0), IntensityRange(0.0, 1.0, False)), silent)
+    assert size.diameter == diameter
+    assert [said in str(warning) for warning in size.warnings] == ([] if said is None else [True])

@@ -7,7 +7,6 @@ import pytest
 
 from anystar_torch.geometry.rays import Rays
 from anystar_torch.inference.candidates import Candidates
-from anystar_torch.inference.input_volume import InputVolume
 from anystar_torch.inference.intensity_range import IntensityRange
 from anystar_torch.inference.scaling import Scaling
 from anystar_torch.inference.size_measurement import (
@@ -197,13 +196,3 @@ def test_a_box_is_centred_at_its_place_and_moved_into_the_volume():
     assert start == (40, 15, 80)
     assert stop == (60, 35, 100)
     assert box_around((0.0, 0.5, 0.5), (100, 100, 10), (20, 20, 16)) == ((0, 40, 0), (20, 60, 16))
-
-
-def test_a_part_knows_how_far_the_image_goes_on(tmp_path):
-    whole = InputVolume(
-        np.arange(4 * 5 * 6).reshape(4, 5, 6), (1.0, 1.0, 1.0), IntensityRange(0.0, 1.0, False)
-    )
-    part = whole.part((slice(1, 4), slice(0, 2), slice(2, 5)))
-    assert part.beyond == ((1, 0, 2), (0, 3, 1))
-    assert (part.voxels == whole.voxels[1:4, :2, 2:5]).all()
-    assert whole.beyond == ((0, 0, 0), (0, 0, 0))

@@ -3,7 +3,9 @@
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
+from unittest.mock import Mock
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
@@ -79,7 +81,9 @@ def test_the_software_that_trained_the_start_is_named(given, tmp_path, monkeypat
     OmegaConf.save(settings, tmp_path / "run" / ".hydra" / "config.yaml")
     data = object.__new__(FineTuningData)
     data.start, data.start_config, data.config = str(tmp_path / "again"), start.config, start.config
-    data.division = Division([SimpleNamespace(name="a", diameter=10.0)], [])
+    annotation = Mock(spec=Annotation, diameter=10.0)
+    annotation.name = "a"
+    data.division = Division([annotation], [])
     data.synthesizer, data.batch_size = SimpleNamespace(seed=1), 2
     made = report(tmp_path / "run")
     scores = mean_scores([scores_of(*[np.ones((2, 2, 2), np.int32)] * 2)])
@@ -87,7 +91,8 @@ def test_the_software_that_trained_the_start_is_named(given, tmp_path, monkeypat
     monkeypatch.setattr(
         made, "_compare", lambda *models: [SimpleNamespace(after=SimpleNamespace(scores=scores))]
     )
-    made._export(SimpleNamespace(global_step=3, world_size=1), SimpleNamespace(network=start.network), data)
+    trainer = Mock(spec=L.Trainer, global_step=3, world_size=1)
+    made._export(trainer, Mock(spec=FineTuning, network=start.network), data)
     notes = AnyStar.from_pretrained(tmp_path / "run").config.provenance.notes
     assert notes["start imported from"] == "StarDist"
     assert (notes["start"], notes["fine-tuned on"]) == (str(tmp_path / "again"), ["a"])

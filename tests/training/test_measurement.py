@@ -1,7 +1,8 @@
 """What a budget of minutes measures."""
 
-from types import SimpleNamespace
+from unittest.mock import Mock
 
+import lightning as L
 import pytest
 import torch
 
@@ -31,7 +32,8 @@ def test_validation_samples_are_captured_before_the_clock_of_a_validation(data, 
     monkeypatch.setattr("anystar_torch.training.data.streams_of", lambda device: streams)
     attach(data, device)
     watch = budget.Stopwatch(0.1)
-    watch.on_train_start(SimpleNamespace(datamodule=data), SimpleNamespace(device=torch.device("cpu")))
+    module = Mock(spec=L.LightningModule, device=torch.device("cpu"))
+    watch.on_train_start(Mock(spec=L.Trainer, datamodule=data), module)
     if streams is not None:
         assert streams.captures == 1
         assert [batch.ids.tolist() for batch in data.val_dataloader()] == [[0, 1], [2]]

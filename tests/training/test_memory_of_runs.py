@@ -10,6 +10,7 @@ import torch
 
 from anystar_torch.training import main
 from anystar_torch.training.callbacks import NonFiniteLossError
+from anystar_torch.training.runs import Run
 
 JOBS = ["-m", "seed=1,2"]
 STAGES = ["stages=[['seed=1'],['seed=2']]"]
@@ -26,9 +27,7 @@ def a_run(held):
         callback_metrics=figures, loggers=[], max_steps=2, global_step=2, strategy=Mock(), held=held
     )
     trainer.training = SimpleNamespace(trainer=trainer)
-    return SimpleNamespace(
-        trainer=trainer, training=trainer.training, data=Mock(), checkpoint=None, report=lambda *run: 0
-    )
+    return Run(trainer, trainer.training, Mock(), None, lambda *run: 0)
 
 
 def ended(run):
@@ -75,12 +74,7 @@ def test_a_run_begins_after_the_memory_of_the_last_one_is_free(tmp_path, monkeyp
 def test_a_failed_training_frees_the_samples_of_its_device():
     """Lightning does not tear down the data after an error."""
     data = Mock()
-    run = SimpleNamespace(
-        trainer=Mock(**{"fit.side_effect": NonFiniteLossError("no")}),
-        training=None,
-        data=data,
-        checkpoint=None,
-    )
+    run = Run(Mock(**{"fit.side_effect": NonFiniteLossError("no")}), None, data, None, None)
     with pytest.raises(NonFiniteLossError):
         main._fit(run)
     data.teardown.assert_called_once_with("fit")

@@ -10,7 +10,7 @@ from anystar_torch.configuration.folder import config_folder
 from anystar_torch.configuration.resolvers import register_resolvers
 from anystar_torch.training.runs import build
 from anystar_torch.training.settings import REFUSED
-from tests.training.runs import TINY
+from tests.training.runs import TINY, run
 
 FEW = ["logger=none", "~callbacks.progress", "~callbacks.expected_end"]
 
@@ -31,17 +31,12 @@ def composed():
         ("+trainer.limit_train_batches=1", "would repeat the same samples .* got 1; .* trainer.max_steps"),
         ("+trainer.overfit_batches=2", "would repeat"),
         ("trainer.val_check_interval='00:01:00:00'", "trainer.val_check_interval must be a number of steps"),
-        ("trainer.max_steps=3.5", "trainer.max_steps must be a whole number, got 3.5"),
-        ("batch_size=1.5", "batch_size must be a whole number"),
-        ("data.samples_per_call=4.0", "multiple of batch_size, 2, got 4.0"),
         ("data.normalisation=foo", "data.normalisation must be one of .*anystar.*, got 'foo'"),
         ("shape=[18,16,16]", r"multiples of \(4, 4, 4\) .* got \(18, 16, 16\)"),
         ("data.rays=5", "data.rays is 5, but that of the network is 8"),
         ("data.grid=[1,1,1]", r"data.grid is \(1, 1, 1\), but that of the network is \(2, 2, 2\)"),
         ("data.anisotropy=[2,1,1]", r"data.anisotropy is \(2.0, 1.0, 1.0\), but .* set model.anisotropy"),
         ("seed=null", "seed must be a whole number"),
-        ("report.samples=1.5", "report.samples must be at least 1 and a whole number, got 1.5"),
-        ("report.min_f1=abc", "report.min_f1 must be a number, got 'abc'"),
         ("report.export.smallest_tile=-3", "report.export.smallest_tile must be a whole number"),
     ],
 )
@@ -51,6 +46,26 @@ def test_what_would_fail_later_is_refused_in_one_line(composed, word, message):
     line = one_line(refusal.value)
     assert "\n" not in line
     assert re.search(message, line), line
+
+
+OTHER_TYPES = {
+    "trainer.max_steps=3.5": "trainer.max_steps must be a whole number, got 3.5",
+    "batch_size=1.5": "batch_size must be a whole number",
+    "data.samples_per_call=4.0": "multiple of batch_size, 2, got 4.0",
+    "report.samples=1.5": "report.samples must be at least 1 and a whole number, got 1.5",
+    "report.min_f1=abc": "report.min_f1 must be a number, got 'abc'",
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("word", OTHER_TYPES)
+def test_a_number_of_another_kind_is_refused_in_one_line(tmp_path, word):
+    """In a process of its own, which does not check annotations, as for a user."""
+    code, output = run(tmp_path / "run", word)
+    assert code == 2, output
+    line = output.strip().splitlines()[-1]
+    assert OTHER_TYPES[word] in line
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(
