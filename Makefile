@@ -15,7 +15,7 @@
 PYTHON   ?=
 UV       ?=
 VENV     ?= .venv
-WORKERS  ?= 3
+WORKERS  ?= 2
 HARDWARE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo laptop)
 MINUTES  ?= 10
 ARGS     ?=
@@ -40,7 +40,6 @@ INSTALL = $(UV) pip install --quiet --python $(BIN)/python $(CONSTRAINTS)
 endif
 
 # Work is shared by processes of one thread each: torch gains less from a second thread than the tests from a worker.
-# Some tests wait for processes of their own, so that three workers keep two cores busy.
 # Compiled tests are stored, even where PYTHONDONTWRITEBYTECODE is set: every worker compiles them for 14 s otherwise.
 PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 HERE   = not compile and not interpreter
