@@ -11,6 +11,7 @@ from anystar_torch.network.unet import UNetBackbone
 from tests.inference.scenes import RADIUS, Sees, balls, config
 
 TILES = TileOptions(size=(32, 40, 48), halo=(4, 4, 4))
+OPTIONS = {"diameter": 13, "block": 24, "shard": (32, 32, 32), "device": "cpu", "progress": False}
 
 
 class Crowded(Sees):

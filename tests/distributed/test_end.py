@@ -8,24 +8,12 @@ from anystar_torch.distributed.progress import Bars
 from anystar_torch.distributed.run import Run, ThisProcess
 from anystar_torch.inference.object_size import ObjectSize
 from anystar_torch.io import LabelStore
-from tests.distributed.cases import crowd, model, stored
+from tests.distributed.cases import OPTIONS, stored
 from tests.distributed.test_options import job_of
-
-OPTIONS = {"diameter": 13, "block": 24, "shard": (32, 32, 32), "device": "cpu", "progress": False}
 
 
 class KilledError(Exception):
     """Ends a prediction where it could have been killed."""
-
-
-@pytest.fixture(scope="module")
-def network():
-    return model(coarse_pass=False)
-
-
-@pytest.fixture(scope="module")
-def volume():
-    return crowd((40, 48, 60), 30)
 
 
 @pytest.fixture

@@ -14,15 +14,9 @@ from anystar_torch.distributed import predict
 from anystar_torch.distributed.beginning import frames_of, jobs_of
 from anystar_torch.distributed.options import LargeOptions
 from anystar_torch.io import LabelStore
-from tests.distributed.cases import crowd, model, noise, small_model, stored, write_volume
+from tests.distributed.cases import OPTIONS, crowd, noise, small_model, stored, write_volume
 
-OPTIONS = {"diameter": 13, "block": 24, "shard": (32, 32, 32), "device": "cpu", "progress": False}
 SHAPE = (40, 48, 60)
-
-
-@pytest.fixture(scope="module")
-def network():
-    return model(coarse_pass=False)
 
 
 @pytest.fixture(scope="module")

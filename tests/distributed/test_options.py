@@ -17,19 +17,7 @@ from anystar_torch.inference.intensity_range import intensity_range
 from anystar_torch.inference.object_table import object_table
 from anystar_torch.inference.warnings import ConstantVolumeWarning
 from anystar_torch.io import LabelStore, open_volume, read_record
-from tests.distributed.cases import crowd, model, stored, write_volume
-
-OPTIONS = {"diameter": 13, "block": 24, "shard": (32, 32, 32), "device": "cpu", "progress": False}
-
-
-@pytest.fixture(scope="module")
-def network():
-    return model(coarse_pass=False)
-
-
-@pytest.fixture(scope="module")
-def volume():
-    return crowd((40, 48, 60), 30)
+from tests.distributed.cases import OPTIONS, model, stored, write_volume
 
 
 @pytest.mark.long

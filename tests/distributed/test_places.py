@@ -19,15 +19,9 @@ from anystar_torch.distributed.places import discard, work_folder
 from anystar_torch.distributed.work_folder import WorkFolder
 from anystar_torch.io import Inside, LabelStore, open_volume
 from anystar_torch.network import weights
-from tests.distributed.cases import crowd, model, noise, small_model, stored, write_volume
+from tests.distributed.cases import OPTIONS, crowd, noise, small_model, stored, write_volume
 
-OPTIONS = {"diameter": 13, "block": 24, "shard": (32, 32, 32), "device": "cpu", "progress": False}
 SHAPE = (40, 48, 60)
-
-
-@pytest.fixture(scope="module")
-def network():
-    return model(coarse_pass=False)
 
 
 @pytest.fixture(scope="module")

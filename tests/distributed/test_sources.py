@@ -6,19 +6,7 @@ import torch
 import zarr
 
 from anystar_torch.distributed import predict
-from tests.distributed.cases import crowd, model, stored
-
-OPTIONS = {"diameter": 13, "block": 24, "shard": (32, 32, 32), "device": "cpu", "progress": False}
-
-
-@pytest.fixture(scope="module")
-def network():
-    return model(coarse_pass=False)
-
-
-@pytest.fixture(scope="module")
-def volume():
-    return crowd((40, 48, 60), 30)
+from tests.distributed.cases import OPTIONS, model, stored
 
 
 @pytest.mark.parametrize(
